@@ -1,0 +1,66 @@
+# Every command sets up what it needs, in .venv; a second call starts at once.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+LIVE ?=
+NAME ?= github
+ARGS ?=
+
+# pip alone works everywhere but takes minutes; uv takes seconds. pip stays the way out, since it
+# knows of indexes that only pip's own configuration names.
+define install
+	@test -x $(BIN)/python || { echo "making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or later is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "installing (once): $(1)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1' -c constraints.txt 2>&1 | grep -v WARNING || true
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv -c constraints.txt 2>&1 | grep -v WARNING || true
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[all]' --group $(1) 2>$(VENV)/uv.log || \
+		$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]' --group $(1)
+	@touch $@
+endef
+
+.PHONY: help demo test test-all test-nightly check format bench clean
+
+help:  ## Show these commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(call install,demo)
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(call install,dev)
+	@touch $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## Load real GitHub issues through Dagster into DuckDB (LIVE=owner/repo: the real API)
+	@$(BIN)/millstream demo $(if $(LIVE),--live $(LIVE)) $(ARGS)
+
+test: $(VENV)/.dev  ## Run the tests (ARGS="-k github" for some)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not nightly" $(ARGS)
+
+test-all:  ## Run the tests on every Python from 3.10 to 3.13 that this machine has
+	@for v in 3.10 3.11 3.12 3.13; do \
+		p=$$(command -v python$$v) && $$p --version >/dev/null 2>&1 || { echo "python$$v: not on this machine"; continue; }; \
+		$(MAKE) --no-print-directory test PYTHON=$$p VENV=.venv-$$v || exit 1; \
+	done
+
+test-nightly: $(VENV)/.dev  ## Run every test, long ones included
+	@MILLSTREAM_NIGHTLY=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ARGS)
+
+check: $(VENV)/.dev  ## Lint, types, layers, docs drift
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -3
+	@$(BIN)/python docs/build_reference.py --check
+
+format: $(VENV)/.dev  ## Format the code and rebuild the generated reference
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/python docs/build_reference.py
+
+bench: $(VENV)/.dev  ## Run a benchmark: make bench NAME=github (CHECK=1 fails below its targets)
+	@$(BIN)/python bench/$(NAME).py $(if $(CHECK),--check) $(ARGS)
+
+clean:  ## Remove what the commands above made
+	@rm -rf .venv .venv-3.* .demo .cache .hypothesis .mypy_cache .ruff_cache bench/.work

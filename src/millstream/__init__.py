@@ -1,0 +1,51 @@
+"""Millstream: messy nested data into clean, linked warehouse tables, as Dagster assets."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from millstream.config import PipelineConfig
+    from millstream.errors import MillstreamError
+    from millstream.model import RunReport, SchemaChange
+    from millstream.orchestration.assets import assets
+    from millstream.orchestration.component import Pipeline
+    from millstream.orchestration.resource import MillstreamResource
+    from millstream.runner import run
+
+__version__ = "0.1.0"
+
+# Nothing is imported before it is asked for: `millstream --help` needs neither dlt nor Dagster.
+_HOMES = {
+    "MillstreamError": "millstream.errors",
+    "MillstreamResource": "millstream.orchestration.resource",
+    "Pipeline": "millstream.orchestration.component",
+    "PipelineConfig": "millstream.config",
+    "RunReport": "millstream.model",
+    "SchemaChange": "millstream.model",
+    "assets": "millstream.orchestration.assets",
+    "run": "millstream.runner",
+}
+
+__all__ = [
+    "MillstreamError",
+    "MillstreamResource",
+    "Pipeline",
+    "PipelineConfig",
+    "RunReport",
+    "SchemaChange",
+    "__version__",
+    "assets",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'millstream' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

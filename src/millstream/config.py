@@ -1,0 +1,273 @@
+"""Files and environment -> frozen configuration; nothing else in the package reads either.
+
+A pipeline is described once, in `defs.yaml`. Dagster hands its `attributes` to the same models that
+`millstream run` reads here. Credentials are never part of it: `credential()` finds them when a run
+needs them, in the environment, `.env` or dlt's `secrets.toml`, under the names that dlt documents.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from millstream.errors import ConfigError
+
+COMPONENT_TYPE = "millstream.Pipeline"
+
+GitHubStream = Literal[
+    "issues",
+    "issue_comments",
+    "issue_events",
+    "pull_requests",
+    "labels",
+    "milestones",
+    "stargazers",
+    "releases",
+    "commits",
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GitHubConfig(_Model):
+    """GitHub's REST API. The token comes from `GITHUB_TOKEN` or `SOURCES__GITHUB__ACCESS_TOKEN`."""
+
+    type: Literal["github"] = "github"
+    repositories: tuple[str, ...] = Field(default=(), description="`owner/name`, one or many.")
+    organization: str | None = Field(
+        default=None, description="All repositories of this organisation, listed at run time."
+    )
+    streams: tuple[GitHubStream, ...] = Field(
+        default=("issues",), min_length=1, description="What to load, each into a table."
+    )
+    base_url: str = Field(
+        default="https://api.github.com",
+        description="GitHub Enterprise: `https://HOST/api/v3`.",
+    )
+    since: str | None = Field(
+        default=None, description="Load nothing that was last updated before this ISO 8601 time."
+    )
+    lag_seconds: int = Field(
+        default=300, ge=0, description="How far a run reads back behind the last one's cursor."
+    )
+    per_page: int = Field(default=100, ge=1, le=100, description="Rows a page.")
+    parallel: int = Field(default=8, ge=1, le=32, description="Pages fetched at once.")
+
+    @field_validator("repositories")
+    @classmethod
+    def _owner_and_name(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for repository in value:
+            owner, _, name = repository.partition("/")
+            if not owner or not name or "/" in name or repository != repository.strip():
+                raise ValueError(f"{repository!r} is not of the form owner/name")
+        return value
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> GitHubConfig:
+        if not self.repositories and not self.organization:
+            raise ValueError("name at least one of `repositories` and `organization`")
+        return self
+
+
+class DltConfig(_Model):
+    """Any dlt source or resource: a callable that returns it, or the object itself."""
+
+    type: Literal["dlt"] = "dlt"
+    path: str = Field(description="`package.module:function`.", pattern=r"^[\w.]+:\w+$")
+    arguments: Mapping[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments for the function; no secrets."
+    )
+    streams: tuple[str, ...] = Field(
+        default=(),
+        description="The resources to load; all when left out, which imports the module to see.",
+    )
+
+
+SourceConfig = Annotated[GitHubConfig | DltConfig, Field(discriminator="type")]
+
+
+class DestinationConfig(_Model):
+    """Where the tables go: any dlt destination, by its name."""
+
+    type: str = Field(default="duckdb", description="`duckdb`, `postgres`, `bigquery`, ...")
+    dataset: str | None = Field(
+        default=None, description="Schema or dataset; the pipeline's name when left out."
+    )
+    database: str | None = Field(
+        default=None,
+        description="DuckDB's file, relative to the project; `NAME.duckdb` when left out.",
+    )
+    options: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="Further arguments of the dlt destination, such as `location` or `bucket_url`.",
+    )
+    loader_file_format: str | None = Field(
+        default=None, description="dlt's loader file format; the fastest measured when left out."
+    )
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> DestinationConfig:
+        if "credentials" in self.options:
+            raise ValueError(
+                "credentials do not belong into a file that is committed: set "
+                f"DESTINATION__{self.type.upper()}__CREDENTIALS in the environment or in .env"
+            )
+        return self
+
+
+class PipelineConfig(_Model):
+    """One source, one destination: the `attributes` of a `defs.yaml`."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", max_length=48, description="Lower case, snake_case."
+    )
+    source: SourceConfig
+    destination: DestinationConfig = DestinationConfig()
+    group: str | None = Field(default=None, description="Dagster's asset group; the name if unset.")
+    owners: tuple[str, ...] = Field(default=(), description="E-mail addresses or `team:NAME`.")
+    tags: Mapping[str, str] = Field(default_factory=dict)
+    schedule: str | None = Field(default=None, description="A cron expression for the job.")
+    project: Path = Field(
+        default_factory=Path.cwd,
+        exclude=True,
+        description="The folder that relative paths start from; set by whoever read the file.",
+    )
+    folder: Path | None = Field(
+        default=None,
+        exclude=True,
+        description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
+    )
+
+    @property
+    def dataset(self) -> str:
+        return self.destination.dataset or self.name
+
+
+def parse_pipeline(
+    attributes: Mapping[str, Any], *, where: str, project: Path, folder: Path | None = None
+) -> PipelineConfig:
+    """Check the attributes of a pipeline.
+
+    Raises:
+        ConfigError: naming each wrong field, with its path and what was expected.
+    """
+    try:
+        return PipelineConfig.model_validate({**attributes, "project": project, "folder": folder})
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error)}", hint=_suggest(error)) from None
+
+
+def read_pipeline(path: Path) -> PipelineConfig:
+    """Read one pipeline from a `defs.yaml`, or from the only one below a folder.
+
+    Also loads `.env` from the project's folder, without overriding what the environment already has.
+
+    Raises:
+        ConfigError: no such file, several to choose from, not YAML, not a pipeline.
+    """
+    import yaml
+
+    path = _find_defs(path)
+    project = project_of(path)
+    load_dotenv(project)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    if not isinstance(document, dict) or document.get("type") != COMPONENT_TYPE:
+        raise ConfigError(
+            f"{path}: not a Millstream pipeline", hint=f"its first line is `type: {COMPONENT_TYPE}`"
+        )
+    attributes = document.get("attributes")
+    if not isinstance(attributes, dict):
+        raise ConfigError(f"{path}: `attributes` is missing or not a mapping")
+    return parse_pipeline(attributes, where=str(path), project=project, folder=path.parent)
+
+
+def project_of(path: Path) -> Path:
+    """The nearest folder at or above `path` with a `pyproject.toml`, else the file's own folder."""
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
+    for candidate in (folder, *folder.parents):
+        if (candidate / "pyproject.toml").is_file():
+            return candidate
+    return folder
+
+
+def load_dotenv(project: Path) -> None:
+    """Put what the project's `.env` says into the environment, which wins where both speak."""
+    import dotenv
+
+    dotenv.load_dotenv(project / ".env", override=False)
+
+
+def credential(*names: str) -> str | None:
+    """The first of these that is set: environment variables, then dlt's `secrets.toml`.
+
+    A name in the environment's form, `SOURCES__GITHUB__ACCESS_TOKEN`, is also looked up as the key
+    `sources.github.access_token`.
+    """
+    for name in names:
+        if value := os.environ.get(name, "").strip():
+            return value
+    import dlt
+
+    for name in names:
+        if "__" in name:
+            value = dlt.secrets.get(name.lower().replace("__", "."))
+            if isinstance(value, str) and value.strip():
+                return value.strip()
+    return None
+
+
+def data_dir() -> Path:
+    """Where runs keep their packages until they are loaded: `MILLSTREAM_HOME` or `~/.millstream`."""
+    return Path(os.environ.get("MILLSTREAM_HOME") or Path.home() / ".millstream")
+
+
+def _find_defs(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such file", hint="name a defs.yaml, or a folder with one")
+    found = [
+        file
+        for file in sorted(path.rglob("defs.yaml"))
+        if ".venv" not in file.parts and COMPONENT_TYPE in file.read_text(encoding="utf-8")
+    ]
+    if not found:
+        raise ConfigError(
+            f"{path}: no defs.yaml of type {COMPONENT_TYPE} in this folder",
+            hint="`millstream init github_issues duckdb` writes a project with one",
+        )
+    if len(found) > 1:
+        names = ", ".join(str(file.relative_to(path)) for file in found)
+        raise ConfigError(f"{path}: more than one pipeline: {names}", hint="name one of them")
+    return found[0]
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in problem["loc"]) or "attributes"
+        lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
+    return lines[0] if len(lines) == 1 else "".join(f"\n  {line}" for line in lines)
+
+
+def _suggest(error: ValidationError) -> str | None:
+    known = {
+        name
+        for model in (PipelineConfig, GitHubConfig, DltConfig, DestinationConfig)
+        for name in model.model_fields
+    }
+    for problem in error.errors(include_url=False, include_input=False):
+        close = get_close_matches(str(problem["loc"][-1]), known, n=1)
+        if problem["type"] == "extra_forbidden" and close:
+            return f"did you mean `{close[0]}`?"
+    return None

@@ -1,0 +1,1 @@
+"""Where the tables go: a dlt destination from configuration, checked before anything is extracted."""

@@ -1,0 +1,107 @@
+"""Every error that Millstream raises on purpose.
+
+    MillstreamError
+    ├── ConfigError                 a file, an option or an environment variable is wrong
+    │   └── MissingDependencyError  an extra is not installed
+    ├── SourceError                 the place that data comes from
+    │   ├── SourceAuthError         no, bad or too weak credentials
+    │   ├── SourceNotFoundError     no such repository, database, collection, file
+    │   ├── SourceUnavailableError  unreachable, or still failing after retries
+    │   └── SourceDataError         it answered with something that can't be read
+    ├── DestinationError            the place that data goes to
+    │   ├── DestinationAuthError
+    │   ├── DestinationNotFoundError
+    │   └── DestinationUnavailableError
+    └── RunError                    one step of a run failed; names the stream and the step
+
+Each message says what is wrong and where, then, after a blank line, `hint: ` and the fix.
+"""
+
+from __future__ import annotations
+
+
+class MillstreamError(Exception):
+    """The base of all of Millstream's errors.
+
+    >>> print(MillstreamError("no such stream: 'isues'", hint="did you mean 'issues'?"))
+    no such stream: 'isues'
+    <BLANKLINE>
+    hint: did you mean 'issues'?
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return f"{self.message}\n\nhint: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # keyword-only arguments do not survive the default pickling between processes
+        return _rebuild, (type(self), self.__dict__)
+
+
+def _rebuild(cls: type[MillstreamError], state: dict[str, object]) -> MillstreamError:
+    error = cls.__new__(cls)
+    error.__dict__.update(state)
+    error.args = (state["message"],)
+    return error
+
+
+class ConfigError(MillstreamError):
+    """A file, an option or an environment variable is wrong."""
+
+
+class MissingDependencyError(ConfigError):
+    """A package that this feature needs is not installed."""
+
+
+class SourceError(MillstreamError):
+    """Something is wrong with the place that data comes from."""
+
+
+class SourceAuthError(SourceError):
+    """The source wants credentials, or better ones."""
+
+
+class SourceNotFoundError(SourceError):
+    """The source has no such repository, database, collection or file."""
+
+
+class SourceUnavailableError(SourceError):
+    """The source can't be reached, or still failed after the last retry."""
+
+
+class SourceDataError(SourceError):
+    """The source answered with something that can't be read."""
+
+
+class DestinationError(MillstreamError):
+    """Something is wrong with the place that data goes to."""
+
+
+class DestinationAuthError(DestinationError):
+    """The destination refused the credentials, or none were found."""
+
+
+class DestinationNotFoundError(DestinationError):
+    """The destination has no such database, project or bucket."""
+
+
+class DestinationUnavailableError(DestinationError):
+    """The destination can't be reached."""
+
+
+class RunError(MillstreamError):
+    """One step of one stream's run failed.
+
+    Attributes:
+        stream: the stream that was being loaded.
+        step: `extract`, `normalize`, `govern` or `load`.
+    """
+
+    def __init__(self, message: str, *, stream: str, step: str, hint: str | None = None) -> None:
+        self.stream = stream
+        self.step = step
+        super().__init__(message, hint=hint)

@@ -1,0 +1,42 @@
+"""Where data comes from. A source names its streams without connecting, and opens one when run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from millstream.config import DltConfig, GitHubConfig, SourceConfig
+from millstream.model import Check, Stream
+
+if TYPE_CHECKING:
+    from dlt.sources import DltResource
+
+
+class Source(Protocol):
+    """What the runner and Dagster need of a source. Modules that implement it import dlt late."""
+
+    def streams(self) -> Sequence[Stream]:
+        """The streams that are configured; no network, and for built-in sources no dlt."""
+
+    def open(self, stream: str, *, full_refresh: bool = False) -> DltResource:
+        """The dlt resource that extracts one stream, cursors and primary key included.
+
+        Raises:
+            SourceError: the source can't be used as configured; nothing was extracted yet.
+        """
+
+    def check(self) -> Sequence[Check]:
+        """What `millstream doctor` says of the source: reachable, authorised, streams there."""
+
+
+def create(config: SourceConfig) -> Source:
+    """The source that a configuration describes; connects to nothing."""
+    if isinstance(config, GitHubConfig):
+        from millstream.sources.github import GitHubSource
+
+        return GitHubSource(config)
+    if isinstance(config, DltConfig):
+        from millstream.sources.dlt_source import DltSourceAdapter
+
+        return DltSourceAdapter(config)
+    raise AssertionError(f"no source for {config!r}")
