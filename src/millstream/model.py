@@ -8,14 +8,77 @@ from datetime import datetime
 from typing import Any, Literal
 
 ChangeKind = Literal[
-    "table_added", "column_added", "variant_added", "type_changed", "nullability_changed"
+    # of the schema: applying these to the old version gives the new one
+    "table_added",
+    "table_dropped",
+    "parent_changed",
+    "column_added",
+    "variant_added",
+    "column_dropped",
+    "type_changed",
+    "nullability_changed",
+    "key_changed",
+    # of the data: what the schema alone can't tell, or tells in pieces
+    "became_object",
+    "became_list",
+    "became_scalar",
+    "column_gone",
+    "column_renamed",
+    "presence_changed",
+    "null_share_changed",
+    "map_explosion",
 ]
 Severity = Literal["safe", "risky", "breaking"]
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnProfile:
+    """What one load saw in one column. Counts, so that the profiles of loads add up.
+
+    Attributes:
+        rows: rows of the table in this load.
+        present: rows whose JSON had the field, null included.
+        nulls: rows that hold null in this column: absent, null, or gone into a variant.
+        minimum, maximum: of numbers, dates (ISO 8601) and booleans; None where there is none.
+        distinct: distinct values that are not null, about; None where not counted.
+        longest: characters of the longest text; None where the column holds no text.
+        sketch: the smallest hashes of distinct values, ascending, as `ledger.sketch` makes them;
+            empty where none were taken. Two sketches tell how many values two columns share.
+    """
+
+    rows: int
+    present: int
+    nulls: int
+    minimum: int | float | str | bool | None = None
+    maximum: int | float | str | bool | None = None
+    distinct: int | None = None
+    longest: int | None = None
+    sketch: tuple[int, ...] = ()
+
+    @property
+    def presence(self) -> float:
+        """Share of rows whose JSON had the field, 0 to 1; 0 of an empty table."""
+        return self.present / self.rows if self.rows else 0.0
+
+    @property
+    def null_share(self) -> float:
+        """Share of rows that hold null, 0 to 1; 0 of an empty table."""
+        return self.nulls / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. `data_type` is dlt's (`text`, `bigint`, `timestamp`, ...)."""
+    """One column of a table.
+
+    Attributes:
+        data_type: dlt's: `text`, `bigint`, `timestamp`, ...
+        precision, scale, timezone: as dlt knows them; None where it leaves them open.
+        merge_key: rows merge on it although it is no primary key.
+        cursor: incremental loading reads on from its highest value.
+        path: where the values lie in the JSON: `user.login`, `labels[].name`; empty for
+            columns that the load itself adds. Two columns that differ in it alone are equal.
+        profile: what the last load saw; None where nothing was counted. Not compared either.
+    """
 
     name: str
     data_type: str
@@ -23,6 +86,13 @@ class Column:
     primary_key: bool = False
     variant_of: str | None = None
     """For `n__v_text`: `n`, the column whose values did not all fit its type."""
+    precision: int | None = None
+    scale: int | None = None
+    timezone: bool | None = None
+    merge_key: bool = False
+    cursor: bool = False
+    path: str = field(default="", compare=False)
+    profile: ColumnProfile | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +127,12 @@ class SchemaChange:
         kind: what happened.
         table: the table that it happened to.
         column: the column, or None for a whole table.
-        old: the data type before, or None where there was nothing.
-        new: the data type now.
+        old: the data type before, or None where there was nothing; for other kinds of change
+            what was there before in words (`object`, `not null`, `72%`, a parent's name).
+        new: the data type now, or what is there now in words; None where nothing is.
         severity: `safe` never breaks a reader, `risky` may, `breaking` will.
         message: one plain sentence for people.
+        after: the table or column as it is now, for a change of the schema; else None.
     """
 
     kind: ChangeKind
@@ -70,6 +142,7 @@ class SchemaChange:
     new: str | None
     severity: Severity
     message: str
+    after: Table | Column | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

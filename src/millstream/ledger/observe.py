@@ -1,0 +1,226 @@
+"""What the data tells beside the schema: dlt's schema never forgets a field, nor says that one
+turned from a scalar into an object. Read from two versions and the profiles that they carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher
+
+from millstream.ledger.explosion import explosions
+from millstream.ledger.sketch import matching
+from millstream.ledger.wording import percent, type_words
+from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
+
+SEPARATOR = "__"
+CHANCE = 0.001
+"""A field counts as gone when its absence by chance is less likely than this."""
+JUMP = 0.10
+"""A share that moves by less than this many points is never worth a word."""
+JUMP_Z = 4.0
+"""Nor one that moves by fewer standard errors than this: small loads vary."""
+RENAME_SHARE = 0.5
+"""The share of the new column's values that the old one must have had."""
+
+
+def observe(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange]:
+    """Changes of the data, table by table; at most one per column, the one that says most."""
+    before = old.table
+    for table in new.tables:
+        was = before.get(table.name)
+        yield from explosions(was, table)
+        if was is None:
+            continue
+        reshaped = {str(change.column): change for change in _reshaped(was, table, old, new)}
+        yield from reshaped.values()
+        gone = [
+            (was.column[column.name], column)
+            for column in table.columns
+            if column.name in was.column
+            and column.name not in reshaped
+            and _is_gone(was.column[column.name], column)
+        ]
+        renamed = _renamed(gone, was, table)
+        yield from renamed.values()
+        said = {*reshaped, *renamed}
+        for before_column, column in gone:
+            if column.name not in said:
+                yield _column_gone(table.name, before_column, column)
+                said.add(column.name)
+        yield from _shares(was, table, said)
+
+
+def _reshaped(
+    was: Table, table: Table, old: SchemaVersion, new: SchemaVersion
+) -> Iterator[SchemaChange]:
+    """Scalars that became objects or lists, and the reverse: dlt adds columns or a table."""
+    old_shapes, new_shapes = _shapes(was, old), _shapes(table, new)
+    for name, now in new_shapes.items():
+        before = old_shapes.get(name, {})
+        for shape, words in now.items():
+            if not before or shape in before:
+                continue
+            first = next(iter(before.values()))
+            yield SchemaChange(
+                {"object": "became_object", "list": "became_list"}.get(shape, "became_scalar"),  # type: ignore[arg-type]
+                table.name,
+                name,
+                first,
+                words,
+                "breaking",
+                f"`{name}` was {_article(first)}, now it is also {_article(words)}",
+            )
+
+
+def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
+    """For each field of a table, `scalar` (with its type), `object` or `list` as was seen."""
+    shapes: dict[str, dict[str, str]] = {}
+    for column in table.columns:
+        if column.variant_of is not None or column.name.startswith("_"):
+            continue
+        shapes.setdefault(column.name, {})["scalar"] = type_words(column)
+        for name in _ancestors(column.name):
+            shapes.setdefault(name, {})["object"] = "object"
+    prefix = f"{table.name}{SEPARATOR}"
+    for child in version.tables:
+        if child.parent == table.name and child.name.startswith(prefix):
+            name = child.name.removeprefix(prefix)
+            shapes.setdefault(name, {})["list"] = "list"
+            for ancestor in _ancestors(name):
+                shapes.setdefault(ancestor, {})["object"] = "object"
+    return shapes
+
+
+def _ancestors(name: str) -> Iterator[str]:
+    """`a__b__c` -> `a`, `a__b`; none for a name with dlt's own or a leading separator."""
+    parts = name.split(SEPARATOR)
+    for end in range(1, len(parts)):
+        if all(parts[:end]):
+            yield SEPARATOR.join(parts[:end])
+
+
+def _article(words: str) -> str:
+    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
+
+
+def _is_gone(old: Column, new: Column) -> bool:
+    """Absent from every row of this load, and too many rows for that to be chance."""
+    before, now = old.profile, new.profile
+    if before is None or now is None or not now.rows or not before.present or now.present:
+        return False
+    if new.variant_of is not None or _is_own(new):
+        return False
+    # Laplace's rule of succession, on the careful side: five of five rows prove no 100%
+    presence = before.present / (before.rows + 2)
+    return bool((1 - presence) ** now.rows < CHANCE)
+
+
+def _column_gone(table: str, old: Column, new: Column) -> SchemaChange:
+    assert old.profile is not None
+    assert new.profile is not None
+    key = new.primary_key or new.merge_key or new.cursor
+    role = "the key " if new.primary_key or new.merge_key else "the cursor " if new.cursor else ""
+    return SchemaChange(
+        "column_gone",
+        table,
+        new.name,
+        percent(old.profile.presence),
+        "0%",
+        "breaking" if key else "risky",
+        f"{role}`{new.name}` no longer arrives: in none of {new.profile.rows:,} rows, "
+        f"before in {percent(old.profile.presence)}",
+    )
+
+
+def _renamed(
+    gone: list[tuple[Column, Column]], was: Table, table: Table
+) -> dict[str, SchemaChange]:
+    """Fields gone that came back under another name, by the values that they share."""
+    added = [
+        column
+        for column in table.columns
+        if column.name not in was.column and column.variant_of is None and column.profile
+    ]
+    candidates = []
+    for old, _ in gone:
+        for column in added:
+            if old.data_type != column.data_type:
+                continue
+            share, common = matching(_sketch(column.profile), _sketch(old.profile))
+            alike = SequenceMatcher(None, old.name, column.name).ratio() >= 0.6
+            # few values (booleans, states) agree by chance: then the names must be alike too
+            if share >= RENAME_SHARE and common >= (2 if alike else 8):
+                candidates.append((share, common, old, column))
+    found: dict[str, SchemaChange] = {}
+    taken: set[str] = set()
+    for share, _, old, column in sorted(candidates, key=lambda c: (-c[0], -c[1], c[2].name)):
+        if old.name in found or column.name in taken:
+            continue
+        taken.add(column.name)
+        found[old.name] = SchemaChange(
+            "column_renamed",
+            table.name,
+            old.name,
+            old.name,
+            column.name,
+            "breaking",
+            f"`{old.name}` is gone and `{column.name}` came, a likely rename: "
+            f"{percent(share)} of its values were in `{old.name}` before",
+        )
+    return found
+
+
+def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
+    """Presence and null share that jumped, for columns of which nothing else was said."""
+    before: Mapping[str, Column] = was.column
+    varied = {column.variant_of for column in table.columns if column.name not in before}
+    for column in table.columns:
+        old = before.get(column.name)
+        if old is None or old.profile is None or column.profile is None:
+            continue
+        if column.name in said or column.name in varied or _is_own(column):
+            continue
+        if column.variant_of is not None:
+            continue
+        then, now = old.profile, column.profile
+        if _jumped(then.present, then.rows, now.present, now.rows):
+            yield SchemaChange(
+                "presence_changed",
+                table.name,
+                column.name,
+                percent(then.presence),
+                percent(now.presence),
+                "risky",
+                f"`{column.name}` arrives in {percent(now.presence)} of rows, "
+                f"before in {percent(then.presence)}",
+            )
+        elif _jumped(then.nulls, then.rows, now.nulls, now.rows):
+            yield SchemaChange(
+                "null_share_changed",
+                table.name,
+                column.name,
+                percent(then.null_share),
+                percent(now.null_share),
+                "risky",
+                f"`{column.name}` is null in {percent(now.null_share)} of rows, "
+                f"before in {percent(then.null_share)}",
+            )
+
+
+def _jumped(old_hits: int, old_rows: int, new_hits: int, new_rows: int) -> bool:
+    """The two-proportion z-test, with a floor on the difference itself."""
+    if not old_rows or not new_rows:
+        return False
+    difference = abs(new_hits / new_rows - old_hits / old_rows)
+    # one row more on either side (Agresti and Caffo 2000) keeps tiny loads and 0% or 100% honest
+    then, now = (old_hits + 1) / (old_rows + 2), (new_hits + 1) / (new_rows + 2)
+    error = then * (1 - then) / (old_rows + 2) + now * (1 - now) / (new_rows + 2)
+    return bool(difference >= JUMP and abs(now - then) > JUMP_Z * error**0.5)
+
+
+def _sketch(profile: ColumnProfile | None) -> tuple[int, ...]:
+    return profile.sketch if profile else ()
+
+
+def _is_own(column: Column) -> bool:
+    return column.name.lower().startswith("_dlt_")

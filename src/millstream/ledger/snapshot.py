@@ -1,0 +1,144 @@
+"""A dlt schema, and what the load counted, as a SchemaVersion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from millstream.model import Column, ColumnProfile, SchemaVersion, Table
+
+if TYPE_CHECKING:
+    import dlt
+
+Profile = Mapping[str, Mapping[str, ColumnProfile]]
+"""What one load saw, by table and column name."""
+
+OWN_PREFIX = "_millstream_"
+"""Millstream's own tables, which hold no data of the source."""
+
+LIST_ITEM = "value"
+"""dlt's name for the column that holds a list's items when these are no objects."""
+
+
+def snapshot(
+    schema: dlt.Schema, profile: Profile | None = None, *, resource: str | None = None
+) -> SchemaVersion:
+    """The data tables of a dlt schema: copied, so that nothing done to the result touches it.
+
+    Leaves out dlt's own tables, columns without a data type (only ever null so far) and tables
+    without a single complete column. A table's parent is what dlt says it is, never guessed from
+    the name. Root tables come first in the schema's order, each followed by its children.
+
+    Args:
+        schema: read only; dlt keeps and changes it.
+        profile: what the load saw, by table and column; None where nothing was counted.
+        resource: only the root tables of this dlt resource, and their children; a schema holds
+            those of every stream of its source. None takes all.
+
+    A child whose parent is missing or incomplete is kept, as a root.
+    """
+    own = schema.version_table_name[: -len("version")]  # `_dlt_`, as this naming writes it
+    tables = {
+        str(table["name"]): table
+        for table in schema.data_tables()
+        if not str(table["name"]).lower().startswith(OWN_PREFIX)
+    }
+    separator = schema.naming.PATH_SEPARATOR
+    profile = profile or {}
+    return SchemaVersion(
+        tuple(
+            Table(
+                name=name,
+                parent=parent,
+                columns=tuple(
+                    _column(column, own, separator, prefix, profile.get(name, {}))
+                    for column in tables[name]["columns"].values()
+                    if _is_complete(column)
+                ),
+            )
+            for name, parent, prefix in _walk(tables, separator, resource)
+        )
+    )
+
+
+def _is_complete(column: Mapping[str, Any]) -> bool:
+    return bool(column.get("name")) and bool(column.get("data_type"))
+
+
+def _walk(
+    tables: Mapping[str, Any], separator: str, resource: str | None
+) -> list[tuple[str, str | None, str]]:
+    """Name, parent and JSON path of each table, parents before children, depth first."""
+    children: dict[str | None, list[str]] = {}
+    for name, table in tables.items():
+        parent = table.get("parent")
+        children.setdefault(parent if parent in tables else None, []).append(name)
+    found: list[tuple[str, str | None, str]] = []
+    pending: list[tuple[str, str | None, str]] = [
+        (name, None, "")
+        for name in reversed(children.get(None, []))
+        if resource is None or tables[name].get("resource", name) == resource
+    ]
+    while pending:
+        name, parent, path = pending.pop()
+        found.append((name, parent, path))
+        for child in reversed(children.get(name, [])):
+            pending.append((child, name, path + list_path(name, child, separator)))
+    return found
+
+
+def _column(
+    column: Mapping[str, Any],
+    own: str,
+    separator: str,
+    prefix: str,
+    profile: Mapping[str, ColumnProfile],
+) -> Column:
+    name = column["name"]
+    base = variant_base(name, column["data_type"], separator) if column.get("variant") else None
+    return Column(
+        name=name,
+        data_type=column["data_type"],
+        nullable=column.get("nullable") is not False,
+        primary_key=bool(column.get("primary_key")),
+        variant_of=base,
+        precision=column.get("precision"),
+        scale=column.get("scale"),
+        timezone=False if column.get("timezone") is False else None,  # dlt: True is the default
+        merge_key=bool(column.get("merge_key")),
+        cursor=bool(column.get("incremental")),
+        path="" if name.startswith(own) else json_path(prefix, base or name, separator),
+        profile=profile.get(name),
+    )
+
+
+def variant_base(name: str, data_type: str, separator: str = "__") -> str:
+    """The column that a variant belongs to.
+
+    >>> variant_base("n__v_text", "text")
+    'n'
+    """
+    # a long name is cut and tagged by dlt's naming: then the suffix is not there to be found
+    suffix = f"{separator}v_{data_type}"
+    return name[: -len(suffix)] if name.endswith(suffix) else name.split(f"{separator}v_")[0]
+
+
+def list_path(table: str, child: str, separator: str = "__") -> str:
+    """The JSON path of a child table's rows within a row of its parent.
+
+    >>> list_path("issues", "issues__user__emails")
+    'user.emails[].'
+    """
+    field = child.removeprefix(f"{table}{separator}")
+    return f"{field.replace(separator, '.')}[]."
+
+
+def json_path(prefix: str, column: str, separator: str = "__") -> str:
+    """The JSON path of a column, as far as the normalized names still tell.
+
+    >>> json_path("", "user__login"), json_path("labels[].", "name"), json_path("tags[].", "value")
+    ('user.login', 'labels[].name', 'tags[]')
+    """
+    if prefix and column == LIST_ITEM:
+        return prefix.removesuffix(".")
+    return prefix + column.replace(separator, ".")
