@@ -122,32 +122,37 @@ class DestinationConfig(_Model):
         return self
 
 
-class PipelineConfig(_Model):
-    """One source, one destination: the `attributes` of a `defs.yaml`."""
+class TargetConfig(_Model):
+    """A pipeline's name and where its tables go."""
 
     name: str = Field(
         pattern=r"^[a-z][a-z0-9_]*$", max_length=48, description="Lower case, snake_case."
     )
-    source: SourceConfig
     destination: DestinationConfig = DestinationConfig()
-    group: str | None = Field(default=None, description="Dagster's asset group; the name if unset.")
-    owners: tuple[str, ...] = Field(default=(), description="E-mail addresses or `team:NAME`.")
-    tags: Mapping[str, str] = Field(default_factory=dict)
-    schedule: str | None = Field(default=None, description="A cron expression for the job.")
     project: Path = Field(
         default_factory=Path.cwd,
         exclude=True,
         description="The folder that relative paths start from; set by whoever read the file.",
     )
+
+    @property
+    def dataset(self) -> str:
+        return self.destination.dataset or self.name
+
+
+class PipelineConfig(TargetConfig):
+    """One source, one destination: the `attributes` of a `defs.yaml`."""
+
+    source: SourceConfig
+    group: str | None = Field(default=None, description="Dagster's asset group; the name if unset.")
+    owners: tuple[str, ...] = Field(default=(), description="E-mail addresses or `team:NAME`.")
+    tags: Mapping[str, str] = Field(default_factory=dict)
+    schedule: str | None = Field(default=None, description="A cron expression for the job.")
     folder: Path | None = Field(
         default=None,
         exclude=True,
         description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
     )
-
-    @property
-    def dataset(self) -> str:
-        return self.destination.dataset or self.name
 
 
 def parse_pipeline(
@@ -167,7 +172,7 @@ def parse_pipeline(
 def read_pipeline(path: Path) -> PipelineConfig:
     """Read one pipeline from a `defs.yaml`, or from the only one below a folder.
 
-    Also loads `.env` from the project's folder, without overriding what the environment already has.
+    Also loads `.env` from the project's folder, which never overrides the environment.
 
     Raises:
         ConfigError: no such file, several to choose from, not YAML, not a pipeline.
@@ -227,7 +232,7 @@ def credential(*names: str) -> str | None:
 
 
 def data_dir() -> Path:
-    """Where runs keep their packages until they are loaded: `MILLSTREAM_HOME` or `~/.millstream`."""
+    """Where runs keep packages until loaded: `MILLSTREAM_HOME` or `~/.millstream`."""
     return Path(os.environ.get("MILLSTREAM_HOME") or Path.home() / ".millstream")
 
 

@@ -1,13 +1,37 @@
-"""One run of one stream, step by step: extract, normalize, govern, load, report."""
+"""One run of one stream, step by step: extract, normalize, govern, load, report.
+
+Whoever reads `_run` reads the way of the data. Each run has a working folder of its own; cursors and
+schema come from the destination, so that it may start on any machine. A package that a killed run had
+extracted is finished first, and its rows are part of the report.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from hashlib import sha1
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
 
-from millstream.config import PipelineConfig
-from millstream.model import RunReport
+from millstream import destinations, ledger, sources, workdir
+from millstream.config import PipelineConfig, TargetConfig
+from millstream.errors import ConfigError, MillstreamError, RunError
+from millstream.model import RunReport, SchemaVersion, TableLoad
+
+if TYPE_CHECKING:
+    import dlt
+    from dlt.common.pipeline import NormalizeInfo
 
 Progress = Literal["none", "log", "bar"]
+"""Show nothing, a log line every few seconds, or a bar in a terminal."""
+
+logger = logging.getLogger("millstream")
 
 
 def run(
@@ -17,5 +41,277 @@ def run(
     full_refresh: bool = False,
     progress: Progress = "none",
 ) -> RunReport:
-    """Load one stream of a pipeline."""
-    raise AssertionError("being written")
+    """Load one stream of a pipeline, from its cursor on.
+
+    Args:
+        stream: a stream of `config.source`.
+        full_refresh: forget cursors, read all, and replace what the tables hold.
+
+    Raises:
+        ConfigError: the pipeline has no such stream.
+        DestinationError: it can't be reached or written to; nothing was extracted.
+        SourceError: it can't be read; nothing was loaded and no cursor moved.
+        RunError: any other failure, with the step that failed.
+    """
+    source = sources.create(config.source)
+    names = [each.name for each in source.streams()]
+    if stream not in names:
+        raise ConfigError(
+            f"pipeline {config.name!r} has no stream {stream!r}",
+            hint=f"it has {', '.join(names)}",
+        )
+    report = _run(
+        lambda: source.open(stream, full_refresh=full_refresh),
+        config,
+        stream,
+        full_refresh=full_refresh,
+        progress=progress,
+    )
+    if config.folder is not None:
+        ledger.baseline.save(config.folder, stream, report.schema)
+    return report
+
+
+def run_data(
+    data: Any,
+    target: TargetConfig,
+    *,
+    stream: str | None = None,
+    credentials: str | None = None,
+    full_refresh: bool = False,
+    progress: Progress = "none",
+) -> RunReport:
+    """Load a dlt source or resource, or any iterable of rows, that Python code hands over.
+
+    Args:
+        stream: the name of the run, and the table's where `data` has no name of its own.
+        credentials: for the destination; looked up where dlt documents it when left out.
+
+    Raises:
+        ConfigError: `data` has no name and no `stream` was given.
+    """
+    import dlt
+
+    name = stream or getattr(data, "name", None)
+    if not name:
+        raise ConfigError("this data has no name", hint="pass stream='the_table'")
+    if not isinstance(data, (dlt.sources.DltSource, dlt.sources.DltResource)):
+        data = dlt.resource(data, name=name)
+    return _run(
+        lambda: data,
+        target,
+        name,
+        credentials=credentials,
+        full_refresh=full_refresh,
+        progress=progress,
+    )
+
+
+def _run(
+    open_source: Callable[[], Any],
+    target: TargetConfig,
+    stream: str,
+    *,
+    credentials: str | None = None,
+    full_refresh: bool = False,
+    progress: Progress = "none",
+) -> RunReport:
+    work = _Work(target, stream, credentials, progress)
+    started_at = datetime.now(timezone.utc)
+
+    with work.step("prepare"):
+        destinations.ensure_ready(target, credentials)
+        opened = open_source()
+    for left in workdir.abandoned(target.name, work.key):
+        work.finish(left, drop=full_refresh)
+
+    with workdir.create(target.name, work.key) as folder:
+        try:
+            pipeline = work.pipeline(folder.path)
+            with work.step("restore"), work.writer():
+                before = work.restore(pipeline)
+            with work.step("extract"):
+                work.extract(pipeline, opened, full_refresh=full_refresh)
+            work.process(pipeline)
+            with work.step("report"), work.writer():
+                report = work.report(pipeline, before, started_at)
+        finally:
+            if not _has_packages(folder.path):
+                folder.remove()
+    return report
+
+
+@dataclass
+class _Work:
+    """What the steps of one run share, and what they found out so far."""
+
+    target: TargetConfig
+    stream: str
+    credentials: str | None
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    rows: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+    load_ids: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """The stream's name as a folder, a dlt pipeline and a dlt schema may be called."""
+        plain = re.sub(r"[^a-z0-9]+", "_", self.stream.lower()).strip("_")
+        # two streams must never share state: `a.b` and `a_b` are told apart by a digest
+        if plain != self.stream:
+            plain += "_" + sha1(self.stream.encode(), usedforsecurity=False).hexdigest()[:6]
+        return plain
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step, and tell which one failed."""
+        started = perf_counter()
+        try:
+            yield
+        except Exception as error:
+            raise self._explain(error, name) from error
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
+
+    def writer(self) -> Any:
+        return destinations.writer(self.target)
+
+    def pipeline(self, folder: Path) -> dlt.Pipeline:
+        """A dlt pipeline of this stream alone, so that streams share neither state nor schema."""
+        import dlt
+
+        from millstream.progress import collector
+
+        name = f"{self.target.name}__{self.key}"
+        # compressing what is read back a moment later costs a third of a bulk run; a user's own
+        # setting in the environment still comes first
+        dlt.config[f"{name}.data_writer.disable_compression"] = True
+        return dlt.pipeline(
+            pipeline_name=name,
+            pipelines_dir=str(folder),
+            destination=destinations.build(self.target, self.credentials),
+            dataset_name=self.target.dataset,
+            progress=collector(self.progress, self.stream),
+        )
+
+    def restore(self, pipeline: dlt.Pipeline) -> SchemaVersion:
+        """Take cursors and schema from the destination; the schema as it was before this run."""
+        pipeline.sync_destination()
+        return _schema_of(pipeline)
+
+    def extract(self, pipeline: dlt.Pipeline, opened: Any, *, full_refresh: bool) -> None:
+        import dlt
+
+        named = {"schema": dlt.Schema(pipeline.pipeline_name)}
+        if isinstance(opened, dlt.sources.DltSource):
+            opened = opened.clone(with_name=pipeline.pipeline_name)
+            named = {}
+        elif pipeline.pipeline_name in pipeline.schema_names:
+            named = {"schema": pipeline.schemas[pipeline.pipeline_name]}
+        pipeline.extract(
+            opened,
+            loader_file_format=destinations.loader_file_format(self.target),
+            refresh="drop_data" if full_refresh else None,
+            **named,
+        )
+
+    def process(self, pipeline: dlt.Pipeline) -> None:
+        """Normalize, govern and load what was extracted."""
+        with self.step("normalize"):
+            self._count(pipeline.normalize())
+        with self.step("load"), self.writer():
+            pipeline.load()
+
+    def finish(self, left: workdir.WorkDir, *, drop: bool) -> None:
+        """Load what a run that was killed had extracted, unless newer data got there first."""
+        if not drop and _has_packages(left.path):
+            pipeline = self.pipeline(left.path)
+            with self.step("restore"), self.writer():
+                overtaken = self._overtaken(pipeline)
+            if overtaken:
+                logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
+            else:
+                logger.info("%s: loading the package of an interrupted run first", self.stream)
+                self.process(pipeline)
+                self.warnings.append("loaded the package of an interrupted run first")
+        left.remove()
+
+    def report(
+        self, pipeline: dlt.Pipeline, before: SchemaVersion, started_at: datetime
+    ) -> RunReport:
+        schema = _schema_of(pipeline)
+        names = [table.name for table in schema.tables]
+        totals = destinations.row_counts(pipeline, pipeline.default_schema, names) if names else {}
+        return RunReport(
+            pipeline=self.target.name,
+            stream=self.stream,
+            destination=self.target.destination.type,
+            dataset=pipeline.dataset_name,
+            load_id=self.load_ids[-1] if self.load_ids else None,
+            started_at=started_at,
+            seconds=self.seconds,
+            tables=tuple(
+                TableLoad(
+                    name=table.name,
+                    parent=table.parent,
+                    rows=self.rows[table.name],
+                    rows_total=totals.get(table.name),
+                    bytes=self.bytes[table.name],
+                    full_name=destinations.full_name(pipeline, self.target, table.name),
+                )
+                for table in schema.tables
+            ),
+            changes=ledger.diff(before, schema),
+            schema=schema,
+            engine_rows={"dlt": self.rows.total()},
+            warnings=tuple(self.warnings),
+        )
+
+    def _count(self, info: NormalizeInfo | None) -> None:
+        if info is None:
+            return
+        for load_id, metrics in info.metrics.items():
+            self.load_ids.append(load_id)
+            for metric in metrics:
+                for table, counted in metric["table_metrics"].items():
+                    if not table.startswith("_dlt"):
+                        self.rows[table] += counted.items_count
+                        self.bytes[table] += counted.file_size
+
+    def _overtaken(self, pipeline: dlt.Pipeline) -> bool:
+        """True where a later load of this stream has reached the destination."""
+        ours = [
+            *pipeline.list_extracted_load_packages(),
+            *pipeline.list_normalized_load_packages(),
+        ]
+        latest = destinations.latest_load_id(pipeline)
+        return latest is not None and latest >= min(ours)
+
+    def _explain(self, error: Exception, step: str) -> MillstreamError:
+        cause: BaseException | None = error
+        while cause is not None:  # dlt wraps what a source raises
+            if isinstance(cause, MillstreamError):
+                return cause
+            root, cause = cause, cause.__cause__
+        return RunError(
+            f"{self.target.name}.{self.stream}: {step} failed: "
+            f"{type(root).__name__}: {destinations.redact(str(root))}",
+            stream=self.stream,
+            step=step,
+        )
+
+
+def _schema_of(pipeline: dlt.Pipeline) -> SchemaVersion:
+    return ledger.snapshot(pipeline.default_schema) if pipeline.default_schema_name else SchemaVersion()
+
+
+def _has_packages(folder: Path) -> bool:
+    """True where a package was extracted and has not been loaded yet."""
+    # dlt's layout: PIPELINE/normalize/extracted/LOAD_ID and PIPELINE/load/normalized/LOAD_ID
+    return any(
+        True
+        for pattern in ("*/normalize/extracted/*", "*/load/normalized/*")
+        for _ in folder.glob(pattern)
+    )

@@ -9,7 +9,7 @@ from millstream.config import DltConfig, GitHubConfig, SourceConfig
 from millstream.model import Check, Stream
 
 if TYPE_CHECKING:
-    from dlt.sources import DltResource
+    from dlt.sources import DltResource, DltSource
 
 
 class Source(Protocol):
@@ -18,8 +18,8 @@ class Source(Protocol):
     def streams(self) -> Sequence[Stream]:
         """The streams that are configured; no network, and for built-in sources no dlt."""
 
-    def open(self, stream: str, *, full_refresh: bool = False) -> DltResource:
-        """The dlt resource that extracts one stream, cursors and primary key included.
+    def open(self, stream: str, *, full_refresh: bool = False) -> DltResource | DltSource:
+        """What extracts one stream, cursors and primary key included; called anew for each run.
 
         Raises:
             SourceError: the source can't be used as configured; nothing was extracted yet.

@@ -1,0 +1,86 @@
+"""A working folder for each run, so that runs never share one, and what a killed run left is found.
+
+    DATA_DIR/runs/PIPELINE/STREAM/RUN_ID/        dlt's pipeline folder: packages, state, schema
+                                        /lock    held with flock(2) by the process that runs
+
+The kernel drops the lock when its process dies, however it dies. A folder whose lock can be taken is
+therefore nobody's: the next run of that stream finishes its packages, or removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from millstream.config import data_dir
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDir:
+    """One run's folder, locked for as long as this process uses it."""
+
+    path: Path
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@contextmanager
+def create(pipeline: str, stream: str) -> Iterator[WorkDir]:
+    """A new folder, locked; the caller removes it once nothing in it is needed."""
+    path = _runs_of(pipeline, stream) / uuid4().hex
+    path.mkdir(parents=True, mode=0o700)
+    with _locked(path) as held:
+        assert held, "a folder that was just made is nobody else's"
+        yield WorkDir(path)
+
+
+def abandoned(pipeline: str, stream: str) -> Iterator[WorkDir]:
+    """The folders that dead runs left, oldest first, each locked while the caller looks at it."""
+    folder = _runs_of(pipeline, stream)
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime):
+        with _locked(path) as held:
+            if held and path.is_dir():
+                yield WorkDir(path)
+
+
+@contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Wait until no other run on this machine holds `name`, then hold it.
+
+    For destinations that take one writer at a time, such as a DuckDB file: runs queue, none fails.
+    """
+    folder = data_dir() / "locks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / name).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """True while this process holds the folder's lock, False if another one does."""
+    try:
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:  # removed by its owner in between
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def _runs_of(pipeline: str, stream: str) -> Path:
+    return data_dir() / "runs" / pipeline / stream
