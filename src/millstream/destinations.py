@@ -1,1 +1,0 @@
-"""Where the tables go: a dlt destination from configuration, checked before anything is extracted."""

@@ -1,0 +1,26 @@
+"""Where the tables go: a dlt destination from configuration, checked before anything is extracted.
+
+factory     configuration -> dlt destination, loader file format, storage kind
+readiness   reachable, allowed, there: before the source is asked for anything
+faults      what a driver said -> which error, with the fix and without the secrets
+names       a table's full name, with and without a connection
+counts      the rows that tables hold now
+"""
+
+from __future__ import annotations
+
+from millstream.destinations.counts import row_counts
+from millstream.destinations.factory import build, loader_file_format, storage_kind
+from millstream.destinations.names import full_name, table_name
+from millstream.destinations.readiness import ensure_ready, preflight
+
+__all__ = [
+    "build",
+    "ensure_ready",
+    "full_name",
+    "loader_file_format",
+    "preflight",
+    "row_counts",
+    "storage_kind",
+    "table_name",
+]

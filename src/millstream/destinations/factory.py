@@ -1,0 +1,218 @@
+"""From configuration to a dlt destination. Connects to nothing."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from millstream.config import TargetConfig
+from millstream.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from dlt.common.destination.reference import AnyDestination
+
+# Chosen by measurement: docs/decisions/0003-loader-formats.md, bench/formats.py. A destination that
+# is not listed gets what dlt prefers for it.
+_LOADER_FORMATS = {"duckdb": "parquet", "filesystem": "parquet"}
+
+# Drivers that are extras of Millstream; those of other destinations are extras of dlt.
+_EXTRAS = frozenset({"postgres", "bigquery"})
+
+# Dagster names a kind after the service, dlt after the protocol.
+_BUCKET_KINDS = {
+    "s3": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "azure": "azure",
+    "adl": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
+}
+
+# DuckDB keeps these catalog names to itself and attaches such a file as NAME_db.
+_RESERVED_CATALOGS = frozenset({"main", "system", "temp"})
+
+
+def build(config: TargetConfig, credentials: str | None = None) -> AnyDestination:
+    """The dlt destination that a pipeline loads into.
+
+    For DuckDB, makes the folder that the file is to lie in.
+
+    Args:
+        config: names the destination; relative paths start from `config.project`.
+        credentials: a connection string or JSON that wins over what dlt finds by itself in the
+            environment and in `secrets.toml`.
+
+    Raises:
+        ConfigError: no such destination, option or loader file format.
+        MissingDependencyError: the destination's driver is not installed.
+    """
+    from dlt.common.destination.exceptions import UnknownDestinationModule
+    from dlt.common.destination.reference import Destination
+    from dlt.common.exceptions import MissingDependencyException
+
+    name = config.destination.type
+    arguments = dict(config.destination.options)
+    if name == "duckdb":
+        file = duckdb_file(config, credentials)
+        _make_folder(file)
+        arguments["credentials"] = str(file)
+    elif credentials:
+        arguments["credentials"] = credentials
+    if bucket := bucket_url(config):
+        arguments["bucket_url"] = bucket
+    try:
+        destination = Destination.from_reference(name)
+        if destination is None:
+            raise _unknown(name)
+        _refuse_unknown_options(config, destination)
+        destination = Destination.from_reference(name, **arguments)
+        assert destination is not None
+        _ = destination.client_class  # imports the driver
+    except UnknownDestinationModule:
+        raise _unknown(name) from None
+    except (MissingDependencyException, ModuleNotFoundError) as error:
+        raise not_installed(name, error) from None
+    _refuse_unknown_format(config, destination)
+    return destination
+
+
+def loader_file_format(config: TargetConfig) -> str | None:
+    """The loader file format that the configuration says, else the fastest measured.
+
+    None leaves the choice to dlt.
+    """
+    return config.destination.loader_file_format or _LOADER_FORMATS.get(config.destination.type)
+
+
+def storage_kind(config: TargetConfig) -> str:
+    """The kind that Dagster shows on the assets: `duckdb`, `postgres`, `bigquery`, `s3`, ..."""
+    name = config.destination.type.rsplit(".", 1)[-1]
+    if name == "filesystem":
+        scheme = urlparse(bucket_url(config) or "").scheme
+        return _BUCKET_KINDS.get(scheme, "filesystem")
+    return name
+
+
+def duckdb_file(config: TargetConfig, credentials: str | None = None) -> Path:
+    """DuckDB's database file, as an absolute path.
+
+    `database` in the configuration wins, then `credentials`, then `NAME_db.duckdb`: a file
+    `NAME.duckdb` would give the catalog the name that the dataset has by default.
+
+    Raises:
+        ConfigError: not a file, or a name that DuckDB could not tell from the dataset's.
+    """
+    database = config.destination.database or (credentials or "").removeprefix("duckdb:///")
+    database = database or f"{config.name}_db.duckdb"
+    if database.startswith(("md:", "motherduck:")):
+        raise ConfigError(
+            "destination.database: a MotherDuck database is a destination of its own",
+            hint="set `type: motherduck`",
+        )
+    if ":" in database[:1] or "://" in database:
+        raise ConfigError(
+            f"destination.database: {database!r} is not a file, so nothing would be kept",
+            hint=f"name a file, such as {config.name}_db.duckdb",
+        )
+    file = Path(os.path.abspath(config.project / Path(database).expanduser()))  # noqa: PTH100
+    if duckdb_catalog(file).casefold() == config.dataset.casefold():
+        # "Ambiguous reference to catalog or schema": each load fails, and so does each reader
+        raise ConfigError(
+            f"destination.database: DuckDB can't tell the database {file.name} from the dataset "
+            f"{config.dataset!r} in it, since both have the same name",
+            hint=f"rename one of them, for example `database: {config.dataset}_db.duckdb`",
+        )
+    return file
+
+
+def duckdb_catalog(file: Path) -> str:
+    """The name under which DuckDB attaches a file: up to its first dot.
+
+    >>> duckdb_catalog(Path("data/github.v2.duckdb"))
+    'github'
+    """
+    stem = file.name.lstrip(".").split(".", 1)[0]
+    return f"{stem}_db" if stem in _RESERVED_CATALOGS else stem
+
+
+def bucket_url(config: TargetConfig) -> str | None:
+    """The filesystem destination's `bucket_url`, local paths made absolute; None if not configured.
+
+    A URL that is only in the environment is dlt's to find.
+    """
+    url = config.destination.options.get("bucket_url")
+    if not isinstance(url, str) or not url:
+        return None
+    if urlparse(url).scheme:
+        return url
+    return os.path.abspath(config.project / Path(url).expanduser())  # noqa: PTH100
+
+
+def credentials_variable(config: TargetConfig) -> str:
+    """The environment variable that dlt documents for the destination's credentials."""
+    return f"DESTINATION__{config.destination.type.rsplit('.', 1)[-1].upper()}__CREDENTIALS"
+
+
+def not_installed(name: str, error: ImportError) -> MissingDependencyError:
+    """The error to raise when a destination's driver can't be imported."""
+    packages = [str(each) for each in getattr(error, "dependencies", ())]
+    if not packages:
+        packages = [f"millstream[{name}]" if name in _EXTRAS else f"dlt[{name}]"]
+    missing = getattr(error, "name", None)
+    what = f"the package {missing!r}, which is" if missing else "packages that are"
+    return MissingDependencyError(
+        f"the destination {name!r} needs {what} not installed",
+        hint=f"pip install {' '.join(repr(each) for each in packages)}",
+    )
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"destination.database: can't make the folder {file.parent}: {error.strerror}"
+        ) from None
+
+
+def _unknown(name: str) -> ConfigError:
+    import dlt.destinations
+
+    known = [each for each in dlt.destinations.__all__ if each not in ("destination", "dummy")]
+    close = get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"dlt has {', '.join(sorted(known))}"
+    return ConfigError(f"destination.type: no such destination: {name!r}", hint=hint)
+
+
+def _refuse_unknown_options(config: TargetConfig, destination: AnyDestination) -> None:
+    # dlt logs a warning and goes on without them
+    from dlt.common.destination.capabilities import DestinationCapabilitiesContext
+
+    known = {
+        *destination.spec.get_resolvable_fields(),
+        *DestinationCapabilitiesContext.get_resolvable_fields(),
+    } - {"credentials", "destination_type", "dataset_name"}
+    for option in config.destination.options:
+        if option not in known:
+            close = get_close_matches(option, known, n=1)
+            raise ConfigError(
+                f"destination.options: {config.destination.type} has no option {option!r}",
+                hint=f"did you mean `{close[0]}`?" if close else None,
+            )
+
+
+def _refuse_unknown_format(config: TargetConfig, destination: AnyDestination) -> None:
+    wanted = config.destination.loader_file_format
+    if wanted is None:
+        return
+    supported: list[Any] = list(destination.capabilities().supported_loader_file_formats or [])
+    if supported and wanted not in supported:
+        raise ConfigError(
+            f"destination.loader_file_format: {config.destination.type} can't load {wanted!r}",
+            hint=f"it loads {', '.join(supported)}",
+        )

@@ -1,0 +1,198 @@
+"""What a driver said -> which error, with the fix and without the secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from millstream.config import TargetConfig
+from millstream.destinations.factory import credentials_variable, not_installed
+from millstream.errors import (
+    ConfigError,
+    DestinationAuthError,
+    DestinationError,
+    DestinationNotFoundError,
+    DestinationUnavailableError,
+    MillstreamError,
+)
+
+# The first pattern found in the driver's text decides. Drivers give no code for a connection that
+# failed (psycopg2's `pgcode` is None then), so the text is all there is.
+_MEANINGS: tuple[tuple[str, type[DestinationError]], ...] = (
+    # PostgreSQL: libpq and the server
+    (r"password authentication failed|no password supplied", DestinationAuthError),
+    (r"authentication failed|no pg_hba\.conf entry|role \S+ does not exist", DestinationAuthError),
+    (r"database \S+ does not exist", DestinationNotFoundError),
+    (r"could not translate host name|Name or service not known", DestinationUnavailableError),
+    (r"connection refused|timeout expired|timed out|no route to host", DestinationUnavailableError),
+    (r"too many (clients|connections)|starting up|shutting down", DestinationUnavailableError),
+    # Google
+    (r"invalid_grant|RefreshError|Invalid JWT|invalid_client", DestinationAuthError),
+    (r"Could not deserialize key|No key could be detected|Malformed|PEM", DestinationAuthError),
+    (r"DefaultCredentialsError|default credentials were not found", DestinationAuthError),
+    (r"Not found: Project|bucket does not exist|NoSuchBucket", DestinationNotFoundError),
+    (r"TransportError|Max retries exceeded|NewConnectionError", DestinationUnavailableError),
+    # DuckDB
+    (r"Could not set lock|Conflicting lock", DestinationUnavailableError),
+    (r"not a valid DuckDB database file|serialization", DestinationError),
+    # all of them
+    (r"\b40[13]\b|permission denied|access denied|forbidden|unauthorized", DestinationAuthError),
+    (r"insufficient privilege|InvalidAccessKeyId|Unable to locate cred", DestinationAuthError),
+    (r"\b404\b|not found|does not exist|No such file", DestinationNotFoundError),
+)
+
+# fields of dlt's configuration that users don't set
+_SET_BY_US = frozenset({"dataset_name", "local_dir"})
+
+_SECRET_NAMES = re.compile(r"passw|secret|token|private_key|passphrase|_key$", re.IGNORECASE)
+_IN_URL = re.compile(r"(?P<head>\w+://[^\s/:@]*):(?P<secret>[^\s@]+)@")
+_IN_TEXT = re.compile(
+    r"(?P<head>[\"']?\b(?:password|passwd|pwd|token|private_key|secret)\b[\"']?\s*[=:]\s*)"
+    r"(?P<secret>\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
+    re.IGNORECASE,
+)
+_PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|$)", re.DOTALL)
+
+
+def explain(
+    error: BaseException, config: TargetConfig, *, where: str, secrets: Iterable[str] = ()
+) -> MillstreamError:
+    """The error to raise for what a driver raised.
+
+    Args:
+        where: the destination's place, such as `postgres at db.example.com:5432/warehouse`.
+        secrets: values that must not be shown, whatever the driver makes of them.
+    """
+    if isinstance(error, MillstreamError):
+        return error
+    root = _root(error)
+    if isinstance(root, ImportError):
+        return not_installed(config.destination.type, root)
+    text = redact(f"{type(root).__name__}: {root}", secrets)
+    kind = _meaning(text)
+    said = " ".join(redact(str(root), secrets).split())[:400] or type(root).__name__
+    return kind(f"{where}: {said}", hint=_hint(kind, config, said))
+
+
+def missing(error: Exception, config: TargetConfig) -> MillstreamError:
+    """The error to raise for credentials or settings that dlt found nowhere."""
+    name = config.destination.type
+    variable = credentials_variable(config)
+    fields = _missing_fields(error)
+    settings = [
+        field for field in fields if not field.startswith("credentials") and field not in _SET_BY_US
+    ]
+    if settings:
+        option = settings[0]
+        return ConfigError(
+            f"the destination {name!r} needs a setting: {', '.join(settings)}",
+            hint=f"put `options: {{{option}: ...}}` under `destination` in defs.yaml, or set "
+            f"{variable.removesuffix('CREDENTIALS')}{option.upper()}",
+        )
+    parts = [field.removeprefix("credentials.") for field in fields if "." in field]
+    if config.destination.type == "bigquery":
+        parts = []  # dlt lists those of every kind of credentials it knows
+    lacking = f": {', '.join(parts)}" if parts else ""
+    return DestinationAuthError(
+        f"no credentials for the destination {name!r}{lacking}",
+        hint=f"set {variable}{_example(name)} in the environment, in .env or in dlt's secrets.toml",
+    )
+
+
+def unreadable(config: TargetConfig) -> MillstreamError:
+    """The error to raise for credentials that dlt could not parse; shows nothing of them."""
+    variable = credentials_variable(config)
+    return DestinationAuthError(
+        f"the credentials for the destination {config.destination.type!r} can't be read",
+        hint=f"set {variable}{_example(config.destination.type) or ' as dlt documents it'}; "
+        "percent-encode special characters in a password",
+    )
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without secrets: those given, and what looks like one.
+
+    >>> redact("no route to postgresql://ann:pa55@db/x")
+    'no route to postgresql://ann:***@db/x'
+    """
+    for secret in sorted({s for s in secrets if s}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = _PEM.sub("***", text)
+    text = _IN_URL.sub(r"\g<head>:***@", text)
+    return _IN_TEXT.sub(r"\g<head>***", text)
+
+
+def secrets_of(credentials: Any) -> list[str]:
+    """The secret values in dlt's resolved credentials."""
+    if isinstance(credentials, str):
+        return [credentials]
+    try:
+        items = dict(credentials).items()
+    except (TypeError, ValueError):
+        return []
+    return [
+        str(value) for name, value in items if value and _SECRET_NAMES.search(str(name)) is not None
+    ]
+
+
+def _root(error: BaseException) -> BaseException:
+    """The driver's own exception, out of what dlt wrapped around it."""
+    for _ in range(10):
+        inner = getattr(error, "inner_exc", None) or error.__cause__
+        if inner is None and error.args and isinstance(error.args[0], BaseException):
+            inner = error.args[0]
+        if inner is None or inner is error:
+            break
+        error = inner
+    return error
+
+
+def _meaning(text: str) -> type[DestinationError]:
+    for pattern, kind in _MEANINGS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return kind
+    return DestinationError
+
+
+def _hint(kind: type[DestinationError], config: TargetConfig, said: str) -> str | None:
+    variable = credentials_variable(config)
+    if config.destination.type == "duckdb":
+        return _duckdb_hint(said)
+    if kind is DestinationAuthError:
+        return f"check {variable}{_example(config.destination.type)}"
+    if kind is DestinationNotFoundError:
+        return f"create it, or correct {variable}; dlt makes the dataset, but nothing above it"
+    if kind is DestinationUnavailableError:
+        return f"is the server up, and are host and port in {variable} right?"
+    return None
+
+
+def _duckdb_hint(said: str) -> str | None:
+    if "lock" in said:
+        holder = re.search(r"PID (\d+)", said)
+        whose = f"the process {holder[1]}" if holder else "another process"
+        return f"{whose} has the file open: close it there, then run again"
+    if "not a valid DuckDB" in said:
+        return "name another file as `database`: this one is left as it is"
+    return None
+
+
+def _example(name: str) -> str:
+    if name in ("postgres", "redshift"):
+        scheme = "postgresql" if name == "postgres" else name
+        return f"={scheme}://USER:PASSWORD@HOST:PORT/DATABASE"
+    if name == "bigquery":
+        return " to a service account's JSON"
+    return ""
+
+
+def _missing_fields(error: Any) -> list[str]:
+    found = []
+    for field, traces in getattr(error, "traces", {}).items():
+        nested = [
+            f"{field}.{inner}" for trace in traces for inner in getattr(trace, "traces", {}) or {}
+        ]
+        # a union of credentials lists every alternative
+        found += list(dict.fromkeys(nested)) or [field]
+    return found

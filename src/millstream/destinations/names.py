@@ -1,0 +1,95 @@
+"""A table's full name: before the first run, without a connection, and at run time.
+
+The name goes into Dagster's `dagster/table_name`, where dbt and others find the table by it, so it
+is made of the identifiers as they are in the destination.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from millstream.config import TargetConfig
+from millstream.destinations.factory import bucket_url, build, duckdb_catalog, duckdb_file
+
+if TYPE_CHECKING:
+    import dlt
+
+# What every naming convention of dlt leaves as it is; `__` stands between a parent and its list.
+_PLAIN_TABLE = re.compile(r"[a-z][a-z0-9]*(_{1,2}[a-z0-9]+)*")
+_PLAIN_DATASET = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+# the shortest limit among destinations: PostgreSQL's 63 bytes
+_SHORT = 63
+
+# these fold what is not quoted to upper case, and dlt follows
+_UPPER_CASE = frozenset({"snowflake"})
+
+# dlt's client knows the database but leaves it out of the names that it makes
+_DATABASE_APART = frozenset({"postgres", "redshift", "mssql", "synapse", "fabric"})
+
+
+def table_name(config: TargetConfig, table: str) -> str:
+    """A table's full name as far as the configuration tells; connects to nothing.
+
+    DuckDB: `FILE_STEM.DATASET.TABLE`. BigQuery: `PROJECT.DATASET.TABLE` where the options have
+    `project_id`. Filesystem: `BUCKET_URL/DATASET/TABLE`. Others, whose database only the
+    credentials know: `DATASET.TABLE`.
+
+    Args:
+        table: the name of a stream, or of a table as dlt has normalized it.
+    """
+    kind = config.destination.type.rsplit(".", 1)[-1]
+    dataset, name = _normalized(config, table)
+    if kind in _UPPER_CASE:
+        dataset, name = dataset.upper(), name.upper()
+    if kind == "filesystem":
+        return _path(bucket_url(config), dataset, name)
+    if kind == "duckdb":
+        return f"{duckdb_catalog(duckdb_file(config))}.{dataset}.{name}"
+    project = config.destination.options.get("project_id") if kind == "bigquery" else None
+    return f"{project}.{dataset}.{name}" if project else f"{dataset}.{name}"
+
+
+def full_name(pipeline: dlt.Pipeline, config: TargetConfig, table: str) -> str:
+    """A table's full name as the pipeline's connection knows it, the database included.
+
+    Args:
+        table: a table's name in the pipeline's schema.
+    """
+    kind = config.destination.type.rsplit(".", 1)[-1]
+    if kind == "filesystem":
+        client = pipeline.destination_client()
+        return _path(str(client.config.bucket_url), client.dataset_name, table)  # type: ignore[attr-defined]
+    if kind == "duckdb":
+        file = duckdb_file(config)
+        dataset = pipeline.sql_client().dataset_name
+        return f"{duckdb_catalog(file)}.{dataset}.{table}"
+    sql = pipeline.sql_client()
+    path = sql.make_qualified_table_name_path(table, quote=False)
+    if kind in _DATABASE_APART and sql.database_name:
+        path = [sql.database_name, *path]
+    return ".".join(path)
+
+
+def _normalized(config: TargetConfig, table: str) -> tuple[str, str]:
+    dataset = config.dataset
+    if (
+        _PLAIN_DATASET.fullmatch(dataset)
+        and _PLAIN_TABLE.fullmatch(table)
+        and max(len(dataset), len(table)) <= _SHORT
+    ):
+        return dataset, table
+    # rare, and needs dlt, which takes a second to import
+    import dlt
+
+    destination = build(config)
+    naming = dlt.Schema(config.name).naming
+    capabilities = destination.capabilities(naming=naming)
+    naming.max_length = capabilities.max_identifier_length
+    return naming.normalize_table_identifier(dataset), naming.normalize_tables_path(table)
+
+
+def _path(bucket: str | None, dataset: str, table: str) -> str:
+    if bucket is None:
+        return f"{dataset}/{table}"
+    return f"{bucket.removeprefix('file://').rstrip('/')}/{dataset}/{table}"
