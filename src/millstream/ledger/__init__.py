@@ -5,7 +5,8 @@ Importing this package imports neither dlt nor Dagster.
 
 from __future__ import annotations
 
+from millstream.ledger import baseline
 from millstream.ledger.diff import apply, canonical, diff
 from millstream.ledger.snapshot import snapshot
 
-__all__ = ["apply", "canonical", "diff", "snapshot"]
+__all__ = ["apply", "baseline", "canonical", "diff", "snapshot"]
