@@ -102,7 +102,7 @@ class DestinationConfig(_Model):
     )
     database: str | None = Field(
         default=None,
-        description="DuckDB's file, relative to the project; `NAME.duckdb` when left out.",
+        description="DuckDB's file, relative to the project; `NAME_db.duckdb` when left out.",
     )
     options: Mapping[str, Any] = Field(
         default_factory=dict,
@@ -182,6 +182,7 @@ def read_pipeline(path: Path) -> PipelineConfig:
     path = _find_defs(path)
     project = project_of(path)
     load_dotenv(project)
+    os.environ.setdefault("DLT_PROJECT_DIR", str(project))  # where dlt looks for secrets.toml
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
+
 from dlt.common.runtime.collector import Collector
 
 logger = logging.getLogger("millstream")

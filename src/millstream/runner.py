@@ -11,7 +11,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import sha1
@@ -120,7 +120,8 @@ def _run(
     started_at = datetime.now(timezone.utc)
 
     with work.step("prepare"):
-        destinations.ensure_ready(target, credentials)
+        with work.writer():
+            destinations.ensure_ready(target, credentials)
         opened = open_source()
     for left in workdir.abandoned(target.name, work.key):
         work.finish(left, drop=full_refresh)
@@ -175,8 +176,8 @@ class _Work:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
 
-    def writer(self) -> Any:
-        return destinations.writer(self.target)
+    def writer(self) -> AbstractContextManager[None]:
+        return destinations.writer(self.target, self.credentials)
 
     def pipeline(self, folder: Path) -> dlt.Pipeline:
         """A dlt pipeline of this stream alone, so that streams share neither state nor schema."""
@@ -286,7 +287,7 @@ class _Work:
             *pipeline.list_extracted_load_packages(),
             *pipeline.list_normalized_load_packages(),
         ]
-        latest = destinations.latest_load_id(pipeline)
+        latest = destinations.latest_load_id(pipeline, pipeline.pipeline_name)
         return latest is not None and latest >= min(ours)
 
     def _explain(self, error: Exception, step: str) -> MillstreamError:
@@ -304,7 +305,9 @@ class _Work:
 
 
 def _schema_of(pipeline: dlt.Pipeline) -> SchemaVersion:
-    return ledger.snapshot(pipeline.default_schema) if pipeline.default_schema_name else SchemaVersion()
+    if pipeline.default_schema_name is None:  # the first run
+        return SchemaVersion()
+    return ledger.snapshot(pipeline.default_schema)
 
 
 def _has_packages(folder: Path) -> bool:

@@ -3,13 +3,14 @@
     DATA_DIR/runs/PIPELINE/STREAM/RUN_ID/        dlt's pipeline folder: packages, state, schema
                                         /lock    held with flock(2) by the process that runs
 
-The kernel drops the lock when its process dies, however it dies. A folder whose lock can be taken is
-therefore nobody's: the next run of that stream finishes its packages, or removes it.
+The kernel drops the lock when its process dies, however it dies. A folder whose lock can be taken
+is therefore nobody's: the next run of that stream finishes its packages, or removes it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from millstream.config import data_dir
+
+logger = logging.getLogger("millstream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +56,20 @@ def abandoned(pipeline: str, stream: str) -> Iterator[WorkDir]:
 
 
 @contextmanager
-def exclusive(name: str) -> Iterator[None]:
+def exclusive(name: str, *, what: str) -> Iterator[None]:
     """Wait until no other run on this machine holds `name`, then hold it.
 
     For destinations that take one writer at a time, such as a DuckDB file: runs queue, none fails.
+    `what` is what people call it.
     """
     folder = data_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / name).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("waiting for another run that writes to %s", what)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -1,0 +1,160 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from millstream.config import (
+    PipelineConfig,
+    credential,
+    load_dotenv,
+    parse_pipeline,
+    project_of,
+    read_pipeline,
+)
+from millstream.errors import ConfigError
+
+GITHUB = {"type": "github", "repositories": ["duckdb/duckdb"]}
+
+
+def parse(tmp_path, **attributes):
+    base = {"name": "github_issues", "source": GITHUB}
+    return parse_pipeline({**base, **attributes}, where="defs.yaml", project=tmp_path)
+
+
+def write(folder, text):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "defs.yaml"
+    path.write_text(text)
+    return path
+
+
+GOOD = """\
+type: millstream.Pipeline
+attributes:
+  name: github_issues
+  source: {type: github, repositories: [duckdb/duckdb]}
+"""
+
+
+def test_defaults(tmp_path):
+    config = parse(tmp_path)
+    assert config.source.streams == ("issues",)
+    assert config.destination.type == "duckdb"
+    assert config.dataset == "github_issues"
+    assert parse(tmp_path, destination={"dataset": "raw"}).dataset == "raw"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message", "hint"),
+    [
+        ({"nme": "x"}, "nme: Extra inputs are not permitted", "did you mean `name`?"),
+        ({"name": "GitHub Issues"}, "name: String should match", None),
+        ({"source": {"type": "github"}}, "name at least one of `repositories`", None),
+        ({"source": {**GITHUB, "repositories": ["duckdb"]}}, "not of the form owner/name", None),
+        ({"source": {**GITHUB, "streams": ["isues"]}}, "source.github.streams.0", None),
+        ({"source": {**GITHUB, "token": "ghp_x"}}, "source.github.token", None),
+        ({"source": {"type": "jira"}}, "'jira'", None),
+        (
+            {"destination": {"options": {"credentials": "x"}}},
+            "DESTINATION__DUCKDB__CREDENTIALS",
+            None,
+        ),
+    ],
+)
+def test_wrong_attributes_name_the_field(tmp_path, attributes, message, hint):
+    with pytest.raises(ConfigError) as raised:
+        parse(tmp_path, **attributes)
+    assert raised.value.message.startswith("defs.yaml: ")
+    assert message in raised.value.message
+    assert hint is None or raised.value.hint == hint
+
+
+def test_no_value_of_a_wrong_field_is_shown(tmp_path):
+    with pytest.raises(ConfigError) as raised:
+        parse(tmp_path, source={**GITHUB, "token": "ghp_secret"})
+    assert "ghp_secret" not in str(raised.value)
+
+
+def test_reads_the_only_pipeline_below_a_folder(tmp_path):
+    (tmp_path / "pyproject.toml").touch()
+    path = write(tmp_path / "src" / "defs" / "issues", GOOD)
+    config = read_pipeline(tmp_path)
+    assert isinstance(config, PipelineConfig)
+    assert config.folder == path.parent
+    assert config.project == tmp_path.resolve()
+
+
+def test_two_pipelines_below_a_folder_are_named(tmp_path):
+    write(tmp_path / "a", GOOD)
+    write(tmp_path / "b", GOOD)
+    with pytest.raises(ConfigError, match=r"more than one pipeline: a/defs.yaml, b/defs.yaml"):
+        read_pipeline(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("type: [", "not YAML"),
+        ("type: other.Component\nattributes: {}", "not a Millstream pipeline"),
+        ("- a", "not a Millstream pipeline"),
+        ("type: millstream.Pipeline\n", "`attributes` is missing"),
+    ],
+)
+def test_files_that_are_no_pipeline(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        read_pipeline(write(tmp_path, text))
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        read_pipeline(tmp_path / "nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"no defs\.yaml"):
+        read_pipeline(tmp_path)
+
+
+def test_project_is_the_nearest_folder_with_a_pyproject(tmp_path):
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    assert project_of(deep) == deep.resolve()
+    (tmp_path / "pyproject.toml").touch()
+    assert project_of(deep / "defs.yaml") == tmp_path.resolve()
+
+
+def test_environment_wins_over_dotenv(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("MILLSTREAM_TEST_A=file\nMILLSTREAM_TEST_B=file\n")
+    monkeypatch.setenv("MILLSTREAM_TEST_A", "environment")
+    monkeypatch.setenv("MILLSTREAM_TEST_B", "")
+    monkeypatch.delenv("MILLSTREAM_TEST_B")
+    load_dotenv(tmp_path)
+    assert credential("MILLSTREAM_TEST_A") == "environment"
+    assert credential("MILLSTREAM_TEST_B") == "file"
+
+
+def test_credentials_come_from_the_first_name_that_is_set(monkeypatch):
+    monkeypatch.setenv("SOURCES__GITHUB__ACCESS_TOKEN", "second")
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    assert credential("GITHUB_TOKEN", "SOURCES__GITHUB__ACCESS_TOKEN") == "second"
+    monkeypatch.setenv("GITHUB_TOKEN", "first")
+    assert credential("GITHUB_TOKEN", "SOURCES__GITHUB__ACCESS_TOKEN") == "first"
+
+
+def test_credentials_are_found_in_the_projects_secrets_toml(tmp_path):
+    (tmp_path / "pyproject.toml").touch()
+    write(tmp_path, GOOD)
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "secrets.toml").write_text('[sources.github]\naccess_token = "toml"\n')
+    code = (
+        "import sys; from pathlib import Path; from millstream import config;"
+        "config.read_pipeline(Path(sys.argv[1]));"
+        "print(config.credential('GITHUB_TOKEN', 'SOURCES__GITHUB__ACCESS_TOKEN'))"
+    )
+    unset = {"GITHUB_TOKEN", "SOURCES__GITHUB__ACCESS_TOKEN", "DLT_PROJECT_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={name: value for name, value in os.environ.items() if name not in unset},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "toml"

@@ -1,0 +1,67 @@
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from millstream import workdir
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_runs_of_one_stream_have_folders_of_their_own():
+    with workdir.create("p", "s") as one, workdir.create("p", "s") as two:
+        assert one.path != two.path
+        assert one.path.is_dir()
+        assert list(workdir.abandoned("p", "s")) == []
+
+
+def test_a_folder_whose_run_ended_is_abandoned_until_removed():
+    with workdir.create("p", "s") as folder:
+        (folder.path / "package").touch()
+    left = list(workdir.abandoned("p", "s"))
+    assert [each.path for each in left] == [folder.path]
+    assert list(workdir.abandoned("p", "other")) == []
+    left[0].remove()
+    assert list(workdir.abandoned("p", "s")) == []
+
+
+def test_a_killed_process_leaves_its_folder_to_the_next_run():
+    code = """
+        import os, signal
+        from millstream import workdir
+        with workdir.create("p", "s") as folder:
+            print(folder.path, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
+    )
+    assert [str(left.path) for left in workdir.abandoned("p", "s")] == [done.stdout.strip()]
+
+
+def test_two_runs_never_take_the_same_abandoned_folder():
+    with workdir.create("p", "s"):
+        pass
+    first = workdir.abandoned("p", "s")
+    assert next(first).path.is_dir()
+    assert list(workdir.abandoned("p", "s")) == []
+
+
+def test_exclusive_lets_one_in_at_a_time():
+    code = """
+        from millstream import workdir
+        with workdir.exclusive("db", what="the database"):
+            print("in", flush=True)
+    """
+    with workdir.exclusive("db", what="the database"):
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=1.5)
+    assert waiting.communicate(timeout=30)[0].strip() == "in"
