@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from millstream.config import PipelineConfig
     from millstream.errors import MillstreamError
     from millstream.model import RunReport, SchemaChange
-    from millstream.orchestration.assets import assets
+    from millstream.orchestration.assets import assets, definitions
     from millstream.orchestration.component import Pipeline
     from millstream.orchestration.resource import MillstreamResource
     from millstream.runner import run
@@ -25,6 +25,7 @@ _HOMES = {
     "RunReport": "millstream.model",
     "SchemaChange": "millstream.model",
     "assets": "millstream.orchestration.assets",
+    "definitions": "millstream.orchestration.assets",
     "run": "millstream.runner",
 }
 
@@ -37,6 +38,7 @@ __all__ = [
     "SchemaChange",
     "__version__",
     "assets",
+    "definitions",
     "run",
 ]
 

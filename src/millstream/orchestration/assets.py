@@ -1,0 +1,99 @@
+"""A pipeline as Dagster assets, from Python; the component does the same from YAML."""
+
+# no `from __future__ import annotations`: Dagster reads the annotations of a step's function itself
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from millstream.config import PipelineConfig, parse_pipeline, project_of
+from millstream.errors import ConfigError
+from millstream.orchestration.specs import asset_specs
+
+
+class LoadConfig(dg.Config):
+    """What can be set for one run, in Dagster's launchpad."""
+
+    full_refresh: bool = Field(
+        default=False,
+        description="Forget the cursors, read all again, and replace what the tables hold.",
+    )
+
+
+def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.AssetsDefinition:
+    """The assets of one pipeline: each stream one, each table below it one. Connects to nothing.
+
+    Args:
+        config: a pipeline that is already parsed; else name its attributes, as in `defs.yaml`.
+        attributes: `name`, `source`, `destination`, `group`, `owners`, `tags`; and `project`, the
+            folder that relative paths start from (the one with `pyproject.toml` at or above the
+            working directory when left out), and `folder`, where the accepted schema is kept
+            (None: nowhere, and child tables are materialized without becoming assets).
+
+    Raises:
+        ConfigError: naming each wrong attribute; or `config` and attributes were both given.
+    """
+    pipeline = _config(config, attributes, "millstream.assets(...)")
+
+    @dg.multi_asset(name=pipeline.name, specs=asset_specs(pipeline), can_subset=True)
+    def load_streams(
+        context: dg.AssetExecutionContext, config: LoadConfig
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        # here, so that loading definitions imports neither the runner nor what it needs
+        from millstream.orchestration import step
+
+        yield from step.load(context, pipeline, full_refresh=config.full_refresh)
+
+    return load_streams
+
+
+def definitions(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.Definitions:
+    """The assets of one pipeline, a job over them that bears its name, and its schedule, if any.
+
+    Takes what `assets` takes, and `schedule`.
+
+    Raises:
+        ConfigError: as `assets`, or the schedule is no cron expression.
+    """
+    config = _config(config, attributes, "millstream.definitions(...)")
+    loaded = assets(config)
+    job = dg.define_asset_job(
+        config.name,
+        selection=dg.AssetSelection.assets(*loaded.keys),
+        description=f"Load all streams of {config.name}.",
+    )
+    return dg.Definitions(
+        assets=[loaded],
+        jobs=[job],
+        schedules=[_schedule(config.name, config.schedule, job)] if config.schedule else [],
+    )
+
+
+def _schedule(name: str, cron: str, job: Any) -> dg.ScheduleDefinition:
+    try:
+        return dg.ScheduleDefinition(name=f"{name}_schedule", job=job, cron_schedule=cron)
+    except dg.DagsterInvalidDefinitionError:
+        raise ConfigError(
+            f"pipeline {name!r}: schedule: {cron!r} is not a cron expression",
+            hint="five fields: minute hour day month weekday; `0 6 * * *` is every day at 6:00",
+        ) from None
+
+
+def _config(
+    config: PipelineConfig | None, attributes: dict[str, Any], where: str
+) -> PipelineConfig:
+    if config is not None:
+        if attributes:
+            raise ConfigError(
+                f"{where}: a configuration and attributes: {', '.join(sorted(attributes))}",
+                hint="pass one of them; `config.model_copy(update={...})` changes a configuration",
+            )
+        return config
+    attributes = dict(attributes)
+    project = Path(attributes.pop("project", None) or project_of(Path.cwd()))
+    folder = attributes.pop("folder", None)
+    return parse_pipeline(
+        attributes, where=where, project=project, folder=Path(folder) if folder else None
+    )

@@ -1,0 +1,56 @@
+"""A table's columns, as Dagster shows them."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from millstream.ledger.wording import type_words
+from millstream.model import Column, Table
+
+_LOAD_COLUMNS = {
+    "_dlt_id": "Identifies this row; child tables point at it.",
+    "_dlt_load_id": "The load that brought this row, as in `_dlt_loads`.",
+    "_dlt_root_id": "`_dlt_id` of the row of the stream's own table that this one belongs to.",
+    "_dlt_list_idx": "Position in the list that this row was an item of; the first is 0.",
+}
+
+
+def table_schema(table: Table) -> dg.TableSchema:
+    """Columns with their types, constraints, and where each of them comes from."""
+    keys = [column.name for column in table.columns if column.primary_key]
+    return dg.TableSchema(
+        columns=[_column(table, column, sole_key=len(keys) == 1) for column in table.columns],
+        constraints=dg.TableConstraints(other=[f"primary key ({', '.join(keys)})"])
+        if len(keys) > 1
+        else None,
+    )
+
+
+def _column(table: Table, column: Column, *, sole_key: bool) -> dg.TableColumn:
+    other = []
+    if column.primary_key:
+        other.append("primary key")
+    if column.merge_key:
+        other.append("merge key")
+    if column.cursor:
+        other.append("cursor")
+    return dg.TableColumn(
+        name=column.name,
+        type=type_words(column),
+        description=_description(table, column),
+        constraints=dg.TableColumnConstraints(
+            nullable=column.nullable, unique=column.primary_key and sole_key, other=other
+        ),
+    )
+
+
+def _description(table: Table, column: Column) -> str | None:
+    if column.variant_of:
+        base = table.column.get(column.variant_of)
+        expected = type_words(base) if base else "its own type"
+        return f"Values of `{column.variant_of}` that are not {expected}."
+    if column.name == "_dlt_parent_id":
+        return f"`_dlt_id` of the row of `{table.parent}` that this one belongs to."
+    if column.name in _LOAD_COLUMNS:
+        return _LOAD_COLUMNS[column.name]
+    return f"From `{column.path}`." if column.path and column.path != column.name else None

@@ -1,0 +1,94 @@
+"""The component `millstream.Pipeline`: what a `defs.yaml` of that type says, as definitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster.components import scaffold_with
+from pydantic import BaseModel, ConfigDict
+
+from millstream.config import PipelineConfig, parse_pipeline, project_of
+from millstream.orchestration.assets import definitions
+from millstream.orchestration.scaffolder import PipelineScaffolder
+
+
+class PipelineAttributes(BaseModel):
+    """The attributes as they were written: templates not yet filled in, nothing checked.
+
+    Dagster validates a component's attributes before it fills in templates. Ours are checked
+    afterwards, by the model that `millstream run` uses too; the schema shown to people, editors
+    and `dg check yaml` is that model's, with room for templates.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        schema = PipelineConfig.model_json_schema(*args, **kwargs)
+        for internal in ("project", "folder"):  # set by whoever reads the file
+            schema["properties"].pop(internal)
+        for model in (schema, *schema["$defs"].values()):
+            for name, field in model.get("properties", {}).items():
+                model["properties"][name] = _or_template(field)
+        return schema
+
+
+@scaffold_with(PipelineScaffolder)
+@dataclass(frozen=True)
+class Pipeline(dg.Component):
+    """Load a source into linked tables: each stream an asset, and each child table too.
+
+    Makes one subsettable multi-asset, a job with the pipeline's name, and a schedule where one is
+    set. `millstream run` takes the same file. Credentials come from the environment, `.env` or
+    dlt's `secrets.toml` when a run needs them; never from `defs.yaml`.
+    """
+
+    config: PipelineConfig
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return PipelineAttributes
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        return dg.ComponentTypeSpec(
+            description=cls.__doc__,
+            produces=["asset", "job", "schedule"],
+            tags=["ingestion", "dlt"],
+        )
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Pipeline:
+        """Fill in the templates, then check.
+
+        Raises:
+            ConfigError: naming the file and each wrong attribute.
+        """
+        written = attributes.model_dump() if attributes is not None else {}
+        folder = context.path if context.path.is_dir() else context.path.parent
+        resolved = context.resolution_context.at_path("attributes").resolve_value(written)
+        return cls(
+            parse_pipeline(
+                resolved, where=str(_file(folder)), project=project_of(folder), folder=folder
+            )
+        )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return definitions(self.config)
+
+
+def _file(folder: Path) -> Path:
+    return next((folder / n for n in ("defs.yaml", "defs.yml") if (folder / n).is_file()), folder)
+
+
+def _or_template(field: dict[str, Any]) -> dict[str, Any]:
+    """The same field, which may also hold a template such as `{{ env.REPOSITORY }}`."""
+    if "const" in field:  # what tells one kind of source from another is no template
+        return field
+    kept: dict[str, Any] = {
+        name: field.pop(name) for name in ("title", "description", "default") if name in field
+    }
+    return {**kept, "anyOf": [field, {"type": "string", "pattern": r"\{\{.*\}\}"}]}

@@ -1,0 +1,107 @@
+"""What one run did to one table, as the metadata of its asset. Made from the RunReport only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import dagster as dg
+
+from millstream.model import RunReport, SchemaChange, TableLoad
+from millstream.orchestration.columns import table_schema
+from millstream.orchestration.specs import split
+
+_CHANGES = dg.TableSchema(
+    columns=[
+        dg.TableColumn("table"),
+        dg.TableColumn("column", description="Empty where the change is of the whole table."),
+        dg.TableColumn("change"),
+        dg.TableColumn("before", description="Empty where there was nothing before."),
+        dg.TableColumn("now", description="Empty where there is nothing now."),
+        dg.TableColumn(
+            "severity", description="`safe` never breaks a reader, `risky` may, `breaking` will."
+        ),
+        dg.TableColumn("meaning"),
+    ]
+)
+
+
+def stream_metadata(report: RunReport) -> dict[str, Any]:
+    """Of the stream's own table: its rows, the whole run's time, and all of its schema changes."""
+    root, _ = split(report.tables)
+    metadata = _of_run(report)
+    if root is not None:
+        metadata |= _of_table(report, root)
+    else:  # nothing has ever been loaded, so there is no table
+        metadata |= {"rows_loaded": 0, "bytes_loaded": 0}
+    metadata |= {f"seconds_{step}": round(s, 3) for step, s in report.seconds.items()}
+    metadata["seconds_total"] = round(report.total_seconds, 3)
+    if report.engine_rows:
+        metadata["rows_by_engine"] = dg.MetadataValue.json(dict(report.engine_rows))
+    if report.warnings:
+        metadata["warnings"] = dg.MetadataValue.md("".join(f"- {w}\n" for w in report.warnings))
+    return metadata | _changes(report.changes)
+
+
+def child_metadata(report: RunReport, table: TableLoad) -> dict[str, Any]:
+    """Of a table below the stream's own: its rows and its schema changes."""
+    changes = [change for change in report.changes if change.table == table.name]
+    return _of_run(report) | _of_table(report, table) | _changes(changes)
+
+
+def _of_run(report: RunReport) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"load_started": dg.MetadataValue.timestamp(report.started_at)}
+    if report.load_id is not None:
+        metadata["load_id"] = report.load_id
+    return metadata
+
+
+def _of_table(report: RunReport, table: TableLoad) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "dagster/table_name": table.full_name,
+        "rows_loaded": table.rows,
+        "bytes_loaded": table.bytes,
+    }
+    if table.rows_total is not None:
+        metadata["dagster/row_count"] = table.rows_total
+    if schema := report.schema.table.get(table.name):
+        metadata["dagster/column_schema"] = table_schema(schema)
+    return metadata
+
+
+def _changes(changes: Sequence[SchemaChange]) -> dict[str, Any]:
+    return {
+        "schema_changes": dg.MetadataValue.table(
+            records=[
+                dg.TableRecord(
+                    {
+                        "table": change.table,
+                        "column": change.column or "",
+                        "change": change.kind.replace("_", " "),
+                        "before": change.old or "",
+                        "now": change.new or "",
+                        "severity": change.severity,
+                        "meaning": change.message,
+                    }
+                )
+                for change in changes
+            ],
+            schema=_CHANGES,
+        ),
+        "schema_changes_count": len(changes),
+        "schema_changes_explained": dg.MetadataValue.md(explain(changes)),
+    }
+
+
+def explain(changes: Iterable[SchemaChange]) -> str:
+    """Every change as one line of Markdown, below the name of its table."""
+    parts = []
+    for table, group in groupby(changes, key=lambda change: change.table):
+        lines = [
+            f"- {change.message}"
+            + ("" if change.severity == "safe" else f" (**{change.severity}**)")
+            for change in group
+        ]
+        parts.append(f"**{table}**\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) or "No schema changes."

@@ -1,0 +1,125 @@
+"""`MillstreamResource`: run a pipeline inside an asset of your own."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field, ValidationError
+
+from millstream.errors import ConfigError
+from millstream.model import RunReport
+from millstream.orchestration import logs
+from millstream.orchestration.metadata import child_metadata, stream_metadata
+
+if TYPE_CHECKING:
+    from millstream.config import TargetConfig
+
+
+class MillstreamResource(dg.ConfigurableResource[Any]):
+    """Loads what an asset of yours hands over, and tells the asset what that did.
+
+    >>> import dagster as dg
+    >>> from millstream import MillstreamResource
+    >>> @dg.asset
+    ... def github_issues(millstream: MillstreamResource) -> dg.MaterializeResult:
+    ...     report = millstream.run([{"id": 1, "labels": ["bug"]}], stream="github_issues")
+    ...     return millstream.materialize_result(report)
+    >>> defs = dg.Definitions(
+    ...     assets=[github_issues],
+    ...     resources={"millstream": MillstreamResource(pipeline_name="github")},
+    ... )
+    """
+
+    pipeline_name: str = Field(description="Names the pipeline, and the dataset where none is set.")
+    destination: str = Field(default="duckdb", description="`duckdb`, `postgres`, `bigquery`, ...")
+    dataset: str | None = Field(default=None, description="Schema or dataset to load into.")
+    database: str | None = Field(
+        default=None, description="DuckDB's file; `PIPELINE_NAME.duckdb` when left out."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Further arguments of the dlt destination; no secrets."
+    )
+    credentials: str | None = Field(
+        default=None,
+        repr=False,
+        description="A connection string or JSON; pass it as `EnvVar(NAME)`. Where left out, found "
+        "under the names that dlt documents.",
+        json_schema_extra={"dagster__is_secret": True},
+    )
+
+    def run(self, data: Any, *, stream: str | None = None, full_refresh: bool = False) -> RunReport:
+        """Load rows, and the lists within them into child tables.
+
+        Args:
+            data: a dlt source or resource, or any iterable of rows or of pages (lists of rows).
+            stream: names the table, where `data` has no name of its own.
+            full_refresh: forget cursors, read all, and replace what the tables hold.
+
+        Raises:
+            ConfigError: the fields of this resource name no destination, or `data` has no name.
+            DestinationError: it can't be reached or written to; nothing was extracted.
+            SourceError: `data` can't be read; nothing was loaded.
+            RunError: any other failure, with the step that failed.
+        """
+        from millstream import runner
+
+        context = _context()
+        with logs.forwarded(context.log) if context else nullcontext():
+            return runner.run_data(
+                data,
+                self._target(),
+                stream=stream,
+                credentials=self.credentials,
+                full_refresh=full_refresh,
+                progress="log" if context else "none",
+            )
+
+    def materialize_result(
+        self, report: RunReport, *, table: str | None = None, asset_key: Any = None
+    ) -> dg.MaterializeResult[Any]:
+        """What a run did, for the asset of the stream itself, or of one of its child tables.
+
+        Raises:
+            ConfigError: the run has no such table.
+        """
+        if table is None:
+            return dg.MaterializeResult(asset_key=asset_key, metadata=stream_metadata(report))
+        load = next((load for load in report.tables if load.name == table), None)
+        if load is None:
+            names = ", ".join(load.name for load in report.tables)
+            raise ConfigError(
+                f"{report.pipeline}.{report.stream} has no table {table!r}", hint=f"it has {names}"
+            )
+        return dg.MaterializeResult(asset_key=asset_key, metadata=child_metadata(report, load))
+
+    def _target(self) -> TargetConfig:
+        from millstream.config import TargetConfig, project_of
+
+        try:
+            return TargetConfig.model_validate(
+                {
+                    "name": self.pipeline_name,
+                    "destination": {
+                        "type": self.destination,
+                        "dataset": self.dataset,
+                        "database": self.database,
+                        "options": self.options,
+                    },
+                    "project": project_of(Path.cwd()),
+                }
+            )
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"MillstreamResource: {where}: {first['msg']}") from None
+
+
+def _context() -> dg.OpExecutionContext | None:
+    """The step that this code runs in; None outside of one, such as in a unit test."""
+    try:
+        return dg.OpExecutionContext.get()
+    except dg.DagsterInvariantViolationError:
+        return None

@@ -1,0 +1,175 @@
+"""The step behind a pipeline's assets: each stream loads on its own, and says what it did."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from millstream import runner
+from millstream.config import PipelineConfig, load_dotenv
+from millstream.errors import MillstreamError
+from millstream.model import RunReport
+from millstream.orchestration import logs
+from millstream.orchestration.metadata import child_metadata, stream_metadata
+from millstream.orchestration.retries import already_loaded
+from millstream.orchestration.specs import STREAM, TABLE, split
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAssets:
+    """The assets of one stream, whatever Dagster users made of their keys.
+
+    Attributes:
+        root: the asset of the stream's own table.
+        children: the other assets, by table.
+        selected: those of all these that this step is to materialize; never empty.
+    """
+
+    stream: str
+    root: dg.AssetKey
+    children: Mapping[str, dg.AssetKey]
+    selected: frozenset[dg.AssetKey]
+
+    def key_of(self, table: str) -> dg.AssetKey:
+        """The asset of a child table; of one that is new, what it will be after a reload."""
+        return self.children.get(table) or dg.AssetKey([*self.root.path[:-1], table])
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    stream: str
+    reason: str
+
+
+def load(
+    context: dg.AssetExecutionContext, config: PipelineConfig, *, full_refresh: bool = False
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Run each stream that has a selected asset; yield a result for each selected asset.
+
+    Raises:
+        dagster.Failure: at the end, naming the streams that failed; the others are materialized.
+    """
+    load_dotenv(config.project)
+    losses: list[_Loss] = []
+    wanted = selected_streams(context)
+    done = already_loaded(context, [key for stream in wanted for key in stream.selected])
+    for assets in wanted:
+        if assets.selected <= done.keys():
+            context.log.info(
+                f"{assets.stream}: loaded before, in run {done[assets.root]}; not loaded again"
+                if assets.root in done
+                else f"{assets.stream}: loaded before; not loaded again"
+            )
+            continue
+        report = _run(context, config, assets.stream, full_refresh, losses)
+        if report is not None:
+            yield from _results(context, assets, report)
+    if losses:
+        raise _failure(config, losses, [stream.stream for stream in wanted])
+
+
+def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets]:
+    """The streams with a selected asset, in the order of the configuration."""
+    by_stream: dict[str, dict[str, dg.AssetKey]] = {}
+    for spec in context.assets_def.specs:
+        by_stream.setdefault(spec.metadata[STREAM], {})[spec.metadata[TABLE]] = spec.key
+    found = []
+    for stream, keys in by_stream.items():
+        root, *children = keys  # the specs of a stream begin with its own table
+        selected = context.selected_asset_keys & set(keys.values())
+        if selected:
+            found.append(
+                StreamAssets(
+                    stream,
+                    keys[root],
+                    {table: keys[table] for table in children},
+                    frozenset(selected),
+                )
+            )
+    return found
+
+
+def _run(
+    context: dg.AssetExecutionContext,
+    config: PipelineConfig,
+    stream: str,
+    full_refresh: bool,
+    losses: list[_Loss],
+) -> RunReport | None:
+    """The report, or None where the stream failed, which is then logged and one more loss."""
+    from millstream.destinations import redact
+
+    try:
+        with logs.forwarded(context.log):
+            return runner.run(config, stream, full_refresh=full_refresh, progress="log")
+    except MillstreamError as error:
+        reason = redact(str(error))
+        context.log.error(f"{stream}: {reason}")
+    except Exception as error:
+        reason = redact(f"unexpected {type(error).__name__}: {error}")
+        context.log.error(f"{stream}: {redact(traceback.format_exc())}")
+    losses.append(_Loss(stream, reason))
+    return None
+
+
+def _results(
+    context: dg.AssetExecutionContext, assets: StreamAssets, report: RunReport
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """What the run did, for each of its tables: selected or not, known before or new."""
+    _, others = split(report.tables)
+    metadata = {assets.root: stream_metadata(report)}
+    metadata |= {assets.key_of(table.name): child_metadata(report, table) for table in others}
+
+    context.log.info(
+        f"{report.stream}: {_many(report.rows, 'row')} in {report.total_seconds:.1f} s, "
+        f"{_many(len(report.changes), 'schema change')}"
+    )
+    for change in report.changes:
+        if change.severity != "safe":
+            context.log.warning(f"{report.stream}: {change.table}: {change.message}")
+
+    new = [table.name for table in others if table.name not in assets.children]
+    if new:
+        context.log.info(
+            f"{report.stream}: new tables: {', '.join(new)}. They become assets of their own when "
+            "the definitions are reloaded."
+        )
+    # before the results: Dagster drops what is logged after the last of them when the step fails
+    for key in metadata:
+        if key not in assets.selected:
+            context.log_event(dg.AssetMaterialization(key, metadata=metadata[key]))
+    for key in (assets.root, *assets.children.values()):
+        if key in assets.selected:
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata.get(key, _GONE))
+
+
+_GONE = {
+    "rows_loaded": 0,
+    "note": "This table is in the accepted schema, but no longer in the stream's.",
+}
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _failure(config: PipelineConfig, losses: Sequence[_Loss], wanted: Sequence[str]) -> dg.Failure:
+    lost = [loss.stream for loss in losses]
+    kept = [stream for stream in wanted if stream not in lost]
+    reasons = "\n\n".join(f"{loss.stream}: {loss.reason}" for loss in losses)
+    description = (
+        f"{len(lost)} of {len(wanted)} streams of {config.name!r} failed: {', '.join(lost)}"
+        if len(wanted) > 1
+        else f"the stream {lost[0]!r} of {config.name!r} failed"
+    )
+    return dg.Failure(
+        f"{description}\n\n{reasons}",
+        metadata={
+            "failed_streams": ", ".join(lost),
+            "loaded_streams": ", ".join(kept) or "none",
+        },
+    )
