@@ -1,8 +1,8 @@
 """One run of one stream, step by step: extract, normalize, govern, load, report.
 
-Whoever reads `_run` reads the way of the data. Each run has a working folder of its own; cursors and
-schema come from the destination, so that it may start on any machine. A package that a killed run had
-extracted is finished first, and its rows are part of the report.
+Whoever reads `_run` reads the way of the data. Each run has a working folder of its own; cursors
+and schema come from the destination, so that it may start on any machine. A package that a killed
+run had extracted is finished first, and its rows are part of the report.
 """
 
 from __future__ import annotations
