@@ -1,0 +1,1 @@
+"""One suite of what a load must do, run against every destination."""

@@ -1,0 +1,93 @@
+"""What all tests share: an environment without anyone's credentials, and real destinations."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from parts import bigquery, places, postgres
+
+# of whoever runs the tests: credentials, settings, and where their tools keep their own
+_THEIRS = re.compile(
+    r"""^(
+        DESTINATION__ | SOURCES__ | CREDENTIALS | RUNTIME__ | SCHEMA__ | NORMALIZE__ | LOAD__
+        | DATA_WRITER__ | DLT_ | MILLSTREAM_ | DAGSTER_ | BUCKET_URL | PG[A-Z]+$ | MONGODB?_ | REDIS
+        | AWS_ | AZURE_ | GOOGLE_ | GCLOUD_ | CLOUDSDK_ | BIGQUERY_ | SLACK_ | GITHUB_TOKEN | GH_TOKEN
+    )""",
+    re.VERBOSE,
+)
+_KEPT = frozenset({"MILLSTREAM_NIGHTLY"})
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's user reaches a test, and nothing of a test leaves its folder."""
+    for name in os.environ:
+        if _THEIRS.match(name) and name not in _KEPT:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path / "millstream-home"))
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt-home"))
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real documents that lies beside the repository."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/data beside the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bigquery_emulator() -> Iterator[bigquery.BigQuery]:
+    with bigquery.running() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def duckdb_place(tmp_path: Path) -> places.Place:
+    return places.duckdb(tmp_path)
+
+
+@pytest.fixture
+def postgres_place(
+    tmp_path: Path, postgres_server: postgres.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> places.Place:
+    return places.postgres(tmp_path, postgres_server, monkeypatch.setenv)
+
+
+@pytest.fixture
+def bigquery_place(
+    tmp_path: Path, bigquery_emulator: bigquery.BigQuery, monkeypatch: pytest.MonkeyPatch
+) -> places.Place:
+    return places.bigquery(tmp_path, bigquery_emulator, monkeypatch.setenv)
+
+
+@pytest.fixture
+def filesystem_place(tmp_path: Path) -> places.Place:
+    return places.filesystem(tmp_path)
+
+
+@pytest.fixture(
+    params=[
+        "duckdb",
+        pytest.param("postgres", marks=pytest.mark.xdist_group("postgres")),
+        pytest.param("bigquery", id="bigquery-emulator", marks=pytest.mark.xdist_group("bigquery")),
+        "filesystem",
+    ]
+)
+def place(request: pytest.FixtureRequest) -> places.Place:
+    """Each destination in turn, empty."""
+    made: places.Place = request.getfixturevalue(f"{request.param}_place")
+    return made
