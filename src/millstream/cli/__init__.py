@@ -1,4 +1,55 @@
-"""placeholder"""
+"""The command line: parse, call, print. Every command is one file; `commands.py` lists them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+FAILED = 1
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
-def main() -> None: ...
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; `argv` without the program's name.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 used wrongly, 130 interrupted, 141 nobody reads on.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader left (`| head`). Python flushes stdout once more on exit and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    from millstream.cli.commands import ROOT
+    from millstream.cli.complain import complain
+    from millstream.cli.parser import UsageError, parse
+
+    debug = False
+    try:
+        options = parse(ROOT, arguments)
+        debug = options.debug
+        code: int = options.run(options)
+    except SystemExit as done:  # --help and --version print and leave
+        return done.code if isinstance(done.code, int) else FAILED
+    except UsageError as error:
+        complain(error, debug=False)
+        return error.code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        complain(error, debug=debug)
+        return FAILED
+    return code

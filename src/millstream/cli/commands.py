@@ -1,0 +1,17 @@
+"""The table of all commands. A new one is a module with a `COMMAND`, and a line here."""
+
+from __future__ import annotations
+
+from millstream.cli import doctor, init, run
+from millstream.cli.command import Command
+
+ROOT = Command(
+    name="millstream",
+    summary="Messy nested data into clean, linked warehouse tables, as Dagster assets.",
+    examples=("millstream init github_issues duckdb", "millstream run github_issues"),
+    commands=(
+        init.COMMAND,
+        run.COMMAND,
+        doctor.COMMAND,
+    ),
+)

@@ -1,0 +1,147 @@
+"""`millstream doctor`: everything that must hold before a run can start."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from millstream.cli.command import Command
+
+if TYPE_CHECKING:
+    from millstream.config import PipelineConfig
+    from millstream.model import Check
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        help="a defs.yaml, or a folder with one (default: this folder)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+
+
+def _run(options: Namespace) -> int:
+    with redirect_stdout(sys.stderr):
+        checks = [*_versions(), *_pipeline(options.path)]
+    ok = all(check.ok for check in checks)
+    if options.json:
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print("\n".join(_lines(checks)))
+    return 0 if ok else 1
+
+
+def _versions() -> list[Check]:
+    from importlib import metadata
+    from platform import python_version
+
+    import millstream
+    from millstream.model import Check
+
+    checks = [
+        Check("millstream", True, millstream.__version__),
+        Check("python", True, python_version()),
+    ]
+    for name, hint in (
+        ("dlt", "pip install millstream"),
+        ("dagster", 'pip install "millstream[dagster]"; `millstream run` works without'),
+    ):
+        try:
+            checks.append(Check(name, True, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            # Dagster is optional: its absence is worth a line, not a failure
+            checks.append(Check(name, name != "dlt", "not installed", hint))
+    return checks
+
+
+def _pipeline(path: Path) -> list[Check]:
+    from millstream.config import read_pipeline
+    from millstream.errors import MillstreamError
+    from millstream.model import Check
+
+    try:
+        config = read_pipeline(path)
+    except MillstreamError as error:
+        return [Check("pipeline", False, error.message, error.hint)]
+    detail = f"{config.name}: {config.source.type} to {config.destination.type}"
+    return [
+        Check("pipeline", True, detail),
+        *_checked("source", _source, config),
+        *_checked("destination", _destination, config),
+    ]
+
+
+def _source(config: PipelineConfig) -> Sequence[Check]:
+    from millstream import sources
+
+    return sources.create(config.source).check()
+
+
+def _destination(config: PipelineConfig) -> Sequence[Check]:
+    from millstream import destinations
+
+    return destinations.preflight(config)
+
+
+def _checked(
+    name: str, check: Callable[[PipelineConfig], Sequence[Check]], config: PipelineConfig
+) -> list[Check]:
+    """The checks of one side; an error on the way is a failed check, so the others still run."""
+    from dataclasses import replace
+
+    from millstream.cli.redact import redact
+    from millstream.errors import MillstreamError
+    from millstream.model import Check
+
+    try:
+        found = list(check(config))
+    except MillstreamError as error:
+        found = [Check(name, False, error.message, error.hint)]
+    except Exception as error:
+        found = [Check(name, False, f"{type(error).__name__}: {error}")]
+    return [
+        replace(one, detail=redact(one.detail), hint=redact(one.hint) if one.hint else None)
+        for one in found
+    ]
+
+
+def _lines(checks: Sequence[Check]) -> list[str]:
+    from millstream.cli.terminal import paint
+
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        word, colour = ("ok    ", "green") if check.ok else ("failed", "red")
+        first, *more = check.detail.splitlines() or [""]
+        lines.append(f"{paint(word, colour, stream=sys.stdout)}  {check.name:<{width}}  {first}")
+        indent = " " * (width + 10)
+        lines += [indent + line for line in more]
+        if check.hint:
+            lines.append(indent + f"hint: {check.hint}")
+    failed = sum(not check.ok for check in checks)
+    lines += ["", f"{failed} of {len(checks)} checks failed" if failed else "all is well"]
+    return lines
+
+
+COMMAND = Command(
+    name="doctor",
+    summary="check that a pipeline can run: credentials, source, destination",
+    description=(
+        "Reads the pipeline, asks the source and the destination, and loads nothing. Each\n"
+        "line is ok or failed, with what to do about it; the exit code is 1 if any failed."
+    ),
+    examples=("millstream doctor", "millstream doctor github_issues --json"),
+    arguments=_arguments,
+    run=_run,
+)

@@ -1,0 +1,100 @@
+"""`millstream init`: write a Dagster project."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from millstream.cli.command import Command
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    from millstream.cli.parser import one_of
+    from millstream.scaffold.catalog import DESTINATIONS, SOURCES
+
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        type=one_of("source", tuple(SOURCES)),
+        help=f"where data comes from: {', '.join(SOURCES)}",
+    )
+    parser.add_argument(
+        "destination",
+        metavar="DESTINATION",
+        type=one_of("destination", tuple(DESTINATIONS)),
+        help=f"where tables go: {', '.join(DESTINATIONS)}",
+    )
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        type=Path,
+        help="where to write (default: a folder named after SOURCE)",
+    )
+    parser.add_argument(
+        "--repository",
+        metavar="OWNER/NAME",
+        action="append",
+        dest="repositories",
+        help="a GitHub repository to load; may be given more than once",
+    )
+
+
+def _run(options: Namespace) -> int:
+    import shlex
+
+    from millstream.cli.terminal import paint
+    from millstream.scaffold import write_project
+
+    lists = {}
+    if options.repositories:
+        lists["repositories"] = _repositories(options.repositories)
+    project = write_project(options.source, options.destination, options.folder, lists=lists)
+
+    print(f"wrote {len(project.files)} files to {project.folder}; the pipeline is")
+    print(f"{project.defs.relative_to(project.folder)}\n")
+    steps = [
+        ("cp .env.example .env", "then fill it in"),
+        ("millstream doctor", "all well?"),
+        ("dg dev", "Dagster on http://localhost:3000, or: millstream run"),
+    ]
+    if project.folder.resolve() != Path.cwd():
+        steps.insert(0, (f"cd {shlex.quote(str(project.folder))}", ""))
+    width = max(len(step) for step, comment in steps if comment)
+    for step, comment in steps:
+        note = paint(f"  # {comment}", "dim", stream=sys.stdout) if comment else ""
+        padding = " " * (width - len(step)) if comment else ""
+        print(f"  {paint(step, 'bold', stream=sys.stdout)}{padding}{note}")
+    return 0
+
+
+def _repositories(names: list[str]) -> tuple[str, ...]:
+    import re
+
+    from millstream.cli.parser import UsageError
+
+    for name in names:
+        # GitHub's own rules for names; also keeps anything but a name out of the file
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", name):
+            raise UsageError(
+                f"millstream init: not a repository: {name!r}",
+                hint="write it as owner/name, such as dlt-hub/dlt",
+            )
+    return tuple(dict.fromkeys(names))
+
+
+COMMAND = Command(
+    name="init",
+    summary="write a Dagster project that loads SOURCE into DESTINATION",
+    description=(
+        "Writes a complete project: the pipeline in one defs.yaml, the tables it will make,\n"
+        "tests that need no network, .env.example for credentials. Overwrites nothing."
+    ),
+    examples=(
+        "millstream init github_issues duckdb",
+        "millstream init github_issues bigquery my_issues --repository dlt-hub/dlt",
+    ),
+    arguments=_arguments,
+    run=_run,
+)

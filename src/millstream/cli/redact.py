@@ -1,0 +1,58 @@
+"""Blank out secrets in what is shown to people: a traceback may quote a connection string."""
+
+from __future__ import annotations
+
+import os
+import re
+
+BLANK = "***"
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_KEY|API_KEY|ACCESS_KEY")
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # scheme://user:password@host
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*):[^\s/'\"]+@", re.I), rf"\1:{BLANK}@"),
+    # GitHub's tokens, by their documented prefixes
+    (re.compile(r"\b(gh[pousr]_|github_pat_)\w{8,}"), rf"\1{BLANK}"),
+    (re.compile(r"\b(Bearer|Basic|token)\s+[\w.~+/=-]{8,}", re.I), rf"\1 {BLANK}"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.S), BLANK),
+    (re.compile(r"\b(password|passwd|pwd|secret|private_key)(['\"]?\s*[=:]\s*['\"]?)[^\s'\",}]+",
+                re.I), rf"\1\2{BLANK}"),
+)  # fmt: skip
+
+
+def redact(text: str) -> str:
+    """The text without the values of secret environment variables, and without what looks like one.
+
+    >>> redact("cannot reach postgresql://loader:hunter2@db:5432/dw")
+    'cannot reach postgresql://loader:***@db:5432/dw'
+    """
+    for value in sorted(_secret_values(), key=len, reverse=True):
+        text = text.replace(value, BLANK)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _secret_values() -> set[str]:
+    """Values of the environment, `.env` included, whose names say that they are secret.
+
+    A connection string counts by its password alone: host and database help to find the mistake.
+    """
+    values = set()
+    for name, value in os.environ.items():
+        if not _SECRET_NAME.search(name.upper()):
+            continue
+        connection = re.match(r"^[a-z][a-z0-9+.-]*://[^/@]*:(?P<password>[^@]+)@", value, re.I)
+        secret = connection["password"] if connection else value
+        # a short value, such as a user called "dw", would blank out ordinary words
+        if len(secret) >= 6 and not _names_a_thing(name, value):
+            values.add(secret)
+    return values
+
+
+def _names_a_thing(name: str, value: str) -> bool:
+    """Parts of credentials that are no secrets: `..._CREDENTIALS__HOST`, paths to key files."""
+    part = name.upper().rpartition("__")[2]
+    return part in {"HOST", "PORT", "DATABASE", "USERNAME", "PROJECT_ID", "CLIENT_EMAIL"} or (
+        os.path.sep in value and len(value) < 512 and os.path.exists(value)  # noqa: PTH110
+    )

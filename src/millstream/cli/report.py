@@ -1,0 +1,54 @@
+"""A run's report, printed for people: tables as a tree, seconds per step, every schema change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
+
+from millstream.cli.terminal import align, count, paint, seconds, size, tree
+from millstream.model import RunReport, SchemaChange, TableLoad
+
+_MARKS = {"safe": ("+", "green"), "risky": ("!", "yellow"), "breaking": ("!", "red")}
+
+
+def report_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """One stream's run: what was loaded, how long it took, what changed."""
+    steps = ", ".join(f"{step} {seconds(taken)}" for step, taken in report.seconds.items())
+    head = paint(f"{report.pipeline}.{report.stream}", "bold", stream=stream)
+    lines = [
+        f"{head} → {report.destination}, dataset {report.dataset}: "
+        f"{count(report.rows, 'row')} in {seconds(report.total_seconds)}",
+        paint(f"  {steps}", "dim", stream=stream),
+        "",
+        *table_lines(report.tables),
+    ]
+    if report.load_id is None:
+        lines.append("  nothing new to load")
+    lines += ["", *change_lines(report.changes, stream)]
+    lines += [paint(f"  warning: {text}", "yellow", stream=stream) for text in report.warnings]
+    return lines
+
+
+def table_lines(tables: Sequence[TableLoad]) -> list[str]:
+    """Tables under their parents, with rows loaded, rows now and bytes."""
+    if not tables:
+        return []
+    by_name: Mapping[str, TableLoad] = {table.name: table for table in tables}
+    rows = [("table", "loaded", "rows now", "bytes")]
+    for branch, name in tree({table.name: table.parent for table in tables}):
+        table = by_name[name]
+        total = "unknown" if table.rows_total is None else f"{table.rows_total:,}"
+        rows.append((branch + name, f"{table.rows:,}", total, size(table.bytes)))
+    return align(rows)
+
+
+def change_lines(changes: Iterable[SchemaChange], stream: TextIO) -> list[str]:
+    """Every schema change as a sentence, marked by how much it can break."""
+    changes = tuple(changes)
+    if not changes:
+        return ["  no schema changes"]
+    lines = [f"  {count(len(changes), 'schema change')}"]
+    for change in changes:
+        mark, colour = _MARKS[change.severity]
+        lines.append(f"  {paint(mark, colour, 'bold', stream=stream)} {change.message}")
+    return lines

@@ -1,0 +1,134 @@
+"""`millstream run`: load the streams of a pipeline, without Dagster."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from millstream.cli.command import Command
+
+if TYPE_CHECKING:
+    from millstream.model import RunReport
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        help="a defs.yaml, or a folder with one (default: this folder)",
+    )
+    parser.add_argument(
+        "--stream",
+        metavar="NAME",
+        action="append",
+        dest="streams",
+        help="load only this stream; may be given more than once",
+    )
+    parser.add_argument(
+        "--full-refresh",
+        action="store_true",
+        help="replace the tables and forget the cursors",
+    )
+    parser.add_argument("--json", action="store_true", help="print the reports as JSON")
+
+
+def _run(options: Namespace) -> int:
+    from millstream import runner, sources
+    from millstream.cli.report import report_lines
+    from millstream.config import read_pipeline
+
+    config = read_pipeline(options.path)
+    # stdout is for the JSON alone: whatever a library prints goes where people read
+    with redirect_stdout(sys.stderr):
+        known = [stream.name for stream in sources.create(config.source).streams()]
+    streams = _choose(options.streams, known)
+
+    reports: list[RunReport] = []
+    failures: list[dict[str, str | None]] = []
+    for stream in streams:
+        try:
+            with redirect_stdout(sys.stderr):
+                report = runner.run(
+                    config,
+                    stream,
+                    full_refresh=options.full_refresh,
+                    progress="bar" if sys.stderr.isatty() else "log",
+                )
+        except Exception as error:  # the other streams still load
+            failures.append(_failure(stream, error, debug=options.debug))
+            continue
+        reports.append(report)
+        if not options.json:
+            print("\n".join(report_lines(report, sys.stdout)) + "\n", flush=True)
+
+    if options.json:
+        _print_json(config.name, reports, failures)
+    if failures:
+        names = ", ".join(str(failure["stream"]) for failure in failures)
+        print(f"{len(failures)} of {len(streams)} streams failed: {names}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _choose(wanted: list[str] | None, known: list[str]) -> list[str]:
+    from millstream.cli.parser import UsageError, did_you_mean
+
+    for name in wanted or ():
+        if name not in known:
+            raise UsageError(
+                f"millstream run: no such stream: {name!r}",
+                hint=did_you_mean(name, known) or f"this pipeline has {', '.join(known)}",
+            )
+    return [name for name in known if not wanted or name in wanted]
+
+
+def _failure(stream: str, error: Exception, *, debug: bool) -> dict[str, str | None]:
+    from millstream.cli.complain import complain
+    from millstream.cli.redact import redact
+    from millstream.errors import MillstreamError
+
+    complain(error, debug=debug, what=stream)
+    message = error.message if isinstance(error, MillstreamError) else str(error)
+    hint = error.hint if isinstance(error, MillstreamError) else None
+    return {
+        "stream": stream,
+        "error": redact(message),
+        "kind": type(error).__name__,
+        "hint": redact(hint) if hint else None,
+    }
+
+
+def _print_json(
+    pipeline: str, reports: list[RunReport], failures: list[dict[str, str | None]]
+) -> None:
+    import json
+
+    document = {
+        "pipeline": pipeline,
+        "reports": [report.to_dict() for report in reports],
+        "failed": failures,
+    }
+    print(json.dumps(document, indent=2, default=str))
+
+
+COMMAND = Command(
+    name="run",
+    summary="load the streams of a pipeline, without Dagster",
+    description=(
+        "Reads the defs.yaml that Dagster reads, loads each stream on its own, and prints\n"
+        "the tables, the seconds and every schema change. A stream that fails does not stop\n"
+        "the others; the exit code is then 1."
+    ),
+    examples=(
+        "millstream run",
+        "millstream run github_issues --stream issues",
+        "millstream run github_issues --full-refresh --json",
+    ),
+    arguments=_arguments,
+    run=_run,
+)

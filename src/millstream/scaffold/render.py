@@ -1,0 +1,76 @@
+"""A source and a destination -> the files of a project, as text. Touches no file of the user's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import PurePosixPath
+
+import millstream
+from millstream.scaffold.catalog import DestinationKind, SourceKind
+
+_PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
+
+Files = Mapping[PurePosixPath, str]
+
+
+def render(
+    source: SourceKind,
+    destination: DestinationKind,
+    *,
+    project: str,
+    package: str,
+    lists: Mapping[str, tuple[str, ...]] | None = None,
+) -> Files:
+    """The project's files by their path in it.
+
+    Args:
+        project: the name in pyproject.toml.
+        package: the Python package's name.
+        lists: what stands in the source's lists, such as `repositories`, instead of the defaults.
+    """
+    words = {
+        "project": project,
+        "package": package,
+        "kind": source.name,
+        "title": source.title,
+        "pipeline": source.pipeline,
+        "dataset": source.pipeline,
+        "destination_title": destination.title,
+        "version": millstream.__version__,
+        "extras": ",".join(filter(None, ("dagster", source.extra, destination.extra))),
+    }
+    for name, values in {**source.lists, **(lists or {})}.items():
+        words[name] = "\n".join(f"      - {value}" for value in values)
+    here, there = f"sources/{source.name}", f"destinations/{destination.name}"
+    words["source"] = _template(f"{here}/source.yaml.tmpl", words).rstrip()
+    words["source_env"] = _template(f"{here}/env.tmpl", words)
+    words["destination"] = _template(f"{there}/destination.yaml.tmpl", words).rstrip()
+    words["destination_env"] = _template(f"{there}/env.tmpl", words).rstrip()
+    words["destination_look"] = _template(f"{there}/look.tmpl", words).rstrip()
+
+    inside = f"src/{package}"
+    written = {
+        "pyproject.toml": _template("project/pyproject.toml.tmpl", words),
+        "README.md": _template("project/README.md.tmpl", words),
+        ".gitignore": _template("project/gitignore.tmpl", words),
+        ".env.example": _template("project/env.example.tmpl", words),
+        "dagster.yaml": _template("project/dagster.yaml.tmpl", words),
+        f"{inside}/__init__.py": _template("project/package.py.tmpl", words),
+        f"{inside}/definitions.py": _template("project/definitions.py.tmpl", words),
+        f"{inside}/defs/__init__.py": _template("project/defs.py.tmpl", words),
+        f"{inside}/defs/{source.name}/defs.yaml": _template("project/defs.yaml.tmpl", words),
+        f"{inside}/defs/{source.name}/schema.yaml": _text(f"{here}/schema.yaml"),
+        **{f"tests/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.tests},
+    }
+    return {PurePosixPath(path): text for path, text in written.items()}
+
+
+def _template(path: str, words: Mapping[str, str]) -> str:
+    """A template with its placeholders filled; one that nothing fills is a KeyError, never left."""
+    return _PLACEHOLDER.sub(lambda match: words[match[1]], _text(path))
+
+
+def _text(path: str) -> str:
+    return files("millstream.scaffold").joinpath(f"templates/{path}").read_text(encoding="utf-8")
