@@ -226,8 +226,8 @@ def _column_changed(table: str, old: Column, new: Column) -> Iterator[SchemaChan
     if (old_keys := key_words(old)) != (new_keys := key_words(new)):
         lost = sorted(_keys(old) - _keys(new))
         gained = sorted(_keys(new) - _keys(old))
-        said = [f"is no longer {' and '.join(lost)}"] if lost else []
-        said += [f"is now {' and '.join(gained)}"] if gained else []
+        said = [f"is no longer {_role(lost)}"] if lost else []
+        said += [f"is now {_role(gained)}"] if gained else []
         # a new cursor loses no rows by itself; a new key decides which rows replace which
         harmless = not lost and gained == ["cursor"]
         yield SchemaChange(
@@ -240,6 +240,10 @@ def _column_changed(table: str, old: Column, new: Column) -> Iterator[SchemaChan
             f"column `{name}` {', '.join(said)}",
             new,
         )
+
+
+def _role(keys: list[str]) -> str:
+    return " and ".join("the cursor" if key == "cursor" else f"part of the {key}" for key in keys)
 
 
 def _keys(column: Column) -> set[str]:

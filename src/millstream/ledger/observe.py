@@ -100,7 +100,7 @@ def _ancestors(name: str) -> Iterator[str]:
 
 
 def _article(words: str) -> str:
-    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
+    return {"object": "an object", "list": "a list"}.get(words, words)
 
 
 def _is_gone(old: Column, new: Column) -> bool:
