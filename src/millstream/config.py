@@ -8,14 +8,16 @@ needs them, in the environment, `.env` or dlt's `secrets.toml`, under the names 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from millstream.errors import ConfigError
+from millstream.model import Action, ChangeKind, Severity
 
 COMPONENT_TYPE = "millstream.Pipeline"
 
@@ -90,7 +92,90 @@ class DltConfig(_Model):
     )
 
 
-SourceConfig = Annotated[GitHubConfig | DltConfig, Field(discriminator="type")]
+class MongoDBCollection(_Model):
+    """How one collection is read; what is left out comes from the source's own settings."""
+
+    filter: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="A MongoDB query in Extended JSON, evaluated by the server.",
+    )
+    projection: tuple[str, ...] = Field(
+        default=(), description="Read these fields and `_id` alone; all when left out."
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="Read all fields but these.")
+    cursor: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Each run reads what has this field at or above the last run's highest value.",
+    )
+    lag: float = Field(
+        default=0,
+        ge=0,
+        description="How far a run reads back behind the cursor: seconds of dates, units of numbers.",
+    )
+    changes: bool | None = Field(
+        default=None, description="Follow this collection's change stream, after one full load."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MongoDBCollection:
+        if self.projection and self.exclude:
+            raise ValueError("name either `projection` or `exclude`, not both")
+        if "_id" in self.exclude:
+            raise ValueError("`_id` is the primary key and can't be left out")
+        if self.cursor and self.changes:
+            raise ValueError("name either `cursor` or `changes`: each keeps the table up to date")
+        return self
+
+
+class MongoDBConfig(_Model):
+    """MongoDB, from 4.4. The address comes from `SOURCES__MONGODB__CONNECTION_URL` or `MONGODB_URI`."""
+
+    type: Literal["mongodb"] = "mongodb"
+    databases: tuple[str, ...] = Field(
+        default=(), description="The connection string's database when left out."
+    )
+    collections: tuple[str, ...] = Field(
+        default=("*",),
+        min_length=1,
+        description="Names, or patterns with `*` and `?`, of collections and views; `database.name` "
+        "where there are several databases. Patterns need `millstream discover` once.",
+    )
+    settings: Mapping[str, MongoDBCollection] = Field(
+        default_factory=dict, description="Per collection, by its stream's name."
+    )
+    changes: bool = Field(
+        default=False, description="Follow change streams, for all collections but views."
+    )
+    deletes: Literal["hard", "soft"] = Field(
+        default="hard",
+        description="Change streams: remove a deleted document's row, or set its `deleted_at`.",
+    )
+    on_lost_token: Literal["fail", "resnapshot"] = Field(
+        default="fail",
+        description="Where the server no longer has the changes since the last run.",
+    )
+    chunk_size: int = Field(default=2000, ge=1, description="Documents asked for at once.")
+    parallel: int = Field(
+        default=2, ge=1, le=64, description="Ranges of `_id` read at once, by one run."
+    )
+    resume_hours: float = Field(
+        default=24, ge=0, description="How long the finished ranges of a broken full load may serve."
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> MongoDBConfig:
+        for name in (*self.databases, *self.collections):
+            if not name.strip() or "\0" in name:
+                raise ValueError(f"{name!r} is not a name")
+        return self
+
+    def settings_of(self, stream: str) -> MongoDBCollection:
+        """The settings of one collection, by the name of its stream."""
+        return self.settings.get(stream, MongoDBCollection())
+
+
+SourceConfig = Annotated[GitHubConfig | DltConfig | MongoDBConfig, Field(discriminator="type")]
 
 
 class DestinationConfig(_Model):
@@ -122,6 +207,106 @@ class DestinationConfig(_Model):
         return self
 
 
+class PolicyRule(_Model):
+    """What to do about some changes. Patterns take `*` and `?`; what is left out matches all."""
+
+    action: Action = Field(description="`allow`, `warn`, `hold` or `quarantine`.")
+    change: tuple[str, ...] = Field(
+        default=(), description="Kinds (`variant_added`) or severities (`risky`); one or a list."
+    )
+    stream: str = Field(default="*", min_length=1)
+    table: str = Field(default="*", min_length=1)
+    column: str = Field(
+        default="*", min_length=1, description="Any pattern but `*` leaves out changes of tables."
+    )
+
+    @field_validator("change", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("change")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*get_args(Severity), *get_args(ChangeKind))
+        for name in value:
+            if name not in known:
+                close = get_close_matches(name, known, n=1) or [", ".join(known)]
+                raise ValueError(f"{name!r} is no change, did you mean {close[0]}?")
+        return value
+
+
+class PolicyConfig(_Model):
+    """What happens when a schema changes: the first rule that matches, else the preset."""
+
+    preset: Literal["evolve", "strict", "anything"] = Field(
+        default="evolve",
+        description="`evolve` allows safe changes, warns of risky ones and holds breaking ones; "
+        "`strict` holds every change; `anything` allows all.",
+    )
+    rules: tuple[PolicyRule, ...] = ()
+
+
+class _Alert(_Model):
+    at_least: Severity = Field(
+        default="risky", description="Send no message for runs whose changes are all milder."
+    )
+
+
+class SlackAlert(_Alert):
+    """A Slack incoming webhook."""
+
+    type: Literal["slack"] = "slack"
+    url_from: str = Field(
+        default="SLACK_WEBHOOK_URL",
+        description="The environment variable that holds the webhook's address, which is a secret.",
+    )
+
+
+class WebhookAlert(_Alert):
+    """Any address that takes a POST with JSON."""
+
+    type: Literal["webhook"] = "webhook"
+    url_from: str = Field(description="The environment variable that holds the address.")
+
+
+class EmailAlert(_Alert):
+    """Mail through an SMTP server."""
+
+    type: Literal["email"] = "email"
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
+    to: tuple[str, ...] = Field(min_length=1)
+    user_from: str | None = Field(
+        default=None, description="The environment variable that holds the user's name, if any."
+    )
+    password_from: str | None = Field(
+        default=None, description="The environment variable that holds the password, if any."
+    )
+
+    @field_validator("to")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+                raise ValueError(f"{address!r} is no e-mail address")
+        return value
+
+
+class AppriseAlert(_Alert):
+    """Any service that apprise knows; needs `millstream[apprise]`."""
+
+    type: Literal["apprise"] = "apprise"
+    url_from: str = Field(description="The environment variable that holds apprise's address.")
+
+
+AlertConfig = Annotated[
+    SlackAlert | WebhookAlert | EmailAlert | AppriseAlert, Field(discriminator="type")
+]
+
+
 class TargetConfig(_Model):
     """A pipeline's name and where its tables go."""
 
@@ -129,11 +314,23 @@ class TargetConfig(_Model):
         pattern=r"^[a-z][a-z0-9_]*$", max_length=48, description="Lower case, snake_case."
     )
     destination: DestinationConfig = DestinationConfig()
+    schema_policy: PolicyConfig = Field(
+        default=PolicyConfig(),
+        description="What happens when the schema changes: a preset's name, or preset and rules.",
+    )
+    alerts: tuple[AlertConfig, ...] = Field(
+        default=(), description="Who is told of schema changes, one message a run."
+    )
     project: Path = Field(
         default_factory=Path.cwd,
         exclude=True,
         description="The folder that relative paths start from; set by whoever read the file.",
     )
+
+    @field_validator("schema_policy", mode="before")
+    @classmethod
+    def _preset_alone(cls, value: Any) -> Any:
+        return {"preset": value} if isinstance(value, str) else value
 
     @property
     def dataset(self) -> str:
@@ -269,7 +466,20 @@ def _explain(error: ValidationError) -> str:
 def _suggest(error: ValidationError) -> str | None:
     known = {
         name
-        for model in (PipelineConfig, GitHubConfig, DltConfig, DestinationConfig)
+        for model in (
+            PipelineConfig,
+            PolicyConfig,
+            PolicyRule,
+            SlackAlert,
+            WebhookAlert,
+            EmailAlert,
+            AppriseAlert,
+            GitHubConfig,
+            DltConfig,
+            MongoDBConfig,
+            MongoDBCollection,
+            DestinationConfig,
+        )
         for name in model.model_fields
     }
     for problem in error.errors(include_url=False, include_input=False):

@@ -29,6 +29,8 @@ ChangeKind = Literal[
     "map_explosion",
 ]
 Severity = Literal["safe", "risky", "breaking"]
+Action = Literal["allow", "warn", "hold", "quarantine"]
+"""Go on in silence, go on and say so, send nothing until someone accepts, set the rows aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,19 @@ class SchemaChange:
     severity: Severity
     message: str
     after: Table | Column | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the policy says of one change that nobody has accepted yet.
+
+    Attributes:
+        reason: the rule that decided, in words: `preset evolve: risky`, `rule 2`.
+    """
+
+    change: SchemaChange
+    action: Action
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""What to do about each change: the first rule that matches, else the preset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from millstream.config import PolicyConfig, PolicyRule
+from millstream.model import Action, ChangeKind, Decision, SchemaChange, Severity
+
+PRESETS: dict[str, dict[Severity, Action]] = {
+    "evolve": {"safe": "allow", "risky": "warn", "breaking": "hold"},
+    "strict": {"safe": "hold", "risky": "hold", "breaking": "hold"},
+    "anything": {"safe": "allow", "risky": "allow", "breaking": "allow"},
+}
+
+# nothing to accept: the next load may well look as before
+_PASSING: frozenset[ChangeKind] = frozenset({"presence_changed", "null_share_changed"})
+
+# kinds whose rows can be told apart and set aside; of the others there is none, or are all
+_BORNE_BY_ROWS: frozenset[ChangeKind] = frozenset(
+    {
+        "column_added",
+        "variant_added",
+        "table_added",
+        "became_object",
+        "became_list",
+        "became_scalar",
+    }
+)
+
+
+def decide(
+    changes: Iterable[SchemaChange], policy: PolicyConfig, *, stream: str, first: bool = False
+) -> tuple[Decision, ...]:
+    """One decision per change, in the order of the changes.
+
+    Args:
+        first: nothing was ever accepted or loaded, so that new tables are what was asked for.
+    """
+    return tuple(_decide(change, policy, stream, first) for change in changes)
+
+
+def _decide(change: SchemaChange, policy: PolicyConfig, stream: str, first: bool) -> Decision:
+    for number, rule in enumerate(policy.rules, start=1):
+        if _matches(rule, change, stream):
+            action, reason = rule.action, f"rule {number}"
+            break
+    else:
+        action, reason = _preset(change, policy.preset, first)
+    if action == "quarantine" and change.kind not in _BORNE_BY_ROWS:
+        return Decision(change, "hold", f"{reason}: no single rows to quarantine")
+    return Decision(change, action, reason)
+
+
+def _preset(change: SchemaChange, preset: str, first: bool) -> tuple[Action, str]:
+    action = PRESETS[preset][change.severity]
+    if first and change.kind == "table_added":
+        return "allow", "first run"
+    if action == "hold" and (change.kind in _PASSING or (first and change.severity == "risky")):
+        action = "warn"
+    return action, f"preset {preset}: {change.severity}"
+
+
+def _matches(rule: PolicyRule, change: SchemaChange, stream: str) -> bool:
+    if rule.change and change.kind not in rule.change and change.severity not in rule.change:
+        return False
+    if not fnmatchcase(stream, rule.stream) or not fnmatchcase(change.table, rule.table):
+        return False
+    if rule.column == "*":
+        return True
+    return change.column is not None and any(
+        fnmatchcase(name, rule.column) for name in (change.column, _variant_of(change)) if name
+    )
+
+
+def _variant_of(change: SchemaChange) -> str | None:
+    """For a variant's change the column it belongs to, which is what people name in a rule."""
+    return getattr(change.after, "variant_of", None)
