@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from parts import bigquery, places, postgres
 
 # of whoever runs the tests: credentials, settings, and where their tools keep their own
@@ -15,7 +16,8 @@ _THEIRS = re.compile(
     r"""^(
         DESTINATION__ | SOURCES__ | CREDENTIALS | RUNTIME__ | SCHEMA__ | NORMALIZE__ | LOAD__
         | DATA_WRITER__ | DLT_ | MILLSTREAM_ | DAGSTER_ | BUCKET_URL | PG[A-Z]+$ | MONGODB?_ | REDIS
-        | AWS_ | AZURE_ | GOOGLE_ | GCLOUD_ | CLOUDSDK_ | BIGQUERY_ | SLACK_ | GITHUB_TOKEN | GH_TOKEN
+        | AWS_ | AZURE_ | GOOGLE_ | GCLOUD_ | CLOUDSDK_ | BIGQUERY_ | SLACK_
+        | GITHUB_TOKEN | GH_TOKEN
     )""",
     re.VERBOSE,
 )

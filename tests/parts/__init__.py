@@ -1,6 +1,7 @@
-"""The real servers and programs that tests run against: started on free ports, stopped by the tests.
+"""The real servers and programs that tests run against: on free ports, stopped by the tests.
 
-A part that this machine lacks skips the tests that need it and says why; with `CI` set it fails them.
+A part that this machine lacks skips the tests that need it and says why; with `CI` set it fails
+them.
 `tests/parts/install` installs what Python's package index does not have.
 """
 
@@ -22,7 +23,7 @@ def missing(reason: str) -> NoReturn:
     """End the test: what it needs is not on this machine."""
     if os.environ.get("CI"):
         pytest.fail(f"{reason} (CI is set: run tests/parts/install)", pytrace=False)
-    pytest.skip(reason)
+    return pytest.skip(reason)
 
 
 def free_port() -> int:

@@ -62,6 +62,9 @@ class BigQuery:
         return {
             "BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{self.port}",
             "DESTINATION__BIGQUERY__CREDENTIALS": self.credentials,
+            # Google's library asks a server of Google's about each service account; nothing of a
+            # test leaves this machine
+            "HTTPS_PROXY": "http://127.0.0.1:9",
         }
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
@@ -176,8 +179,17 @@ def _installed() -> Path:
             override.flush()
             for command in (
                 [*uv, "venv", "-q", "--python", base, environment],
-                [*uv, "pip", "install", "-q", "--python", python, "--override", override.name]
-                + PACKAGES,
+                [
+                    *uv,
+                    "pip",
+                    "install",
+                    "-q",
+                    "--python",
+                    python,
+                    "--override",
+                    override.name,
+                    *PACKAGES,
+                ],
             ):
                 ran = subprocess.run(command, capture_output=True, text=True, check=False)
                 if ran.returncode:
@@ -191,7 +203,7 @@ def _uv() -> list[str]:
         return [sys.executable, "-m", "uv"]
     if found := shutil.which("uv"):
         return [found]
-    missing("the BigQuery emulator needs uv to be installed with")
+    return missing("the BigQuery emulator needs uv to be installed with")
 
 
 def _python() -> str:
@@ -216,4 +228,4 @@ def _python() -> str:
         )
         if asked.stdout.strip() == "True":
             return candidate
-    missing("the BigQuery emulator needs a Python >= 3.13")
+    return missing("the BigQuery emulator needs a Python >= 3.13")

@@ -20,4 +20,4 @@ def executable() -> str:
     for name in _NAMES:
         if found := shutil.which(name):
             return found
-    missing("no Chromium on PATH")
+    return missing("no Chromium on PATH")

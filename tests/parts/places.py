@@ -1,4 +1,4 @@
-"""Destinations to load into, each with a reader of its own that knows neither dlt nor Millstream."""
+"""Destinations to load into, each with a reader that knows neither dlt nor Millstream."""
 
 from __future__ import annotations
 

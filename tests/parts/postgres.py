@@ -66,19 +66,9 @@ def running() -> Iterator[Postgres]:
         if user:
             shutil.chown(folder, user)
             shutil.chown(secret, user)
+        initdb = f"-U {OWNER} -A scram-sha-256 -E UTF8 --locale=C --no-sync"
         _call(
-            [
-                programs / "initdb",
-                "-D",
-                data,
-                "-U",
-                OWNER,
-                "--pwfile",
-                secret,
-                "-A",
-                "scram-sha-256",
-            ]
-            + ["-E", "UTF8", "--locale=C", "--no-sync"],
+            [programs / "initdb", "-D", data, "--pwfile", secret, *initdb.split()],
             user,
         )
         for _ in range(5):  # another process may take the port first

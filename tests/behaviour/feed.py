@@ -1,0 +1,49 @@
+"""A dlt source whose rows a test sets, and which knows whether it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import dlt
+
+
+@dataclass
+class Feed:
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    asked: int = 0
+
+    def reset(self) -> None:
+        self.rows, self.asked = [], 0
+
+
+FEED = Feed()
+
+
+def orders(write_disposition: str = "merge") -> Any:
+    """A resource `orders` that yields whatever the test put into FEED."""
+
+    @dlt.resource(name="orders", primary_key="id", write_disposition=write_disposition)
+    def rows() -> Iterator[list[dict[str, Any]]]:
+        FEED.asked += 1
+        if FEED.rows:
+            yield FEED.rows
+
+    return rows
+
+
+def since() -> Any:
+    """The same with a cursor: only rows that changed after the newest one loaded so far."""
+
+    @dlt.resource(name="orders", primary_key="id", write_disposition="merge")
+    def rows(
+        changed: Any = dlt.sources.incremental("changed", initial_value=0),  # noqa: B008 (dlt's way)
+    ) -> Iterator[list[dict[str, Any]]]:
+        FEED.asked += 1
+        # what the source is asked for, not only what dlt keeps of the answer
+        FEED.cursor = changed.last_value  # type: ignore[attr-defined]
+        if FEED.rows:
+            yield FEED.rows
+
+    return rows
