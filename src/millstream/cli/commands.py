@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millstream.cli import doctor, init, run
+from millstream.cli import demo, doctor, init, run
 from millstream.cli.command import Command
 
 ROOT = Command(
@@ -13,5 +13,6 @@ ROOT = Command(
         init.COMMAND,
         run.COMMAND,
         doctor.COMMAND,
+        demo.COMMAND,
     ),
 )

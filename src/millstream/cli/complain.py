@@ -20,8 +20,10 @@ def _message(error: BaseException) -> str:
 
     if isinstance(error, MillstreamError):
         return str(error)
+    from millstream import destinations
+
     return (
-        f"unexpected {type(error).__name__}: {error}\n\n"
+        f"unexpected {type(error).__name__}: {destinations.redact(str(error))}\n\n"
         "hint: this is a bug in Millstream or in a source of yours; --debug shows the traceback"
     )
 
@@ -29,4 +31,6 @@ def _message(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     import traceback
 
-    return "".join(traceback.format_exception(error))
+    from millstream import destinations
+
+    return destinations.redact("".join(traceback.format_exception(error)))

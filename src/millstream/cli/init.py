@@ -49,7 +49,7 @@ def _run(options: Namespace) -> int:
 
     lists = {}
     if options.repositories:
-        lists["repositories"] = _repositories(options.repositories)
+        lists["repositories"] = repositories(options.repositories, "millstream init")
     project = write_project(options.source, options.destination, options.folder, lists=lists)
 
     print(f"wrote {len(project.files)} files to {project.folder}; the pipeline is")
@@ -69,7 +69,12 @@ def _run(options: Namespace) -> int:
     return 0
 
 
-def _repositories(names: list[str]) -> tuple[str, ...]:
+def repositories(names: list[str], command: str) -> tuple[str, ...]:
+    """The names, each once.
+
+    Raises:
+        UsageError: one is not of the form owner/name.
+    """
     import re
 
     from millstream.cli.parser import UsageError
@@ -78,7 +83,7 @@ def _repositories(names: list[str]) -> tuple[str, ...]:
         # GitHub's own rules for names; also keeps anything but a name out of the file
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", name):
             raise UsageError(
-                f"millstream init: not a repository: {name!r}",
+                f"{command}: not a repository: {name!r}",
                 hint="write it as owner/name, such as dlt-hub/dlt",
             )
     return tuple(dict.fromkeys(names))

@@ -43,6 +43,7 @@ def _run(options: Namespace) -> int:
     from millstream.cli.report import report_lines
     from millstream.config import read_pipeline
 
+    _show_log()
     config = read_pipeline(options.path)
     # stdout is for the JSON alone: whatever a library prints goes where people read
     with redirect_stdout(sys.stderr):
@@ -73,6 +74,21 @@ def _run(options: Namespace) -> int:
         names = ", ".join(str(failure["stream"]) for failure in failures)
         print(f"{len(failures)} of {len(streams)} streams failed: {names}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _show_log() -> None:
+    """Progress lines and warnings of a run on stderr; of dlt, what it says is wrong."""
+    import logging
+    import os
+
+    # dlt warns of every column that is null throughout; the report says which columns there are
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("  %(message)s"))
+    logger = logging.getLogger("millstream")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def _choose(wanted: list[str] | None, known: list[str]) -> list[str]:
