@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from datetime import date, datetime, timezone
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -70,6 +71,31 @@ class GitHubConfig(_Model):
             if not owner or not name or "/" in name or repository != repository.strip():
                 raise ValueError(f"{repository!r} is not of the form owner/name")
         return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_url(cls, value: str) -> str:
+        split = urlsplit(value)
+        if split.scheme not in ("http", "https") or not split.hostname:
+            raise ValueError("not a URL such as https://HOST/api/v3")
+        if split.username or split.query or split.fragment:
+            raise ValueError("only the API's address; the token comes from GITHUB_TOKEN")
+        return value.rstrip("/")
+
+    @field_validator("since", mode="before")
+    @classmethod
+    def _utc(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        # YAML turns 2024-01-01 without quotes into a date
+        text = value.isoformat() if isinstance(value, date) else str(value).strip()
+        try:
+            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError:
+            raise ValueError(f"{text!r} is not a time such as 2024-01-31T00:00:00Z") from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @model_validator(mode="after")
     def _something_to_read(self) -> GitHubConfig:
@@ -214,8 +240,8 @@ class PolicyRule(_Model):
     change: tuple[str, ...] = Field(
         default=(), description="Kinds (`variant_added`) or severities (`risky`); one or a list."
     )
-    stream: str = Field(default="*", min_length=1)
-    table: str = Field(default="*", min_length=1)
+    stream: str = Field(default="*", min_length=1, description="A pattern of streams' names.")
+    table: str = Field(default="*", min_length=1, description="A pattern of tables' names.")
     column: str = Field(
         default="*", min_length=1, description="Any pattern but `*` leaves out changes of tables."
     )
@@ -274,11 +300,13 @@ class EmailAlert(_Alert):
     """Mail through an SMTP server."""
 
     type: Literal["email"] = "email"
-    host: str
-    port: int = Field(default=587, ge=1, le=65535)
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    sender: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
-    to: tuple[str, ...] = Field(min_length=1)
+    host: str = Field(description="The SMTP server.")
+    port: int = Field(default=587, ge=1, le=65535, description="Its port.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the connection is encrypted."
+    )
+    sender: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="The address it comes from.")
+    to: tuple[str, ...] = Field(min_length=1, description="The addresses it goes to.")
     user_from: str | None = Field(
         default=None, description="The environment variable that holds the user's name, if any."
     )
@@ -343,7 +371,9 @@ class PipelineConfig(TargetConfig):
     source: SourceConfig
     group: str | None = Field(default=None, description="Dagster's asset group; the name if unset.")
     owners: tuple[str, ...] = Field(default=(), description="E-mail addresses or `team:NAME`.")
-    tags: Mapping[str, str] = Field(default_factory=dict)
+    tags: Mapping[str, str] = Field(
+        default_factory=dict, description="Dagster's tags, on every asset."
+    )
     schedule: str | None = Field(default=None, description="A cron expression for the job.")
     folder: Path | None = Field(
         default=None,
