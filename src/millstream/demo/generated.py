@@ -128,7 +128,7 @@ def _issue(
     closed = dice.random() < 0.6
     url = f"{base}/issues/{number}"
     html = f"{base.replace('api.github.com/repos', 'github.com')}"
-    row = {
+    row: dict[str, Any] = {
         "url": url,
         "repository_url": base,
         **{f"{part}_url": f"{url}/{part}" for part in ("comments", "events", "timeline")},

@@ -1,7 +1,8 @@
 """A local server that speaks the part of GitHub's REST API that the GitHub source reads.
 
 It pages with `Link`, filters by `since` and `state`, sorts, answers `If-None-Match` with 304,
-counts its rate limit, and, for tests, fails in every way that GitHub does. What it was asked is kept.
+counts its rate limit, and, for tests, fails in every way that GitHub does. It keeps what it was
+asked.
 
     python -m millstream.demo.github_server --port 0 --as-of 2017-12-10T00:00:00Z
 

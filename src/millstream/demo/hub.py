@@ -122,7 +122,9 @@ class Hub:
             known: Known = {}
             for streams in self._rows.values():
                 for other in streams.get(stream, []):
-                    _note(other, str(other.get("_recorded_at", "")), "", known)
+                    when = str(other.get("_recorded_at", ""))
+                    known[""] = min(known.get("", when), when)
+                    _note(other, when, "", known)
             self._known[stream] = known
         stripped: Row = _strip(row, "", self._known[stream], self._as_of)
         return stripped
@@ -175,6 +177,8 @@ def _note(value: Any, when: str, path: str, known: Known) -> None:
 
 def _strip(value: Any, path: str, known: Known, as_of: str) -> Any:
     if isinstance(value, dict):
+        if known.get(path, "") > as_of:
+            return value  # nobody recorded such an object before, so nobody saw it without a field
         return {
             name: _strip(item, f"{path}.{name}", known, as_of)
             for name, item in value.items()

@@ -1,0 +1,298 @@
+"""One request to GitHub: sent, kept within the rate limits, repeated where that helps, explained.
+
+dlt's `RESTClient` builds, authorises and sends it. Retries are our own, since dlt's sleep each on
+its own, know neither the 403 of GitHub's limits nor `Retry-After: 0`, and let truncated JSON pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from dlt.sources.helpers.requests import Session
+from dlt.sources.helpers.rest_client.auth import BearerTokenAuth
+from dlt.sources.helpers.rest_client.client import RESTClient
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from millstream import __version__
+from millstream.errors import SourceAuthError, SourceDataError, SourceError, SourceUnavailableError
+from millstream.sources.github.clock import Clock
+from millstream.sources.github.limits import (
+    Cancelled,
+    RateLimits,
+    refusal,
+    retry_after,
+    served_at,
+)
+from millstream.sources.github.refusals import TOKEN_NAMES, explain
+
+log = logging.getLogger("millstream")
+
+ATTEMPTS = 5
+"""How often one request is sent before a failing server or connection fails the run."""
+
+_REFUSALS = 10  # rate limit answers in a row for one request
+_REDIRECTS = 5
+_TIMEOUT = (10.0, 60.0)
+_RETRIED = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. `document` is None where the page has not changed (304)."""
+
+    url: str
+    status: int
+    document: Any
+    etag: str | None
+    served_at: datetime | None
+    next: str | None
+    last: str | None
+    headers: Mapping[str, str]
+
+
+class Anonymous(AuthBase):
+    """No authentication, not even what `~/.netrc` has for the host."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class Client:
+    """Sends requests from any thread; all share its rate limits and its connections."""
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str | None,
+        *,
+        clock: Clock,
+        cancelled: threading.Event,
+        connections: int,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+            raise SourceAuthError(
+                f"the token in {' or '.join(TOKEN_NAMES)} has characters that no token has",
+                hint="copy it again, without quotes or line breaks",
+            )
+        self._base_url = base_url
+        self._token = token
+        self._clock = clock
+        self._cancelled = cancelled
+        self._attempts = attempts
+        hint = "" if token else f"; with a token in {TOKEN_NAMES[0]} GitHub allows 5,000 an hour"
+        self._limits = RateLimits(clock, cancelled, hint=hint)
+        session = Session(timeout=_TIMEOUT, raise_for_status=False)
+        session.headers["User-Agent"] = f"millstream/{__version__}"
+        # without cookies, nothing in a session changes from request to request: threads share it
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        self._session = session
+        self._rest = RESTClient(
+            base_url,
+            headers={"X-GitHub-Api-Version": "2022-11-28"},
+            auth=BearerTokenAuth(token=token) if token else Anonymous(),
+            session=session,
+        )
+
+    def get(
+        self,
+        url: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        about: str,
+        etag: str | None = None,
+        accept: str = "application/vnd.github+json",
+        allowed: tuple[int, ...] = (),
+    ) -> Answer:
+        """The answer to one GET, redirects within the host followed.
+
+        Args:
+            url: a path below the base URL, or a whole URL that `GitHub` linked to.
+            about: what the request is for, in error messages: `repository octo/hello`.
+            etag: of the answer before; then `document` is None if it is still the same.
+            allowed: further statuses that are an answer here, and no error.
+
+        Raises:
+            SourceError: GitHub refused, could not be reached, or answered with something else.
+            Cancelled: the rows are no longer wanted.
+        """
+        headers = {"Accept": accept}
+        if etag:
+            headers["If-None-Match"] = etag
+        for _ in range(_REDIRECTS):
+            response, document = self._send(url, params, headers)
+            where = str(response.url)
+            if response.status_code in (301, 302, 307, 308):
+                url = self._own(urljoin(where, response.headers.get("Location", "")), "redirects")
+                params = None
+                continue
+            if response.status_code not in (200, 304, *allowed):
+                raise explain(
+                    response.status_code,
+                    response.headers,
+                    _message(document),
+                    where,
+                    about,
+                    token=self._token is not None,
+                )
+            return Answer(
+                where,
+                response.status_code,
+                None if response.status_code == 304 else document,
+                response.headers.get("ETag"),
+                served_at(response.headers),
+                self._link(response, "next"),
+                self._link(response, "last"),
+                response.headers,
+            )
+        raise SourceError(f"GitHub redirects more than {_REDIRECTS} times: {url}")
+
+    def close(self) -> None:
+        """Let waiting threads end, and close the connections."""
+        self._cancelled.set()
+        self._limits.wake()
+        self._session.close()
+
+    def _send(
+        self, url: str, params: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> tuple[requests.Response, Any]:
+        """One answer with its JSON, after as many attempts and waits as it takes."""
+        attempt = refused = 0
+        while True:
+            self._limits.acquire()
+            response: requests.Response | None = None
+            document: Any = None
+            pause: float | None = None
+            why = problem = ""
+            try:
+                response = self._rest.get(
+                    url, params=dict(params or {}), headers=dict(headers), allow_redirects=False
+                )
+                document, problem = _document(response)
+                limited = refusal(
+                    response.status_code, response.headers, _message(document), refused, self._clock
+                )
+                if limited is not None:
+                    pause, why = limited
+            except _RETRIED as error:
+                problem = _reason(error)
+            except requests.RequestException as error:
+                raise SourceUnavailableError(
+                    f"GitHub can't be reached at {url}: {_reason(error)}",
+                    hint="check `base_url`; GitHub Enterprise: https://HOST/api/v3",
+                ) from error
+            finally:
+                # before anyone else may send: a pause counts for all
+                self._limits.release(None if response is None else response.headers, pause, why)
+            if pause is not None:
+                refused += 1
+                if refused > _REFUSALS:
+                    raise SourceUnavailableError(
+                        f"{why}: refused {refused} times in a row: {url}",
+                        hint="another program may be using the same token; wait, and run again",
+                    )
+                continue
+            if response is not None and not problem:
+                return response, document
+            attempt += 1
+            if attempt >= self._attempts:
+                raise SourceUnavailableError(
+                    f"GitHub failed {attempt} times in a row: {problem}: {url}",
+                    hint="see https://www.githubstatus.com; a later run goes on where this began",
+                )
+            self._back_off(attempt, problem, url, response)
+
+    def _back_off(
+        self, attempt: int, problem: str, url: str, response: requests.Response | None
+    ) -> None:
+        # 1, 2, 4, 8 s, each between half and all of it, so that threads do not come back at once
+        seconds = 2 ** (attempt - 1) * (0.5 + self._clock.chance() / 2)
+        if response is not None and (after := response.headers.get("Retry-After")):
+            seconds = max(seconds, retry_after(after, response.headers, self._clock))
+        log.info("%s: trying again in %.1f s: %s", problem, seconds, url)
+        self._clock.wait(seconds, self._cancelled)
+        if self._cancelled.is_set():
+            raise Cancelled
+
+    def _link(self, response: requests.Response, relation: str) -> str | None:
+        link = response.links.get(relation, {}).get("url")
+        return None if link is None else self._own(urljoin(response.url, link), "links")
+
+    def _own(self, url: str, verb: str) -> str:
+        """The URL, if the token may go there."""
+        if _origin(url) != _origin(self._base_url):
+            there = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+            raise SourceError(
+                f"{self._base_url} {verb} to another host, {there}; refused, since the token "
+                "would travel with the request",
+                hint="if that host is yours, set `base_url` to it",
+            )
+        return url
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    split = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(split.scheme)
+    return split.scheme, split.hostname, split.port or default
+
+
+def _document(response: requests.Response) -> tuple[Any, str]:
+    """The JSON of an answer, and the problem if it is one that another attempt may cure."""
+    if response.status_code >= 500:
+        return None, f"{response.status_code} {response.reason}"
+    if response.status_code in (204, 304) or 300 <= response.status_code < 400:
+        return None, ""
+    try:
+        return response.json(), ""
+    except ValueError:
+        if response.status_code != 200:
+            return None, ""
+        return None, "the answer is not whole: its JSON can't be read"
+
+
+def _message(document: Any) -> str:
+    return str(document.get("message", "")) if isinstance(document, dict) else ""
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {_TIMEOUT[0]:g} s"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {_TIMEOUT[1]:g} s"
+    inner: BaseException = error
+    while (cause := inner.__cause__ or inner.__context__) is not None:
+        inner = cause
+    return str(inner) or type(inner).__name__
+
+
+def rows_of(answer: Answer, field: str | None = None) -> list[dict[str, Any]]:
+    """The rows of a page; none where it has not changed.
+
+    Raises:
+        SourceDataError: the page is not a list of objects.
+    """
+    if answer.document is None:
+        return []
+    rows = answer.document
+    if field is not None and isinstance(rows, dict):
+        rows = rows.get(field)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise SourceDataError(f"not a list of rows: {answer.url}")
+    return rows

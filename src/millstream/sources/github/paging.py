@@ -1,0 +1,254 @@
+"""All pages of one list: in order, several at a time, and none of its rows lost on the way.
+
+A page is a number, not a place: when a row enters or leaves a list while it is read, all rows after
+it move, and one that moves from a page not yet read to one already read would be missed.
+
+- Page after page, rows that *enter* can only push others to pages still to come: at worst a row is
+  read twice. Rows that *leave* pull others forward.
+- Several pages at a time, both may hide a row. So a parallel read is checked: the last page is read
+  first, and again at the end. If its first row is still the same, as many rows stand before it as
+  before, and nothing moved. Otherwise the list is read again, page after page.
+
+dlt's paginators follow `next` one by one and can neither check nor skip unchanged pages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from millstream.sources.github.client import Answer, Client, rows_of
+from millstream.sources.github.state import PageTags
+from millstream.sources.github.streams import Row
+
+log = logging.getLogger("millstream")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One list, and how it may be read.
+
+    Attributes:
+        about: what it is of, for messages: `repository octo/hello`.
+        key: what makes a row the same row on another page.
+        together: several pages at a time, where GitHub names the last.
+        checked: see the top of the file; for lists that a later run does not read whole again.
+        field: where the rows are, if the page is an object.
+    """
+
+    path: str
+    params: Mapping[str, Any]
+    about: str
+    key: Callable[[Row], object]
+    accept: str = "application/vnd.github+json"
+    together: bool = True
+    checked: bool = False
+    field: str | None = None
+    allowed: tuple[int, ...] = ()
+
+    @property
+    def per_page(self) -> int:
+        return int(self.params["per_page"])
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page. `rows` is empty, and `changed` false, where its ETag still holds."""
+
+    number: int
+    rows: list[Row]
+    changed: bool
+    count: int
+    url: str
+    etag: str | None
+    next: str | None
+    last: str | None
+    served_at: datetime | None
+    keys: list[object] = field(default_factory=list)
+
+
+class Pager:
+    """Reads lists through one client, at most `parallel` pages at a time."""
+
+    def __init__(self, client: Client, parallel: int) -> None:
+        self._client = client
+        self._parallel = parallel
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="github")
+
+    def close(self) -> None:
+        """Forget what is still under way."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def each(self, tasks: list[Callable[[], Any]]) -> Iterator[Any]:
+        """The results of tasks in their order, while at most `2 * parallel` are kept."""
+        waiting: deque[Future[Any]] = deque()
+        todo = iter(tasks)
+        try:
+            while True:
+                while len(waiting) < 2 * self._parallel and (task := next(todo, None)):
+                    waiting.append(self._pool.submit(task))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def read(
+        self, listing: Listing, before: PageTags | None = None, tags: PageTags | None = None
+    ) -> Iterator[Page]:
+        """Every page, in order; some again where rows moved meanwhile.
+
+        Args:
+            before: the ETags of the last run, which are used if they are of the same list.
+            tags: where this run's are noted.
+        """
+        first = self._first(listing, before)
+        if before is not None and before.url != first.url:
+            before = None
+        if tags is not None:
+            tags.url, tags.link = first.url, first.last
+        yield _noted(first, tags)
+        count = _number(first.last) if listing.together and self._parallel > 1 else None
+        if count is None or count < 2:
+            yield from self._follow(listing, first, before, tags)
+        elif listing.checked:
+            yield from self._together_checked(listing, first, count, before, tags)
+        else:
+            yield from self._together(listing, first, range(2, count + 1), before, tags)
+
+    def _together(
+        self,
+        listing: Listing,
+        first: Page,
+        numbers: range,
+        before: PageTags | None,
+        tags: PageTags | None,
+    ) -> Iterator[Page]:
+        page = first
+        for page in self.each([self._task(listing, first, n, before) for n in numbers]):
+            yield _noted(page, tags)
+        # rows were added behind what was the last page when the first one was read
+        yield from self._follow(listing, page, before, tags)
+
+    def _together_checked(
+        self,
+        listing: Listing,
+        first: Page,
+        count: int,
+        before: PageTags | None,
+        tags: PageTags | None,
+    ) -> Iterator[Page]:
+        last: Page = self._task(listing, first, count, before)()
+        for page in self.each([self._task(listing, first, n, before) for n in range(2, count)]):
+            yield _noted(page, tags)
+        yield _noted(last, tags)
+        again = list(self.each([self._again(listing, first), self._again(listing, last)]))
+        if _same(again[0], first, whole=True) and _same(again[1], last, whole=False):
+            yield from self._follow(listing, last, before, tags)
+            return
+        log.info("rows moved while %s was read: reading again, page after page", listing.about)
+        if tags is not None:
+            tags.pages.clear()
+        first = self._first(listing, None)
+        yield first
+        yield from self._follow(listing, first, None, None)
+
+    def _follow(
+        self, listing: Listing, page: Page, before: PageTags | None, tags: PageTags | None
+    ) -> Iterator[Page]:
+        """The pages behind one, by the `next` links."""
+        while page.next is not None:
+            if tags is not None and tags.link is None and _number(page.next) is None:
+                tags.pages.clear()  # pages by cursor: there is no telling which is which later
+                tags = None
+            page = self._get(listing, page.number + 1, page.next, before)
+            yield _noted(page, tags)
+
+    def _first(self, listing: Listing, before: PageTags | None) -> Page:
+        # the list's URL decides whether the ETags are its own, so it is spelled out beforehand
+        url = f"{listing.path}?{urlencode(listing.params)}"
+        usable = before if before is not None and before.url.endswith(url) else None
+        return self._get(listing, 1, url, usable)
+
+    def _task(
+        self, listing: Listing, first: Page, number: int, before: PageTags | None
+    ) -> Callable[[], Page]:
+        assert first.last is not None
+        url = _with_page(first.last, number)
+        return lambda: self._get(listing, number, url, before)
+
+    def _again(self, listing: Listing, page: Page) -> Callable[[], Page]:
+        tags = PageTags(page.url, None, {page.number: (page.etag, page.count)} if page.etag else {})
+        return lambda: self._get(listing, page.number, page.url, tags)
+
+    def _get(self, listing: Listing, number: int, url: str, before: PageTags | None) -> Page:
+        etag, count = (before.pages.get(number) if before else None) or (None, 0)
+        answer = self._client.get(
+            url,
+            about=listing.about,
+            etag=etag,
+            accept=listing.accept,
+            allowed=listing.allowed,
+        )
+        if answer.document is not None:
+            rows = [] if answer.status in listing.allowed else rows_of(answer, listing.field)
+            return _page(number, answer, rows, listing)
+        last = answer.last or (before.link if before and number == 1 else None)
+        following = answer.next
+        if following is None and (
+            number < (_number(before.link if before else None) or 0) or count >= listing.per_page
+        ):
+            # an unchanged page may come without links; a full one may have got a page behind it
+            following = _with_page(
+                before.link if before and before.link else answer.url, number + 1
+            )
+        return Page(
+            number, [], False, count, answer.url, answer.etag or etag, following, last,
+            answer.served_at,
+        )  # fmt: skip
+
+
+def _page(number: int, answer: Answer, rows: list[Row], listing: Listing) -> Page:
+    return Page(
+        number, rows, True, len(rows), answer.url, answer.etag, answer.next, answer.last,
+        answer.served_at, [listing.key(row) for row in rows],
+    )  # fmt: skip
+
+
+def _noted(page: Page, tags: PageTags | None) -> Page:
+    if tags is not None:
+        tags.note(page.number, page.etag, page.count)
+    return page
+
+
+def _same(again: Page, page: Page, *, whole: bool) -> bool:
+    """Whether a page shows the same rows as before; or, not `whole`, begins with the same."""
+    if not again.changed:
+        return True
+    if not page.changed:
+        return False
+    return again.keys == page.keys if whole else again.keys[:1] == page.keys[:1]
+
+
+def _number(link: str | None) -> int | None:
+    """The page number in a link; None where pages have a cursor and no number."""
+    if link is None:
+        return None
+    query = dict(parse_qsl(urlsplit(link).query))
+    if query.keys() & {"after", "before", "cursor"}:
+        return None
+    number = query.get("page", "")
+    return int(number) if number.isdigit() else None
+
+
+def _with_page(link: str, number: int) -> str:
+    split = urlsplit(link)
+    query = {**dict(parse_qsl(split.query)), "page": str(number)}
+    return urlunsplit(split._replace(query=urlencode(query)))

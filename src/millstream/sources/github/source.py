@@ -1,0 +1,243 @@
+"""The GitHub source: its streams, their dlt resources, and what `millstream doctor` checks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from millstream.config import GitHubConfig, credential
+from millstream.errors import ConfigError, SourceError
+from millstream.model import Check, Stream
+from millstream.sources.github.clock import Clock, SystemClock
+from millstream.sources.github.refusals import TOKEN_NAMES, SwitchedOffError
+from millstream.sources.github.streams import STREAMS, Row
+
+if TYPE_CHECKING:
+    from dlt.sources import DltResource
+
+    from millstream.sources.github.client import Client
+    from millstream.sources.github.paging import Pager
+
+log = logging.getLogger("millstream")
+
+
+class GitHubSource:
+    """GitHub's REST API as a source; connects when a resource is iterated or checked, not before.
+
+    A repository that can't be read fails the run before any row is extracted: half of the data
+    because of a typo would look like all of it. Only of an organisation's repositories, which
+    nobody typed, one that has its issues switched off is left out, with a line in the log.
+
+    Args:
+        clock: time and waits; tests bring their own.
+    """
+
+    def __init__(self, config: GitHubConfig, *, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+
+    def streams(self) -> Sequence[Stream]:
+        """The configured streams."""
+        return [
+            Stream(name, STREAMS[name].primary_key, STREAMS[name].description)
+            for name in self._config.streams
+        ]
+
+    def open(self, stream: str, *, full_refresh: bool = False) -> DltResource:
+        """The dlt resource of one stream: merges what changed, or replaces everything.
+
+        Raises:
+            ConfigError: the configuration has no such stream.
+        """
+        if stream not in self._config.streams:
+            raise ConfigError(
+                f"the source has no stream {stream!r}",
+                hint=f"`streams` has {', '.join(self._config.streams)}",
+            )
+        import dlt
+
+        spec = STREAMS[stream]
+
+        def rows() -> Iterator[list[Row]]:
+            state = dlt.current.resource_state()
+            if full_refresh:
+                state.clear()
+                yield from _once(self._read(stream, state), spec.primary_key)
+            else:
+                yield from self._read(stream, state)
+
+        # a row that changes during a run may be read twice: the later version is the one to keep
+        columns: dict[str, Any] = {}
+        if spec.time == "updated_at":
+            columns["updated_at"] = {"dedup_sort": "desc"}
+        resource: DltResource = dlt.resource(
+            rows,
+            name=str(stream),
+            primary_key=spec.primary_key,
+            write_disposition="replace" if full_refresh else "merge",
+            columns=columns,
+        )()
+        return resource
+
+    def check(self) -> Sequence[Check]:
+        """One line for the API and the token, and one for each repository or organisation."""
+        try:
+            with self._connect(attempts=2) as (client, pager):
+                checks = [Check("github", True, _allowance(client, self._config.base_url))]
+                for repository in _unique(self._config.repositories):
+                    name = f"repository {repository}"
+                    checks.append(_check(name, partial(_visibility, client, repository)))
+                if self._config.organization:
+                    name = f"organisation {self._config.organization}"
+                    checks.append(
+                        _check(name, lambda: f"{len(self._organization(pager))} repositories")
+                    )
+                return checks
+        except SourceError as error:
+            return [Check("github", False, error.message, error.hint)]
+
+    def _read(self, stream: str, state: MutableMapping[str, Any]) -> Iterator[list[Row]]:
+        from millstream.sources.github.reading import Reading
+        from millstream.sources.github.state import RepositoryState
+
+        with self._connect() as (client, pager):
+            named = _unique(self._config.repositories)
+            found = self._organization(pager) if self._config.organization else []
+            repositories = _unique([*named, *found])
+            self._ensure_readable(client, pager, named, state, alone=len(repositories) == 1)
+            typed = {name.lower() for name in named}
+            reading = Reading(client, pager, self._config, stream, STREAMS[stream])
+            for repository in repositories:
+                progress = RepositoryState(
+                    state, repository, self._config.since, self._config.lag_seconds
+                )
+                try:
+                    yield from reading.read(progress)
+                except SwitchedOffError as error:
+                    if repository.lower() in typed:
+                        raise
+                    log.warning("%s: left out: %s", repository, error.message)
+
+    @contextmanager
+    def _connect(self, attempts: int | None = None) -> Iterator[tuple[Client, Pager]]:
+        from millstream.sources.github.client import ATTEMPTS, Client
+        from millstream.sources.github.paging import Pager
+
+        client = Client(
+            self._config.base_url,
+            credential(*TOKEN_NAMES),
+            clock=self._clock,
+            cancelled=threading.Event(),
+            connections=self._config.parallel,
+            attempts=attempts or ATTEMPTS,
+        )
+        pager = Pager(client, self._config.parallel)
+        try:
+            yield client, pager
+        finally:
+            client.close()
+            pager.close()
+
+    def _organization(self, pager: Pager) -> list[str]:
+        """The names of an organisation's repositories that the token may see."""
+        from millstream.sources.github.paging import Listing
+
+        organization = self._config.organization
+        listing = Listing(
+            path=f"/orgs/{organization}/repos",
+            params={"type": "all", "sort": "full_name", "per_page": 100},
+            about=f"organisation {organization}",
+            key=lambda row: row.get("id"),
+            checked=True,
+        )
+        rows = [row for page in pager.read(listing) for row in page.rows]
+        if not rows:
+            log.warning("organisation %s shows no repositories to this token", organization)
+        return [str(row["full_name"]) for row in rows]
+
+    def _ensure_readable(
+        self,
+        client: Client,
+        pager: Pager,
+        named: Sequence[str],
+        state: MutableMapping[str, Any],
+        *,
+        alone: bool,
+    ) -> None:
+        """Ask for each repository that was never read before anything is extracted.
+
+        Raises:
+            SourceError: for the first that can't be read, naming all that can't.
+        """
+        from millstream.sources.github.state import known
+
+        if alone:
+            return  # its first page says the same, one request earlier
+
+        def ask(name: str) -> SourceError | None:
+            try:
+                client.get(f"/repos/{name}", about=f"repository {name}")
+            except SourceError as error:
+                return error
+            return None
+
+        new = [name for name in named if not known(state, name)]
+        errors = list(pager.each([partial(ask, name) for name in new]))
+        failed = {name: error for name, error in zip(new, errors) if error is not None}
+        if failed:
+            first = next(iter(failed.values()))
+            if len(failed) > 1:
+                first.message += f"\nalso unreadable: {', '.join(list(failed)[1:])}"
+            raise first
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names in their order, once each; GitHub does not tell upper from lower case."""
+    return list({name.lower(): name for name in reversed(names)}.values())[::-1]
+
+
+def _once(pages: Iterator[list[Row]], primary_key: Sequence[str]) -> Iterator[list[Row]]:
+    """Each row once, since replacing a table, unlike merging, would keep both of two equal rows.
+
+    The first version stays; if there was a later one, the next run's cursor lies before it.
+    """
+    seen: set[tuple[Any, ...]] = set()
+    for page in pages:
+        fresh = []
+        for row in page:
+            identity = tuple(row[name] for name in primary_key)
+            if identity not in seen:
+                seen.add(identity)
+                fresh.append(row)
+        if fresh:
+            yield fresh
+
+
+def _check(name: str, ask: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, ask())
+    except SourceError as error:
+        return Check(name, False, error.message, error.hint)
+
+
+def _visibility(client: Client, repository: str) -> str:
+    found = client.get(f"/repos/{repository}", about=f"repository {repository}").document
+    return "private" if found.get("private") else "public"
+
+
+def _allowance(client: Client, base_url: str) -> str:
+    answer = client.get("/rate_limit", about="the rate limit", allowed=(404,))
+    if answer.status == 404:  # GitHub Enterprise with rate limits switched off
+        return f"{base_url}: reachable, without a rate limit"
+    core = answer.document["resources"]["core"]
+    reset = datetime.fromtimestamp(core["reset"], tz=timezone.utc).strftime("%H:%M")
+    who = "token accepted" if credential(*TOKEN_NAMES) else "no token"
+    return (
+        f"{base_url}: reachable, {who}, {core['remaining']:,} of {core['limit']:,} requests left "
+        f"until {reset} UTC"
+    )
