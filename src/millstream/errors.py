@@ -13,11 +13,15 @@
     │   ├── DestinationNotFoundError
     │   └── DestinationUnavailableError
     └── RunError                    one step of a run failed; names the stream and the step
+        └── SchemaHeldError         the policy holds a change until someone accepts it
 
 Each message says what is wrong and where, then, after a blank line, `hint: ` and the fix.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class MillstreamError(Exception):
@@ -105,3 +109,27 @@ class RunError(MillstreamError):
         self.stream = stream
         self.step = step
         super().__init__(message, hint=hint)
+
+
+class SchemaHeldError(RunError):
+    """A run stopped before it sent anything: the policy holds changes that nobody accepted yet.
+
+    The package is kept, no cursor moved; the next run goes on with it once all are accepted.
+
+    Attributes:
+        decisions: what the policy said of each change of the run (`millstream.model.Decision`).
+        rows: rows that wait in the package, by table.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stream: str,
+        decisions: Sequence[Any],
+        rows: Mapping[str, int],
+        hint: str | None = None,
+    ) -> None:
+        self.decisions = tuple(decisions)
+        self.rows = dict(rows)
+        super().__init__(message, stream=stream, step="govern", hint=hint)

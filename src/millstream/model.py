@@ -188,6 +188,7 @@ class RunReport:
         seconds: wall-clock seconds per step, in the order of the steps.
         tables: every table of the stream, the root first.
         changes: every schema change of this run, in the schema's order.
+        decisions: what the policy said of those changes that nobody had accepted before.
         schema: the stream's tables after the run.
         engine_rows: rows by who normalized them, `{"dlt": 120}`.
     """
@@ -204,6 +205,7 @@ class RunReport:
     schema: SchemaVersion
     engine_rows: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from millstream.config import PolicyConfig
 from millstream.ledger import canonical, diff
-from millstream.ledger.govern import fingerprint, govern, known, merged
+from millstream.ledger.baseline import merged
+from millstream.ledger.govern import fingerprint, govern, known
 from millstream.ledger.policy import decide
 from millstream.model import (
     ChangeKind,

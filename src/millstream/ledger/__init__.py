@@ -1,12 +1,28 @@
 """The schema ledger: what changed, is it accepted, who is told.
 
+snapshot    a dlt schema as a SchemaVersion
+diff        what changed between two versions; observe: what only the data tells
+baseline    the accepted schema, `schema.yaml` beside `defs.yaml`
+policy      what to do about a change; govern: what is news, and what to do about it
+held        what a run that waits for someone keeps beside its package
+
 Importing this package imports neither dlt nor Dagster.
 """
 
 from __future__ import annotations
 
-from millstream.ledger import baseline
+from millstream.ledger import baseline, held
 from millstream.ledger.diff import apply, canonical, diff
+from millstream.ledger.govern import fingerprint, govern
 from millstream.ledger.snapshot import snapshot
 
-__all__ = ["apply", "baseline", "canonical", "diff", "snapshot"]
+__all__ = [
+    "apply",
+    "baseline",
+    "canonical",
+    "diff",
+    "fingerprint",
+    "govern",
+    "held",
+    "snapshot",
+]

@@ -23,6 +23,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from millstream.errors import ConfigError
@@ -49,7 +50,11 @@ def load(folder: Path) -> dict[str, SchemaVersion]:
     Raises:
         ConfigError: the file can't be read; says at which line, and in which field.
     """
-    path = folder / FILE_NAME
+    return read(folder / FILE_NAME)
+
+
+def read(path: Path) -> dict[str, SchemaVersion]:
+    """As `load`, from a file of any name."""
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -59,8 +64,10 @@ def load(folder: Path) -> dict[str, SchemaVersion]:
     return _Reader(path).read(text)
 
 
-def save(folder: Path, stream: str, version: SchemaVersion) -> bool:
+def save(folder: Path, stream: str, version: SchemaVersion, *, add: bool = False) -> bool:
     """Make `version` the accepted schema of a stream; the other streams stay as they are.
+
+    With `add`, tables and columns that were accepted ahead, and did not arrive yet, stay too.
 
     Safe among concurrent writers: each reads and replaces the file under a lock on the folder,
     and readers see the old file or the new one.
@@ -74,7 +81,8 @@ def save(folder: Path, stream: str, version: SchemaVersion) -> bool:
     path = folder / FILE_NAME
     try:
         with _locked(folder):
-            streams = {**load(folder), stream: version}
+            streams = load(folder)
+            streams[stream] = merged(streams.get(stream), version) if add else version
             old = path.read_text(encoding="utf-8") if path.exists() else None
             text = render(streams)
             if old is not None:
@@ -90,6 +98,20 @@ def save(folder: Path, stream: str, version: SchemaVersion) -> bool:
             f"{path}: can't be written: {error.strerror or error}",
             hint="accept the change where the project can be written, and deploy it from there",
         ) from None
+
+
+def merged(accepted: SchemaVersion | None, new: SchemaVersion) -> SchemaVersion:
+    """What is accepted once `new` is loaded: all of it, and what was accepted ahead."""
+    if accepted is None:
+        return new
+    plans, coming = accepted.table, new.table
+    tables = []
+    for table in new.tables:
+        plan, there = plans.get(table.name), table.column
+        ahead = [column for column in plan.columns if column.name not in there] if plan else []
+        tables.append(replace(table, columns=(*table.columns, *ahead)))
+    tables += [table for table in accepted.tables if table.name not in coming]
+    return SchemaVersion(tuple(tables))
 
 
 def render(streams: Mapping[str, SchemaVersion]) -> str:

@@ -85,20 +85,6 @@ def _known_table(was: Table | None, plan: Table | None, now: Table) -> Table:
     return Table(now.name, parent, tuple(columns))
 
 
-def merged(accepted: SchemaVersion | None, new: SchemaVersion) -> SchemaVersion:
-    """What is accepted once `new` is loaded: all of it, and what was accepted ahead."""
-    if accepted is None:
-        return new
-    coming = new.table
-    tables = []
-    for table in new.tables:
-        plan = accepted.table.get(table.name)
-        ahead = [c for c in plan.columns if c.name not in table.column] if plan else []
-        tables.append(replace(table, columns=(*table.columns, *ahead)))
-    tables += [table for table in accepted.tables if table.name not in coming]
-    return SchemaVersion(tuple(tables))
-
-
 def fingerprint(change: SchemaChange) -> str:
     """A short name of a change, the same in every run that would make it; to accept it by.
 

@@ -1,0 +1,152 @@
+"""What a run's working folder keeps for the ledger, so that a held or killed run can go on.
+
+    before.yaml     the schema that the destination had when the run began
+    held.json       the stream and the changes that wait for someone, for people and the CLI
+    held.yaml       the schema that the package would load
+    accepted.json   fingerprints of the changes that were accepted for this package
+
+Nothing of it goes to the destination: a held run changes nothing there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from millstream.errors import ConfigError, SchemaHeldError
+from millstream.ledger import baseline
+from millstream.ledger.diff import apply, diff
+from millstream.ledger.govern import fingerprint
+from millstream.model import Decision, SchemaVersion
+
+SHOWN = 5
+"""Held changes that an error names; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A package that waits.
+
+    Attributes:
+        folder: the working folder of the run that was held.
+        changes: as `SchemaChange`, without `after`, plus `id`, `action` and `reason`.
+        schema: what the package would load.
+        rows: rows that wait, by table.
+    """
+
+    folder: Path
+    stream: str
+    changes: tuple[Mapping[str, Any], ...]
+    schema: SchemaVersion
+    rows: Mapping[str, int]
+
+
+def remember(folder: Path, stream: str, before: SchemaVersion) -> None:
+    """Keep the schema that the destination has, for whoever finishes this run."""
+    (folder / "before.yaml").write_text(baseline.render({stream: before}), encoding="utf-8")
+
+
+def recall(folder: Path, stream: str) -> SchemaVersion:
+    """The schema that the destination had; an empty one where the run never got that far."""
+    return baseline.read(folder / "before.yaml").get(stream, SchemaVersion())
+
+
+def hold(
+    folder: Path,
+    pipeline: str,
+    stream: str,
+    decisions: Sequence[Decision],
+    new: SchemaVersion,
+    rows: Mapping[str, int],
+) -> SchemaHeldError:
+    """Keep what waits beside its package; the error to raise."""
+    (folder / "held.yaml").write_text(baseline.render({stream: new}), encoding="utf-8")
+    document = {"stream": stream, "rows": dict(rows), "changes": [*map(_to_dict, decisions)]}
+    (folder / "held.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+    held = [decision.change for decision in decisions if decision.action == "hold"]
+    lines = [f"  {fingerprint(change)}  {change.table}: {change.message}" for change in held]
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"  and {len(lines) - SHOWN} more"]
+    count = f"{len(held)} schema change{'s' if len(held) != 1 else ''}"
+    return SchemaHeldError(
+        f"{pipeline}.{stream}: held: {count} must be accepted first; nothing was loaded\n"
+        + "\n".join(lines),
+        stream=stream,
+        decisions=decisions,
+        rows=rows,
+        hint=f"`millstream schema accept --stream {stream}` accepts, and the next run goes on; "
+        "`schema_policy` in defs.yaml decides what is held",
+    )
+
+
+def read(folder: Path) -> Held | None:
+    """What waits in a working folder; None where nothing does."""
+    try:
+        document = json.loads((folder / "held.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    stream = document["stream"]
+    return Held(
+        folder=folder,
+        stream=stream,
+        changes=tuple(document["changes"]),
+        schema=baseline.read(folder / "held.yaml").get(stream, SchemaVersion()),
+        rows=document["rows"],
+    )
+
+
+def waived(folder: Path) -> Collection[str]:
+    """Fingerprints of the changes that were accepted for this folder's package."""
+    try:
+        return frozenset(json.loads((folder / "accepted.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return frozenset()
+
+
+def accept(
+    held: Held, file_folder: Path | None, only: Collection[str] = ()
+) -> tuple[Mapping[str, Any], ...]:
+    """Accept what waits, all of it or the changes with these ids; returns those accepted.
+
+    Writes `schema.yaml` in `file_folder`, so that other machines know, and a note beside the
+    package, for changes that no schema shows.
+
+    Raises:
+        ConfigError: `schema.yaml` can't be read or written; nothing was accepted then.
+    """
+    chosen = [change for change in held.changes if not only or change["id"] in only]
+    if file_folder is not None and chosen:
+        everything = all(change in chosen for change in held.changes)
+        version = held.schema if everything else _partly(held, file_folder, chosen)
+        baseline.save(file_folder, held.stream, version, add=True)
+    ids = sorted({*waived(held.folder), *(change["id"] for change in chosen)})
+    (held.folder / "accepted.json").write_text(json.dumps(ids), encoding="utf-8")
+    return tuple(chosen)
+
+
+def _partly(held: Held, file_folder: Path, chosen: Iterable[Mapping[str, Any]]) -> SchemaVersion:
+    """What the file has, with the chosen changes made, and those that nobody need accept."""
+    known = baseline.load(file_folder).get(held.stream) or recall(held.folder, held.stream)
+    waiting = {change["id"] for change in held.changes if change["action"] == "hold"}
+    waiting -= {change["id"] for change in chosen}
+    version = apply(known, [c for c in diff(known, held.schema) if fingerprint(c) not in waiting])
+    for table in version.tables:
+        if table.parent is not None and table.parent not in version.table:
+            raise ConfigError(
+                f"table {table.name!r} can't be accepted without {table.parent!r}, its parent"
+            )
+    return version
+
+
+def _to_dict(decision: Decision) -> dict[str, Any]:
+    change = asdict(decision.change)
+    change.pop("after")
+    return {
+        "id": fingerprint(decision.change),
+        **change,
+        "action": decision.action,
+        "reason": decision.reason,
+    }
