@@ -37,7 +37,8 @@ def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.Ass
     """
     pipeline = _config(config, attributes, "millstream.assets(...)")
 
-    @dg.multi_asset(name=pipeline.name, specs=asset_specs(pipeline), can_subset=True)
+    # the job bears the pipeline's name, and Dagster wants another one for the step
+    @dg.multi_asset(name=f"load_{pipeline.name}", specs=asset_specs(pipeline), can_subset=True)
     def load_streams(
         context: dg.AssetExecutionContext, config: LoadConfig
     ) -> Iterator[dg.MaterializeResult[Any]]:

@@ -32,7 +32,7 @@ class PipelineAttributes(BaseModel):
             schema["properties"].pop(internal)
         for model in (schema, *schema["$defs"].values()):
             for name, field in model.get("properties", {}).items():
-                model["properties"][name] = _or_template(field)
+                model["properties"][name] = _for_yaml(field)
         return schema
 
 
@@ -84,11 +84,32 @@ def _file(folder: Path) -> Path:
     return next((folder / n for n in ("defs.yaml", "defs.yml") if (folder / n).is_file()), folder)
 
 
-def _or_template(field: dict[str, Any]) -> dict[str, Any]:
-    """The same field, which may also hold a template such as `{{ env.REPOSITORY }}`."""
-    if "const" in field:  # what tells one kind of source from another is no template
+def _for_yaml(field: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one field, as `dg check yaml` and editors can explain it best."""
+    if field.keys() & {"const", "$ref"} or field.get("type") == "string":
         return field
+    if "discriminator" in field:
+        return _by_discriminator(field)
+    # a template such as `{{ env.REPOSITORY }}` may stand for a value of any type
     kept: dict[str, Any] = {
         name: field.pop(name) for name in ("title", "description", "default") if name in field
     }
     return {**kept, "anyOf": [field, {"type": "string", "pattern": r"\{\{.*\}\}"}]}
+
+
+def _by_discriminator(field: dict[str, Any]) -> dict[str, Any]:
+    """Of several models the one that the field names, so that only its own errors are shown.
+
+    With `oneOf`, all that a reader learns is "not valid under any of the given schemas".
+    """
+    name, models = field["discriminator"]["propertyName"], field["discriminator"]["mapping"]
+    return {
+        "title": field["title"],
+        "type": "object",
+        "required": [name],
+        "properties": {name: {"type": "string", "enum": list(models)}},
+        "allOf": [
+            {"if": {"properties": {name: {"const": value}}}, "then": {"$ref": reference}}
+            for value, reference in models.items()
+        ],
+    }

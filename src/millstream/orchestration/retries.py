@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -12,8 +13,8 @@ _RESUMES = "dagster/is_resume_retry"
 
 def already_loaded(
     context: dg.AssetExecutionContext, keys: Iterable[dg.AssetKey]
-) -> Mapping[dg.AssetKey, str]:
-    """Those of `keys` that this run has loaded, or one that it continues, with that run's id.
+) -> Mapping[dg.AssetKey, dg.EventLogRecord]:
+    """Those of `keys` that this run has loaded, or one that it continues, as that one recorded it.
 
     Empty for a first attempt, and for a re-execution of everything. A re-execution "from asset
     failure" needs nothing of this: it selects the assets that are missing.
@@ -22,7 +23,7 @@ def already_loaded(
     if not runs:
         return {}
     started = min(runs.values())
-    found: dict[dg.AssetKey, str] = {}
+    found: dict[dg.AssetKey, dg.EventLogRecord] = {}
     for key in keys:
         cursor, more = None, True
         while more and key not in found:
@@ -34,9 +35,37 @@ def already_loaded(
             cursor, more = page.cursor, page.has_more
             for record in page.records:
                 if record.run_id in runs:
-                    found[key] = record.run_id
+                    found[key] = record
                     break
     return found
+
+
+def carried_on(
+    context: dg.AssetExecutionContext, records: Mapping[dg.AssetKey, dg.EventLogRecord]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """A result for what an earlier run loaded, where steps of this run may wait for it.
+
+    Without one, Dagster skips the steps downstream in a re-execution. It says that this run loaded
+    nothing, and which one did. A retry within a run needs none: Dagster still has the first one.
+    """
+    if len(context.run.step_keys_to_execute or ()) < 2:
+        return
+    for key, record in records.items():
+        if record.run_id != context.run.run_id and record.asset_materialization is not None:
+            of_table = {
+                name: value
+                for name, value in record.asset_materialization.metadata.items()
+                if name.startswith("dagster/")
+            }
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata={
+                    **of_table,
+                    "rows_loaded": 0,
+                    "bytes_loaded": 0,
+                    "loaded_in_run": dg.MetadataValue.dagster_run(record.run_id),
+                },
+            )
 
 
 def _runs_that_this_one_continues(context: dg.AssetExecutionContext) -> dict[str, float]:

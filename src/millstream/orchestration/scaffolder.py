@@ -9,6 +9,8 @@ from typing import Literal
 from dagster.components import Scaffolder, ScaffoldRequest
 from pydantic import BaseModel, Field
 
+from millstream.errors import ConfigError
+
 _YAML = """\
 type: millstream.Pipeline
 
@@ -92,6 +94,11 @@ class PipelineScaffolder(Scaffolder[PipelineParams]):
         folder = request.target_path.parent if request.append else request.target_path
         source, destination = request.params.source, request.params.destination
         module = f"{_module(folder, request.project_root)}.source"
+        if source == "dlt" and not all(part.isidentifier() for part in module.split(".")):
+            raise ConfigError(
+                f"{folder}: Python can't import {module!r}, where the rows come from",
+                hint=f"name the folder {_name(folder)!r}",
+            )
         name = _name(folder)
         if source == "dlt" and not (folder / "source.py").exists():
             (folder / "source.py").write_text(_DLT_SOURCE, encoding="utf-8")
@@ -107,7 +114,7 @@ class PipelineScaffolder(Scaffolder[PipelineParams]):
             return
         text = _YAML.format(
             name=f"{name}_2" if request.append else name,
-            source=_SOURCES[source].format(module=module),
+            source=_SOURCES[source].format(module=module).rstrip(),
             destination=destination,
             destination_note=""
             if destination in ("duckdb", "filesystem")

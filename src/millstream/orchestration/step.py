@@ -15,7 +15,7 @@ from millstream.errors import MillstreamError
 from millstream.model import RunReport
 from millstream.orchestration import logs
 from millstream.orchestration.metadata import child_metadata, stream_metadata
-from millstream.orchestration.retries import already_loaded
+from millstream.orchestration.retries import already_loaded, carried_on
 from millstream.orchestration.specs import STREAM, TABLE, split
 
 
@@ -59,11 +59,10 @@ def load(
     done = already_loaded(context, [key for stream in wanted for key in stream.selected])
     for assets in wanted:
         if assets.selected <= done.keys():
-            context.log.info(
-                f"{assets.stream}: loaded before, in run {done[assets.root]}; not loaded again"
-                if assets.root in done
-                else f"{assets.stream}: loaded before; not loaded again"
-            )
+            before = {key: done[key] for key in assets.selected}
+            (run, *_) = {record.run_id for record in before.values()}
+            context.log.info(f"{assets.stream}: loaded before, in run {run}; not loaded again")
+            yield from carried_on(context, before)
             continue
         report = _run(context, config, assets.stream, full_refresh, losses)
         if report is not None:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+import millstream
+from millstream.orchestration import assets as _  # noqa: F401 - the job below is loaded by name
+
+from . import shop
+from .conftest import key, loaded, log_lines, shop_config
+
+
+class OnceBroken(dict):
+    """Faults that are gone when they were asked for once."""
+
+    def __getitem__(self, name):
+        return self.pop(name)
+
+
+@dg.asset(deps=[key("orders"), key("empty")])
+def report() -> None:
+    """What is downstream of a stream that a retry does not load again."""
+
+
+def job_of(config, **options):
+    return dg.Definitions(
+        assets=[millstream.assets(config), report],
+        jobs=[dg.define_asset_job("everything", **options)],
+        executor=dg.in_process_executor,
+    ).resolve_job_def("everything")
+
+
+def test_a_retry_within_the_run_loads_only_what_failed(config, monkeypatch):
+    monkeypatch.setattr(shop, "faults", OnceBroken(orders__archive=OSError("gone for a moment")))
+
+    result = job_of(config, op_retry_policy=dg.RetryPolicy(max_retries=2)).execute_in_process()
+
+    assert result.success
+    assert shop.pulls == ["orders", "orders__archive", "empty", "orders__archive"]
+    # nothing twice, nothing lost, and what is downstream of the first attempt ran
+    assert loaded(result).keys() >= {"orders", "orders__archive", "empty", "report"}
+
+
+def reexecute(parent, tags):
+    instance, run = parent
+    return dg.execute_job(
+        dg.reconstructable(everything),
+        instance=instance,
+        reexecution_options=dg.ReexecutionOptions.from_failure(run, instance),
+        tags=tags,
+    )
+
+
+def everything():
+    from pathlib import Path
+
+    return job_of(shop_config(Path.cwd()))
+
+
+@pytest.fixture
+def failed(tmp_path):
+    """A run, in an instance on disk, in which one stream of three failed."""
+    shop.faults["orders__archive"] = OSError("gone for long")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        result = dg.execute_job(dg.reconstructable(everything), instance=instance)
+        assert not result.success
+        shop.pulls.clear()
+        yield instance, result.run_id
+
+
+FROM_FAILURE = {"dagster/is_resume_retry": "true"}  # what Dagster's own re-execution sets
+
+
+def test_a_reexecution_from_failure_loads_only_what_failed(failed):
+    shop.faults.clear()
+
+    result = reexecute(failed, FROM_FAILURE)
+
+    assert result.success
+    assert shop.pulls == ["orders__archive"]
+    found = loaded(result)
+    # what waits for streams that were loaded before runs too; these say that nothing was loaded now
+    assert found.keys() == {"orders", "orders__archive", "empty", "report"}
+    assert found["orders"]["rows_loaded"] == 0
+    assert found["orders"]["dagster/row_count"] == 2
+    assert found["orders"]["loaded_in_run"] == failed[1]
+    assert "schema_changes" not in found["orders"]
+    lines = log_lines(failed[0], result.run_id)
+    assert f"orders: loaded before, in run {failed[1]}; not loaded again" in lines
+
+
+def test_a_reexecution_of_a_reexecution_looks_back_to_the_first_run(failed):
+    again = reexecute(failed, FROM_FAILURE)
+    assert not again.success
+    assert shop.pulls == ["orders__archive"]
+    shop.faults.clear()
+
+    result = reexecute((failed[0], again.run_id), FROM_FAILURE)
+
+    assert result.success
+    assert shop.pulls == ["orders__archive", "orders__archive"]
+
+
+def test_a_reexecution_of_everything_loads_everything(failed):
+    shop.faults.clear()
+
+    result = reexecute(failed, {})
+
+    assert result.success
+    assert shop.pulls == ["orders", "orders__archive", "empty"]
+
+
+def test_a_later_run_starts_afresh(failed):
+    shop.faults.clear()
+
+    dg.execute_job(dg.reconstructable(everything), instance=failed[0])
+
+    assert shop.pulls == ["orders", "orders__archive", "empty"]
