@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from millstream import destinations, ledger, sources, workdir
+from millstream import destinations, ledger, packages, sources, workdir
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError
 from millstream.model import RunReport, SchemaVersion, TableLoad
@@ -123,23 +123,32 @@ def _run(
         with work.writer():
             destinations.ensure_ready(target, credentials)
         opened = open_source()
-    for left in workdir.abandoned(target.name, work.key):
-        work.finish(left, drop=full_refresh)
 
-    with workdir.create(target.name, work.key) as folder:
-        try:
-            pipeline = work.pipeline(folder.path)
-            with work.step("restore"), work.writer():
-                before = work.restore(pipeline)
-            with work.step("extract"):
-                work.extract(pipeline, opened, full_refresh=full_refresh)
-            work.process(pipeline)
-            with work.step("report"), work.writer():
-                report = work.report(pipeline, before, started_at)
-        finally:
-            if not _has_packages(folder.path):
-                folder.remove()
-    return report
+    with workdir.exclusive(work.name, what=f"the stream {target.name}.{stream}"):
+        for left in workdir.abandoned(target.name, work.key):
+            work.finish(left, drop=full_refresh)
+        while True:
+            with workdir.create(target.name, work.key) as folder:
+                try:
+                    pipeline = work.pipeline(folder.path)
+                    with work.step("restore"), work.writer():
+                        before = work.restore(pipeline)
+                    with work.step("extract"):
+                        work.extract(pipeline, opened, full_refresh=full_refresh)
+                    work.process(pipeline, folder.path)
+                    with work.step("report"), work.writer():
+                        return work.report(pipeline, before, started_at)
+                except _OvertakenError:
+                    folder.remove()
+                    logger.info("%s: another machine loaded this stream meanwhile: again", stream)
+                    opened = open_source()
+                finally:
+                    if not packages.pending(folder.path):
+                        folder.remove()
+
+
+class _OvertakenError(Exception):
+    """Another run of the stream has loaded since this one read the cursor."""
 
 
 @dataclass
@@ -155,6 +164,13 @@ class _Work:
     bytes: Counter[str] = field(default_factory=Counter)
     load_ids: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    latest: str | None = None
+    """The newest load of the stream when this run took its cursor from the destination."""
+
+    @property
+    def name(self) -> str:
+        """The name of the stream's dlt pipeline, and of its dlt schema."""
+        return f"{self.target.name}__{self.key}"
 
     @property
     def key(self) -> str:
@@ -171,6 +187,8 @@ class _Work:
         started = perf_counter()
         try:
             yield
+        except _OvertakenError:
+            raise
         except Exception as error:
             raise self._explain(error, name) from error
         finally:
@@ -185,12 +203,11 @@ class _Work:
 
         from millstream.progress import collector
 
-        name = f"{self.target.name}__{self.key}"
         # compressing what is read back a moment later costs a third of a bulk run; a user's own
         # setting in the environment still comes first
-        dlt.config[f"{name}.data_writer.disable_compression"] = True
+        dlt.config[f"{self.name}.data_writer.disable_compression"] = True
         return dlt.pipeline(
-            pipeline_name=name,
+            pipeline_name=self.name,
             pipelines_dir=str(folder),
             destination=destinations.build(self.target, self.credentials),
             dataset_name=self.target.dataset,
@@ -199,6 +216,7 @@ class _Work:
 
     def restore(self, pipeline: dlt.Pipeline) -> SchemaVersion:
         """Take cursors and schema from the destination; the schema as it was before this run."""
+        self.latest = destinations.latest_load_id(pipeline, self.name)
         pipeline.sync_destination()
         return _schema_of(pipeline)
 
@@ -218,26 +236,42 @@ class _Work:
             **named,
         )
 
-    def process(self, pipeline: dlt.Pipeline) -> None:
-        """Normalize, govern and load what was extracted."""
+    def process(self, pipeline: dlt.Pipeline, run: Path) -> None:
+        """Normalize, govern and load what was extracted.
+
+        Raises:
+            _OvertakenError: its rows are older than what the destination has by now.
+        """
         with self.step("normalize"):
-            self._count(pipeline.normalize())
+            counted = pipeline.normalize()
         with self.step("load"), self.writer():
+            if destinations.latest_load_id(pipeline, self.name) != self.latest:
+                raise _OvertakenError
+            packages.keep(run, pipeline)
             pipeline.load()
+            packages.forget(run)
+        self._count(counted)
 
     def finish(self, left: workdir.WorkDir, *, drop: bool) -> None:
-        """Load what a run that was killed had extracted, unless newer data got there first."""
-        if not drop and _has_packages(left.path):
-            pipeline = self.pipeline(left.path)
-            with self.step("restore"), self.writer():
-                overtaken = self._overtaken(pipeline)
-            if overtaken:
-                logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
-            else:
-                logger.info("%s: loading the package of an interrupted run first", self.stream)
-                self.process(pipeline)
+        """Load what a run that was interrupted had extracted, unless newer data got there first."""
+        if not drop and packages.pending(left.path):
+            try:
+                self._finish(left.path)
                 self.warnings.append("loaded the package of an interrupted run first")
+            except _OvertakenError:
+                logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
         left.remove()
+
+    def _finish(self, run: Path) -> None:
+        pipeline = self.pipeline(run)
+        with self.step("restore"), self.writer():
+            self.latest = destinations.latest_load_id(pipeline, self.name)
+            if self.latest is not None and self.latest >= packages.pending(run)[0]:
+                raise _OvertakenError
+            logger.info("%s: loading the package of an interrupted run first", self.stream)
+            for load_id in packages.rewind(run, pipeline):
+                destinations.undo(pipeline, pipeline.default_schema, load_id)
+        self.process(pipeline, run)
 
     def report(
         self, pipeline: dlt.Pipeline, before: SchemaVersion, started_at: datetime
@@ -281,15 +315,6 @@ class _Work:
                         self.rows[table] += counted.items_count
                         self.bytes[table] += counted.file_size
 
-    def _overtaken(self, pipeline: dlt.Pipeline) -> bool:
-        """True where a later load of this stream has reached the destination."""
-        ours = [
-            *pipeline.list_extracted_load_packages(),
-            *pipeline.list_normalized_load_packages(),
-        ]
-        latest = destinations.latest_load_id(pipeline, pipeline.pipeline_name)
-        return latest is not None and latest >= min(ours)
-
     def _explain(self, error: Exception, step: str) -> MillstreamError:
         cause: BaseException | None = error
         while cause is not None:  # dlt wraps what a source raises
@@ -308,13 +333,3 @@ def _schema_of(pipeline: dlt.Pipeline) -> SchemaVersion:
     if pipeline.default_schema_name is None:  # the first run
         return SchemaVersion()
     return ledger.snapshot(pipeline.default_schema)
-
-
-def _has_packages(folder: Path) -> bool:
-    """True where a package was extracted and has not been loaded yet."""
-    # dlt's layout: PIPELINE/normalize/extracted/LOAD_ID and PIPELINE/load/normalized/LOAD_ID
-    return any(
-        True
-        for pattern in ("*/normalize/extracted/*", "*/load/normalized/*")
-        for _ in folder.glob(pattern)
-    )

@@ -5,22 +5,31 @@ readiness   reachable, allowed, there: before the source is asked for anything
 faults      what a driver said -> which error, with the fix and without the secrets
 names       a table's full name, with and without a connection
 counts      the rows that tables hold now
+writer      who may write now, and what was written last
+undo        take out what an interrupted load had appended
 """
 
 from __future__ import annotations
 
 from millstream.destinations.counts import row_counts
 from millstream.destinations.factory import build, loader_file_format, storage_kind
+from millstream.destinations.faults import redact
 from millstream.destinations.names import full_name, table_name
 from millstream.destinations.readiness import ensure_ready, preflight
+from millstream.destinations.undo import undo
+from millstream.destinations.writer import latest_load_id, writer
 
 __all__ = [
     "build",
     "ensure_ready",
     "full_name",
+    "latest_load_id",
     "loader_file_format",
     "preflight",
+    "redact",
     "row_counts",
     "storage_kind",
     "table_name",
+    "undo",
+    "writer",
 ]

@@ -1,0 +1,61 @@
+"""A run's packages on disk: is one unfinished, and how is it loaded exactly once.
+
+dlt marks each file of a package as loaded right after the destination has committed it. A process
+that dies in between leaves a file that was loaded and says it was not. So a load that was
+interrupted is never continued: its package is put back as it was before the load, what the load had
+appended is taken out of the destination, and it is loaded anew. Merge and replace need no taking
+out: their staging tables, and the tables that they replace, are emptied whenever a load starts.
+
+    RUN/PIPELINE/normalize/extracted/LOAD_ID    extracted by dlt, to be normalized
+    RUN/PIPELINE/load/normalized/LOAD_ID        normalized by dlt; the load eats it up
+    RUN/kept/LOAD_ID                            the same package before its load: hard links
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import dlt
+
+_PLACES = ("*/normalize/extracted/*", "*/load/normalized/*", "kept/*")
+
+
+def pending(run: Path) -> list[str]:
+    """The load ids of a run that were extracted, and not all loaded, oldest first."""
+    found = {path.name for pattern in _PLACES for path in run.glob(pattern)}
+    return sorted(name for name in found if not name.startswith("."))
+
+
+def keep(run: Path, pipeline: dlt.Pipeline) -> None:
+    """Remember the normalized packages as they are now, before a load."""
+    for load_id in pipeline.list_normalized_load_packages():
+        kept = run / "kept" / load_id
+        if not kept.exists():
+            _link(Path(pipeline.get_load_package_info(load_id).package_path), kept)
+
+
+def forget(run: Path) -> None:
+    """The load is complete: what was kept is not needed any more."""
+    shutil.rmtree(run / "kept", ignore_errors=True)
+
+
+def rewind(run: Path, pipeline: dlt.Pipeline) -> list[str]:
+    """Put kept packages back as they were before their load; the load ids of those put back."""
+    kept = sorted(path for path in run.glob("kept/*") if not path.name.startswith("."))
+    for path in kept:
+        package = run / pipeline.pipeline_name / "load" / "normalized" / path.name
+        shutil.rmtree(package, ignore_errors=True)
+        _link(path, package)
+    return [path.name for path in kept]
+
+
+def _link(package: Path, target: Path) -> None:
+    # made aside and renamed, so that a half-made one is never taken for whole
+    aside = target.with_name(f".{target.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(package, aside, copy_function=os.link)
+    aside.rename(target)
