@@ -138,7 +138,7 @@ class MongoDBCollection(_Model):
     lag: float = Field(
         default=0,
         ge=0,
-        description="How far a run reads back behind the cursor: seconds of dates, units of numbers.",
+        description="How far a run reads back behind the cursor: seconds, or units of a number.",
     )
     changes: bool | None = Field(
         default=None, description="Follow this collection's change stream, after one full load."
@@ -156,7 +156,7 @@ class MongoDBCollection(_Model):
 
 
 class MongoDBConfig(_Model):
-    """MongoDB, from 4.4. The address comes from `SOURCES__MONGODB__CONNECTION_URL` or `MONGODB_URI`."""
+    """MongoDB. Its address comes from `MONGODB_URI` or `SOURCES__MONGODB__CONNECTION_URL`."""
 
     type: Literal["mongodb"] = "mongodb"
     databases: tuple[str, ...] = Field(
@@ -165,8 +165,8 @@ class MongoDBConfig(_Model):
     collections: tuple[str, ...] = Field(
         default=("*",),
         min_length=1,
-        description="Names, or patterns with `*` and `?`, of collections and views; `database.name` "
-        "where there are several databases. Patterns need `millstream discover` once.",
+        description="Collections and views, by name or by pattern (`*`, `?`); `database.name` where "
+        "there are several databases. Patterns need `millstream discover` once.",
     )
     settings: Mapping[str, MongoDBCollection] = Field(
         default_factory=dict, description="Per collection, by its stream's name."
@@ -187,7 +187,7 @@ class MongoDBConfig(_Model):
         default=2, ge=1, le=64, description="Ranges of `_id` read at once, by one run."
     )
     resume_hours: float = Field(
-        default=24, ge=0, description="How long the finished ranges of a broken full load may serve."
+        default=24, ge=0, description="How long what a broken full load had read may serve."
     )
 
     @model_validator(mode="after")

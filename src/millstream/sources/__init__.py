@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from millstream.config import DltConfig, GitHubConfig, SourceConfig
+from millstream.config import DltConfig, GitHubConfig, MongoDBConfig, SourceConfig
 from millstream.model import Check, Stream
 
 if TYPE_CHECKING:
@@ -29,8 +30,12 @@ class Source(Protocol):
         """What `millstream doctor` says of the source: reachable, authorised, streams there."""
 
 
-def create(config: SourceConfig) -> Source:
-    """The source that a configuration describes; connects to nothing."""
+def create(config: SourceConfig, *, folder: Path | None = None) -> Source:
+    """The source that a configuration describes; connects to nothing.
+
+    Args:
+        folder: of `defs.yaml`, where what was discovered about the source lies beside it.
+    """
     if isinstance(config, GitHubConfig):
         from millstream.sources.github import GitHubSource
 
@@ -39,4 +44,8 @@ def create(config: SourceConfig) -> Source:
         from millstream.sources.dlt_source import DltSourceAdapter
 
         return DltSourceAdapter(config)
+    if isinstance(config, MongoDBConfig):
+        from millstream.sources.mongodb import MongoDBSource
+
+        return MongoDBSource(config, folder=folder)
     raise AssertionError(f"no source for {config!r}")

@@ -1,0 +1,156 @@
+"""MongoDB: every collection a stream, every BSON type true.
+
+names       streams and collections, known without connecting
+discovery   asks the server what there is; keeps it in a file
+connection  the address, from the environment; one client for each run
+load        one stream: all, what is new by a cursor, or what has changed
+ranges      a collection in ranges of `_id`
+reading     ranges in threads, again from the last document on after a fault
+spool       what was read, until dlt has it: a load that broke goes on from there
+cursor      incremental reads by a field
+changes     change streams
+encode      raw BSON -> dlt's typed JSON
+values      what each BSON type becomes
+ids         what `_id` becomes
+faults      what the driver said -> an error with its fix
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from millstream.config import MongoDBConfig
+from millstream.errors import ConfigError, MillstreamError
+from millstream.model import Check, Stream
+from millstream.sources.mongodb import discovery, names
+from millstream.sources.mongodb.discovery import Catalog
+from millstream.sources.mongodb.names import Located
+
+if TYPE_CHECKING:
+    from dlt.sources import DltSource
+
+    from millstream.sources.mongodb.connection import Client
+    from millstream.sources.mongodb.load import Job
+
+__all__ = ["MongoDBSource"]
+
+
+class MongoDBSource:
+    """The collections of a MongoDB server. Made and asked for its streams without connecting.
+
+    Args:
+        folder: of `defs.yaml`, with `collections.yaml` beside it once `discover` has been run.
+    """
+
+    def __init__(self, config: MongoDBConfig, *, folder: Path | None = None) -> None:
+        self._config = config
+        self._folder = folder
+
+    def streams(self) -> Sequence[Stream]:
+        """The collections and views that are configured.
+
+        Raises:
+            ConfigError: patterns are configured and nothing was discovered yet.
+        """
+        return [_stream(each) for each in self._located()]
+
+    def discover(self) -> Catalog:
+        """Ask the server what there is, and keep it beside `defs.yaml` where there is one.
+
+        Raises:
+            SourceError: it can't be reached, or nothing may be seen.
+        """
+        found = discovery.discover(self._config)
+        if self._folder is not None:
+            discovery.save(found, self._folder)
+        return found
+
+    def open(self, stream: str, *, full_refresh: bool = False) -> DltSource:
+        """The dlt source that extracts one collection.
+
+        Raises:
+            SourceError: the server can't be reached, or the collection not be read.
+            ConfigError: its settings contradict what the server has.
+        """
+        located = self._one(stream)
+        from millstream.sources.mongodb import connection, load
+
+        with connection.connect() as client:
+            job = self._job(client, located, full=full_refresh)
+        load.check(job)
+        table = names.table_name(
+            stream, [each.stream for each in self._located()], _normalize_table
+        )
+        return load.source(job, table)
+
+    def check(self) -> Sequence[Check]:
+        """Whether the server answers, and each collection can be read as configured."""
+        from millstream.sources.mongodb import connection, load
+
+        try:
+            with connection.connect() as client:
+                version = client.server_info()["version"]
+                found = [Check("MongoDB", True, f"reachable, version {version}")]
+                for each in self._located():
+                    found.append(_check_one(lambda one: load.check(self._job(client, one)), each))
+                return found
+        except MillstreamError as error:
+            return [Check("MongoDB", False, error.message, error.hint)]
+
+    def _job(self, client: Client, located: Located, *, full: bool = False) -> Job:
+        from millstream.sources.mongodb import load
+
+        what = f"collection {located.stream}"
+        facts = load.facts(client, _database(located), located.collection, what)
+        settings = self._config.settings_of(located.stream)
+        return load.Job(self._config, located, settings, facts, full)
+
+    def _located(self) -> Sequence[Located]:
+        return names.locate(self._config, discovery.load(self._folder))
+
+    def _one(self, stream: str) -> Located:
+        for each in self._located():
+            if each.stream == stream:
+                return each
+        raise ConfigError(
+            f"no stream {stream!r} in this MongoDB source",
+            hint=f"it has {', '.join(each.stream for each in self._located())}",
+        )
+
+
+def _stream(located: Located) -> Stream:
+    where = f"{located.database}.{located.collection}" if located.database else located.collection
+    is_collection = located.kind == "collection"
+    return Stream(
+        located.stream,
+        ("_id",) if is_collection else (),
+        f"MongoDB {located.kind} {where}",
+    )
+
+
+def _database(located: Located) -> str:
+    from millstream.sources.mongodb import connection
+
+    database = located.database or connection.default_database()
+    if database is None:
+        raise ConfigError(
+            f"collection {located.stream}: in which database?",
+            hint="`databases: [NAME]`, or a connection string that ends with /NAME",
+        )
+    return database
+
+
+def _normalize_table(name: str) -> str:
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+    return NamingConvention().normalize_table_identifier(name)
+
+
+def _check_one(check: object, located: Located) -> Check:
+    try:
+        check(located)  # type: ignore[operator]
+    except MillstreamError as error:
+        return Check(located.stream, False, error.message, error.hint)
+    return Check(located.stream, True, "readable")

@@ -1,0 +1,202 @@
+"""What is in the databases, asked once and kept in a file beside `defs.yaml`.
+
+Definitions are then known with the server down, and reading the file needs neither dlt nor pymongo.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millstream.config import MongoDBConfig
+from millstream.errors import ConfigError, SourceAuthError, SourceNotFoundError
+
+if TYPE_CHECKING:
+    from millstream.sources.mongodb.connection import Client
+
+FILE = "collections.yaml"
+SAMPLE = 100
+_SYSTEM = frozenset({"admin", "config", "local"})
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One collection.
+
+    Attributes:
+        kind: `collection`, `view` or `timeseries`.
+        documents: about how many, or None for a view.
+        fields: by path (`address.city`, `tags[]`), the BSON types that a sample held, each with
+            the share of the sampled documents that have it.
+    """
+
+    name: str
+    kind: str = "collection"
+    documents: int | None = None
+    fields: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The collections of each database, sorted by name."""
+
+    content: Mapping[str, Sequence[Collection]]
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        return tuple(self.content)
+
+    def collections(self, database: str) -> Sequence[Collection]:
+        return self.content.get(database, ())
+
+    def kind(self, database: str | None, name: str) -> str | None:
+        """What a collection is, or None where it was not found; None asks all databases."""
+        for each in [database] if database else self.databases:
+            for collection in self.collections(each):
+                if collection.name == name:
+                    return collection.kind
+        return None
+
+
+def discover(config: MongoDBConfig) -> Catalog:
+    """Ask the server for databases and collections, and look at a sample of each.
+
+    Raises:
+        SourceError: it can't be reached, or nothing may be seen.
+    """
+    from millstream.sources.mongodb import connection
+
+    with connection.connect() as client:
+        return Catalog(
+            {
+                database: tuple(_collections(client, database))
+                for database in _databases(client, config)
+            }
+        )
+
+
+def save(catalog: Catalog, folder: Path) -> Path:
+    """Write the catalog beside `defs.yaml`, in an order that keeps differences small."""
+    import yaml
+
+    content = {
+        database: {
+            each.name: {
+                "kind": each.kind,
+                "documents": each.documents,
+                "fields": {path: dict(types) for path, types in sorted(each.fields.items())},
+            }
+            for each in collections
+        }
+        for database, collections in catalog.content.items()
+    }
+    path = folder / FILE
+    text = "# Written by `millstream discover`: what is in MongoDB. Definitions load from it.\n"
+    text += yaml.safe_dump({"databases": content}, sort_keys=False, allow_unicode=True)
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+    return path
+
+
+def load(folder: Path | None) -> Catalog | None:
+    """The catalog beside `defs.yaml`; None where nothing was discovered yet.
+
+    Raises:
+        ConfigError: the file is not one.
+    """
+    if folder is None or not (folder / FILE).is_file():
+        return None
+    import yaml
+
+    try:
+        content = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))["databases"]
+        return Catalog(
+            {
+                database: tuple(
+                    Collection(
+                        name, found["kind"], found.get("documents"), found.get("fields") or {}
+                    )
+                    for name, found in collections.items()
+                )
+                for database, collections in content.items()
+            }
+        )
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        raise ConfigError(
+            f"{folder / FILE}: not a catalog of collections",
+            hint="remove it and run `millstream discover`",
+        ) from None
+
+
+def _databases(client: Client, config: MongoDBConfig) -> Sequence[str]:
+    from pymongo.errors import PyMongoError
+
+    from millstream.sources.mongodb import connection, faults
+
+    if config.databases:
+        return config.databases
+    own = connection.default_database()
+    if own:
+        return [own]
+    try:
+        names = sorted(set(client.list_database_names()) - _SYSTEM)
+    except PyMongoError as error:
+        raise faults.explain(error, "the MongoDB server") from None
+    if len(names) == 1:
+        return names
+    raise ConfigError(
+        "which database? neither the configuration nor the connection string names one",
+        hint=f"`databases: [{', '.join(names)}]`" if names else "this user sees none",
+    )
+
+
+def _collections(client: Client, database: str) -> Iterator[Collection]:
+    from pymongo.errors import PyMongoError
+
+    from millstream.sources.mongodb import faults
+
+    try:
+        found = list(client[database].list_collections(authorizedCollections=True, nameOnly=True))
+    except PyMongoError as error:
+        raise faults.explain(error, f"database {database}") from None
+    if not found:
+        try:
+            there = database in client.list_database_names()
+        except PyMongoError:
+            there = True
+        if not there:
+            raise SourceNotFoundError(f"no such database: {database}")
+        raise SourceAuthError(f"database {database}: there is no collection that this user may see")
+    for each in sorted(found, key=lambda each: each["name"]):
+        name = each["name"]
+        if not name.startswith("system."):
+            yield _look(client, database, name, each.get("type", "collection"))
+
+
+def _look(client: Client, database: str, name: str, kind: str) -> Collection:
+    from bson.codec_options import CodecOptions
+    from bson.raw_bson import RawBSONDocument
+    from pymongo.errors import PyMongoError
+
+    from millstream.sources.mongodb.sample import types_of
+
+    raw: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+    collection: Any = client[database].get_collection(name, codec_options=raw)
+    try:
+        documents = None if kind == "view" else collection.estimated_document_count()
+        seen: Counter[tuple[str, str]] = Counter()
+        sampled = 0
+        for document in collection.aggregate([{"$sample": {"size": SAMPLE}}]):
+            sampled += 1
+            seen.update(set(types_of(document.raw)))
+    except PyMongoError:
+        # not allowed, or a view that fails: its own run says why
+        return Collection(name, kind)
+    fields: dict[str, dict[str, float]] = {}
+    for (path, bson_type), count in sorted(seen.items()):
+        fields.setdefault(path, {})[bson_type] = round(count / sampled, 2)
+    return Collection(name, kind, documents, fields)

@@ -1,0 +1,237 @@
+"""Batches of raw BSON -> lines of dlt's typed JSON, nothing lost on the way.
+
+The driver decodes, orjson writes and asks back only for what JSON has no type for. Documents that
+the driver would not decode truly are found by their bytes and go through `values.decode`. This is
+the seam for an engine that takes BSON itself: it would store the batches as they come.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha1
+from typing import Any
+
+import orjson
+from bson import ObjectId, decode_all
+from bson import decode as decode_one
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+from dlt.common.json import PUA_CHARACTER_MAX, PUA_START, custom_pua_decode, custom_pua_encode
+
+from millstream.errors import MillstreamError, SourceDataError
+from millstream.sources.mongodb import ids
+from millstream.sources.mongodb.values import SPECIAL, Odd, Path, decode, id_document
+
+OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+"""Dates that Python can't hold come as milliseconds, UUIDs as binary; no time zones: all is UTC."""
+
+EXACT: CodecOptions[dict[str, Any]] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+"""For values that go back to the server, such as bounds."""
+
+# dlt marks typed values in its JSON by a first character of the private use area
+_PREFIXES = tuple(chr(PUA_START + n) for n in range(PUA_CHARACTER_MAX + 1))
+_DATE, _BYTES = _PREFIXES[1], _PREFIXES[5]
+
+_NULLED = re.compile(
+    rb"\x06[^\x00]+\x00"  # undefined
+    rb"|\x01[^\x00]*\x00.{6}[\xf0-\xff][\x7f\xff]",  # a double that is not finite
+    re.DOTALL,
+)
+_MANGLED = re.compile(b"|".join(re.escape(prefix.encode()) for prefix in _PREFIXES))
+_UNDECODABLE = (BSONError, ValueError, TypeError, OverflowError)
+
+RESERVED = frozenset({"_dlt_id", "_dlt_load_id", "_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx"})
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One line of dlt's typed JSON: a list of `rows` documents."""
+
+    line: bytes
+    rows: int
+
+
+@dataclass
+class Encoder:
+    """Encodes the batches of one collection; one for each thread.
+
+    Attributes:
+        what: the collection, for errors.
+        normalize: dlt's name for a key; keys that share one would overwrite each other.
+        kind: what `_id` is, or None where it is no primary key.
+        reserved: columns of our own, which a field must not take.
+        not_finite: columns that hold NaN or an infinity, found so far.
+        renamed: keys that collided, each with the name that it got.
+        escaped: texts that dlt would have taken for typed values.
+    """
+
+    what: str
+    normalize: Callable[[str], str]
+    kind: ids.Kind | None = None
+    reserved: frozenset[str] = frozenset()
+    odd: Odd = field(default_factory=Odd)
+    renamed: dict[str, str] = field(default_factory=dict)
+    _shapes: dict[tuple[str, ...], Mapping[str, str] | None] = field(default_factory=dict)
+
+    @property
+    def not_finite(self) -> set[Path]:
+        return self.odd.not_finite
+
+    def encode(self, batch: bytes, extra: Mapping[str, Any] | None = None) -> Encoded:
+        """One batch, as `find_raw_batches` yields it: documents end to end.
+
+        Args:
+            extra: columns that every row gets beside its own.
+
+        Raises:
+            SourceDataError: a document is not BSON, or its `_id` does not fit the column.
+        """
+        try:
+            rows = self._ready(decode_all(batch, OPTIONS), extra)
+            line = self.dump(rows)
+        except _UNDECODABLE:
+            rows = None
+        # `undefined`, NaN and infinities: the driver or orjson makes null of each
+        if rows is None or _MANGLED.search(batch) or (b"null" in line and _NULLED.search(batch)):
+            rows = self.rows(batch, extra)
+            line = self.dump(rows)
+        return Encoded(line, len(rows))
+
+    def rows(self, batch: bytes, extra: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows of a batch, for `dump`: as `encode`, one document at a time."""
+        return self._ready([self._decode_one(raw) for raw in documents(batch)], extra)
+
+    def dump(self, rows: list[dict[str, Any]]) -> bytes:
+        """Rows as one line, of values that the driver or `values` made."""
+        return orjson.dumps(rows, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME) + b"\n"
+
+    def _ready(
+        self, rows: list[dict[str, Any]], extra: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        for row in rows:
+            if self.kind is not None:
+                self._identify(row)
+            self._walk(row)
+            if extra:
+                row.update(extra)
+        return rows
+
+    def _decode_one(self, raw: bytes) -> dict[str, Any]:
+        if not _MANGLED.search(raw):
+            try:
+                row = decode_one(raw, OPTIONS)
+                if not _NULLED.search(raw) or b"null" not in self.dump([row]):
+                    return row
+            except _UNDECODABLE:
+                pass
+        try:
+            row = decode(raw, self.odd, is_mangled)
+            if self.kind is not None:
+                row["_id"] = id_of(raw)
+        except (ValueError, IndexError) as error:
+            raise SourceDataError(f"{self.what}: a document can't be read: {error}") from None
+        return row
+
+    def _identify(self, row: dict[str, Any]) -> None:
+        value = row["_id"]
+        if type(value) is ObjectId and self.kind == "oid":
+            row["_id"] = value.binary.hex()
+            return
+        try:
+            row["_id"] = ids.plain(value, self.kind)  # type: ignore[arg-type]
+        except MillstreamError as error:
+            raise type(error)(f"{self.what}: {error.message}", hint=error.hint) from None
+        if isinstance(value, dict):
+            row["_id_fields"] = value
+
+    def _walk(self, row: dict[str, Any]) -> None:
+        shape = tuple(row)
+        try:
+            names = self._shapes[shape]
+        except KeyError:
+            names = self._shapes[shape] = self._collisions(shape)
+        if names:
+            fields = [(names.get(key, key), value) for key, value in row.items()]
+            row.clear()
+            row.update(fields)
+        for value in row.values():
+            kind = type(value)
+            if kind is dict:
+                self._walk(value)
+            elif kind is list:
+                self._walk_list(value)
+
+    def _walk_list(self, values: list[Any]) -> None:
+        for value in values:
+            kind = type(value)
+            if kind is dict:
+                self._walk(value)
+            elif kind is list:
+                self._walk_list(value)
+
+    def _collisions(self, keys: tuple[str, ...]) -> Mapping[str, str] | None:
+        """New names for keys that would share a column; None where all are apart."""
+        taken: dict[str, str] = dict.fromkeys(RESERVED | self.reserved, "")
+        renamed: dict[str, str] = {}
+        # keys that are columns' names already keep them
+        for key in sorted(keys, key=lambda key: self._normal(key) != key):
+            name = self._normal(key)
+            if name in taken:
+                digest = sha1(key.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+                renamed[key] = f"{name}_x{digest[:6]}"
+            taken[name] = key
+        self.renamed.update(renamed)
+        return renamed or None
+
+    def _normal(self, key: str) -> str:
+        return self.normalize(key) if key.strip() else "_empty"
+
+
+def documents(batch: bytes) -> Iterator[bytes]:
+    """The documents of a batch, one by one."""
+    at = 0
+    while at < len(batch):
+        end = at + int.from_bytes(batch[at : at + 4], "little")
+        if end <= at + 4:
+            raise SourceDataError(f"a batch breaks off at byte {at} of {len(batch)}")
+        yield batch[at:end]
+        at = end
+
+
+def last_document(batch: bytes) -> bytes:
+    """The last document of a batch that is not empty."""
+    at = 0
+    while True:
+        end = at + int.from_bytes(batch[at : at + 4], "little")
+        if end >= len(batch):
+            return batch[at:end]
+        at = end
+
+
+def id_of(raw: bytes) -> Any:
+    """A document's `_id`, in a form that the server takes back unchanged."""
+    return decode_one(id_document(raw), EXACT)["_id"]
+
+
+def is_mangled(text: str) -> bool:
+    """True for the rare text that dlt's typed JSON would read back as something else."""
+    return bool(text) and text[0] in _PREFIXES and custom_pua_decode(text) is not text
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind is datetime:
+        return _DATE + value.isoformat() + "+00:00"
+    special = SPECIAL.get(kind)
+    if special is not None:
+        return special(value)
+    if kind is bytes and not value:
+        return _BYTES + " "  # dlt takes a prefix alone for a text; base64 ignores blanks
+    return custom_pua_encode(value)

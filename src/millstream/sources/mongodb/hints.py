@@ -1,0 +1,100 @@
+"""What dlt is told of a part beside its rows: columns whose type the rows alone don't show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from millstream.sources.mongodb import ids
+from millstream.sources.mongodb.spool import Part
+from millstream.sources.mongodb.values import Path
+
+if TYPE_CHECKING:
+    from dlt.common.schema import Schema
+
+
+class HandOn:
+    """Hands parts to dlt, each as a file that is taken into the load package by a hard link.
+
+    Attributes:
+        kind: what `_id` is, once that is known.
+        replace: whether this run replaces the table, whatever the resource says.
+        columns: hints for columns of the root table.
+    """
+
+    def __init__(self, table: str, schema: Schema) -> None:
+        self.kind: ids.Kind | None = None
+        self.replace = False
+        self._table = table
+        self._schema = schema
+        self._told: set[Path] | None = None
+        self.columns: dict[str, Any] = {}
+        self._nested: dict[Any, Any] = {}
+
+    def __call__(self, part: Part) -> Any:
+        import dlt
+
+        hints = None
+        new = set(part.not_finite) - (self._told or set())
+        if new or self._told is None:
+            self._told = (self._told or set()) | new
+            if self.kind is not None:
+                self.columns["_id"] = {
+                    "name": "_id",
+                    "data_type": ids.DATA_TYPE[self.kind],
+                    "nullable": False,
+                }
+            for path in new:
+                self._is_double(path)
+            hints = dlt.mark.make_hints(
+                columns=dict(self.columns) or None,
+                nested_hints=dict(self._nested) or None,
+                write_disposition="replace" if self.replace else None,
+            )
+        return dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows, hints)
+
+    def _is_double(self, path: Path) -> None:
+        """Declare a column that held NaN or an infinity, unless it has a type already.
+
+        They travel as text, which dlt turns back where the column is double. A column of another
+        type keeps that, and they go to its text variant.
+        """
+        table, parent, fragments, column = locate(
+            path, self._table, self._schema.naming.normalize_identifier
+        )
+        known = self._schema.tables.get(table, {}).get("columns", {}).get(column, {})
+        if known.get("data_type"):
+            return
+        double = {"name": column, "data_type": "double"}
+        if parent is None:
+            self.columns[column] = double
+            return
+        found = self._nested.setdefault(fragments, {"columns": {}, "parent_table_name": parent})
+        found["columns"][column] = double
+
+
+def locate(
+    path: Path, table: str, normalize: Callable[[str], str]
+) -> tuple[str, str | None, tuple[str, ...], str]:
+    """Where dlt puts the values at a path: table, its parent, its name in fragments, and column.
+
+    >>> locate(("a", "b"), "t", str)
+    ('t', None, (), 'a__b')
+    >>> locate(("a", "b", "[]", "c"), "t", str)
+    ('t__a__b', 't', ('a', 'b'), 'c')
+    >>> locate(("a", "[]", "[]"), "t", str)
+    ('t__a__list', 't__a', ('a', 'list'), 'value')
+    """
+    parent: str | None = None
+    fragments: tuple[str, ...] = ()
+    below: list[str] = []
+    in_list = False
+    for key in path:
+        if key == "[]":
+            steps = below or ["list"]
+            fragments += tuple(steps)
+            parent, table = table, "__".join([table, *steps])
+            below, in_list = [], True
+        else:
+            below.append(normalize(key))
+    return table, parent, fragments, "__".join(below) or ("value" if in_list else "")

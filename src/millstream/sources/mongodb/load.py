@@ -1,0 +1,447 @@
+"""One collection -> what dlt extracts: all of it, what is new by a cursor, or what has changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bson import json_util
+
+from millstream.config import MongoDBCollection, MongoDBConfig, data_dir
+from millstream.errors import ConfigError, SourceNotFoundError
+from millstream.sources.mongodb import changes, connection, cursor, faults, ids, ranges, spool
+from millstream.sources.mongodb.encode import EXACT, Encoder
+from millstream.sources.mongodb.hints import HandOn
+from millstream.sources.mongodb.names import Located
+from millstream.sources.mongodb.reading import Reader, read_ranges, read_whole
+
+if TYPE_CHECKING:
+    from dlt.sources import DltSource
+    from pymongo.client_session import ClientSession
+    from pymongo.collection import Collection
+
+    from millstream.sources.mongodb.connection import Client
+
+logger = logging.getLogger("millstream")
+
+_FORMAT = 1
+"""Of what is kept between runs; a new one starts anew."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the server says of a collection before it is read."""
+
+    kind: str
+    has_before_images: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stream's load.
+
+    Attributes:
+        mode: `full` replaces the table, `cursor` and `changes` merge into it after a full load.
+        full: read all, whatever earlier runs did.
+    """
+
+    config: MongoDBConfig
+    located: Located
+    settings: MongoDBCollection
+    facts: Facts
+    full: bool
+
+    @property
+    def mode(self) -> str:
+        if self.settings.cursor:
+            return "cursor"
+        wanted = self.config.changes if self.settings.changes is None else self.settings.changes
+        return "changes" if wanted and self.facts.kind == "collection" else "full"
+
+    @property
+    def has_index(self) -> bool:
+        """Views and time series have no index on `_id`, and may hold one `_id` many times."""
+        return self.facts.kind == "collection"
+
+    @property
+    def query(self) -> dict[str, Any]:
+        return dict(json_util.loads(json.dumps(dict(self.settings.filter))))
+
+    @property
+    def projection(self) -> dict[str, int] | None:
+        if self.settings.projection:
+            return {"_id": 1, **dict.fromkeys(self.settings.projection, 1)}
+        return dict.fromkeys(self.settings.exclude, 0) or None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when what is read changes, so that the table must be read anew."""
+        settings = self.settings.model_dump(mode="json", exclude={"lag"})
+        what = [_FORMAT, self.mode, self.located.collection, settings, self.config.deletes]
+        text = json.dumps(what, sort_keys=True)
+        return sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def what(self) -> str:
+        return f"collection {self.located.stream}"
+
+
+def facts(client: Client, job_database: str, name: str, what: str) -> Facts:
+    """What kind of collection this is.
+
+    Raises:
+        SourceNotFoundError: there is none of this name.
+        SourceAuthError: it may not be read.
+    """
+    from difflib import get_close_matches
+
+    from pymongo.errors import OperationFailure, PyMongoError
+
+    database = client[job_database]
+    try:
+        # being allowed to read is more than being allowed to list
+        database[name].find_one({}, {"_id": 1})
+        try:
+            found = list(database.list_collections(filter={"name": name}))
+        except OperationFailure:
+            found = list(
+                database.list_collections(
+                    filter={"name": name}, authorizedCollections=True, nameOnly=True
+                )
+            )
+        if found:
+            options = found[0].get("options", {})
+            return Facts(found[0].get("type", "collection"), changes.has_before_images(options))
+        names = database.list_collection_names(authorizedCollections=True)
+    except PyMongoError as error:
+        raise faults.explain(error, what) from None
+    if not names and job_database not in _databases(client):
+        raise SourceNotFoundError(
+            f"{what}: no such database: {job_database}",
+            hint=_did_you_mean(job_database, _databases(client)),
+        )
+    close = get_close_matches(name, names, n=1)
+    raise SourceNotFoundError(
+        f"no such collection: {job_database}.{name}",
+        hint=f"did you mean {close[0]!r}?" if close else _did_you_mean(name, names),
+    )
+
+
+def _databases(client: Client) -> list[str]:
+    from pymongo.errors import PyMongoError
+
+    try:
+        return client.list_database_names()
+    except PyMongoError:
+        return []
+
+
+def _did_you_mean(name: str, names: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(sorted(names)[:20])}" if names else "this user sees none"
+
+
+def check(job: Job) -> None:
+    """Refuse what can't be right before anything is read.
+
+    Raises:
+        ConfigError: the settings contradict each other, or what the server has.
+    """
+    if job.mode != "changes" or job.config.deletes != "soft":
+        return
+    if job.settings.filter:
+        raise ConfigError(
+            f"{job.what}: `deletes: soft` can't be told from leaving the `filter`",
+            hint="use `deletes: hard` with a filter, or no filter",
+        )
+    if not job.facts.has_before_images:
+        name = job.located.collection
+        raise ConfigError(
+            f"{job.what}: `deletes: soft` keeps a deleted document's last values, which the server "
+            "does not record for this collection",
+            hint=f'from MongoDB 6.0: db.runCommand({{collMod: "{name}", '
+            "changeStreamPreAndPostImages: {enabled: true}}); or use `deletes: hard`",
+        )
+
+
+def source(job: Job, table: str) -> DltSource:
+    """The dlt source of one resource that extracts the stream."""
+    import dlt
+
+    merges = job.mode != "full"
+
+    def mongodb() -> Any:
+        return dlt.resource(
+            _extract,
+            name=job.located.stream,
+            table_name=table,
+            primary_key="_id" if job.has_index else (),
+            write_disposition="merge" if merges else "replace",
+        )(job, table)
+
+    # the key of the root in child tables is there from the first load on, for those that merge
+    return dlt.source(mongodb, name="mongodb", root_key=merges)()
+
+
+def _extract(job: Job, table: str) -> Iterator[Any]:
+    import dlt
+
+    state = dlt.current.resource_state()
+    known: dict[str, Any] = state.get("read") or {}
+    fresh = job.full or not known or known.get("fingerprint") != job.fingerprint
+    pipeline = dlt.current.pipeline().pipeline_name
+    normalize = dlt.current.source_schema().naming.normalize_identifier
+    with (
+        connection.connect() as client,
+        spool.opened(_folder(pipeline, job)) as parts,
+    ):
+        collection = _collection(client, job)
+        hand_on = HandOn(table, dlt.current.source_schema())
+        if not fresh and job.mode == "changes":
+            try:
+                yield from _follow(job, collection, parts, known, normalize, hand_on, state)
+                return
+            except changes.LostTokenError as error:
+                if job.config.on_lost_token == "fail":  # noqa: S105
+                    raise
+                logger.warning("%s; reading the whole collection again", error.message)
+        if not fresh and job.mode == "cursor":
+            yield from _newer(job, collection, parts, known, normalize, hand_on, state)
+            return
+        yield from _all(job, collection, parts, normalize, hand_on, state)
+
+
+def _all(
+    job: Job,
+    collection: Collection[Any],
+    parts: spool.Spool,
+    normalize: Any,
+    hand_on: HandOn,
+    state: dict[str, Any],
+) -> Iterator[Any]:
+    """A full load, from where a broken one stopped; the table is replaced."""
+    with connection.causal(collection.database.client) as session:
+        plan = _plan(job, collection, parts, session)
+        # every range is read as of now or later, on whichever member: a token made before is older
+        _see_now(collection, session)
+        kind = plan["kind"]
+        reader = Reader(
+            collection,
+            job.what,
+            lambda: _encoder(job, kind, normalize),
+            job.query,
+            job.projection,
+            job.config.chunk_size,
+            session if session is not None and session.operation_time is not None else None,
+            extra=_snapshot_columns(job, plan),
+        )
+        hand_on.kind = kind
+        hand_on.replace = True
+        if job.mode == "changes":
+            hand_on.columns = changes.columns(job.config.deletes, merges=False)
+        if job.has_index:
+            todo = [ranges.Range.from_json(each) for each in plan["ranges"]]
+            for part in read_ranges(reader, parts, todo, parallel=job.config.parallel):
+                yield hand_on(part)
+        else:
+            for part in read_whole(reader, parts):
+                yield hand_on(part)
+    state["read"] = {
+        "fingerprint": job.fingerprint,
+        "kind": kind,
+        **({"token": plan["token"]} if "token" in plan else {}),
+        **({"highest": plan["highest"]} if "highest" in plan else {}),
+    }
+    parts.clear()
+
+
+def _plan(
+    job: Job, collection: Collection[Any], parts: spool.Spool, session: ClientSession | None
+) -> dict[str, Any]:
+    """How to read all: the plan of a run that broke off, if it still holds, or a new one."""
+    from time import time
+
+    from pymongo.errors import PyMongoError
+
+    identity = f"{job.fingerprint} {_uuid(collection)}"
+    old = parts.plan()
+    if (
+        old is not None
+        and not job.full
+        and old.get("identity") == identity
+        and 0 <= time() - old["begun"] < job.config.resume_hours * 3600
+    ):
+        logger.info("%s: going on with a full load that broke off", job.what)
+        return old
+    plan: dict[str, Any] = {"identity": identity, "kind": None}
+    try:
+        # before anything is read: what changes from here on is the next run's
+        if job.mode == "changes":
+            plan["token"] = changes.start(collection)
+        if job.mode == "cursor":
+            assert job.settings.cursor is not None
+            plan["highest"] = cursor.highest(collection, job.query, job.settings.cursor, session)
+        if job.has_index:
+            plan["kind"] = _kind(collection, session)
+            plan["ranges"] = [
+                each.to_json()
+                for each in ranges.split(collection, parallel=job.config.parallel, session=session)
+            ]
+    except PyMongoError as error:
+        raise faults.explain(error, job.what) from None
+    parts.begin(plan)
+    return plan
+
+
+def _newer(
+    job: Job,
+    collection: Collection[Any],
+    parts: spool.Spool,
+    known: dict[str, Any],
+    normalize: Any,
+    hand_on: HandOn,
+    state: dict[str, Any],
+) -> Iterator[Any]:
+    """What is at or above the cursor."""
+    from pymongo.errors import PyMongoError
+
+    assert job.settings.cursor is not None
+    parts.clear()
+    newer = cursor.condition(job.settings.cursor, known["highest"], job.settings.lag)
+    query = {"$and": [job.query, newer]} if job.query else newer
+    with connection.causal(collection.database.client) as session:
+        try:
+            highest = cursor.highest(collection, query, job.settings.cursor, session)
+            kind = known["kind"] or (_kind(collection, session) if job.has_index else None)
+        except PyMongoError as error:
+            raise faults.explain(error, job.what) from None
+        hand_on.kind = kind
+        reader = Reader(
+            collection,
+            job.what,
+            lambda: _encoder(job, kind, normalize),
+            query,
+            job.projection,
+            job.config.chunk_size,
+            session,
+        )
+        for part in read_whole(reader, parts):
+            yield hand_on(part)
+    state["read"] = {
+        **known,
+        "kind": kind,
+        "highest": cursor.merged(known["highest"], highest),
+    }
+    parts.clear()
+
+
+def _follow(
+    job: Job,
+    collection: Collection[Any],
+    parts: spool.Spool,
+    known: dict[str, Any],
+    normalize: Any,
+    hand_on: HandOn,
+    state: dict[str, Any],
+) -> Iterator[Any]:
+    """What has changed since the last run."""
+    parts.clear()
+    kind = known["kind"] or _kind(collection, None) or "text"
+    encoder = _encoder(job, kind, normalize)
+    hand_on.kind = kind
+    hand_on.columns = changes.columns(job.config.deletes, merges=True)
+    follower = changes.Follower(
+        collection, encoder, known["token"], job.query, job.projection, job.config.deletes
+    )
+    writer = spool.PartWriter(parts, 0)
+    written: list[spool.Part | None] = []
+    for encoded in follower.batches():
+        writer.write(encoded)
+        if writer.is_full:
+            written.append(writer.close())
+    written.append(writer.close(None, tuple(sorted(encoder.not_finite))))
+    # all at once: where the token turns out to be lost, nothing has been handed on
+    for part in written:
+        if part is not None:
+            yield hand_on(part)
+    if follower.without_before:
+        logger.warning(
+            "%s: %d deleted documents had no last version any more: their rows hold `_id` and "
+            "`deleted_at` alone",
+            job.what,
+            follower.without_before,
+        )
+    state["read"] = {**known, "kind": kind, "token": follower.token}
+    parts.clear()
+
+
+def _see_now(collection: Collection[Any], session: ClientSession | None) -> None:
+    from pymongo.errors import PyMongoError
+
+    if session is not None:
+        try:
+            collection.database.client.admin.command("ping", session=session)
+        except PyMongoError as error:
+            raise faults.explain(error, "the MongoDB server") from None
+
+
+def _snapshot_columns(job: Job, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    if job.mode != "changes":
+        return None
+    at = changes.time_of(plan["token"])
+    return {changes.CLUSTER_TIME: changes.readable_time(at)} if at is not None else None
+
+
+def _encoder(job: Job, kind: ids.Kind | None, normalize: Any) -> Encoder:
+    reserved = (
+        frozenset(changes.columns(job.config.deletes, merges=True))
+        if job.mode == "changes"
+        else None
+    )
+    return Encoder(job.what, normalize, kind, reserved or frozenset())
+
+
+def _collection(client: Client, job: Job) -> Collection[Any]:
+    database = job.located.database or connection.default_database()
+    assert database is not None, "checked when the stream was opened"
+    return client[database].get_collection(job.located.collection, codec_options=EXACT)
+
+
+def _kind(collection: Collection[Any], session: ClientSession | None) -> ids.Kind | None:
+    ends = [
+        collection.find_one(
+            {}, {"_id": 1}, sort=[("_id", order)], hint=[("_id", 1)], session=session
+        )
+        for order in (1, -1)
+    ]
+    if ends[0] is None or ends[1] is None:
+        return None
+    broken = collection.find_one(
+        {"_id": {"$type": ["double", "decimal"]}}, {"_id": 1}, hint=[("_id", 1)], session=session
+    )
+    return ids.kind_between(ends[0]["_id"], ends[1]["_id"], whole_numbers=broken is None)
+
+
+def _uuid(collection: Collection[Any]) -> str:
+    """Tells a collection from one of the same name that was made after it was dropped."""
+    from pymongo.errors import PyMongoError
+
+    try:
+        for found in collection.database.list_collections(filter={"name": collection.name}):
+            return str(found.get("info", {}).get("uuid", ""))
+    except PyMongoError:
+        pass  # may not be listed by this user
+    return ""
+
+
+def _folder(pipeline: str, job: Job) -> Path:
+    return data_dir() / "spool" / pipeline / job.fingerprint[:12]
