@@ -106,6 +106,10 @@ class GitHubServer:
         self.scopes = "repo"
         self.rate_limit = rate_limit
         self.clock = clock
+        self.counts = True
+        """False: GitHub Enterprise with its rate limit switched off."""
+        self.names_last = True
+        """False: as for large repositories, `next` links with a cursor, and no last page."""
         self.used = 0
         self.reset = int(clock()) + _WINDOW
         self.refused = 0
@@ -189,6 +193,8 @@ class GitHubServer:
         return self._with_limits(answer)
 
     def _with_limits(self, answer: _Answer) -> _Answer:
+        if not self.counts:
+            return answer
         limits = (
             ("X-RateLimit-Limit", str(self.rate_limit)),
             ("X-RateLimit-Remaining", str(max(self.rate_limit - self.used, 0))),
@@ -202,6 +208,8 @@ class GitHubServer:
         authorization = headers.get("authorization", "")
         if authorization and self.token and authorization != f"Bearer {self.token}":
             return _error(401, "Bad credentials")
+        if path == "/rate_limit" and not self.counts:
+            return _error(404, "Rate limiting is not enabled.")
         if path == "/rate_limit":
             core = {"limit": self.rate_limit, "used": self.used, "reset": self.reset}
             core["remaining"] = max(self.rate_limit - self.used, 0)
@@ -315,6 +323,9 @@ class GitHubServer:
             del targets["next"], targets["last"]
         if number == 1:
             del targets["prev"], targets["first"]
+        if not self.names_last:
+            targets = {rel: n for rel, n in targets.items() if rel in ("next", "prev")}
+            query = {**query, "after": f"cursor{number}"}
         link = ", ".join(
             f'<{self.url}{path}?{urlencode({**query, "page": str(n)})}>; rel="{rel}"'
             for rel, n in targets.items()

@@ -41,7 +41,6 @@ ATTEMPTS = 5
 
 _REFUSALS = 10  # rate limit answers in a row for one request
 _REDIRECTS = 5
-_TIMEOUT = (10.0, 60.0)
 _RETRIED = (
     requests.ConnectionError,
     requests.Timeout,
@@ -83,6 +82,7 @@ class Client:
         cancelled: threading.Event,
         connections: int,
         attempts: int = ATTEMPTS,
+        timeout: tuple[float, float] = (10.0, 60.0),
     ) -> None:
         if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
             raise SourceAuthError(
@@ -96,7 +96,8 @@ class Client:
         self._attempts = attempts
         hint = "" if token else f"; with a token in {TOKEN_NAMES[0]} GitHub allows 5,000 an hour"
         self._limits = RateLimits(clock, cancelled, hint=hint)
-        session = Session(timeout=_TIMEOUT, raise_for_status=False)
+        self._timeout = timeout  # to connect, and between bytes of an answer
+        session = Session(timeout=timeout, raise_for_status=False)
         session.headers["User-Agent"] = f"millstream/{__version__}"
         # without cookies, nothing in a session changes from request to request: threads share it
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -133,6 +134,8 @@ class Client:
             SourceError: GitHub refused, could not be reached, or answered with something else.
             Cancelled: the rows are no longer wanted.
         """
+        if url.startswith("/"):
+            url = self._base_url + url
         headers = {"Accept": accept}
         if etag:
             headers["If-None-Match"] = etag
@@ -183,7 +186,11 @@ class Client:
             why = problem = ""
             try:
                 response = self._rest.get(
-                    url, params=dict(params or {}), headers=dict(headers), allow_redirects=False
+                    url,
+                    params=dict(params or {}),
+                    headers=dict(headers),
+                    allow_redirects=False,
+                    timeout=self._timeout,
                 )
                 document, problem = _document(response)
                 limited = refusal(
@@ -273,9 +280,9 @@ def _message(document: Any) -> str:
 
 def _reason(error: requests.RequestException) -> str:
     if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {_TIMEOUT[0]:g} s"
+        return "no connection in time"
     if isinstance(error, requests.Timeout):
-        return f"no answer within {_TIMEOUT[1]:g} s"
+        return "no answer in time"
     inner: BaseException = error
     while (cause := inner.__cause__ or inner.__context__) is not None:
         inner = cause

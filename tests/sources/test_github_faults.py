@@ -1,0 +1,275 @@
+"""Bad answers and bad input: retried where that helps, else one clear error with the fix."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from millstream.demo.faults import Fault
+from millstream.demo.github_server import GitHubServer
+from millstream.errors import (
+    SourceAuthError,
+    SourceDataError,
+    SourceError,
+    SourceNotFoundError,
+    SourceUnavailableError,
+)
+from millstream.sources.github.client import Client
+from sources.github_kit import FakeClock, causes, issue, issues, rows, source
+
+TOKEN = "ghp_" + "s3cret" * 6
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+    return TOKEN
+
+
+def failure(caught: pytest.ExceptionInfo[BaseException]) -> SourceError:
+    """The source's own error; and no error of the chain may show the token."""
+    chain = causes(caught.value)
+    assert TOKEN not in "".join(repr(error) + str(error) for error in chain)
+    return next(error for error in chain if isinstance(error, SourceError))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=500, times=2),
+        Fault(status=502, times=2, body="<html>Bad gateway</html>"),
+        Fault(kind="reset", times=2),
+        Fault(kind="truncated", times=2),
+    ],
+    ids=["500", "502", "reset", "truncated"],
+)
+def test_passing_faults_are_retried(clock: FakeClock, fault: Fault) -> None:
+    with GitHubServer(issues(25), clock=clock.now) as server:
+        server.faults.add(fault)
+        found = rows(source(server, clock=clock, parallel=2))
+    assert [row["number"] for row in found] == list(range(1, 26))
+    assert clock.waits == [1.0, 2.0]
+
+
+def test_a_fault_on_a_later_page_loses_and_doubles_nothing(clock: FakeClock) -> None:
+    with GitHubServer(issues(100), clock=clock.now) as server:
+        for page in (3, 5, 7):
+            server.faults.add(Fault(match=f"page={page}$", kind="truncated"))
+        found = rows(source(server, clock=clock))
+    assert [row["number"] for row in found] == list(range(1, 101))
+
+
+def test_slow_answers_time_out_and_are_retried(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(Fault(kind="slow", seconds=1.0))
+        client = Client(
+            server.url,
+            None,
+            clock=clock,
+            cancelled=threading.Event(),
+            connections=1,
+            timeout=(1.0, 0.1),
+        )
+        answer = client.get("/repos/octo/hello/issues", about="it")
+        client.close()
+    assert len(answer.document) == 3  # the open ones
+    assert clock.waits == [1.0]
+
+
+def test_waits_as_long_as_a_failing_server_asks(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(Fault(status=503, headers={"Retry-After": "20"}))
+        rows(source(server, clock=clock))
+    assert clock.waits == [20.0]
+
+
+def test_a_lasting_fault_names_the_url_and_not_the_token(
+    clock: FakeClock, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with GitHubServer(issues(5), clock=clock.now, token=token) as server:
+        server.faults.add(Fault(status=503, times=None))
+        with caplog.at_level(logging.DEBUG), pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    error = failure(caught)
+    assert isinstance(error, SourceUnavailableError)
+    assert error.message.startswith("GitHub failed 5 times in a row: 503 ")
+    assert f"{server.url}/repos/octo/hello/issues" in error.message
+    assert clock.waits == [1.0, 2.0, 4.0, 8.0]
+    assert token not in caplog.text
+
+
+def test_nobody_there(clock: FakeClock) -> None:
+    with GitHubServer(issues(1)) as server:
+        pass  # gone again; its port is closed
+    with pytest.raises(Exception) as caught:
+        rows(source(server, clock=clock))
+    assert isinstance(failure(caught), SourceUnavailableError)
+    assert server.url in failure(caught).message
+
+
+@pytest.mark.parametrize("relation", ["next", "last"])
+def test_links_to_another_host_are_refused(clock: FakeClock, token: str, relation: str) -> None:
+    with (
+        GitHubServer(issues(5), clock=clock.now) as evil,
+        GitHubServer(issues(5), clock=clock.now, token=token) as server,
+    ):
+        link = f'<{evil.url}/repos/octo/hello/issues?page=2>; rel="{relation}"'
+        server.faults.add(Fault(status=200, headers={"Link": link}, body="[]"))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    error = failure(caught)
+    assert f"links to another host, {evil.url}" in error.message
+    assert "base_url" in str(error.hint)
+    assert evil.asked == []
+
+
+def test_redirects_to_another_host_are_refused(clock: FakeClock, token: str) -> None:
+    with (
+        GitHubServer(issues(5), clock=clock.now) as evil,
+        GitHubServer(issues(5), clock=clock.now, token=token) as server,
+    ):
+        headers = {"Location": f"{evil.url}/repos/octo/hello/issues"}
+        server.faults.add(Fault(status=302, headers=headers, body=""))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    assert f"redirects to another host, {evil.url}" in failure(caught).message
+    assert evil.asked == []
+
+
+def test_another_port_or_scheme_is_another_host(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        headers = {"Location": server.url.replace("http:", "https:") + "/x"}
+        server.faults.add(Fault(status=302, headers=headers, body=""))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    assert "another host" in failure(caught).message
+
+
+def test_a_renamed_repository_is_followed(clock: FakeClock, token: str) -> None:
+    moved = {"octo/old": "octo/hello"}
+    with GitHubServer(issues(35), clock=clock.now, moved=moved, token=token) as server:
+        found = rows(source(server, "octo/old", clock=clock))
+    assert [row["number"] for row in found] == list(range(1, 36))
+    assert {row["repository"] for row in found} == {"octo/old"}
+
+
+def test_redirects_in_a_circle_end(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        headers = {"Location": "/repos/octo/hello/issues"}
+        server.faults.add(Fault(status=301, headers=headers, body="", times=None))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    assert "redirects more than 5 times" in failure(caught).message
+
+
+def test_unknown_repository(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server, pytest.raises(Exception) as caught:
+        rows(source(server, "octo/helo", clock=clock))
+    error = failure(caught)
+    assert isinstance(error, SourceNotFoundError)
+    assert "repository octo/helo" in error.message
+    assert "spelling" in str(error.hint)
+    assert "private" in str(error.hint)
+    assert "GITHUB_TOKEN" in str(error.hint)
+
+
+def test_one_bad_repository_fails_before_anything_is_extracted(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        bad = ("octo/hello", "octo/helo", "octo/wrold")
+        with pytest.raises(Exception) as caught:
+            rows(source(server, *bad, clock=clock))
+    error = failure(caught)
+    assert "octo/helo" in error.message
+    assert "octo/wrold" in error.message
+    assert server.requests("/issues") == []
+
+
+def test_bad_token(clock: FakeClock, token: str) -> None:
+    with GitHubServer(issues(5), clock=clock.now, token="another") as server:
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    error = failure(caught)
+    assert isinstance(error, SourceAuthError)
+    assert "refused the token (401 Bad credentials)" in error.message
+    assert "GITHUB_TOKEN" in str(error.hint)
+
+
+def test_a_token_that_is_none(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "Bearer s3cret")
+    with GitHubServer(issues(5), clock=clock.now) as server, pytest.raises(Exception) as caught:
+        rows(source(server, clock=clock))
+    assert isinstance(failure(caught), SourceAuthError)
+    assert "s3cret" not in str(failure(caught))
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "hint"),
+    [
+        (
+            {"X-OAuth-Scopes": "gist", "X-Accepted-OAuth-Scopes": "repo"},
+            "the token's scopes are gist; it needs one of repo",
+        ),
+        ({"X-Accepted-GitHub-Permissions": "issues=read"}, "the permission issues: read"),
+        ({"X-GitHub-SSO": "required; url=https://github.com/orgs/x/sso?a=s3cret"}, "single sign"),
+    ],
+)
+def test_a_token_without_scope(
+    clock: FakeClock, token: str, headers: dict[str, str], hint: str
+) -> None:
+    body = '{"message": "Resource not accessible by personal access token"}'
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(Fault(status=403, headers=headers, body=body))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    error = failure(caught)
+    assert isinstance(error, SourceAuthError)
+    assert hint in str(error.hint)
+    assert clock.waits == []  # no rate limit
+
+
+def test_issues_switched_off(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.hub.without_issues.add("octo/hello")
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    error = failure(caught)
+    assert "switched off (410 Issues has been disabled in this repository.)" in error.message
+    assert "`repositories`" in str(error.hint)
+
+
+def test_of_an_organisation_those_with_issues_off_are_left_out(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = {f"octo/{name}": {"issues": [issue(n)]} for n, name in enumerate("abc", start=1)}
+    with GitHubServer(dataset, clock=clock.now) as server:
+        server.hub.without_issues.add("octo/b")
+        with caplog.at_level(logging.WARNING, logger="millstream"):
+            found = rows(source(server, organization="octo", clock=clock))
+    assert [row["repository"] for row in found] == ["octo/a", "octo/c"]
+    assert "octo/b: left out" in caplog.text
+
+
+def test_unknown_organisation(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server, pytest.raises(Exception) as caught:
+        rows(source(server, organization="otco", clock=clock))
+    assert "organisation otco" in failure(caught).message
+
+
+@pytest.mark.parametrize("body", ['{"items": []}', "[1, 2]", '"no"'])
+def test_something_else_than_rows(clock: FakeClock, body: str) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(Fault(status=200, body=body))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    assert isinstance(failure(caught), SourceDataError)
+
+
+def test_a_row_without_its_key(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(Fault(status=200, body='[{"title": "no id"}]'))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    assert failure(caught).message == "octo/hello: a row of issues has no id"
