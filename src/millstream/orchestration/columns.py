@@ -16,7 +16,7 @@ _LOAD_COLUMNS = {
 
 
 def table_schema(table: Table) -> dg.TableSchema:
-    """Columns with their types, constraints, and where each of them comes from."""
+    """Columns with their types and constraints; those that the load adds are explained."""
     keys = [column.name for column in table.columns if column.primary_key]
     return dg.TableSchema(
         columns=[_column(table, column, sole_key=len(keys) == 1) for column in table.columns],
@@ -51,6 +51,4 @@ def _description(table: Table, column: Column) -> str | None:
         return f"Values of `{column.variant_of}` that are not {expected}."
     if column.name == "_dlt_parent_id":
         return f"`_dlt_id` of the row of `{table.parent}` that this one belongs to."
-    if column.name in _LOAD_COLUMNS:
-        return _LOAD_COLUMNS[column.name]
-    return f"From `{column.path}`." if column.path and column.path != column.name else None
+    return _LOAD_COLUMNS.get(column.name)

@@ -30,24 +30,23 @@ _CHANGES = dg.TableSchema(
 def stream_metadata(report: RunReport) -> dict[str, Any]:
     """Of the stream's own table: its rows, the whole run's time, and all of its schema changes."""
     root, _ = split(report.tables)
-    metadata = _of_run(report)
-    if root is not None:
-        metadata |= _of_table(report, root)
-    else:  # nothing has ever been loaded, so there is no table
-        metadata |= {"rows_loaded": 0, "bytes_loaded": 0}
-    metadata |= {f"seconds_{step}": round(s, 3) for step, s in report.seconds.items()}
-    metadata["seconds_total"] = round(report.total_seconds, 3)
-    if report.engine_rows:
-        metadata["rows_by_engine"] = dg.MetadataValue.json(dict(report.engine_rows))
+    metadata: dict[str, Any] = {}
     if report.warnings:
         metadata["warnings"] = dg.MetadataValue.md("".join(f"- {w}\n" for w in report.warnings))
-    return metadata | _changes(report.changes)
+    # where nothing has ever been loaded, there is no table
+    metadata |= _of_table(report, root) if root else {"rows_loaded": 0, "bytes_loaded": 0}
+    metadata |= _changes(report.changes)
+    metadata["seconds_total"] = round(report.total_seconds, 3)
+    metadata |= {f"seconds_{step}": round(s, 3) for step, s in report.seconds.items()}
+    if report.engine_rows:
+        metadata["rows_by_engine"] = dg.MetadataValue.json(dict(report.engine_rows))
+    return metadata | _of_run(report)
 
 
 def child_metadata(report: RunReport, table: TableLoad) -> dict[str, Any]:
     """Of a table below the stream's own: its rows and its schema changes."""
     changes = [change for change in report.changes if change.table == table.name]
-    return _of_run(report) | _of_table(report, table) | _changes(changes)
+    return _of_table(report, table) | _changes(changes) | _of_run(report)
 
 
 def _of_run(report: RunReport) -> dict[str, Any]:
@@ -72,6 +71,8 @@ def _of_table(report: RunReport, table: TableLoad) -> dict[str, Any]:
 
 def _changes(changes: Sequence[SchemaChange]) -> dict[str, Any]:
     return {
+        "schema_changes_explained": dg.MetadataValue.md(explain(changes)),
+        "schema_changes_count": len(changes),
         "schema_changes": dg.MetadataValue.table(
             records=[
                 dg.TableRecord(
@@ -89,8 +90,6 @@ def _changes(changes: Sequence[SchemaChange]) -> dict[str, Any]:
             ],
             schema=_CHANGES,
         ),
-        "schema_changes_count": len(changes),
-        "schema_changes_explained": dg.MetadataValue.md(explain(changes)),
     }
 
 

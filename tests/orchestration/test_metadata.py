@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import dagster as dg
+
+from millstream.model import Column, RunReport, SchemaChange, SchemaVersion, Table, TableLoad
+from millstream.orchestration.columns import table_schema
+from millstream.orchestration.metadata import child_metadata, explain, stream_metadata
+
+ISSUES = Table(
+    "issues",
+    columns=(
+        Column("id", "bigint", nullable=False, primary_key=True),
+        Column("score", "bigint", path="score"),
+        Column("score__v_text", "text", variant_of="score"),
+        Column("user__login", "text", path="user.login"),
+        Column("price", "decimal", precision=38, scale=9),
+        Column("_dlt_id", "text", nullable=False),
+    ),
+)
+LABELS = Table(
+    "issues__labels",
+    "issues",
+    (Column("name", "text"), Column("_dlt_parent_id", "text"), Column("_dlt_list_idx", "bigint")),
+)
+CHANGES = (
+    SchemaChange(
+        "variant_added",
+        "issues",
+        "score__v_text",
+        "bigint",
+        "text",
+        "risky",
+        "`score`: bigint, now also text",
+    ),
+    SchemaChange(
+        "table_added", "issues__labels", None, None, "table", "safe", "new table `issues__labels`"
+    ),
+)
+
+
+def report(**changed):
+    return RunReport(
+        **{
+            "pipeline": "github",
+            "stream": "issues",
+            "destination": "duckdb",
+            "dataset": "gh",
+            "load_id": "1717171717.5",
+            "started_at": datetime(2024, 6, 1, tzinfo=timezone.utc),
+            "seconds": {"extract": 1.23456, "load": 2.0},
+            "tables": (
+                TableLoad("issues", None, 10, 110, 2048, "db.gh.issues"),
+                TableLoad("issues__labels", "issues", 4, None, 99, "db.gh.issues__labels"),
+            ),
+            "changes": CHANGES,
+            "schema": SchemaVersion((ISSUES, LABELS)),
+            "engine_rows": {"dlt": 14},
+            **changed,
+        }
+    )
+
+
+def values(metadata):
+    """The metadata as Dagster keeps it, which also proves that it takes all of it."""
+    kept = dg.AssetMaterialization("x", metadata=metadata).metadata
+    return {name: value.value for name, value in kept.items()}
+
+
+def test_a_stream_tells_rows_bytes_and_seconds_a_step():
+    found = values(stream_metadata(report()))
+
+    assert found["rows_loaded"] == 10
+    assert found["dagster/row_count"] == 110
+    assert found["bytes_loaded"] == 2048
+    assert found["seconds_extract"] == 1.235
+    assert found["seconds_load"] == 2.0
+    assert found["seconds_total"] == 3.235
+    assert found["dagster/table_name"] == "db.gh.issues"
+    assert found["load_id"] == "1717171717.5"
+    assert found["rows_by_engine"] == {"dlt": 14}
+
+
+def test_a_stream_shows_all_changes_and_a_child_table_its_own():
+    stream = values(stream_metadata(report()))
+    child = values(child_metadata(report(), report().tables[1]))
+
+    assert [record.data for record in stream["schema_changes"].records] == [
+        {
+            "table": "issues",
+            "column": "score__v_text",
+            "change": "variant added",
+            "before": "bigint",
+            "now": "text",
+            "severity": "risky",
+            "meaning": "`score`: bigint, now also text",
+        },
+        {
+            "table": "issues__labels",
+            "column": "",
+            "change": "table added",
+            "before": "",
+            "now": "table",
+            "severity": "safe",
+            "meaning": "new table `issues__labels`",
+        },
+    ]
+    assert stream["schema_changes_count"] == 2
+    assert [record.data["table"] for record in child["schema_changes"].records] == [
+        "issues__labels"
+    ]
+    assert child["rows_loaded"] == 4
+    assert "dagster/row_count" not in child  # a destination that can't count
+
+
+def test_changes_are_explained_below_their_tables():
+    assert explain(CHANGES) == (
+        "**issues**\n\n- `score`: bigint, now also text (**risky**)\n\n"
+        "**issues__labels**\n\n- new table `issues__labels`"
+    )
+    assert explain(()) == "No schema changes."
+
+
+def test_a_run_without_rows_or_changes_is_readable():
+    tables = (TableLoad("issues", None, 0, 110, 0, "db.gh.issues"),)
+
+    found = values(stream_metadata(report(load_id=None, tables=tables, changes=(), seconds={})))
+
+    assert found["rows_loaded"] == 0
+    assert found["dagster/row_count"] == 110
+    assert found["schema_changes_count"] == 0
+    assert found["schema_changes"].records == []
+    assert found["schema_changes_explained"] == "No schema changes."
+    assert found["seconds_total"] == 0
+    assert "load_id" not in found
+
+
+def test_a_stream_that_never_had_a_row_has_no_table_to_tell_of():
+    found = values(stream_metadata(report(tables=(), changes=(), schema=SchemaVersion())))
+
+    assert found["rows_loaded"] == 0
+    assert "dagster/table_name" not in found
+    assert "dagster/row_count" not in found
+
+
+def test_warnings_are_listed():
+    found = values(stream_metadata(report(warnings=("3 values were cut", "a page was empty"))))
+
+    assert found["warnings"] == "- 3 values were cut\n- a page was empty\n"
+
+
+def test_columns_tell_types_and_keys_and_what_the_load_added():
+    schema = table_schema(ISSUES)
+    columns = {column.name: column for column in schema.columns}
+
+    assert columns["id"].constraints == dg.TableColumnConstraints(
+        nullable=False, unique=True, other=["primary key"]
+    )
+    assert columns["price"].type == "decimal(38,9)"
+    assert columns["score"].description is None
+    assert columns["score__v_text"].description == "Values of `score` that are not bigint."
+    assert columns["user__login"].description is None
+    assert columns["_dlt_id"].description
+
+
+def test_child_columns_name_their_parent():
+    columns = {column.name: column for column in table_schema(LABELS).columns}
+
+    assert "`issues`" in columns["_dlt_parent_id"].description
+
+
+def test_a_key_of_several_columns_makes_none_of_them_unique():
+    table = Table("t", columns=tuple(Column(n, "text", False, True) for n in ("a", "b")))
+
+    schema = table_schema(table)
+
+    assert not any(column.constraints.unique for column in schema.columns)
+    assert schema.constraints.other == ["primary key (a, b)"]
