@@ -47,3 +47,21 @@ def since() -> Any:
             yield FEED.rows
 
     return rows
+
+
+def shelves(count: int = 4) -> Any:
+    """A source of several streams, each with a child table."""
+
+    def rows(number: int) -> Any:
+        return dlt.resource(
+            [{"id": i, "shelf": number, "books": [{"n": i}]} for i in range(50)],
+            name=f"shelf_{number}",
+            primary_key="id",
+            write_disposition="merge",
+        )
+
+    @dlt.source(name="shelves")
+    def source() -> Any:
+        return [rows(number) for number in range(count)]
+
+    return source()

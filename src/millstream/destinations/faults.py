@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from millstream.config import TargetConfig
 from millstream.destinations.factory import credentials_variable, not_installed
@@ -45,6 +46,7 @@ _MEANINGS: tuple[tuple[str, type[DestinationError]], ...] = (
 # fields of dlt's configuration that users don't set
 _SET_BY_US = frozenset({"dataset_name", "local_dir"})
 
+_ADDRESS = re.compile(r"\b(GET|POST|PUT) https?://\S+: ")
 _SECRET_NAMES = re.compile(r"passw|secret|token|private_key|passphrase|_key$", re.IGNORECASE)
 _IN_URL = re.compile(r"(?P<head>\w+://[^\s/:@]*):(?P<secret>[^\s@]+)@")
 _IN_TEXT = re.compile(
@@ -69,9 +71,8 @@ def explain(
     root = _root(error)
     if isinstance(root, ImportError):
         return not_installed(config.destination.type, root)
-    text = redact(f"{type(root).__name__}: {root}", secrets)
-    kind = _meaning(text)
-    said = " ".join(redact(str(root), secrets).split())[:400] or type(root).__name__
+    said = redact(_said(root), secrets) or type(root).__name__
+    kind = _meaning(f"{type(root).__name__}: {said}")
     return kind(f"{where}: {said}", hint=_hint(kind, config, said))
 
 
@@ -116,7 +117,8 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     >>> redact("no route to postgresql://ann:pa55@db/x")
     'no route to postgresql://ann:***@db/x'
     """
-    for secret in sorted({s for s in secrets if s}, key=len, reverse=True):
+    known = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+    for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, "***")
     text = _PEM.sub("***", text)
     text = _IN_URL.sub(r"\g<head>:***@", text)
@@ -146,6 +148,13 @@ def _root(error: BaseException) -> BaseException:
             break
         error = inner
     return error
+
+
+def _said(error: BaseException) -> str:
+    """The driver's words on one line, without what changes from one attempt to the next."""
+    # Google's library puts the address first, and a job's number after an empty line
+    first = str(error).split("\n\n", 1)[0]
+    return " ".join(_ADDRESS.sub("", first).split())[:400]
 
 
 def _meaning(text: str) -> type[DestinationError]:

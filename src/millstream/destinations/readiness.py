@@ -133,7 +133,7 @@ class _Probe:
     def _dataset_there(self, client: JobClientBase) -> bool:
         found = bool(client.is_storage_initialized())
         if self.kind == "postgres":
-            _may_create(client, self.config, found)
+            _may_create(client)
         elif self.kind == "filesystem" and self.resolved.is_local_filesystem:
             _writable(Path(self.resolved.make_local_path(self.resolved.bucket_url)))
         return found
@@ -184,22 +184,26 @@ def _ask(kind: str, client: Any) -> None:
         client.is_storage_initialized()
 
 
-def _may_create(client: Any, config: TargetConfig, found: bool) -> None:
+def _may_create(client: Any) -> None:
     """PostgreSQL says beforehand whether the dataset may be made, and tables in it."""
     sql = client.sql_client
-    if found:
-        rows = sql.execute_sql("SELECT has_schema_privilege(%s, 'CREATE')", sql.dataset_name)
-        what = f"the schema {sql.dataset_name!r}"
-        grant = f'GRANT CREATE, USAGE ON SCHEMA "{sql.dataset_name}"'
+    name, database, user = sql.dataset_name, sql.database_name, sql.credentials.username
+    # not the information schema, which hides what the user may not use
+    rows = sql.execute_sql(
+        "SELECT has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE') "
+        "FROM pg_catalog.pg_namespace WHERE nspname = %s",
+        name,
+    )
+    if rows:
+        allowed, grant = rows[0][0], f'GRANT CREATE, USAGE ON SCHEMA "{name}" TO "{user}"'
+        what = f"in the schema {name!r}"
     else:
         rows = sql.execute_sql("SELECT has_database_privilege(current_database(), 'CREATE')")
-        what = f"the database {sql.database_name!r}, where the schema {sql.dataset_name!r} is not"
-        grant = f'GRANT CREATE ON DATABASE "{sql.database_name}"'
-    if not rows[0][0]:
-        user = sql.credentials.username
+        allowed, grant = rows[0][0], f'GRANT CREATE ON DATABASE "{database}" TO "{user}"'
+        what = f"in the database {database!r}, and the schema {name!r} is not there yet"
+    if not allowed:
         raise DestinationAuthError(
-            f"postgres: the user {user!r} may not create anything in {what}",
-            hint=f'{grant} TO "{user}"',
+            f"postgres: the user {user!r} may not create anything {what}", hint=grant
         )
 
 

@@ -1,0 +1,51 @@
+"""Runs of one pipeline, each a process of its own, at the same time, into an empty place."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from behaviour.conftest import configured
+from millstream.config import DltConfig
+from parts.places import Place
+
+STREAMS = 3
+
+# what a worker of Dagster's does: the same pipeline, one stream of it
+RUN = """
+import json, sys
+from millstream.config import PipelineConfig
+from millstream.runner import run
+
+given = json.loads(sys.argv[1])
+report = run(PipelineConfig(**given), sys.argv[2])
+print(json.dumps({table.name: table.rows_total for table in report.tables}))
+"""
+
+
+def test_streams_do_not_get_in_each_others_way(place: Place):
+    config = configured(place, DltConfig(path="behaviour.feed:shelves"))
+    given = json.dumps({**config.model_dump(mode="json"), "project": str(place.project)})
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUN, given, f"shelf_{number}"],
+            env={**os.environ, "PYTHONPATH": path},
+            cwd=place.project,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(STREAMS)
+    ]
+    ended = [(run, *run.communicate()) for run in runs]
+    for number, (run, said, complained) in enumerate(ended):
+        assert run.returncode == 0, complained[-3000:]
+        counts = json.loads(said.strip().splitlines()[-1])
+        assert counts == {f"shelf_{number}": 50, f"shelf_{number}__books": 50}
+    for number in range(STREAMS):
+        assert place.count(f"shelf_{number}") == 50
+        assert place.count(f"shelf_{number}__books") == 50

@@ -1,0 +1,279 @@
+import os
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import dlt
+import pytest
+
+from millstream import destinations
+from millstream.config import TargetConfig
+from millstream.destinations import faults
+from millstream.destinations.factory import duckdb_catalog
+from millstream.errors import (
+    ConfigError,
+    DestinationError,
+    DestinationUnavailableError,
+    MissingDependencyError,
+)
+
+
+def target(kind: str = "duckdb", name: str = "shop", project: Path | None = None, **more):
+    return TargetConfig(
+        name=name, destination={"type": kind, **more}, project=project or Path("/project")
+    )
+
+
+def test_names_need_no_dlt():
+    code = """
+import sys
+from millstream import destinations
+from millstream.config import TargetConfig
+config = TargetConfig(name="shop", destination={"type": "bigquery"})
+assert destinations.table_name(config, "orders__items") == "shop.orders__items"
+assert destinations.storage_kind(config) == "bigquery"
+destinations.loader_file_format(config)
+assert not {"dlt", "dagster", "google"} & set(sys.modules)
+"""
+    import subprocess
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "name"),
+    [
+        ("duckdb", {}, "shop_db.shop.orders"),
+        ("duckdb", {"database": "data/all.v2.duckdb"}, "all.shop.orders"),
+        ("duckdb", {"dataset": "raw"}, "shop_db.raw.orders"),
+        ("postgres", {}, "shop.orders"),
+        ("bigquery", {"options": {"project_id": "acme"}}, "acme.shop.orders"),
+        ("bigquery", {}, "shop.orders"),
+        ("snowflake", {}, "SHOP.ORDERS"),
+        ("filesystem", {}, "shop/orders"),
+        ("filesystem", {"options": {"bucket_url": "s3://lake/raw/"}}, "s3://lake/raw/shop/orders"),
+        ("filesystem", {"options": {"bucket_url": "lake"}}, "/project/lake/shop/orders"),
+        ("filesystem", {"options": {"bucket_url": "file:///lake"}}, "/lake/shop/orders"),
+    ],
+)
+def test_full_names_before_the_first_run(kind, more, name):
+    assert destinations.table_name(target(kind, **more), "orders") == name
+
+
+@pytest.mark.parametrize(
+    "table", ["Orders", "my orders", "orders__line__items", "x" * 80, "a__B-c"]
+)
+@pytest.mark.parametrize("dataset", ["shop", "My-Shop", "a__b"])
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_names_are_those_that_dlt_makes(kind, dataset, table, tmp_path):
+    config = target(kind, dataset=dataset, project=tmp_path)
+    destination = destinations.build(config, "postgresql://u:p@h/d" if kind == "postgres" else None)
+    pipeline = dlt.pipeline(
+        "p", pipelines_dir=str(tmp_path), destination=destination, dataset_name=dataset
+    )
+    pipeline.extract([{"id": 1}], table_name=table)
+    pipeline.normalize()
+    [made] = [t["name"] for t in pipeline.default_schema.data_tables()]
+    known = destinations.table_name(config, table)
+    assert destinations.full_name(pipeline, config, made).endswith(known)
+    assert known.endswith(f".{made}")
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["a.b.duckdb", "my-db.duckdb", "9x.db", "plain", "Caps.duckdb", ".dot.db", "main.duckdb"],
+)
+def test_duckdb_names_the_catalog_as_we_do(tmp_path, file):
+    import duckdb
+
+    with duckdb.connect(str(tmp_path / file)) as connection:
+        [(name,)] = connection.execute("SELECT current_database()").fetchall()
+    assert duckdb_catalog(tmp_path / file) == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "shown"),
+    [
+        ("duckdb", {}, "duckdb"),
+        ("filesystem", {"options": {"bucket_url": "s3://lake"}}, "s3"),
+        ("filesystem", {"options": {"bucket_url": "gs://lake"}}, "gcs"),
+        ("filesystem", {"options": {"bucket_url": "abfss://lake@x"}}, "azure"),
+        ("filesystem", {"options": {"bucket_url": "lake"}}, "filesystem"),
+        ("filesystem", {}, "filesystem"),
+    ],
+)
+def test_storage_kinds(kind, more, shown):
+    assert destinations.storage_kind(target(kind, **more)) == shown
+
+
+class TestDuckDBFile:
+    def test_is_relative_to_the_project(self, tmp_path):
+        destination = destinations.build(target(project=tmp_path, database="data/x.duckdb"))
+        assert destination.config_params["credentials"] == str(tmp_path / "data" / "x.duckdb")
+        assert (tmp_path / "data").is_dir()
+
+    def test_may_be_absolute_or_in_the_home_folder(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        for database in ("~/x.duckdb", str(tmp_path / "x.duckdb")):
+            destination = destinations.build(target(database=database))
+            assert destination.config_params["credentials"] == str(tmp_path / "x.duckdb")
+
+    def test_may_be_given_as_credentials(self, tmp_path):
+        for given in ("x.duckdb", f"duckdb:///{tmp_path}/x.duckdb"):
+            destination = destinations.build(target(project=tmp_path), given)
+            assert destination.config_params["credentials"] == str(tmp_path / "x.duckdb")
+
+    def test_must_not_be_named_as_the_dataset(self, tmp_path):
+        # DuckDB 2.0 and dlt 1.31: "Ambiguous reference to catalog or schema", for each load
+        with pytest.raises(ConfigError, match="can't tell the database") as caught:
+            destinations.build(target(project=tmp_path, database="Shop.duckdb"))
+        assert "shop_db.duckdb" in str(caught.value.hint)
+
+    @pytest.mark.parametrize("database", [":memory:", "md:cloud", "s3://lake/x.duckdb"])
+    def test_must_be_a_file(self, database):
+        with pytest.raises(ConfigError, match=r"destination\.database"):
+            destinations.build(target(database=database))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "hint"),
+    [
+        ("postgress", {}, "did you mean `postgres`?"),
+        ("BigQuery", {}, "did you mean `bigquery`?"),
+        ("exceptions", {}, "dlt has"),
+        ("bigquery", {"options": {"locatoin": "EU"}}, "did you mean `location`?"),
+        ("duckdb", {"loader_file_format": "xml"}, "it loads insert_values, parquet"),
+    ],
+)
+def test_what_dlt_does_not_have_is_refused(kind, more, hint, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        destinations.build(target(kind, project=tmp_path, **more))
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "line"),
+    [
+        ("postgres", "psycopg2", "pip install 'millstream[postgres]'"),
+        ("bigquery", "google.cloud.bigquery", "pip install 'millstream[bigquery]'"),
+        ("clickhouse", "clickhouse_connect", "pip install 'dlt[clickhouse]'"),
+    ],
+)
+def test_a_missing_driver_is_named_with_the_fix(kind, module, line, monkeypatch):
+    # what an import finds where the package is not installed
+    monkeypatch.setitem(sys.modules, module, None)
+    for name in list(sys.modules):
+        if name.startswith(f"dlt.destinations.impl.{kind}."):
+            monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingDependencyError) as caught:
+        destinations.build(target(kind))
+    assert caught.value.hint == line
+
+
+def test_a_missing_filesystem_package_is_named_with_the_fix(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    config = target("filesystem", options={"bucket_url": "s3://lake"})
+    with pytest.raises(MissingDependencyError) as caught:
+        destinations.ensure_ready(config)
+    assert caught.value.hint == "pip install 'dlt[s3]'"
+
+
+def test_the_configured_format_wins():
+    assert destinations.loader_file_format(target()) == "parquet"
+    assert destinations.loader_file_format(target(loader_file_format="jsonl")) == "jsonl"
+    assert destinations.loader_file_format(target("clickhouse")) is None
+
+
+class TestRedact:
+    PASSWORD = "p/a:s@s%w&rd"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "connecting to postgresql://me:p/a:s@s%w&rd@host/db failed",
+            f"connecting to postgresql://me:{quote('p/a:s@s%w&rd', safe='')}@host/db failed",
+            "host=h user=me password=p/a:s@s%w&rd dbname=d",
+        ],
+    )
+    def test_known_secrets_go_whatever_they_look_like(self, text):
+        shown = faults.redact(text, [self.PASSWORD])
+        assert self.PASSWORD not in shown
+        assert quote(self.PASSWORD, safe="") not in shown
+        assert "***" in shown
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "mysql+pymysql://me:hunter2@host:3306/db",
+            "password=hunter2 host=h",
+            "{'password': 'hunter2'}",
+            '{"private_key": "hunter2", "x": 1}',
+            "token: hunter2",
+            "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----",
+            "-----BEGIN RSA PRIVATE KEY-----\nhunter2",
+        ],
+    )
+    def test_what_looks_like_a_secret_goes(self, text):
+        assert "hunter2" not in destinations.redact(text)
+
+    def test_the_rest_stays(self):
+        text = "connection to server at 127.0.0.1, port 5432 failed: database shop does not exist"
+        assert destinations.redact(text) == text
+
+
+def test_no_driver_exception_hangs_on_the_error(monkeypatch):
+    """Whoever prints the traceback must not see what the driver said of the connection string."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me:s3cret@127.0.0.1:1/d")
+    with pytest.raises(DestinationUnavailableError) as caught:
+        destinations.ensure_ready(target("postgres"))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_an_unknown_fault_is_still_a_destination_error():
+    error = faults.explain(RuntimeError("boom"), target("clickhouse"), where="clickhouse at h")
+    assert type(error) is DestinationError
+    assert error.message == "clickhouse at h: boom"
+
+
+def test_the_environment_is_ours():
+    """The shared fixture: no credentials of whoever runs the tests."""
+    ours = {"RUNTIME__DLTHUB_TELEMETRY", "DLT_DATA_DIR", "MILLSTREAM_HOME"}
+    assert ours <= set(os.environ)
+    assert not [name for name in os.environ if name.startswith(("DESTINATION__", "SOURCES__"))]
+
+
+class TestRowCounts:
+    @pytest.fixture
+    def pipeline(self, tmp_path):
+        def load(config, rows, table="orders"):
+            pipeline = dlt.pipeline(
+                "p",
+                pipelines_dir=str(tmp_path / "pipelines"),
+                destination=destinations.build(config),
+                dataset_name=config.dataset,
+            )
+            pipeline.run(rows, table_name=table)
+            return pipeline
+
+        return load
+
+    @pytest.mark.parametrize("kind", ["duckdb", "filesystem"])
+    def test_counts_each_and_knows_what_is_not_there(self, kind, tmp_path, pipeline):
+        more = {"options": {"bucket_url": "lake"}} if kind == "filesystem" else {}
+        config = target(kind, project=tmp_path, **more)
+        loaded = pipeline(config, [{"id": i, "tags": ["a", "b"]} for i in range(5)])
+        counts = destinations.row_counts(
+            loaded, loaded.default_schema, ["orders", "orders__tags", "orders__missing"]
+        )
+        assert counts == {"orders": 5, "orders__tags": 10, "orders__missing": 0}
+        assert list(counts) == ["orders", "orders__tags", "orders__missing"]
+
+    def test_quotes_names(self, tmp_path, pipeline):
+        loaded = pipeline(target(project=tmp_path, dataset="select"), [{"id": 1}], "group")
+        assert destinations.row_counts(loaded, loaded.default_schema, ["group"]) == {"group": 1}
+
+    def test_nothing_asked(self, tmp_path, pipeline):
+        loaded = pipeline(target(project=tmp_path), [{"id": 1}])
+        assert destinations.row_counts(loaded, loaded.default_schema, []) == {}
