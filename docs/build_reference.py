@@ -36,6 +36,7 @@ ENVIRONMENT = {
     "DESTINATION__NAME__CREDENTIALS": "any other dlt destination, under the names dlt documents.",
     "MILLSTREAM_HOME": "where runs keep what they extracted until it is loaded; `~/.millstream` "
     "when unset. One that outlives the machine lets a killed run be finished elsewhere.",
+    "MILLSTREAM_ENGINE": "`dlt` leaves normalizing to dlt; the tables are the same, made slower.",
     "NO_COLOR": "set to anything: no colours in the terminal.",
 }
 

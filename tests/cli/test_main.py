@@ -38,7 +38,7 @@ def test_every_command_has_help_with_an_example(
     assert command.examples
     assert all(f"  {example}\n" in printed + "\n" for example in command.examples)
     assert all(example.startswith(path) for example in command.examples)
-    assert all(len(line) <= 82 for line in printed.splitlines())
+    assert all(len(line) <= 80 for line in printed.splitlines())
     assert (command.run is None) == bool(command.commands)
 
 

@@ -22,7 +22,7 @@ class Command:
         examples: command lines to copy, at least one.
         run: does the work, prints, returns the exit code; None for a group.
         arguments: adds the command's own options to its parser.
-        description: further paragraphs of its `--help`.
+        description: further paragraphs of its `--help`, wrapped there.
         commands: the sub-commands of a group.
     """
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(".demo")
 CACHE = Path(".cache/github3.py")
-STREAMS = ("issues", "issue_comments", "issue_events")
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -66,7 +65,7 @@ def _recorded(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
     say.title("Real GitHub issues, through Dagster, into DuckDB")
     with ExitStack() as stack:
         with waiting("getting the recordings"):
-            workspace.prepare(repositories=REPOSITORIES, streams=STREAMS, base_url=None)
+            workspace.prepare(repositories=REPOSITORIES)
             server = stack.enter_context(play.local_github(CACHE, workspace.log))
             workspace.point_at(server.url)
         say(f"  {', '.join(REPOSITORIES)}:")
@@ -98,7 +97,7 @@ def _live(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
     wanted = repositories([options.live], "millstream demo")
     say = _Say(options.json)
     say.title(f"{options.live}, from GitHub, through Dagster, into DuckDB")
-    streams: tuple[str, ...] = STREAMS
+    streams: tuple[str, ...] = ()
     if not os.environ.get("GITHUB_TOKEN"):
         streams = ("issues",)
         say("  GITHUB_TOKEN is not set: GitHub answers 60 requests an hour, so only issues")
@@ -106,7 +105,7 @@ def _live(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
         say("  https://github.com/settings/tokens")
     workspace.prepare(repositories=wanted, streams=streams, base_url=options.base_url)
     runs = play.runs(workspace, said=say.progress)
-    done = _told(runs, say, f"Run 1: {', '.join(streams)}", "starting Dagster, loading")
+    done = _told(runs, say, "Run 1", "starting Dagster, loading")
     say()
     say.title(f"Done in {seconds(done.seconds)}")
     _farewell(say, workspace, f" --live {options.live}")
@@ -161,7 +160,7 @@ def _told(runs: Iterator[DemoRun], say: _Say, title: str, doing: str) -> DemoRun
     for line in _tables(run):
         say(line)
     say()
-    for line in change_lines(run.changes, sys.stdout):
+    for line in change_lines(run.changes, sys.stdout, compact=True):
         say(line)
     say(paint(f"  {seconds(run.seconds)}", "dim", stream=sys.stdout))
     return run
@@ -236,8 +235,8 @@ COMMAND = Command(
     name="demo",
     summary="load real GitHub issues through Dagster into DuckDB",
     description=(
-        "Runs the project that `millstream init github_issues duckdb` writes, in the folder\n"
-        ".demo, against recorded real issues: once as of an earlier date, once as of now, so\n"
+        "Runs the project that `millstream init github_issues duckdb` writes, in the folder "
+        ".demo, against recorded real issues: once as of an earlier date, once as of now, so "
         "that rows merge and schema changes are caught. Everything stays in .demo and .cache."
     ),
     examples=(

@@ -138,7 +138,7 @@ COMMAND = Command(
     name="doctor",
     summary="check that a pipeline can run: credentials, source, destination",
     description=(
-        "Reads the pipeline, asks the source and the destination, and loads nothing. Each\n"
+        "Reads the pipeline, asks the source and the destination, and loads nothing. Each "
         "line is ok or failed, with what to do about it; the exit code is 1 if any failed."
     ),
     examples=("millstream doctor", "millstream doctor github_issues --json"),

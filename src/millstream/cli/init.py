@@ -93,7 +93,7 @@ COMMAND = Command(
     name="init",
     summary="write a Dagster project that loads SOURCE into DESTINATION",
     description=(
-        "Writes a complete project: the pipeline in one defs.yaml, the tables it will make,\n"
+        "Writes a complete project: the pipeline in one defs.yaml, the tables it will make, "
         "tests that need no network, .env.example for credentials. Overwrites nothing."
     ),
     examples=(

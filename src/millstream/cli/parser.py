@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -153,8 +154,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def _paragraphs(command: Command) -> str:
     lines = [command.summary[0].upper() + command.summary[1:].rstrip(".") + "."]
-    if command.description:
-        lines += ["", command.description.strip()]
+    for paragraph in filter(None, command.description.split("\n\n")):
+        lines += ["", *textwrap.wrap(paragraph, WIDTH - 2)]
     if command.commands:
         lines += ["", "commands:"]
         lines += [f"  {sub.name:<11} {sub.summary}" for sub in command.commands]

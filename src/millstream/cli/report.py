@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import TextIO
 
 from millstream.cli.terminal import align, count, paint, seconds, size, tree
 from millstream.model import RunReport, SchemaChange, TableLoad
 
+_WIDTH = 80
 _MARKS = {"safe": ("+", "green"), "risky": ("!", "yellow"), "breaking": ("!", "red")}
 
 
@@ -42,13 +45,40 @@ def table_lines(tables: Sequence[TableLoad]) -> list[str]:
     return align(rows)
 
 
-def change_lines(changes: Iterable[SchemaChange], stream: TextIO) -> list[str]:
-    """Every schema change as a sentence, marked by how much it can break."""
+def change_lines(
+    changes: Iterable[SchemaChange], stream: TextIO, *, compact: bool = False
+) -> list[str]:
+    """Every schema change as a sentence below its table, marked by how much it can break.
+
+    Args:
+        compact: name the safe new columns of a table in one paragraph.
+    """
     changes = tuple(changes)
     if not changes:
         return ["  no schema changes"]
     lines = [f"  {count(len(changes), 'schema change')}"]
-    for change in changes:
-        mark, colour = _MARKS[change.severity]
-        lines.append(f"  {paint(mark, colour, 'bold', stream=stream)} {change.message}")
+    for table, group in groupby(changes, key=lambda change: change.table):
+        of_table = list(group)
+        if [change.kind for change in of_table] != ["table_added"]:  # that one names its table
+            lines.append(f"  {table}")
+        if compact:
+            columns = [change for change in of_table if _is_new_column(change)]
+            if len(columns) > 1:
+                of_table = [change for change in of_table if change not in columns]
+                lines += _paragraph(columns, stream)
+        for change in of_table:
+            mark, colour = _MARKS[change.severity]
+            lines.append(f"  {paint(mark, colour, 'bold', stream=stream)} {change.message}")
     return lines
+
+
+def _is_new_column(change: SchemaChange) -> bool:
+    return change.kind == "column_added" and change.severity == "safe"
+
+
+def _paragraph(columns: Sequence[SchemaChange], stream: TextIO) -> list[str]:
+    names = ", ".join(str(change.column) for change in columns)
+    text = f"{count(len(columns), 'new column')}: {names}"
+    first, *more = textwrap.wrap(text, _WIDTH - 4, break_long_words=False)
+    mark = paint("+", "green", "bold", stream=stream)
+    return [f"  {mark} {first}", *(f"    {line}" for line in more)]

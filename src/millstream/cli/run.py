@@ -136,8 +136,8 @@ COMMAND = Command(
     name="run",
     summary="load the streams of a pipeline, without Dagster",
     description=(
-        "Reads the defs.yaml that Dagster reads, loads each stream on its own, and prints\n"
-        "the tables, the seconds and every schema change. A stream that fails does not stop\n"
+        "Reads the defs.yaml that Dagster reads, loads each stream on its own, and prints "
+        "the tables, the seconds and every schema change. A stream that fails does not stop "
         "the others; the exit code is then 1."
     ),
     examples=(

@@ -88,8 +88,9 @@ def _tables(result: Any, parents: dict[str, str | None]) -> Iterator[dict[str, A
             "full_name": values.get("dagster/table_name", name),
             "changes": [dict(record.data) for record in changes.records] if changes else [],
         }
-    order = [name for name in parents if name in found]
-    yield from (found[name] for name in [*order, *(found.keys() - set(order))])
+    roots = [name for name in found if parents.get(name) is None]
+    below = [name for name in parents if name in found and name not in roots]
+    yield from (found[name] for name in (*roots, *below))
 
 
 def _error(result: Any) -> str:

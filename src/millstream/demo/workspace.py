@@ -72,9 +72,16 @@ class Workspace:
         return self.defs.is_file()
 
     def prepare(
-        self, *, repositories: Sequence[str], streams: Sequence[str], base_url: str | None
+        self,
+        *,
+        repositories: Sequence[str],
+        streams: Sequence[str] = (),
+        base_url: str | None = None,
     ) -> None:
         """Make it as before the first run: the project as scaffolded, no data.
+
+        Args:
+            streams: those that `millstream init` writes when empty.
 
         The project's files stay in place where they are right already, and so does Dagster's
         history, since a UI may be open on both.
@@ -127,12 +134,15 @@ class Workspace:
     @staticmethod
     def _scaffold(folder: Path, repositories: Sequence[str], streams: Sequence[str]) -> Project:
         shutil.rmtree(folder.parent, ignore_errors=True)
+        lists = {"repositories": tuple(repositories)}
+        if streams:
+            lists["streams"] = tuple(streams)
         return write_project(
             SOURCE,
             DESTINATION,
             folder,
             package=PACKAGE,
-            lists={"repositories": tuple(repositories), "streams": tuple(streams)},
+            lists=lists,
         )
 
 
