@@ -114,9 +114,19 @@ def merged(accepted: SchemaVersion | None, new: SchemaVersion) -> SchemaVersion:
     return SchemaVersion(tuple(tables))
 
 
-def render(streams: Mapping[str, SchemaVersion]) -> str:
+def parse(text: str) -> dict[str, SchemaVersion]:
+    """What `render` wrote, without a file.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    return _Reader(Path(FILE_NAME)).read(text)
+
+
+def render(streams: Mapping[str, SchemaVersion], *, header: bool = True) -> str:
     """The file's text for these streams."""
-    lines = [_HEADER.rstrip("\n"), f"version: {FORMAT}", "streams:" if streams else "streams: {}"]
+    lines = [_HEADER.rstrip("\n")] if header else []
+    lines += [f"version: {FORMAT}", "streams:" if streams else "streams: {}"]
     for stream in sorted(streams):
         tables = canonical(streams[stream]).tables
         lines.append(f"  {column_line.key(stream)}:{'' if tables else ' {}'}")

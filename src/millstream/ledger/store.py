@@ -1,0 +1,301 @@
+"""The history of the schema: append-only tables beside the data, in every destination dlt has.
+
+    _millstream_schema_versions   each schema that a run loaded and that was new then
+    _millstream_schema_changes    each change, what the policy said of it, and the run that made it
+    _millstream_profiles          what each load saw in each column, where the engine counted
+
+They are loaded by a dlt pipeline of their own, with a schema of their own and without state, so
+that the schema, state and cursors of the streams are not touched. Rows are only ever appended:
+runs that write at the same time take nothing from one another.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from hashlib import sha256
+from struct import pack, unpack
+from typing import TYPE_CHECKING, Any, Literal
+
+from millstream.ledger import baseline
+from millstream.ledger.govern import fingerprint
+from millstream.ledger.snapshot import Profile
+from millstream.model import ColumnProfile, RunReport, SchemaVersion
+
+if TYPE_CHECKING:
+    import dlt
+
+SCHEMA_NAME = "millstream_ledger"
+ATTEMPTS = 3
+
+HistoryTable = Literal[
+    "_millstream_schema_versions", "_millstream_schema_changes", "_millstream_profiles"
+]
+_RUN = {
+    "pipeline": "text",
+    "stream": "text",
+    "load_id": "text",
+    "recorded_at": "timestamp",
+}
+# in the destination a word such as `table` or `new` would have to be quoted by every reader
+_COLUMNS: dict[HistoryTable, dict[str, str]] = {
+    "_millstream_schema_versions": {
+        **_RUN,
+        "version": "text",
+        "table_count": "bigint",
+        "column_count": "bigint",
+        "definition": "text",
+    },
+    "_millstream_schema_changes": {
+        **_RUN,
+        "change_id": "text",
+        "position": "bigint",
+        "kind": "text",
+        "table_name": "text",
+        "column_name": "text",
+        "was": "text",
+        "is_now": "text",
+        "severity": "text",
+        "action": "text",
+        "reason": "text",
+        "message": "text",
+        "row_count": "bigint",
+    },
+    "_millstream_profiles": {
+        **_RUN,
+        "table_name": "text",
+        "column_name": "text",
+        "row_count": "bigint",
+        "present": "bigint",
+        "nulls": "bigint",
+        "minimum": "text",
+        "maximum": "text",
+        "distinct_count": "bigint",
+        "longest": "bigint",
+        "sketch": "text",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a history lies: a dlt destination, with its credentials, and a dataset."""
+
+    destination: Any
+    dataset: str
+
+
+def place_of(pipeline: dlt.Pipeline) -> Place:
+    """The place that a pipeline loads into."""
+    assert pipeline.destination is not None
+    return Place(pipeline.destination, pipeline.dataset_name)
+
+
+def record(place: Place, report: RunReport) -> bool:
+    """Append what a run changed to the history; False where there was nothing to say.
+
+    The rows are in one load package: a history has all of a run or none of it, except in
+    destinations without transactions.
+
+    Raises:
+        Exception: dlt's, when the destination still refuses after some attempts.
+    """
+    rows = rows_of(report)
+    if not any(rows.values()):
+        return False
+    _append(place, rows)
+    return True
+
+
+def rows_of(report: RunReport) -> dict[HistoryTable, list[dict[str, Any]]]:
+    """The rows that a report adds to each table of the history."""
+    run = {
+        "pipeline": report.pipeline,
+        "stream": report.stream,
+        "load_id": report.load_id,
+        "recorded_at": datetime.now(timezone.utc),
+    }
+    return {
+        "_millstream_schema_versions": _version_rows(report, run),
+        "_millstream_schema_changes": _change_rows(report, run),
+        "_millstream_profiles": _profile_rows(report, run),
+    }
+
+
+def versions(place: Place, pipeline: str, stream: str | None = None) -> list[dict[str, Any]]:
+    """The versions of a pipeline's schema, oldest first; none where there is no history yet.
+
+    `definition` reads with `version_from`.
+    """
+    return _read(place, "_millstream_schema_versions", pipeline, stream)
+
+
+def changes(place: Place, pipeline: str, stream: str | None = None) -> list[dict[str, Any]]:
+    """The changes of a pipeline's schema, oldest first; none where there is no history yet."""
+    return _read(place, "_millstream_schema_changes", pipeline, stream)
+
+
+def profiles(
+    place: Place, pipeline: str, stream: str, *, loads: int = 10
+) -> Sequence[tuple[str, Profile]]:
+    """What the last loads of a stream saw, oldest first: load id and profile."""
+    found: dict[str, dict[str, dict[str, ColumnProfile]]] = {}
+    for row in _read(place, "_millstream_profiles", pipeline, stream):
+        tables = found.setdefault(row["load_id"], {})
+        tables.setdefault(row["table_name"], {})[row["column_name"]] = ColumnProfile(
+            rows=row["row_count"],
+            present=row["present"],
+            nulls=row["nulls"],
+            minimum=row["minimum"],
+            maximum=row["maximum"],
+            distinct=row["distinct_count"],
+            longest=row["longest"],
+            sketch=_unpacked(row["sketch"]),
+        )
+    return list(found.items())[-loads:]
+
+
+def version_from(row: Mapping[str, Any]) -> SchemaVersion:
+    """The schema that a row of `versions` describes."""
+    return baseline.parse(row["definition"]).get(row["stream"], SchemaVersion())
+
+
+def _version_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if not report.changes:
+        return []
+    definition = baseline.render({report.stream: report.schema}, header=False)
+    return [
+        {
+            **run,
+            "version": sha256(definition.encode()).hexdigest()[:16],
+            "table_count": len(report.schema.tables),
+            "column_count": sum(len(table.columns) for table in report.schema.tables),
+            "definition": definition,
+        }
+    ]
+
+
+def _change_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    decided = {fingerprint(decision.change): decision for decision in report.decisions}
+    # a change of the file's making (accepted ahead) has no decision; one that the destination
+    # does not show (a jump of the null share) is no change of the schema: tell both
+    told = {fingerprint(change): change for change in report.changes}
+    told.update({name: decision.change for name, decision in decided.items()})
+    rows = {table.name: table.rows for table in report.tables}
+    return [
+        {
+            **run,
+            "change_id": name,
+            "position": position,
+            "kind": change.kind,
+            "table_name": change.table,
+            "column_name": change.column,
+            "was": change.old,
+            "is_now": change.new,
+            "severity": change.severity,
+            "action": decided[name].action if name in decided else "allow",
+            "reason": decided[name].reason if name in decided else "accepted",
+            "message": change.message,
+            "row_count": rows.get(change.table, 0),
+        }
+        for position, (name, change) in enumerate(told.items())
+    ]
+
+
+def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            **run,
+            "table_name": table.name,
+            "column_name": column.name,
+            "row_count": seen.rows,
+            "present": seen.present,
+            "nulls": seen.nulls,
+            "minimum": _words(seen.minimum),
+            "maximum": _words(seen.maximum),
+            "distinct_count": seen.distinct,
+            "longest": seen.longest,
+            "sketch": _packed(seen.sketch),
+        }
+        for table in report.schema.tables
+        for column in table.columns
+        if (seen := column.profile) is not None and seen.rows
+    ]
+
+
+def _append(place: Place, rows: Mapping[HistoryTable, Sequence[Mapping[str, Any]]]) -> None:
+    import dlt
+
+    for attempt in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory(prefix="millstream-ledger-") as folder:
+            pipeline = dlt.pipeline(
+                pipeline_name=SCHEMA_NAME,
+                pipelines_dir=folder,
+                destination=place.destination,
+                dataset_name=place.dataset,
+            )
+            # its schema is known and it has no state: nothing to ask the destination for
+            pipeline.config.restore_from_destination = False
+            try:
+                pipeline.run(
+                    [_resource(name, table) for name, table in rows.items() if table],
+                    schema=dlt.Schema(SCHEMA_NAME),
+                )
+                return
+            except Exception:
+                # two first runs may both find the tables missing, and only one can make them
+                if attempt + 1 == ATTEMPTS:
+                    raise
+
+
+def _resource(name: HistoryTable, rows: Sequence[Mapping[str, Any]]) -> Any:
+    import dlt
+
+    columns: Any = {
+        column: {"data_type": data_type, "nullable": True}
+        for column, data_type in _COLUMNS[name].items()
+    }
+    return dlt.resource(
+        [dict(row) for row in rows], name=name, write_disposition="append", columns=columns
+    )
+
+
+def _read(
+    place: Place, table: HistoryTable, pipeline: str, stream: str | None
+) -> list[dict[str, Any]]:
+    import dlt
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+    from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+    described = _resource(table, []).compute_table_schema()
+    # dlt reads files only of tables that its schema knows to have had rows
+    described["x-normalizer"] = {"seen-data": True}
+    schema = dlt.Schema(SCHEMA_NAME)
+    schema.update_table(described)
+    columns = list(_COLUMNS[table])
+    relation = dlt.dataset(place.destination, place.dataset, schema)[table].select(*columns)
+    relation = relation.where("pipeline", "eq", pipeline)
+    if stream is not None:
+        relation = relation.where("stream", "eq", stream)
+    try:
+        found = relation.fetchall()
+    except (DestinationUndefinedEntity, DatabaseUndefinedRelation):
+        return []  # no run has changed anything yet
+    rows = [dict(zip(columns, row)) for row in found]
+    return sorted(rows, key=lambda row: (row["recorded_at"], row.get("position") or 0))
+
+
+def _words(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _packed(sketch: tuple[int, ...]) -> str | None:
+    return base64.b64encode(pack(f">{len(sketch)}Q", *sketch)).decode() if sketch else None
+
+
+def _unpacked(text: str | None) -> tuple[int, ...]:
+    data = base64.b64decode(text or "")
+    return unpack(f">{len(data) // 8}Q", data)

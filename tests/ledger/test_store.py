@@ -1,0 +1,163 @@
+"""The history, in every destination, beside a stream's own tables."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime, timezone
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+
+from millstream import destinations
+from millstream.config import PolicyConfig, TargetConfig
+from millstream.ledger import canonical, diff, fingerprint, govern, snapshot, store
+from millstream.ledger.sketch import sketch
+from millstream.model import ColumnProfile, RunReport, SchemaVersion, TableLoad
+from parts.places import NAME, Place
+
+from .strategies import with_profile
+
+
+def target(place: Place) -> TargetConfig:
+    return TargetConfig(name=NAME, destination=place.destination, project=place.project)
+
+
+def history_of(place: Place) -> store.Place:
+    config = target(place)
+    return store.Place(destinations.build(config), config.dataset)
+
+
+def report(before: SchemaVersion, schema: SchemaVersion, load_id: str = "1") -> RunReport:
+    return RunReport(
+        pipeline=NAME,
+        stream="orders",
+        destination="any",
+        dataset=NAME,
+        load_id=load_id,
+        started_at=datetime.now(timezone.utc),
+        seconds={},
+        tables=tuple(TableLoad(t.name, t.parent, 2, 2, 10, t.name) for t in schema.tables),
+        changes=diff(before, schema),
+        schema=schema,
+        decisions=govern(before, None, schema, PolicyConfig(), stream="orders"),
+    )
+
+
+def load(place: Place, folder: Path, rows: list[dict[str, Any]]) -> tuple[Any, SchemaVersion]:
+    """A stream's load as the runner makes it, in a folder of its own; its state and schema."""
+    config = target(place)
+    pipeline = dlt.pipeline(
+        f"{NAME}__orders",
+        destination=destinations.build(config),
+        dataset_name=config.dataset,
+        pipelines_dir=str(folder),
+    )
+    pipeline.run(
+        dlt.resource(
+            rows,
+            name="orders",
+            incremental=dlt.sources.incremental("id"),
+            write_disposition="append",
+        ),
+        loader_file_format=destinations.loader_file_format(config),
+    )
+    return pipeline.state, snapshot(pipeline.default_schema)
+
+
+def test_what_runs_changed_is_read_back(place: Place, tmp_path: Path) -> None:
+    history = history_of(place)
+    assert store.changes(history, NAME) == []
+    assert store.versions(history, NAME) == []
+    assert store.profiles(history, NAME, "orders") == []
+
+    _, first = load(place, tmp_path / "1", [{"id": 1, "n": 1, "items": [{"sku": 'it\'s "a"'}]}])
+    assert store.record(history, report(SchemaVersion(), first))
+    _, second = load(place, tmp_path / "2", [{"id": 2, "n": "two", "note": "x"}])
+    second_report = report(first, second, "2")
+    assert store.record(history, second_report)
+    assert not store.record(history, report(second, second, "3")), "nothing changed"
+
+    told = store.changes(history, NAME, "orders")
+    assert [(row["load_id"], row["kind"], row["column_name"], row["action"]) for row in told] == [
+        ("1", "table_added", None, "allow"),
+        ("1", "table_added", None, "allow"),
+        ("2", "variant_added", "n__v_text", "warn"),
+        ("2", "column_added", "note", "allow"),
+    ]
+    variant = told[2]
+    assert (variant["was"], variant["is_now"]) == ("bigint", "text")
+    assert variant["severity"] == "risky"
+    assert variant["reason"] == "preset evolve: risky"
+    assert variant["message"] == second_report.changes[0].message
+    assert variant["change_id"] == fingerprint(second_report.changes[0])
+    assert variant["row_count"] == 2
+    seen = [store.version_from(row) for row in store.versions(history, NAME)]
+    assert seen == [canonical(first), canonical(second)]
+    assert store.changes(history, NAME, "other") == []
+    assert store.changes(history, "other") == []
+
+
+def test_profiles_are_read_back(place: Place, tmp_path: Path) -> None:
+    _, schema = load(place, tmp_path / "1", [{"id": 1, "n": 1}])
+    counted = ColumnProfile(
+        rows=100,
+        present=90,
+        nulls=12,
+        minimum="1",
+        maximum="9",
+        distinct=9,
+        longest=None,
+        sketch=sketch(range(200)),
+    )
+    history = history_of(place)
+    for number in range(3):
+        profiled = with_profile(schema, {"orders": {"n": counted}})
+        store.record(history, report(profiled, profiled, f"{number}"))
+    loads = store.profiles(history, NAME, "orders", loads=2)
+    assert [load_id for load_id, _ in loads] == ["1", "2"]
+    assert loads[0][1] == {"orders": {"n": counted}}
+
+
+def test_the_streams_own_state_and_schema_stay_as_they_are(place: Place, tmp_path: Path) -> None:
+    state, schema = load(place, tmp_path / "1", [{"id": 1}])
+    store.record(history_of(place), report(SchemaVersion(), schema))
+    config = target(place)
+    elsewhere = dlt.pipeline(
+        f"{NAME}__orders",
+        destination=destinations.build(config),
+        dataset_name=config.dataset,
+        pipelines_dir=str(tmp_path / "elsewhere"),
+    )
+    elsewhere.sync_destination()
+    assert elsewhere.schema_names == ["shop_orders"]
+    assert snapshot(elsewhere.default_schema) == schema
+    assert elsewhere.state["sources"] == state["sources"]
+    assert "id" in str(elsewhere.state["sources"]), "the cursor is there"
+
+
+def _record(config: TargetConfig, number: int) -> bool:
+    from millstream.model import Column, Table
+
+    history = store.Place(destinations.build(config), config.dataset)
+    schema = SchemaVersion((Table(f"t{number}", None, (Column("id", "bigint"),)),))
+    return store.record(history, report(SchemaVersion(), schema, str(number)))
+
+
+@pytest.mark.xdist_group("postgres")
+def test_runs_that_write_at_the_same_time_lose_nothing(postgres_place: Place) -> None:
+    """The first four all find the tables missing; a DuckDB file has one writer at a time."""
+    config = target(postgres_place)
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as workers:
+        assert all(workers.map(_record, [config] * 8, range(8)))
+    told = store.changes(history_of(postgres_place), NAME)
+    assert sorted(row["table_name"] for row in told) == [f"t{number}" for number in range(8)]
+    assert len(store.versions(history_of(postgres_place), NAME)) == 8
+
+
+def test_a_destination_that_can_not_be_written_says_so(duckdb_place: Place) -> None:
+    (duckdb_place.project / "warehouse.duckdb").write_bytes(b"no database")
+    with pytest.raises(Exception, match=r"DuckDB database file"):
+        _record(target(duckdb_place), 1)
