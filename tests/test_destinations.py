@@ -277,3 +277,37 @@ class TestRowCounts:
     def test_nothing_asked(self, tmp_path, pipeline):
         loaded = pipeline(target(project=tmp_path), [{"id": 1}])
         assert destinations.row_counts(loaded, loaded.default_schema, []) == {}
+
+
+class TestFallbacks:
+    @staticmethod
+    def loaded(config, tmp_path, **hints):
+        pipeline = dlt.pipeline(
+            "p",
+            pipelines_dir=str(tmp_path / "pipelines"),
+            destination=destinations.build(config),
+            dataset_name=config.dataset,
+        )
+        pipeline.extract(dlt.resource([{"id": 1, "tags": ["a"]}], name="orders", **hints))
+        pipeline.normalize()
+        return pipeline
+
+    def test_files_that_cannot_merge_are_named(self, tmp_path):
+        config = target("filesystem", project=tmp_path, options={"bucket_url": "lake"})
+        merging = {"primary_key": "id", "write_disposition": "merge"}
+        pipeline = self.loaded(config, tmp_path, **merging)
+        [warning] = destinations.fallbacks(pipeline, pipeline.default_schema)
+        assert warning.startswith("orders: rows were appended, not merged")
+
+    @pytest.mark.parametrize(
+        ("kind", "hints"),
+        [
+            ("duckdb", {"primary_key": "id", "write_disposition": "merge"}),
+            ("filesystem", {"write_disposition": "append"}),
+            ("filesystem", {"write_disposition": "replace"}),
+        ],
+    )
+    def test_what_is_done_as_asked_is_not(self, kind, hints, tmp_path):
+        more = {"options": {"bucket_url": "lake"}} if kind == "filesystem" else {}
+        pipeline = self.loaded(target(kind, project=tmp_path, **more), tmp_path, **hints)
+        assert destinations.fallbacks(pipeline, pipeline.default_schema) == ()

@@ -5,6 +5,7 @@ readiness   reachable, allowed, there: before the source is asked for anything
 faults      what a driver said -> which error, with the fix and without the secrets
 names       a table's full name, with and without a connection
 counts      the rows that tables hold now
+fallbacks   what dlt does instead where a destination can't do what was asked
 writer      who may write now, and what was written last
 undo        take out what an interrupted load had appended
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from millstream.destinations.counts import row_counts
 from millstream.destinations.factory import build, loader_file_format, storage_kind
+from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import redact
 from millstream.destinations.names import full_name, table_name
 from millstream.destinations.readiness import ensure_ready, preflight
@@ -22,6 +24,7 @@ from millstream.destinations.writer import latest_load_id, writer
 __all__ = [
     "build",
     "ensure_ready",
+    "fallbacks",
     "full_name",
     "latest_load_id",
     "loader_file_format",

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 # Chosen by measurement: docs/decisions/0003-loader-formats.md, bench/formats.py. A destination that
 # is not listed gets what dlt prefers for it.
-_LOADER_FORMATS = {"duckdb": "parquet", "filesystem": "parquet"}
+_LOADER_FORMATS = {
+    "duckdb": "parquet",
+    "filesystem": "parquet",
+    "bigquery": "jsonl",
+    "postgres": "insert_values",
+}
 
 # Drivers that are extras of Millstream; those of other destinations are extras of dlt.
 _EXTRAS = frozenset({"postgres", "bigquery"})

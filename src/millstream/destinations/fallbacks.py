@@ -1,0 +1,32 @@
+"""What dlt does instead, where a destination can't do what a resource asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import dlt
+
+
+def fallbacks(pipeline: dlt.Pipeline, schema: dlt.Schema) -> tuple[str, ...]:
+    """One warning per root table that should merge but is appended to, so that rows double.
+
+    Plain files hold no rows that could be updated: dlt's filesystem destination appends to them,
+    and says so only in its log.
+    """
+    capabilities = pipeline.destination.capabilities()
+    warnings = []
+    for table in schema.data_tables():
+        if table.get("parent") or table.get("write_disposition") != "merge":
+            continue
+        strategies = list(capabilities.supported_merge_strategies or ())
+        if select := capabilities.merge_strategies_selector:
+            strategies = list(select(strategies, table_schema=table))
+        if not strategies:
+            kind = pipeline.destination.destination_name
+            warnings.append(
+                f"{table['name']}: rows were appended, not merged, since {kind} can't update its "
+                "files: a row that was loaded before is there twice; give the resource "
+                'table_format="delta", or read the rows of the newest _dlt_load_id'
+            )
+    return tuple(warnings)
