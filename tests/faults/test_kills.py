@@ -1,0 +1,92 @@
+"""A run that is killed, at any moment, and run again ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from faults.arena import world
+from parts.postgres import Postgres
+
+KILLS = 34 if os.environ.get("MILLSTREAM_NIGHTLY") else 6  # for each of six combinations
+
+Query = Callable[[str, str], list[tuple[Any, ...]]]
+
+
+def fight(
+    disposition: str, destination: str, project: Path, points: list[int]
+) -> list[dict[str, Any]]:
+    task = {
+        "disposition": disposition,
+        "destination": destination,
+        "project": str(project),
+        "points": points,
+    }
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("arena.py"))],
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NORMALIZE__DATA_WRITER__FILE_MAX_ITEMS": "25"},
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"name"')]
+    assert [line["healed"] for line in lines] == [0] * len(points), done.stderr
+    return lines
+
+
+def check(disposition: str, name: str, query: Query) -> None:
+    steps = [2] if disposition == "replace" else [1, 2]
+    latest = {row["id"]: row for step in steps for row in world(step, disposition)}
+    assert query(name, f"SELECT id, step FROM {name}.things ORDER BY 1, 2") == [
+        (row["id"], row["step"]) for row in sorted(latest.values(), key=lambda row: row["id"])
+    ]
+    children = query(
+        name,
+        f"SELECT parent.id, tag FROM {name}.things__tags AS child "
+        f"JOIN {name}.things AS parent ON child._dlt_parent_id = parent._dlt_id ORDER BY 1, 2",
+    )
+    assert children == sorted(
+        (row["id"], tag["tag"]) for row in latest.values() for tag in row["tags"]
+    )
+    assert query(name, f"SELECT count(*) FROM {name}.things__tags") == [(len(children),)]
+
+
+def survive(disposition: str, destination: str, project: Path, query: Query) -> None:
+    (whole,) = fight(disposition, destination, project, [-1])
+    assert whole["ended"] == 0
+    check(disposition, whole["name"], query)
+    # any moment, a different one each time that the tests run; a failure names its moment
+    points = sorted(random.sample(range(whole["operations"]), KILLS))
+    for line in fight(disposition, destination, project, points):
+        # threads make operations come in another order, so that the last ones may never come
+        assert line["ended"] in (-9, 0)
+        check(disposition, line["name"], query)
+
+
+@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+def test_duckdb(disposition: str, tmp_path: Path) -> None:
+    def query(name: str, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(tmp_path / f"{name}_db.duckdb"), read_only=True) as connection:
+            return connection.sql(sql).fetchall()
+
+    survive(disposition, "duckdb", tmp_path, query)
+
+
+@pytest.mark.xdist_group("postgres")
+@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+def test_postgres(
+    disposition: str, tmp_path: Path, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres_server.new_database()
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_server.url(database))
+    survive(disposition, "postgres", tmp_path, lambda _, sql: postgres_server.query(database, sql))
