@@ -143,6 +143,8 @@ class TestDuckDBFile:
         ("exceptions", {}, "dlt has"),
         ("bigquery", {"options": {"locatoin": "EU"}}, "did you mean `location`?"),
         ("duckdb", {"loader_file_format": "xml"}, "it loads insert_values, parquet"),
+        ("duckdb", {"loader_file_format": "jsonl"}, "parquet is used then"),
+        ("postgres", {"loader_file_format": "csv"}, "insert_values is used then"),
     ],
 )
 def test_what_dlt_does_not_have_is_refused(kind, more, hint, tmp_path):
@@ -181,7 +183,7 @@ def test_a_missing_filesystem_package_is_named_with_the_fix(monkeypatch):
 
 def test_the_configured_format_wins():
     assert destinations.loader_file_format(target()) == "parquet"
-    assert destinations.loader_file_format(target(loader_file_format="jsonl")) == "jsonl"
+    assert destinations.loader_file_format(target(loader_file_format="model")) == "model"
     assert destinations.loader_file_format(target("clickhouse")) is None
 
 

@@ -23,6 +23,12 @@ _LOADER_FORMATS = {
     "postgres": "insert_values",
 }
 
+# dlt offers these, and they change values on the way without a word (seen with dlt 1.31).
+_LOSSY = {
+    ("duckdb", "jsonl"): "stores bytes as the text of their base64",
+    ("postgres", "csv"): "turns empty strings into nulls, and can't carry bytes",
+}
+
 # Drivers that are extras of Millstream; those of other destinations are extras of dlt.
 _EXTRAS = frozenset({"postgres", "bigquery"})
 
@@ -215,6 +221,12 @@ def _refuse_unknown_format(config: TargetConfig, destination: AnyDestination) ->
     wanted = config.destination.loader_file_format
     if wanted is None:
         return
+    if harm := _LOSSY.get((config.destination.type, wanted)):
+        raise ConfigError(
+            f"destination.loader_file_format: {wanted!r} {harm} on its way to "
+            f"{config.destination.type}",
+            hint=f"leave it out: {_LOADER_FORMATS[config.destination.type]} is used then",
+        )
     supported: list[Any] = list(destination.capabilities().supported_loader_file_formats or [])
     if supported and wanted not in supported:
         raise ConfigError(
