@@ -31,7 +31,7 @@ def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[Non
 
 
 def latest_load_id(pipeline: dlt.Pipeline, schema_name: str) -> str | None:
-    """The newest load id of a schema in the destination; None if none is there, or none can tell."""
+    """The newest load id of a schema in the destination; None if there is none or none can tell."""
     from dlt.common.destination.exceptions import (
         DestinationUndefinedEntity,
         SqlClientNotAvailable,
