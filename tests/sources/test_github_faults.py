@@ -187,9 +187,11 @@ def test_one_bad_repository_fails_before_anything_is_extracted(clock: FakeClock)
 
 
 def test_bad_token(clock: FakeClock, token: str) -> None:
-    with GitHubServer(issues(5), clock=clock.now, token="another") as server:
-        with pytest.raises(Exception) as caught:
-            rows(source(server, clock=clock))
+    with (
+        GitHubServer(issues(5), clock=clock.now, token="another") as server,
+        pytest.raises(Exception) as caught,
+    ):
+        rows(source(server, clock=clock))
     error = failure(caught)
     assert isinstance(error, SourceAuthError)
     assert "refused the token (401 Bad credentials)" in error.message

@@ -6,7 +6,8 @@ asked.
 
     python -m millstream.demo.github_server --port 0 --as-of 2017-12-10T00:00:00Z
 
-prints its URL. `POST /_fixture/as-of` with `{"as_of": null}` then serves the present.
+prints its URL. `POST /_fixture/as-of` with `{"as_of": null}` then serves the present;
+`/_fixture/stats` tells what was counted since `/_fixture/forget`.
 Format: https://docs.github.com/en/rest/using-the-rest-api
 """
 
@@ -401,14 +402,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(answer)
 
     def do_POST(self) -> None:
-        """Only the switch of the as-of date, for the demo, where the server is another process."""
-        length = int(self.headers.get("Content-Length", "0"))
-        body = self.rfile.read(length)
-        if self.path != "/_fixture/as-of":
+        """What tests do with attributes, for those to whom the server is another process."""
+        github = self.server.github
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.path == "/_fixture/as-of":
+            github.hub.as_of = orjson.loads(body)["as_of"]
+            self._send(_json({"as_of": github.hub.as_of}))
+        elif self.path == "/_fixture/forget":
+            github.forget()
+            self._send(_json({}))
+        elif self.path == "/_fixture/stats":
+            counted = {"requests": len(github.asked), "refused": github.refused}
+            self._send(_json({**counted, "max_concurrency": github.max_concurrency}))
+        else:
             self._send(_error(404, "Not Found"))
-            return
-        self.server.github.hub.as_of = orjson.loads(body)["as_of"]
-        self._send(_json({"as_of": self.server.github.hub.as_of}))
 
     def _faulty(self, fault: Fault | None) -> _Answer | None:
         if fault is None or fault.kind == "slow":

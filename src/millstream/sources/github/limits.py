@@ -59,7 +59,8 @@ class RateLimits:
                     raise Cancelled
                 now = self._clock.now()
                 if self._remaining is not None and now >= self._reset_here:
-                    self._remaining = self._limit  # a new window
+                    # a new window; of unknown size, it begins with one request alone
+                    self._remaining = self._limit or None
                 if self._someone_waits:
                     self._turn.wait()
                 elif now < self._until:
@@ -71,7 +72,7 @@ class RateLimits:
                     self._turn.wait()
                 else:
                     self._until = self._reset_here
-                    self._why = f"GitHub's rate limit of {self._limit} requests is used up"
+                    self._why = _used_up(self._limit)
 
     def release(
         self, headers: Mapping[str, str] | None, pause: float | None = None, why: str = ""
@@ -138,7 +139,7 @@ class RateLimits:
             return  # an answer of the window before, overtaken
         fresh = self._remaining is None or reset > self._reset_there + _SAME_WINDOW
         self._remaining = remaining if fresh else min(self._remaining or 0, remaining)
-        self._limit = _number(headers.get("X-RateLimit-Limit")) or self._limit or remaining
+        self._limit = _number(headers.get("X-RateLimit-Limit")) or self._limit
         self._reset_there = max(reset, 0.0 if fresh else self._reset_there)
         self._reset_here = self._clock.now() + seconds_until(
             self._reset_there, headers, self._clock
@@ -160,15 +161,18 @@ def refusal(
         return retry_after(after, headers, clock), "GitHub's secondary rate limit"
     if headers.get("X-RateLimit-Remaining") == "0":
         reset = _number(headers.get("X-RateLimit-Reset"))
-        limit = headers.get("X-RateLimit-Limit", "")
         wait = SECONDARY_WAIT if reset is None else seconds_until(reset, headers, clock)
         # a reset that has passed, and still refused: not at once again
-        return max(wait, 1.0), f"GitHub's rate limit of {limit} requests is used up"
+        return max(wait, 1.0), _used_up(_number(headers.get("X-RateLimit-Limit")))
     if status == 429 or "secondary rate limit" in said or "abuse detection" in said:
         return SECONDARY_WAIT * 2**before, "GitHub's secondary rate limit"
     if "rate limit exceeded" in said:
         return SECONDARY_WAIT * 2**before, "GitHub's rate limit"
     return None
+
+
+def _used_up(limit: int | None) -> str:
+    return f"GitHub's rate limit{f' of {limit} requests' if limit else ''} is used up"
 
 
 def seconds_until(reset: float, headers: Mapping[str, str], clock: Clock) -> float:
