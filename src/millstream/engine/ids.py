@@ -1,0 +1,68 @@
+"""Row ids as dlt makes them: random for root rows, a hash of parent, table and position below.
+
+An id is the base64 text of a few bytes without its padding. Many are encoded at once by padding each
+to a multiple of three bytes and cutting the text to length again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+Ids = np.ndarray
+"""n ids of equal length as bytes, dtype `S<length>`."""
+
+
+def random_ids(count: int, size: int) -> Ids:
+    """`count` ids of `size` random bytes each, from one call to the operating system."""
+    padded = np.zeros((count, _padded(size)), np.uint8)
+    padded[:, :size] = np.frombuffer(os.urandom(count * size), np.uint8).reshape(count, size)
+    return _encode(padded.tobytes(), count, size)
+
+
+def nested_ids(table: str, parents: Iterable[bytes], positions: Iterable[int], size: int) -> Ids:
+    """The ids of rows of `table`, from their parents' ids and their positions in the list.
+
+    The same digest as `dlt.common.normalizers.json.helpers.get_nested_row_hash`.
+    """
+    middle = b"_" + table.encode() + b"_"
+    shake = hashlib.shake_128
+    pad = bytes(_padded(size) - size)
+    endings: dict[int, bytes] = {}
+    digests = []
+    for parent, position in zip(parents, positions):
+        ending = endings.get(position)
+        if ending is None:
+            ending = endings[position] = middle + b"%d" % position
+        digests.append(shake(parent + ending, usedforsecurity=False).digest(size))
+    return _encode(pad.join(digests) + pad, len(digests), size)
+
+
+def from_texts(texts: Iterable[str]) -> Ids:
+    """Ids that were made one by one."""
+    return np.array([text.encode() for text in texts], dtype="S")
+
+
+def to_arrow(ids: Ids) -> pa.Array:
+    """The ids as a text column, sharing their memory."""
+    width = ids.dtype.itemsize
+    offsets = np.arange(0, (len(ids) + 1) * width, width, dtype=np.int32)
+    data = np.ascontiguousarray(ids)
+    return pa.Array.from_buffers(
+        pa.string(), len(ids), [None, pa.py_buffer(offsets), pa.py_buffer(data.view(np.uint8))]
+    )
+
+
+def _padded(size: int) -> int:
+    return -(-size // 3) * 3
+
+
+def _encode(data: bytes, count: int, size: int) -> Ids:
+    length = -(-size * 8 // 6)
+    text = np.frombuffer(base64.b64encode(data), np.uint8).reshape(count, _padded(size) // 3 * 4)
+    return np.ascontiguousarray(text[:, :length]).view(f"S{length}").ravel()

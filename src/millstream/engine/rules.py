@@ -1,0 +1,74 @@
+"""What the columnar pass asks of the schema that it fills; the seam answers with dlt's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+Columns = MutableMapping[str, Mapping[str, Any]]
+"""Column definitions by name, as dlt's schema holds them."""
+
+
+class Unfit(Exception):  # noqa: N818
+    """These rows can't be done exactly in columns; dlt's own normalizer takes them."""
+
+
+class Rules(Protocol):
+    """Naming, nesting and typing of one schema. Answers must not depend on the order of questions."""
+
+    value: str
+    """The column that holds the items of a list of scalars."""
+
+    marked: bool
+    """Whether texts of this batch may be marked as other types by the extract step."""
+
+    def column_name(self, path: tuple[str, ...], key: str) -> tuple[str, str]:
+        """The column for `key` below the objects in `path`, and `key` normalized."""
+
+    def list_name(self, key: str) -> str:
+        """`key` normalized as part of a table's name."""
+
+    def table_name(self, path: tuple[str, ...]) -> str:
+        """The table for the normalized path of list names from the root."""
+
+    def keeps_whole(self, table: str, column: str, level: int) -> bool:
+        """Whether objects and lists in this column stay JSON; `level` counts down to 0."""
+
+    def check_table(self, table: str, root: bool) -> bool:
+        """Whether rows for this table are wanted; raises Unfit where they need dlt's own hand."""
+
+    def column(self, table: str, name: str) -> Mapping[str, Any] | None:
+        """The complete definition of a column that is settled, else None."""
+
+    def columns(self, table: str) -> Columns:
+        """A copy of the table's columns, incomplete ones included; empty for a new table."""
+
+    def filtered(self, table: str, column: str) -> bool:
+        """Whether a contract discards this column's values; raises Unfit where it discards rows."""
+
+    def may_be_null(self, table: str, column: str) -> bool:
+        """Whether an explicit null is allowed; also remembers columns that had nothing else."""
+
+    def coerce(
+        self, columns: Columns, table: str, name: str, value: Any
+    ) -> tuple[str, Mapping[str, Any] | None, Any]:
+        """One value as dlt stores it: the column it goes to, that column if new, the value."""
+
+    def too_large(
+        self, columns: Columns, table: str, name: str, value: int
+    ) -> tuple[str, Mapping[str, Any] | None, Any]:
+        """The same for an integer that does not fit its column."""
+
+    def arrow_type(self, column: Mapping[str, Any]) -> pa.DataType:
+        """The Arrow type that dlt would write the column as."""
+
+    def decode(self, value: Any) -> Any:
+        """A marked text as what it stands for, such as a Decimal; objects and lists as copies."""
+
+    def check_floats(self, values: Sequence[Any]) -> None:
+        """Refuse floats that may have been integers beyond 64 bits before they were parsed."""
+
+    def dumps(self, value: Any) -> str:
+        """A JSON column's value as dlt writes it."""

@@ -1,0 +1,553 @@
+"""Where the engine meets dlt: the only file that knows dlt's internals.
+
+`install()` puts `ColumnarNormalizer` where dlt's normalize workers look for the class that turns
+extracted rows into load files. It is that class, with one method replaced: a chunk of rows goes
+through columns where that gives exactly dlt's result, and through dlt's own code where it would not.
+dlt's schema object stays the judge throughout: names, nesting, types, coercion and contracts are
+asked of it, and rows that change the schema are shown to dlt's own inference.
+
+Spawned worker processes get the seam through a container context that dlt hands to workers.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import json as plain_json
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy, deepcopy
+from typing import Any, ClassVar
+
+import dlt
+import pyarrow as pa
+from dlt.common.configuration import configspec
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.base_configuration import ContainerInjectableContext
+from dlt.common.data_writers.writers import ParquetDataWriter
+from dlt.common.destination.capabilities import adjust_column_schema_to_capabilities
+from dlt.common.json import custom_pua_decode, custom_pua_decode_nested, json, may_have_pua
+from dlt.common.libs.pyarrow import get_py_arrow_datatype
+from dlt.common.normalizers.json.helpers import get_row_hash
+from dlt.common.normalizers.json.relational import DataItemNormalizer
+from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES
+from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
+from dlt.common.schema.utils import has_table_seen_data, new_table
+from dlt.common.time import get_context_timezone_name, normalize_timezone
+from dlt.normalize import worker
+from dlt.normalize.items_normalizers import JsonLItemsNormalizer
+
+from millstream.engine.build import LinkNames, add_ids, columns_of
+from millstream.engine.ids import Ids, from_texts, random_ids
+from millstream.engine.rules import Columns, Rules, Unfit
+from millstream.engine.settle import Settled, settle
+from millstream.engine.stats import FileStats
+from millstream.engine.unfold import TableRows, as_row, unfold
+from millstream.engine.writer import ColumnSet, align, runs
+
+BATCH = 2000
+"""Rows a batch: larger ones fall out of the processor's caches, smaller ones pay more per column."""
+SMALLEST = 16
+_PATIENCE = 4
+_REST = 16
+_LARGE = float(2**63)
+# orjson writes floats from 1e16 on with an exponent
+_LARGE_IN_JSON = re.compile(r"\de\d\d")
+
+
+class _LostDigits(Exception):  # noqa: N818
+    """A float that may have been an integer beyond 64 bits: the text must be parsed again."""
+
+
+class ColumnarParquetWriter(ParquetDataWriter):  # type: ignore[misc]
+    """dlt's Parquet writer, which also takes column sets. Never looked up by its format."""
+
+    def write_data(self, items: Sequence[Any]) -> None:
+        for columnar, part in runs(items):
+            if not columnar:
+                super().write_data(part)
+                continue
+            table = align(part, self.schema)
+            self.items_count += table.num_rows
+            self.writer.write_table(table, row_group_size=self.parquet_format.row_group_size)
+
+
+class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
+    """A drop-in for dlt's `JsonLItemsNormalizer`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fits: bool | None = None
+        self._rules = DltRules(self)
+        self._misses = 0
+        self._stats: FileStats | None = None
+
+    def __call__(self, extracted_items_file: str, root_table_name: str) -> list[Any]:
+        if self._fits is None:
+            self._fits = self._is_for_columns(root_table_name)
+        if root_table_name in self.schema.dlt_table_names():
+            return super().__call__(extracted_items_file, root_table_name)  # type: ignore[no-any-return]
+        self._stats = FileStats(extracted_items_file)
+        if not self._fits:
+            updates = super().__call__(extracted_items_file, root_table_name)
+        else:
+            with _no_garbage_collection():
+                updates = self._file(extracted_items_file, root_table_name)
+        self._stats.save(self.load_storage.config.load_volume_path, self.load_id)
+        return updates  # type: ignore[no-any-return]
+
+    def _is_for_columns(self, root: str) -> bool:
+        return (
+            self.item_storage.writer_cls is ParquetDataWriter
+            and type(self.schema.data_item_normalizer) is DataItemNormalizer
+            and not self.schema._compiled_excludes
+            and self.config.destination_capabilities is not None
+            and get_context_timezone_name() == "UTC"
+        )
+
+    def _file(self, extracted_items_file: str, root: str) -> list[Any]:
+        """dlt's own `__call__`, with the line at hand to parse it again."""
+        updates = []
+        line_no = None
+        storage = self.normalize_storage.extracted_packages.storage
+        with storage.open_file(extracted_items_file, "rb") as file:
+            for line_no, line in enumerate(file):  # noqa: B007
+                self._maybe_cancel()
+                updates.append(self._line(root, line))
+            writer = self.item_storage.get_active_writer(self.load_id, self.schema.name, root)[1]
+            if root in self.schema.tables and writer is None:
+                seen = has_table_seen_data(self.schema.tables[root])
+                if line_no is None or seen:
+                    if not seen:
+                        updates.append(super()._normalize_chunk(root, [{}], False, skip_write=True))
+                    self.item_storage.write_empty_items_file(
+                        self.load_id, self.schema.name, root, self.schema.get_table_columns(root)
+                    )
+        return updates
+
+    def _normalize_chunk(
+        self, root_table_name: str, items: list[Any], may_have_pua: bool, skip_write: bool
+    ) -> Any:
+        if self._stats is not None and not skip_write:
+            self._stats.count("dlt", len(items))
+        return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+
+    def _line(self, root: str, line: bytes) -> dict[str, Any]:
+        rules = self._rules
+        rules.marked = may_have_pua(line)
+        rules.exact = False
+        self._text = line
+        self._items = json.loadb(line)
+        update: dict[str, list[Any]] = {}
+        for start in range(0, len(self._items), BATCH):
+            self._batch(root, start, min(start + BATCH, len(self._items)), update)
+        self._items = []
+        return update
+
+    def _batch(self, root: str, start: int, end: int, update: dict[str, list[Any]]) -> None:
+        """A batch in columns; in halves where that fails, to leave dlt only the rows in question."""
+        assert self._stats is not None
+        if self._misses < _PATIENCE:
+            try:
+                self._columns(root, self._items[start:end], update)
+            except _LostDigits:
+                self._items = plain_json.loads(self._text)
+                self._rules.exact = True
+                self._batch(root, start, end, update)
+                return
+            except Unfit as reason:
+                self._stats.missed(str(reason))
+                if end - start > SMALLEST:
+                    middle = (start + end) // 2
+                    self._batch(root, start, middle, update)
+                    self._batch(root, middle, end, update)
+                    return
+            else:
+                self._misses = 0
+                return
+        # rows of one kind tend to fill a whole file: stop trying for a while
+        self._misses = (self._misses + 1) % (_PATIENCE + _REST)
+        items = self._items[start:end]
+        for name, tables in self._normalize_chunk(root, items, self._rules.marked, False).items():
+            update.setdefault(name, []).extend(tables)
+
+    def _columns(self, root: str, items: list[Any], update: dict[str, list[Any]]) -> None:
+        rules = self._rules
+        rules.null_only = []
+        normalizer = self.schema.data_item_normalizer
+        level = normalizer._get_table_nesting_level(root, normalizer.max_nesting)
+        # rows that are not objects come as the column `value`, as dlt wraps them
+        if set(map(type, items)) != {dict}:
+            items = [item if type(item) is dict else {rules.value: item} for item in items]
+        tables = unfold(items, root, level, rules)
+        settled = [settle(table, rules) for table in tables]
+        propagate = rules.propagates(root)
+        add_ids(tables, rules.root_ids(tables[0]), DLT_ID_LENGTH_BYTES)
+        rules.evolve(settled, update, propagate)
+        for one in settled:
+            table = one.table
+            columns = columns_of(one, rules.names, self.load_id, propagate=propagate)
+            writer = self.item_storage._get_writer(self.load_id, self.schema.name, table.name)
+            if writer.writer_cls is ParquetDataWriter:
+                writer.writer_cls = ColumnarParquetWriter
+            known = self._column_schemas.get(table.name)
+            if not known:
+                known = self._column_schemas[table.name] = self.schema.get_table_columns(table.name)
+            writer.write_data_item(ColumnSet(columns, table.size), known)
+            self._report_progress(table.name, table.size)
+        for name, column in rules.null_only:
+            self._null_only_columns.setdefault(name, set()).add(column)
+        assert self._stats is not None
+        self._stats.count("millstream", len(items))
+
+
+class DltRules(Rules):
+    """The engine's questions, answered by dlt's schema and by the normalizer that this serves."""
+
+    def __init__(self, owner: ColumnarNormalizer) -> None:
+        self.owner = owner
+        self.schema = owner.schema
+        self.normalizer = normalizer = owner.schema.data_item_normalizer
+        self.marked = False
+        self.exact = False
+        self.caps = owner.config.destination_capabilities
+        self.null_only: list[tuple[str, str]] = []
+        self._names: dict[tuple[tuple[str, ...], str], tuple[str, str]] = {}
+        self._types: dict[tuple[Any, ...], pa.DataType] = {}
+        if isinstance(normalizer, DataItemNormalizer):
+            self.value = normalizer.c_value
+            self.names = LinkNames(
+                normalizer.c_dlt_id,
+                normalizer.c_dlt_load_id,
+                normalizer.c_dlt_parent_id,
+                normalizer.c_dlt_list_idx,
+                normalizer.c_dlt_root_id,
+            )
+            self._reserved = self.names.all()
+
+    def column_name(self, path: tuple[str, ...], key: str) -> tuple[str, str]:
+        found = self._names.get((path, key))
+        if found is None:
+            normalizer = self.normalizer
+            blank = not key or key.isspace()
+            own = normalizer.EMPTY_KEY_IDENTIFIER if blank else normalizer._normalize_identifier(key)
+            name = own if not path else normalizer._shorten_fragments(*path, own)
+            if name in self._reserved:
+                raise Unfit(f"the data has {name}")
+            found = self._names[path, key] = (name, own)
+        return found
+
+    def list_name(self, key: str) -> str:
+        return self.normalizer._normalize_table_identifier(key)  # type: ignore[no-any-return]
+
+    def table_name(self, path: tuple[str, ...]) -> str:
+        return self.normalizer._shorten_fragments(*path)  # type: ignore[no-any-return]
+
+    def keeps_whole(self, table: str, column: str, level: int) -> bool:
+        return self.normalizer._is_nested_type(table, column, level)  # type: ignore[no-any-return]
+
+    def check_table(self, table: str, root: bool) -> bool:
+        if table in self.owner._filtered_tables:
+            return False
+        if not root and not self.normalizer._should_be_nested(table):
+            raise Unfit(f"{table} is not declared as nested")
+        expected = {self.names.id: self.names.root_id}
+        if (passed := self._passed(table, root)) and (passed != expected or not root):
+            raise Unfit(f"{table} passes columns on to nested tables")
+        return True
+
+    def propagates(self, root: str) -> bool:
+        """Whether rows below carry the root row's id."""
+        return bool(self._passed(root, True))
+
+    def _passed(self, table: str, root: bool) -> dict[str, str]:
+        if not self.normalizer.propagation_config:
+            return {}
+        return self.normalizer._get_propagation_mapping(table, root)  # type: ignore[no-any-return]
+
+    def column(self, table: str, name: str) -> Mapping[str, Any] | None:
+        found = self.schema._schema_tables.get(table)
+        column = found["columns"].get(name) if found else None
+        return column if column and column.get("data_type") else None
+
+    def columns(self, table: str) -> Columns:
+        found = self.schema._schema_tables.get(table)
+        return dict(found["columns"]) if found else {}
+
+    def filtered(self, table: str, column: str) -> bool:
+        modes = self.owner._filtered_tables_columns.get(table)
+        if not modes or column not in modes:
+            return False
+        if modes[column] == "discard_row":
+            raise Unfit(f"the contract discards rows with {table}.{column}")
+        return modes[column] == "discard_value"  # type: ignore[no-any-return]
+
+    def may_be_null(self, table: str, column: str) -> bool:
+        found = self.schema._schema_tables.get(table)
+        known = found["columns"].get(column) if found else None
+        if known is None:
+            if self.schema._infer_hint("not_null", column):
+                return False
+        elif not known.get("nullable", True):
+            return False
+        elif known.get("data_type"):
+            return True
+        self.null_only.append((table, column))
+        return True
+
+    def coerce(
+        self, columns: Columns, table: str, name: str, value: Any
+    ) -> tuple[str, Mapping[str, Any] | None, Any]:
+        # the fast branch of `_coerce_row`, then the function that it calls for everything else
+        owner = self.owner
+        column = columns.get(name)
+        if column and (wanted := column.get("data_type")):
+            given = owner._type_map.get(type(value))
+            if given == wanted:
+                return name, None, self._in_zone(value, column) if wanted == "timestamp" else value
+            if given and owner._can_coerce_type(wanted, given):
+                try:
+                    result = owner._coerce_type(wanted, given, value)
+                except (ValueError, SyntaxError):
+                    pass
+                else:
+                    if wanted == "timestamp":
+                        result = self._in_zone(result, column)
+                    return name, None, result
+        return owner._coerce_non_null_value(columns, table, name, value)  # type: ignore[no-any-return]
+
+    def _in_zone(self, value: Any, column: Mapping[str, Any]) -> Any:
+        override = self.owner._timezone_override
+        zone = override if override is not None else column.get("timezone", True)
+        return normalize_timezone(value, zone)
+
+    def too_large(
+        self, columns: Columns, table: str, name: str, value: int
+    ) -> tuple[str, Mapping[str, Any] | None, Any]:
+        # dlt's own, optional `large_integer` detection, for values that would fail the load
+        precision = self.caps.wei_precision[0] - self.caps.wei_precision[1]
+        data_type = "wei" if abs(value) < 10**precision else "text"
+        target = self.owner.naming.shorten_fragments(name, f"v_{data_type}")
+        result: Any = str(value) if data_type == "text" else self.owner._coerce_type(
+            "wei", "bigint", value
+        )
+        column = columns.get(target)
+        if column is not None and column.get("data_type"):
+            if column["data_type"] != data_type:
+                raise Unfit(f"{table}.{target} is taken")
+            return target, None, result
+        new = self.owner._infer_column(target, value, data_type=data_type, is_variant=True)
+        return target, adjust_column_schema_to_capabilities(new, self.caps), result
+
+    def arrow_type(self, column: Mapping[str, Any]) -> pa.DataType:
+        if self.caps.supports_nested_types and column.get("x-nested-type"):
+            raise Unfit(f"{column['name']} is a nested column")
+        key = tuple(column.get(p) for p in ("data_type", "precision", "scale", "timezone"))
+        found = self._types.get(key)
+        if found is None:
+            found = get_py_arrow_datatype(column, self.caps, get_context_timezone_name())
+            self._types[key] = found
+        return found
+
+    def decode(self, value: Any) -> Any:
+        if type(value) is str:
+            return custom_pua_decode(value)
+        return custom_pua_decode_nested(deepcopy(value))
+
+    def check_floats(self, values: Sequence[Any]) -> None:
+        if not self.exact and any(type(v) is float and abs(v) >= _LARGE for v in values):
+            raise _LostDigits
+
+    def dumps(self, value: Any) -> str:
+        text: str = json.dumps(value)
+        if not self.exact and _LARGE_IN_JSON.search(text):
+            raise _LostDigits
+        return text
+
+    def root_ids(self, table: TableRows) -> Ids:
+        """Random ids, or the hash of the key or of the row where the merge strategy asks for it."""
+        kind = self.normalizer._get_root_row_id_type(table.name)
+        if kind == "row_hash":
+            return from_texts(map(get_row_hash, table.items))
+        if kind == "key_hash":
+            return self._key_hashes(table)
+        return random_ids(table.size, DLT_ID_LENGTH_BYTES)
+
+    def _key_hashes(self, table: TableRows) -> Ids:
+        key = self.normalizer._get_primary_key(table.name)
+        leaves = [table.leaves.get(name) for name in key]
+        if self.marked or any(leaf is None or leaf.index is not None for leaf in leaves):
+            raise Unfit(f"a key of {table.name} is missing or not plain")
+        rows = zip(*(leaf.values for leaf in leaves if leaf is not None))
+        return from_texts(get_row_hash(dict(zip(key, row)), subset=key) for row in rows)
+
+    def evolve(
+        self, tables: Sequence[Settled], update: dict[str, list[Any]], propagate: bool
+    ) -> None:
+        """Bring the schema to what the batch needs, by dlt's own inference on the witnesses.
+
+        Raises:
+            Unfit: a contract has a say, or dlt came to other columns than the engine did. Then
+                nothing is written yet, and the schema has only what these rows add in any case.
+        """
+        for one in tables:
+            table = one.table
+            links = self.names.of(root=table.parent is None, propagate=propagate)
+            if any(self.column(table.name, name) is None for name in links):
+                one.witnesses.add(0)
+            if (one.witnesses or one.overflows) and not self._evolves_freely(table):
+                raise Unfit(f"a contract decides on new columns of {table.name}")
+        for one in tables:
+            if not one.witnesses and not one.overflows:
+                continue
+            table = one.table
+            for at in sorted(one.witnesses):
+                self._show(table, at, update, propagate)
+            for name, column in one.overflows.items():
+                if self.column(table.name, name) is None:
+                    partial = copy(self.schema._schema_tables[table.name])
+                    partial["columns"] = {name: column}
+                    self._apply(partial, update)
+            for name, column in one.new.items():
+                if self.column(table.name, name) != column:
+                    raise Unfit(f"{table.name}.{name} turned out different")
+        if propagate != self.propagates(tables[0].table.name):
+            raise Unfit("links changed")
+
+    def _evolves_freely(self, table: TableRows) -> bool:
+        ancestor: TableRows | None = table
+        while ancestor is not None and ancestor.name not in self.schema.tables:
+            ancestor = ancestor.parent
+        name = table.name if ancestor is None else ancestor.name
+        settings = self.schema.resolve_contract_settings_for_table(name)
+        return bool(settings == DEFAULT_SCHEMA_CONTRACT_MODE)
+
+    def _show(
+        self, table: TableRows, at: int, update: dict[str, list[Any]], propagate: bool
+    ) -> None:
+        normalizer = self.normalizer
+        normalizer._load_id = self.owner.load_id
+        row = as_row(table.items[at], self)
+        if table.parent is None:
+            link: tuple[Any, ...] = ({}, table.own, (), None, None, table.level, True)
+        else:
+            assert table.parent.ids is not None
+            assert table.at is not None
+            assert table.position is not None
+            parent_id = table.parent.ids[table.at[at]].decode()
+            extend = {self.names.root_id: "root"} if propagate else {}
+            position = int(table.position[at])
+            link = (extend, table.own, table.path, parent_id, position, table.level, False)
+        _, flat = next(normalizer._normalize_row(row, *link))
+        if self.marked:
+            flat = {name: self.decode(value) for name, value in flat.items()}
+        parent = self.owner._shorten_fragments(*table.path)
+        _, partial = self.owner._coerce_row(table.name, parent, flat)
+        if partial:
+            self._apply(partial, update)
+
+    def _apply(self, partial: Any, update: dict[str, list[Any]]) -> None:
+        name = partial["name"]
+        self.schema.update_table(partial, normalize_identifiers=False)
+        update.setdefault(name, []).append(partial)
+        self.owner._column_schemas[name] = self.schema.get_table_columns(name)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    # rows are trees: counting references frees them, and collections would walk millions of objects
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@configspec
+class EngineContext(ContainerInjectableContext):  # type: ignore[misc]
+    """Travels to spawned worker processes, where it puts the seam in place."""
+
+    global_affinity: ClassVar[bool] = True
+    worker_affinity: ClassVar[bool] = True
+
+    keep_stats: bool = False
+
+    def after_add(self) -> None:
+        install(keep_stats=self.keep_stats)
+
+
+_installed = False
+
+
+def install(*, keep_stats: bool) -> bool:
+    """Put the engine where dlt's workers look for their normalizer; False where it does not fit."""
+    global _installed
+    FileStats.keep = keep_stats
+    if worker.JsonLItemsNormalizer is ColumnarNormalizer:
+        return True
+    if problem := mismatch():
+        if not _installed:
+            warnings.warn(
+                f"millstream's engine does not fit dlt {dlt.__version__} ({problem}): dlt's own "
+                "normalizer is used, which is slower",
+                stacklevel=3,
+            )
+        _installed = True
+        return False
+    worker.JsonLItemsNormalizer = ColumnarNormalizer
+    _installed = True
+    return True
+
+
+def activate(*, keep_stats: bool) -> bool:
+    """Install the seam in this process and in the workers that it starts."""
+    if not install(keep_stats=keep_stats):
+        return False
+    Container()[EngineContext] = EngineContext(keep_stats=keep_stats)
+    return True
+
+
+def deactivate() -> None:
+    """Put dlt's own normalizer back."""
+    worker.JsonLItemsNormalizer = JsonLItemsNormalizer
+    container = Container()
+    if EngineContext in container:
+        del container[EngineContext]
+
+
+# what this file relies on; the names of parameters stand for what the functions mean
+_SHAPES = {
+    (JsonLItemsNormalizer, "__call__"): ("self", "extracted_items_file", "root_table_name"),
+    (JsonLItemsNormalizer, "_normalize_chunk"): (
+        "self", "root_table_name", "items", "may_have_pua", "skip_write",
+    ),
+    (JsonLItemsNormalizer, "_coerce_row"): ("self", "table_name", "parent_table", "row"),
+    (JsonLItemsNormalizer, "_coerce_non_null_value"): (
+        "self", "table_columns", "table_name", "col_name", "v", "is_variant",
+    ),
+    (JsonLItemsNormalizer, "_infer_column"): (
+        "self", "k", "v", "data_type", "is_variant", "table_name",
+    ),
+    (DataItemNormalizer, "_normalize_row"): (
+        "self", "dict_row", "extend", "ident_path", "parent_path", "parent_row_id", "pos",
+        "_r_lvl", "is_root",
+    ),
+    (ParquetDataWriter, "write_data"): ("self", "items"),
+}  # fmt: skip
+
+
+def mismatch() -> str | None:
+    """What of the installed dlt is not as this file expects, or None."""
+    if tuple(map(int, dlt.__version__.split(".")[:2])) != (1, 31):
+        return "written for 1.31"
+    for (owner, name), parameters in _SHAPES.items():
+        function = getattr(owner, name, None)
+        if function is None or tuple(inspect.signature(function).parameters) != parameters:
+            return f"{owner.__name__}.{name} has changed"
+    if getattr(worker, "JsonLItemsNormalizer", None) is None:
+        return "its worker has changed"
+    return None

@@ -1,0 +1,63 @@
+"""Column sets of one table, lined up with the columns that its file has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+
+class ColumnSet:
+    """n rows of one table as columns, in no order and perhaps not all of the table's.
+
+    dlt's writers count the rows of whatever has a `shape` by `len`.
+    """
+
+    __slots__ = ("columns", "shape")
+
+    def __init__(self, columns: Mapping[str, pa.Array], size: int) -> None:
+        self.columns = columns
+        self.shape = (size, len(columns))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+def align(sets: Sequence[ColumnSet], schema: pa.Schema) -> pa.Table:
+    """All rows of the sets, in order, as a table of exactly this schema; absent columns are null."""
+    nulls: dict[tuple[pa.DataType, int], pa.Array] = {}
+    arrays = []
+    for field in schema:
+        chunks = []
+        for item in sets:
+            chunk = item.columns.get(field.name)
+            if chunk is None:
+                key = (field.type, len(item))
+                chunk = nulls.get(key)
+                if chunk is None:
+                    chunk = nulls[key] = pa.nulls(len(item), field.type)
+            elif chunk.type != field.type:
+                chunk = chunk.cast(field.type)
+            chunks.append(chunk)
+        arrays.append(pa.chunked_array(chunks, field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def runs(items: Sequence[Any]) -> Iterator[tuple[bool, list[Any]]]:
+    """Neighbours of one kind together: `(True, column sets)` or `(False, dicts)`.
+
+    >>> [(columnar, len(part)) for columnar, part in runs([{}, {}, ColumnSet({}, 3), {}])]
+    [(False, 2), (True, 1), (False, 1)]
+    """
+    run: list[Any] = []
+    columnar = False
+    for item in items:
+        kind = isinstance(item, ColumnSet)
+        if run and kind is not columnar:
+            yield columnar, run
+            run = []
+        columnar = kind
+        run.append(item)
+    if run:
+        yield columnar, run
