@@ -105,7 +105,9 @@ def running() -> Iterator[BigQuery]:
 
         wait_for(ready, seconds=60, what="the BigQuery emulator")
         with _token_endpoint() as token_port:
-            yield BigQuery(port, token_port)
+            emulator = BigQuery(port, token_port)
+            emulator.query("SELECT 1")  # the first one takes it seconds
+            yield emulator
     finally:
         process.send_signal(signal.SIGINT)
         try:
