@@ -64,12 +64,12 @@ def _recorded(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
     say = _Say(options.json)
     say.title("Real GitHub issues, through Dagster, into DuckDB")
     with ExitStack() as stack:
+        stack.enter_context(workspace.locked())
         with waiting("getting the recordings"):
             workspace.prepare(repositories=REPOSITORIES)
             server = stack.enter_context(play.local_github(CACHE, workspace.log))
             workspace.point_at(server.url)
-        say(f"  {', '.join(REPOSITORIES)}:")
-        say(f"  {server.origin},")
+        say.paragraph(f"{', '.join(REPOSITORIES)}: {server.origin}")
         say(f"  served at {server.url} the way GitHub's API does")
         runs = play.runs(workspace, moments=(AS_OF, "now"), server=server.url)
         first = _told(
@@ -103,9 +103,10 @@ def _live(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
         say("  GITHUB_TOKEN is not set: GitHub answers 60 requests an hour, so only issues")
         say("  are loaded. Any token, without a scope, makes that 5,000 an hour:")
         say("  https://github.com/settings/tokens")
-    workspace.prepare(repositories=wanted, streams=streams, base_url=options.base_url)
-    runs = play.runs(workspace, said=say.progress)
-    done = _told(runs, say, "Run 1", "starting Dagster, loading")
+    with workspace.locked():
+        workspace.prepare(repositories=wanted, streams=streams, base_url=options.base_url)
+        runs = play.runs(workspace, said=say.progress)
+        done = _told(runs, say, "Run 1", "starting Dagster, loading")
     say()
     say.title(f"Done in {seconds(done.seconds)}")
     _farewell(say, workspace, f" --live {options.live}")
@@ -120,14 +121,14 @@ def _show(options: Namespace, workspace: Workspace) -> int:
             if not options.live and workspace.exists():
                 server = stack.enter_context(play.local_github(CACHE, workspace.log))
                 workspace.point_at(server.url)  # so that "Materialize" works in the UI
-            url = stack.enter_context(play.user_interface(workspace, options.port))
+            interface = stack.enter_context(play.user_interface(workspace, options.port))
+        url = interface.url
         print(f"Dagster is at {paint(url, 'bold', stream=sys.stdout)}\n")
         print(f"  the issues    {url}/assets/github/issues")
         print(f"  their tables  {url}/asset-groups")
         print(f"  both runs     {url}/runs\n")
         print("Ctrl-C stops it.", flush=True)
-        signal.pause()
-    return 0
+        interface.wait()
 
 
 class _Say:
@@ -142,6 +143,12 @@ class _Say:
 
     def title(self, text: str) -> None:
         self(paint(text, "bold", stream=sys.stdout))
+
+    def paragraph(self, text: str) -> None:
+        import textwrap
+
+        for line in textwrap.wrap(text, 78, break_on_hyphens=False):
+            self(f"  {line}")
 
     def progress(self, text: str) -> None:
         if not self.quiet:

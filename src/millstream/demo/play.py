@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from millstream.demo.workspace import PACKAGE, Workspace
 from millstream.errors import ConfigError, MillstreamError, SourceUnavailableError
@@ -101,15 +102,25 @@ def runs(
                 raise MillstreamError(answer["error"], hint=f"the log is {workspace.log}")
             yield _demo_run(answer)
         if process.wait() != 0:
-            raise MillstreamError(
-                f"Dagster's process ended with exit code {process.returncode}",
-                hint=f"the log is {workspace.log}",
-            )
+            raise _ended(process.returncode, workspace.log)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """Dagster's UI, up and running."""
+
+    url: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    def wait(self) -> NoReturn:
+        """Until it is interrupted, or ends by itself, which is an error."""
+        raise _ended(self.process.wait(), self.log)
 
 
 @contextmanager
-def user_interface(workspace: Workspace, port: int) -> Iterator[str]:
-    """Dagster's UI on the project and its runs; yields its URL once it answers.
+def user_interface(workspace: Workspace, port: int) -> Iterator[Interface]:
+    """Dagster's UI on the project and its runs, once it answers.
 
     Raises:
         ConfigError: no demo has run, the port is taken, or the web server is not installed.
@@ -136,12 +147,13 @@ def user_interface(workspace: Workspace, port: int) -> Iterator[str]:
     ) as process:
         while not _answers(f"{url}/server_info"):
             if process.poll() is not None:
-                raise MillstreamError(
-                    f"Dagster ended with exit code {process.returncode}",
-                    hint=f"the log is {workspace.log}",
-                )
+                raise _ended(process.returncode, workspace.log)
             time.sleep(0.2)
-        yield url
+        yield Interface(url, process, workspace.log)
+
+
+def _ended(code: int, log: Path) -> MillstreamError:
+    return MillstreamError(f"Dagster ended with exit code {code}", hint=f"the log is {log}")
 
 
 def _demo_run(answer: dict[str, Any]) -> DemoRun:
@@ -195,6 +207,9 @@ def _process(
             text=True,
             cwd=cwd,
             env=env,
+            # a group of its own, so that its children can be found when it is gone; Ctrl-C then
+            # reaches it through us alone
+            start_new_session=True,
             # a shell's background job ignores SIGINT, and hands that down
             preexec_fn=_listen_to_ctrl_c,
         )
@@ -208,6 +223,8 @@ def _process(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        with suppress(ProcessLookupError):  # whom it left behind
+            os.killpg(process.pid, signal.SIGKILL)
         if process.stdout is not None:
             process.stdout.close()
 

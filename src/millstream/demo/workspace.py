@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,28 @@ class Workspace:
 
     def exists(self) -> bool:
         return self.defs.is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One demo at a time: a second would take the data away from under the first.
+
+        Raises:
+            ConfigError: another one is running.
+        """
+        import fcntl
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"a demo is running in {self.root}", hint="wait for it, or stop it with Ctrl-C"
+            ) from None
+        else:
+            yield
+        finally:
+            os.close(descriptor)  # also unlocks
 
     def prepare(
         self,
