@@ -350,6 +350,10 @@ class TargetConfig(_Model):
     alerts: tuple[AlertConfig, ...] = Field(
         default=(), description="Who is told of schema changes, one message a run."
     )
+    history: bool = Field(
+        default=True,
+        description="Keep the schema's history in `_millstream_*` tables beside the data.",
+    )
     project: Path = Field(
         default_factory=Path.cwd,
         exclude=True,

@@ -9,17 +9,32 @@ out: their staging tables, and the tables that they replace, are emptied wheneve
     RUN/PIPELINE/normalize/extracted/LOAD_ID    extracted by dlt, to be normalized
     RUN/PIPELINE/load/normalized/LOAD_ID        normalized by dlt; the load eats it up
     RUN/kept/LOAD_ID                            the same package before its load: hard links
+    RUN/counted.json                            what normalize counted: only that run can count it
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import dlt
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What one package holds of one table: rows, and the bytes of its load file."""
+
+    load_id: str
+    table: str
+    rows: int
+    bytes: int
+
 
 _PLACES = ("*/normalize/extracted/*", "*/load/normalized/*", "kept/*")
 
@@ -51,6 +66,16 @@ def rewind(run: Path, pipeline: dlt.Pipeline) -> list[str]:
         shutil.rmtree(package, ignore_errors=True)
         _link(path, package)
     return [path.name for path in kept]
+
+
+def counted(run: Path, counts: Sequence[Count]) -> list[Count]:
+    """What the run's packages hold: counted now, or by the run that normalized them."""
+    file = run / "counted.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    every = [*(Count(*each) for each in known), *counts]
+    if counts:
+        file.write_text(json.dumps([astuple(each) for each in every]), encoding="utf-8")
+    return every
 
 
 def _link(package: Path, target: Path) -> None:

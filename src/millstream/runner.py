@@ -7,12 +7,13 @@ run had extracted is finished first, and its rows are part of the report.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from hashlib import sha1
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream import destinations, ledger, packages, sources, workdir
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError
-from millstream.model import RunReport, SchemaVersion, TableLoad
+from millstream.model import Decision, RunReport, SchemaVersion, TableLoad
 
 if TYPE_CHECKING:
     import dlt
@@ -51,6 +52,7 @@ def run(
         ConfigError: the pipeline has no such stream.
         DestinationError: it can't be reached or written to; nothing was extracted.
         SourceError: it can't be read; nothing was loaded and no cursor moved.
+        SchemaHeldError: the policy holds a change; nothing was sent and no cursor moved.
         RunError: any other failure, with the step that failed.
     """
     source = sources.create(config.source)
@@ -60,16 +62,14 @@ def run(
             f"pipeline {config.name!r} has no stream {stream!r}",
             hint=f"it has {', '.join(names)}",
         )
-    report = _run(
+    return _run(
         lambda: source.open(stream, full_refresh=full_refresh),
         config,
         stream,
+        accepted_in=config.folder,
         full_refresh=full_refresh,
         progress=progress,
     )
-    if config.folder is not None:
-        ledger.baseline.save(config.folder, stream, report.schema)
-    return report
 
 
 def run_data(
@@ -113,13 +113,15 @@ def _run(
     stream: str,
     *,
     credentials: str | None = None,
+    accepted_in: Path | None = None,
     full_refresh: bool = False,
     progress: Progress = "none",
 ) -> RunReport:
-    work = _Work(target, stream, credentials, progress)
+    work = _Work(target, stream, credentials, progress, accepted_in)
     started_at = datetime.now(timezone.utc)
 
     with work.step("prepare"):
+        work.accepted()
         with work.writer():
             destinations.ensure_ready(target, credentials)
         opened = open_source()
@@ -133,11 +135,13 @@ def _run(
                     pipeline = work.pipeline(folder.path)
                     with work.step("restore"), work.writer():
                         before = work.restore(pipeline)
+                        ledger.held.remember(folder.path, stream, before)
                     with work.step("extract"):
                         work.extract(pipeline, opened, full_refresh=full_refresh)
                     work.process(pipeline, folder.path)
                     with work.step("report"), work.writer():
-                        return work.report(pipeline, before, started_at)
+                        report = work.report(pipeline, before, started_at)
+                    return work.record(pipeline, report)
                 except _OvertakenError:
                     folder.remove()
                     logger.info("%s: another machine loaded this stream meanwhile: again", stream)
@@ -159,11 +163,16 @@ class _Work:
     stream: str
     credentials: str | None
     progress: Progress
+    accepted_in: Path | None = None
+    """The folder whose `schema.yaml` holds what people accepted; None where there is none."""
     seconds: dict[str, float] = field(default_factory=dict)
     rows: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
     load_ids: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    before: SchemaVersion | None = None
+    """What the destination had before an interrupted run, whose package this one finished."""
     latest: str | None = None
     """The newest load of the stream when this run took its cursor from the destination."""
 
@@ -243,7 +252,9 @@ class _Work:
             _OvertakenError: its rows are older than what the destination has by now.
         """
         with self.step("normalize"):
-            counted = pipeline.normalize()
+            counted = packages.counted(run, _counts(pipeline.normalize()))
+        with self.step("govern"):
+            decisions = self.govern(run, _packaged(pipeline, run), counted)
         with self.step("load"), self.writer():
             if destinations.latest_load_id(pipeline, self.name) != self.latest:
                 raise _OvertakenError
@@ -251,6 +262,59 @@ class _Work:
             pipeline.load()
             packages.forget(run)
         self._count(counted)
+        self.decisions += decisions
+        self.accept(_schema_of(pipeline))
+
+    def govern(
+        self, run: Path, new: SchemaVersion, counted: Sequence[packages.Count]
+    ) -> tuple[Decision, ...]:
+        """Let the policy decide what nobody has accepted yet, before anything is sent.
+
+        Raises:
+            SchemaHeldError: it holds a change; the package waits.
+        """
+        decisions = ledger.govern(
+            ledger.held.recall(run, self.stream),
+            self.accepted(),
+            new,
+            self.target.schema_policy,
+            stream=self.stream,
+            waived=ledger.held.waived(run),
+        )
+        if any(decision.action == "hold" for decision in decisions):
+            rows: Counter[str] = Counter()
+            for count in counted:
+                rows[count.table] += count.rows
+            raise ledger.held.hold(run, self.target.name, self.stream, decisions, new, rows)
+        return decisions
+
+    def accepted(self) -> SchemaVersion | None:
+        """What people accepted of this stream; None where there is no file, or not yet."""
+        if self.accepted_in is None:
+            return None
+        return ledger.baseline.load(self.accepted_in).get(self.stream)
+
+    def accept(self, loaded: SchemaVersion) -> None:
+        """Write down what the policy let in, for the next pull request to show."""
+        if self.accepted_in is None:
+            return
+        try:
+            ledger.baseline.save(self.accepted_in, self.stream, loaded, add=True)
+        except ConfigError as error:  # the rows are in; a project may be deployed read-only
+            self.warnings.append(error.message)
+
+    def record(self, pipeline: dlt.Pipeline, report: RunReport) -> RunReport:
+        """Append to the history of the schema; a load never fails for want of it."""
+        if not self.target.history:
+            return report
+        try:
+            with self.step("record"), self.writer():
+                ledger.store.record(pipeline, report)
+        except MillstreamError as error:
+            logger.warning("%s: the schema's history was not written: %s", self.stream, error)
+            warning = f"the schema's history was not written: {error.message}"
+            return replace(report, warnings=(*report.warnings, warning))
+        return report
 
     def finish(self, left: workdir.WorkDir, *, drop: bool) -> None:
         """Load what a run that was interrupted had extracted, unless newer data got there first."""
@@ -269,9 +333,11 @@ class _Work:
             if self.latest is not None and self.latest >= packages.pending(run)[0]:
                 raise _OvertakenError
             logger.info("%s: loading the package of an interrupted run first", self.stream)
+            before = ledger.held.recall(run, self.stream)
             for load_id in packages.rewind(run, pipeline):
                 destinations.undo(pipeline, pipeline.default_schema, load_id)
         self.process(pipeline, run)
+        self.before = self.before or before
 
     def report(
         self, pipeline: dlt.Pipeline, before: SchemaVersion, started_at: datetime
@@ -298,22 +364,19 @@ class _Work:
                 )
                 for table in schema.tables
             ),
-            changes=ledger.diff(before, schema),
+            changes=ledger.diff(self.before or before, schema),
             schema=schema,
             engine_rows={"dlt": self.rows.total()},
             warnings=tuple(self.warnings),
+            decisions=tuple(self.decisions),
         )
 
-    def _count(self, info: NormalizeInfo | None) -> None:
-        if info is None:
-            return
-        for load_id, metrics in info.metrics.items():
-            self.load_ids.append(load_id)
-            for metric in metrics:
-                for table, counted in metric["table_metrics"].items():
-                    if not table.startswith("_dlt"):
-                        self.rows[table] += counted.items_count
-                        self.bytes[table] += counted.file_size
+    def _count(self, counted: Sequence[packages.Count]) -> None:
+        for count in counted:
+            if count.load_id not in self.load_ids:
+                self.load_ids.append(count.load_id)
+            self.rows[count.table] += count.rows
+            self.bytes[count.table] += count.bytes
 
     def _explain(self, error: Exception, step: str) -> MillstreamError:
         cause: BaseException | None = error
@@ -333,3 +396,27 @@ def _schema_of(pipeline: dlt.Pipeline) -> SchemaVersion:
     if pipeline.default_schema_name is None:  # the first run
         return SchemaVersion()
     return ledger.snapshot(pipeline.default_schema)
+
+
+def _packaged(pipeline: dlt.Pipeline, run: Path) -> SchemaVersion:
+    """The schema that the newest package would load.
+
+    A run that was killed right after normalize left it in the package alone.
+    """
+    import dlt
+
+    found = sorted(run.glob("*/load/normalized/*/schema.json"))
+    if not found:
+        return _schema_of(pipeline)
+    return ledger.snapshot(dlt.Schema.from_dict(json.loads(found[-1].read_bytes())))
+
+
+def _counts(info: NormalizeInfo | None) -> list[packages.Count]:
+    """What was normalized, by load and table; dlt's own tables left out."""
+    return [
+        packages.Count(load_id, table, counted.items_count, counted.file_size)
+        for load_id, metrics in (info.metrics.items() if info else ())
+        for metric in metrics
+        for table, counted in metric["table_metrics"].items()
+        if not table.startswith("_dlt")
+    ]

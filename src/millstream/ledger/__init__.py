@@ -5,13 +5,14 @@ diff        what changed between two versions; observe: what only the data tells
 baseline    the accepted schema, `schema.yaml` beside `defs.yaml`
 policy      what to do about a change; govern: what is news, and what to do about it
 held        what a run that waits for someone keeps beside its package
+store       the history, in tables beside the data
 
 Importing this package imports neither dlt nor Dagster.
 """
 
 from __future__ import annotations
 
-from millstream.ledger import baseline, held
+from millstream.ledger import baseline, held, store
 from millstream.ledger.diff import apply, canonical, diff
 from millstream.ledger.govern import fingerprint, govern
 from millstream.ledger.snapshot import snapshot
@@ -25,4 +26,5 @@ __all__ = [
     "govern",
     "held",
     "snapshot",
+    "store",
 ]

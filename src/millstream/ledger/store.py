@@ -94,19 +94,28 @@ def place_of(pipeline: dlt.Pipeline) -> Place:
     return Place(pipeline.destination, pipeline.dataset_name)
 
 
-def record(place: Place, report: RunReport) -> bool:
-    """Append what a run changed to the history; False where there was nothing to say.
+def record(pipeline: dlt.Pipeline, report: RunReport) -> bool:
+    """Append what a run changed to the history in the place that its pipeline loads into.
 
     The rows are in one load package: a history has all of a run or none of it, except in
     destinations without transactions.
 
+    Returns:
+        False where there was nothing to say, or the destination holds no tables to query.
+
     Raises:
         Exception: dlt's, when the destination still refuses after some attempts.
     """
+    from dlt.common.destination.exceptions import SqlClientNotAvailable
+
     rows = rows_of(report)
     if not any(rows.values()):
         return False
-    _append(place, rows)
+    try:
+        pipeline.sql_client()
+    except (SqlClientNotAvailable, NotImplementedError):
+        return False  # a function, a queue, a vector store: these rows are not for it
+    _append(place_of(pipeline), rows)
     return True
 
 

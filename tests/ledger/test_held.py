@@ -1,0 +1,256 @@
+"""A held run changed nothing: by the destination's own catalogue, for every preset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from behaviour.feed import FEED
+from millstream import runner, workdir
+from millstream.config import DltConfig, PipelineConfig
+from millstream.errors import ConfigError, SchemaHeldError
+from millstream.ledger import baseline, held, store
+from millstream.model import RunReport
+from parts.places import NAME, Place
+
+FIRST = [{"id": 1, "changed": 1, "buyer": "ann", "n": 1}]
+SAFE = [{"id": 2, "changed": 2, "buyer": "bob", "n": 2, "note": "new"}]
+RISKY = [{"id": 2, "changed": 2, "buyer": "bob", "n": "two"}]
+BREAKING = [{"id": 2, "changed": 2, "buyer": {"login": "bob"}, "n": 2}]
+
+
+@pytest.fixture(autouse=True)
+def feed() -> Iterator[None]:
+    FEED.reset()
+    yield
+    FEED.reset()
+
+
+@pytest.fixture
+def merging(place: Place) -> Place:
+    if not place.merges:
+        pytest.skip(f"{place.kind}: has no catalogue to ask")
+    return place
+
+
+def configured(place: Place, policy: Any = "evolve", **more: Any) -> PipelineConfig:
+    folder = place.project / "defs"
+    folder.mkdir(exist_ok=True)
+    return PipelineConfig(
+        name=NAME,
+        source=DltConfig(path="behaviour.feed:since"),
+        destination=place.destination,
+        project=place.project,
+        folder=folder,
+        schema_policy=policy,
+        **more,
+    )
+
+
+def load(config: PipelineConfig, rows: list[dict[str, Any]], **more: Any) -> RunReport:
+    FEED.rows = rows
+    return runner.run(config, "orders", **more)
+
+
+def waiting(config: PipelineConfig) -> list[held.Held]:
+    return [
+        found
+        for left in workdir.abandoned(config.name, "orders")
+        if (found := held.read(left.path)) is not None
+    ]
+
+
+def catalogue(place: Place) -> dict[str, Any]:
+    """Tables, columns and rows, as the destination itself says."""
+    if place.kind == "bigquery":
+        where = place.from_clause("INFORMATION_SCHEMA.COLUMNS").replace("`", "`")
+        where = where.replace(".INFORMATION_SCHEMA", "`.INFORMATION_SCHEMA").rstrip("`")
+        found = place.query(f"SELECT table_name, column_name FROM {where}")
+    else:
+        found = place.query(
+            "SELECT table_name, column_name FROM information_schema.columns "
+            f"WHERE table_schema = '{place.dataset}'"
+        )
+    columns = sorted((str(row[0]), str(row[1])) for row in found)
+    tables = sorted({table for table, _ in columns if "staging" not in table})
+    return {"columns": columns, "rows": {table: place.count(table) for table in tables}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "rows", "goes_on"),
+    [
+        ("evolve", SAFE, True),
+        ("evolve", RISKY, True),
+        ("evolve", BREAKING, False),
+        ("strict", [{"id": 2, "changed": 2, "buyer": "bob", "n": 2}], True),
+        ("strict", SAFE, False),
+        ("strict", RISKY, False),
+        ("strict", BREAKING, False),
+        ("anything", BREAKING, True),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_every_preset(merging: Place, policy: str, rows: Any, goes_on: bool) -> None:
+    config = configured(merging, policy)
+    load(config, FIRST)
+    before, file = catalogue(merging), (config.folder / "schema.yaml").read_text()  # type: ignore[operator]
+    assert ("orders", "buyer") in before["columns"]
+    if goes_on:
+        report = load(config, rows)
+        assert report.rows == 1
+        assert {decision.action for decision in report.decisions} <= {"allow", "warn"}
+        assert waiting(config) == []
+        return
+    with pytest.raises(SchemaHeldError) as caught:
+        load(config, rows)
+    assert catalogue(merging) == before, "no DDL, no rows, no state, no history"
+    assert (config.folder / "schema.yaml").read_text() == file  # type: ignore[operator]
+    assert "hold" in {decision.action for decision in caught.value.decisions}
+    assert caught.value.rows == {"orders": 1}
+
+
+def test_held_until_accepted_then_the_next_run_goes_on(merging: Place) -> None:
+    config = configured(merging)
+    load(config, FIRST)
+    before = catalogue(merging)
+    for _ in range(2):
+        with pytest.raises(SchemaHeldError, match="`buyer` was text, now it is also an object"):
+            load(config, BREAKING)
+        assert catalogue(merging) == before
+    assert FEED.asked == 2, "while a package waits, the source is not asked again"
+    assert FEED.cursor == 1, "the cursor did not move"  # type: ignore[attr-defined]
+
+    (found,) = waiting(config)
+    assert found.rows == {"orders": 1}
+    assert [change["action"] for change in found.changes] == ["allow", "hold"]
+    held.accept(found, config.folder)
+    assert "buyer__login" in baseline.load(config.folder)["orders"].table["orders"].column  # type: ignore[arg-type]
+
+    report = load(config, [{"id": 3, "changed": 3, "buyer": {"login": "cid"}, "n": 3}])
+    assert report.tables[0].rows == 2, "the package that waited, and this run's"
+    assert merging.column("orders", "id") == [1, 2, 3]
+    assert merging.column("orders", "buyer__login") == [None, "bob", "cid"]
+    assert merging.column("orders", "buyer") == ["ann", None, None]
+    assert {change.kind for change in report.changes} == {"column_added", "became_object"}
+    assert waiting(config) == []
+    assert FEED.cursor == 2  # type: ignore[attr-defined]
+
+
+def test_acceptance_by_a_commit_is_enough_where_the_package_is_not(duckdb_place: Place) -> None:
+    """Held on one machine, accepted by pull request, loaded on another."""
+    config = configured(duckdb_place)
+    load(config, FIRST)
+    with pytest.raises(SchemaHeldError):
+        load(config, BREAKING)
+    (found,) = waiting(config)
+    baseline.save(config.folder, "orders", found.schema)  # type: ignore[arg-type]
+    for left in workdir.abandoned(config.name, "orders"):
+        left.remove()
+    assert load(config, BREAKING).rows == 1
+    assert duckdb_place.column("orders", "buyer__login") == [None, "bob"]
+
+
+def test_accepting_one_change_of_two_still_holds_the_other(duckdb_place: Place) -> None:
+    config = configured(duckdb_place, "strict")
+    load(config, FIRST)
+    both = [{**BREAKING[0], "buyer": "bob", "note": "x", "other": 1}]
+    with pytest.raises(SchemaHeldError):
+        load(config, both)
+    (found,) = waiting(config)
+    ids = {change["column"]: change["id"] for change in found.changes}
+    held.accept(found, config.folder, only={ids["note"]})
+    with pytest.raises(SchemaHeldError) as caught:
+        load(config, both)
+    assert [d.change.column for d in caught.value.decisions if d.action == "hold"] == ["other"]
+    columns = baseline.load(config.folder)["orders"].table["orders"].column  # type: ignore[arg-type]
+    assert "note" in columns
+    assert "other" not in columns
+
+
+def test_a_looser_policy_lets_the_package_go(duckdb_place: Place) -> None:
+    load(configured(duckdb_place), FIRST)
+    with pytest.raises(SchemaHeldError):
+        load(configured(duckdb_place), BREAKING)
+    load(configured(duckdb_place, "anything"), [])
+    assert duckdb_place.column("orders", "id") == [1, 2]
+
+
+def test_a_full_refresh_drops_what_waits(duckdb_place: Place) -> None:
+    config = configured(duckdb_place)
+    load(config, FIRST)
+    with pytest.raises(SchemaHeldError):
+        load(config, BREAKING)
+    load(config, SAFE, full_refresh=True)
+    assert duckdb_place.column("orders", "id") == [2]
+    assert waiting(config) == []
+
+
+def test_what_was_accepted_ahead_is_no_news(duckdb_place: Place) -> None:
+    config = configured(duckdb_place, "strict")
+    load(config, FIRST)
+    path = config.folder / "schema.yaml"  # type: ignore[operator]
+    path.write_text(
+        path.read_text().replace("        buyer: text", "        note: text\n        buyer: text")
+    )
+    assert load(config, FIRST).decisions == (), "and not arriving yet is no change either"
+    report = load(config, SAFE)
+    assert [change.kind for change in report.changes] == ["column_added"]
+    assert report.decisions == ()
+
+
+def test_a_broken_file_fails_before_the_source_is_asked(duckdb_place: Place) -> None:
+    config = configured(duckdb_place)
+    (config.folder / "schema.yaml").write_text("version: 1\n")  # type: ignore[operator]
+    with pytest.raises(ConfigError, match=r"schema\.yaml:1"):
+        load(config, FIRST)
+    assert FEED.asked == 0
+
+
+def test_a_read_only_project_loads_and_says_so(
+    duckdb_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(baseline, "_replace", refuse)  # root may write anywhere
+    report = load(configured(duckdb_place), FIRST)
+    assert report.rows == 1
+    assert "Read-only file system" in report.warnings[0]
+
+
+def test_the_history_tells_what_was_decided(duckdb_place: Place) -> None:
+    config = configured(duckdb_place)
+    load(config, FIRST)
+    load(config, RISKY)
+    with pytest.raises(SchemaHeldError):
+        load(config, [{**BREAKING[0], "changed": 3}])
+    held.accept(waiting(config)[0], config.folder)
+    load(config, [])
+    from millstream import destinations
+
+    told = store.changes(store.Place(destinations.build(config), config.dataset), NAME)
+    assert [(row["kind"], row["action"], row["reason"]) for row in told] == [
+        ("table_added", "allow", "first run"),
+        ("variant_added", "warn", "preset evolve: risky"),
+        ("column_added", "allow", "accepted"),
+        ("became_object", "allow", "accepted"),
+    ]
+
+
+def test_a_history_that_can_not_be_written_fails_no_load(
+    duckdb_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(store, "_append", refuse)
+    report = load(configured(duckdb_place), FIRST)
+    assert report.rows == 1
+    assert "disk full" in report.warnings[-1]
+
+
+def test_no_history_where_none_is_wanted(duckdb_place: Place) -> None:
+    load(configured(duckdb_place, history=False), FIRST)
+    assert not [t for t in catalogue(duckdb_place)["rows"] if t.startswith("_millstream")]
