@@ -233,6 +233,18 @@ def test_no_driver_exception_hangs_on_the_error(monkeypatch):
     assert caught.value.__context__ is None
 
 
+def test_what_hangs_is_given_up(monkeypatch, tmp_path):
+    from threading import Event
+
+    monkeypatch.setattr("millstream.destinations.readiness._DEADLINE", 0.2)
+    monkeypatch.setattr(
+        "millstream.destinations.readiness._ask", lambda kind, client: Event().wait(60)
+    )
+    config = target("filesystem", project=tmp_path, options={"bucket_url": "lake"})
+    with pytest.raises(DestinationUnavailableError, match="no answer within"):
+        destinations.ensure_ready(config)
+
+
 def test_an_unknown_fault_is_still_a_destination_error():
     error = faults.explain(RuntimeError("boom"), target("clickhouse"), where="clickhouse at h")
     assert type(error) is DestinationError

@@ -22,6 +22,12 @@ def feed() -> Iterator[Any]:
     FEED.reset()
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine busy with tests must not look like a destination that does not answer."""
+    monkeypatch.setattr("millstream.destinations.readiness._DEADLINE", 120.0)
+
+
 @pytest.fixture
 def load(place: Place) -> Load:
     """Load rows into the place as a user would: through the runner, each time from scratch."""

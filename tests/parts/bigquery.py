@@ -103,7 +103,7 @@ def running() -> Iterator[BigQuery]:
                 raise RuntimeError(f"the emulator ended:\n{(folder / 'log').read_text()[-2000:]}")
             return accepts(port)
 
-        wait_for(ready, seconds=60, what="the BigQuery emulator")
+        wait_for(ready, seconds=240, what="the BigQuery emulator")
         with _token_endpoint() as token_port:
             emulator = BigQuery(port, token_port)
             emulator.query("SELECT 1")  # the first one takes it seconds

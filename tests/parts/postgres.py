@@ -86,7 +86,7 @@ def running() -> Iterator[Postgres]:
                     log,
                     "-w",
                     "-t",
-                    "30",
+                    "120",
                     "-o",
                     options,
                     "start",
