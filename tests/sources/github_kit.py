@@ -101,7 +101,7 @@ class Warehouse:
         return found
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.folder / "github.duckdb")) as connection:
+        with duckdb.connect(str(self.folder / "warehouse.duckdb")) as connection:
             connection.execute("set search_path = 'github'")
             return connection.execute(sql).fetchall()
 
@@ -115,7 +115,7 @@ class Warehouse:
         return dlt.pipeline(
             f"github_{stream}",
             pipelines_dir=str(self.folder / "pipelines"),
-            destination=dlt.destinations.duckdb(str(self.folder / "github.duckdb")),
+            destination=dlt.destinations.duckdb(str(self.folder / "warehouse.duckdb")),
             dataset_name="github",
         )
 
