@@ -49,6 +49,8 @@ def rows():
 '''
 
 _PYTHON = """\
+from pathlib import Path
+
 import dagster as dg
 import millstream
 
@@ -61,7 +63,7 @@ def load(context: dg.ComponentLoadContext) -> millstream.Pipeline:
             source={source},
             destination={{"type": "{destination}"}},
             project=context.project_root,
-            folder=context.path,
+            folder=Path(__file__).parent,  # where the accepted schema lies
         )
     )
 """
