@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parts import bigquery, places, postgres
+from parts import bigquery, mongod, places, postgres
 
 # of whoever runs the tests: credentials, settings, and where their tools keep their own
 _THEIRS = re.compile(
@@ -55,6 +55,13 @@ def postgres_server() -> Iterator[postgres.Postgres]:
 def bigquery_emulator() -> Iterator[bigquery.BigQuery]:
     with bigquery.running() as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="session")
+def mongodb_server() -> Iterator[mongod.Mongod]:
+    """A replica set of one, without passwords."""
+    with mongod.running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hashlib import sha1
 from typing import Any
 
 import orjson
-from bson import ObjectId, decode_all
+from bson import Code, DBRef, ObjectId, decode_all
 from bson import decode as decode_one
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
@@ -46,6 +46,9 @@ _NULLED = re.compile(
 )
 _MANGLED = re.compile(b"|".join(re.escape(prefix.encode()) for prefix in _PREFIXES))
 _UNDECODABLE = (BSONError, ValueError, TypeError, OverflowError)
+
+# they hold keys; and to orjson, code is a text like any other
+_FOLDED = frozenset({Code, DBRef})
 
 RESERVED = frozenset({"_dlt_id", "_dlt_load_id", "_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx"})
 
@@ -161,20 +164,26 @@ class Encoder:
             fields = [(names.get(key, key), value) for key, value in row.items()]
             row.clear()
             row.update(fields)
-        for value in row.values():
+        for key, value in row.items():
             kind = type(value)
             if kind is dict:
                 self._walk(value)
             elif kind is list:
                 self._walk_list(value)
+            elif kind in _FOLDED:
+                row[key] = SPECIAL[kind](value)
+                self._walk(row[key])
 
     def _walk_list(self, values: list[Any]) -> None:
-        for value in values:
+        for index, value in enumerate(values):
             kind = type(value)
             if kind is dict:
                 self._walk(value)
             elif kind is list:
                 self._walk_list(value)
+            elif kind in _FOLDED:
+                values[index] = SPECIAL[kind](value)
+                self._walk(values[index])
 
     def _collisions(self, keys: tuple[str, ...]) -> Mapping[str, str] | None:
         """New names for keys that would share a column; None where all are apart."""

@@ -59,42 +59,39 @@ class HandOn:
         They travel as text, which dlt turns back where the column is double. A column of another
         type keeps that, and they go to its text variant.
         """
-        table, parent, fragments, column = locate(
-            path, self._table, self._schema.naming.normalize_identifier
+        tables, column = locate(path, self._schema.naming.normalize_identifier)
+        name = "__".join(
+            [self._table, *(fragment for fragments in tables for fragment in fragments)]
         )
-        known = self._schema.tables.get(table, {}).get("columns", {}).get(column, {})
+        known = self._schema.tables.get(name, {}).get("columns", {}).get(column, {})
         if known.get("data_type"):
             return
-        double = {"name": column, "data_type": "double"}
-        if parent is None:
-            self.columns[column] = double
-            return
-        found = self._nested.setdefault(fragments, {"columns": {}, "parent_table_name": parent})
-        found["columns"][column] = double
+        columns = self.columns
+        parent = self._table
+        above: Path = ()
+        for fragments in tables:  # dlt wants each table on the way
+            above = (*above, *fragments)
+            found = self._nested.setdefault(above, {"columns": {}, "parent_table_name": parent})
+            columns, parent = found["columns"], "__".join([self._table, *above])
+        columns[column] = {"name": column, "data_type": "double"}
 
 
-def locate(
-    path: Path, table: str, normalize: Callable[[str], str]
-) -> tuple[str, str | None, tuple[str, ...], str]:
-    """Where dlt puts the values at a path: table, its parent, its name in fragments, and column.
+def locate(path: Path, normalize: Callable[[str], str]) -> tuple[list[Path], str]:
+    """Where dlt puts the values at a path: the tables below the root, in fragments, and the column.
 
-    >>> locate(("a", "b"), "t", str)
-    ('t', None, (), 'a__b')
-    >>> locate(("a", "b", "[]", "c"), "t", str)
-    ('t__a__b', 't', ('a', 'b'), 'c')
-    >>> locate(("a", "[]", "[]"), "t", str)
-    ('t__a__list', 't__a', ('a', 'list'), 'value')
+    >>> locate(("a", "b"), str)
+    ([], 'a__b')
+    >>> locate(("a", "b", "[]", "c", "[]", "d"), str)
+    ([('a', 'b'), ('c',)], 'd')
+    >>> locate(("a", "[]", "[]"), str)
+    ([('a',), ('list',)], 'value')
     """
-    parent: str | None = None
-    fragments: tuple[str, ...] = ()
+    tables: list[Path] = []
     below: list[str] = []
-    in_list = False
     for key in path:
         if key == "[]":
-            steps = below or ["list"]
-            fragments += tuple(steps)
-            parent, table = table, "__".join([table, *steps])
-            below, in_list = [], True
+            tables.append(tuple(below) or ("list",))
+            below = []
         else:
             below.append(normalize(key))
-    return table, parent, fragments, "__".join(below) or ("value" if in_list else "")
+    return tables, "__".join(below) or "value"

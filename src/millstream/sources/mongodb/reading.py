@@ -27,6 +27,9 @@ logger = logging.getLogger("millstream")
 ATTEMPTS = 6
 """How often one and the same document may fail to arrive."""
 
+WAIT = 0.5
+"""Seconds before the first retry; twice as many before each further one."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -36,7 +39,6 @@ class Reader:
         after: the session that planned the read; what it saw, each range sees.
         encoder: makes an encoder; each thread has its own.
         extra: columns that each row gets.
-        wait: seconds before the first retry; doubled each time.
     """
 
     collection: Collection[Any]
@@ -47,7 +49,6 @@ class Reader:
     chunk_size: int = 2000
     after: ClientSession | None = None
     extra: dict[str, Any] | None = None
-    wait: float = 0.5
 
     def find(self, session: ClientSession | None, **options: Any) -> Any:
         return self.collection.with_options(codec_options=EXACT).find_raw_batches(
@@ -231,7 +232,7 @@ def _pause(error: Exception, reader: Reader, failures: int) -> None:
     """
     if not faults.passing(error) or failures >= ATTEMPTS:
         raise faults.explain(error, reader.what) from None
-    wait = reader.wait * 2 ** (failures - 1) * random.uniform(0.5, 1)  # noqa: S311
+    wait = WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1)  # noqa: S311
     logger.warning(
         "%s: %s; again in %.1f s from the last document on",
         reader.what,

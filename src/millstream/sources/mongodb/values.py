@@ -158,15 +158,19 @@ class _Decoder:
 
     def document(self, at: int, path: Path) -> tuple[dict[str, Any], int]:
         fields, end = self._elements(at, path, list_of=False)
-        row = dict(fields)
-        if isinstance(row.get("$ref"), str) and "$id" in row:
+        row = {name: value for name, value, _ in fields}
+        # as the driver does: a text beside an id, else a document like any other
+        kinds = {name: kind for name, _, kind in fields}
+        if kinds.get("$ref") in (0x02, 0x0E) and "$id" in row:
             plain = {"ref": row.pop("$ref"), "id": row.pop("$id")}
             if "$db" in row:
                 plain["db"] = row.pop("$db")
             row = {**plain, **row}
         return row, end
 
-    def _elements(self, at: int, path: Path, *, list_of: bool) -> tuple[list[tuple[str, Any]], int]:
+    def _elements(
+        self, at: int, path: Path, *, list_of: bool
+    ) -> tuple[list[tuple[str, Any, int]], int]:
         raw = self.raw
         end = at + int.from_bytes(raw[at : at + 4], "little")
         if end > len(raw) or end < at + 5 or raw[end - 1]:
@@ -182,7 +186,7 @@ class _Decoder:
                 raise ValueError(f"the field {name!r} has the unknown BSON type 0x{kind:02x}")
             below = (*path, "[]") if list_of else (*path, name)
             value, at = read(self, stop + 1, below)
-            found.append((name, value))
+            found.append((name, value, kind))
         return found, end
 
     def double(self, at: int, path: Path) -> tuple[Any, int]:
@@ -209,7 +213,7 @@ class _Decoder:
 
     def list(self, at: int, path: Path) -> tuple[Any, int]:
         fields, end = self._elements(at, path, list_of=True)
-        return [value for _, value in fields], end
+        return [value for _, value, _ in fields], end
 
     def binary(self, at: int, path: Path) -> tuple[Any, int]:
         size, subtype = self._int(at), self.raw[at + 4]
