@@ -21,7 +21,12 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     lines = [
         f"{head} → {report.destination}, dataset {report.dataset}: "
         f"{count(report.rows, 'row')} in {seconds(report.total_seconds)}",
-        paint(f"  {steps}", "dim", stream=stream),
+        *(
+            paint(line, "dim", stream=stream)
+            for line in textwrap.wrap(
+                steps, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+            )
+        ),
         "",
         *table_lines(report.tables),
     ]

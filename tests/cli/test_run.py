@@ -1,0 +1,160 @@
+"""`millstream run` and `doctor` on a real pipeline: dlt resources into DuckDB."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+DEFS = """\
+type: millstream.Pipeline
+attributes:
+  name: shop
+  source: {type: dlt, path: "shop_rows:shop", streams: [broken, orders, visits]}
+  destination: {type: duckdb, database: warehouse.duckdb, dataset: shop}
+"""
+ROWS = """\
+import os
+import dlt
+
+@dlt.source
+def shop():
+    @dlt.resource(primary_key="id", write_disposition="merge")
+    def orders():
+        yield {"id": 1, "lines": [{"sku": "a", "sizes": [1, 2]}, {"sku": "b"}]}
+        yield {"id": 2, "lines": [], **({"coupon": "x"} if os.environ.get("COUPON") else {})}
+
+    @dlt.resource
+    def visits():
+        print("a library that talks")
+        yield {"page": "/"}
+
+    @dlt.resource
+    def broken():
+        yield {"id": 1}
+        raise ValueError("the till is closed: postgresql://till:swordfish9@db/x")
+
+    return orders, visits, broken
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "defs.yaml").write_text(DEFS)
+    (folder / "shop_rows.py").write_text(ROWS)
+    return folder
+
+
+def millstream(
+    folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "millstream", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(folder), **environment},
+        timeout=300,
+    )
+
+
+def test_a_stream_that_fails_stops_no_other(shop: Path) -> None:
+    done = millstream(shop, "run")
+
+    assert done.returncode == 1
+    assert "broken failed: " in done.stderr
+    assert "1 of 3 streams failed: broken" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "swordfish9" not in done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    names = [line.split()[:2] for line in lines]
+    assert ["└─", "orders__lines"] in names
+    assert ["└─", "orders__lines__sizes"] in names
+    assert "  + new table `orders__lines` below `orders`" in done.stdout
+    assert "a library that talks" not in done.stdout
+    assert all(len(line) <= 80 for line in lines)
+    with duckdb.connect(str(shop / "warehouse.duckdb"), read_only=True) as connection:
+        assert connection.execute("select count(*) from shop.orders").fetchone() == (2,)
+        assert connection.execute("select count(*) from shop.visits").fetchone() == (1,)
+
+
+def test_json_is_all_of_stdout(shop: Path) -> None:
+    millstream(shop, "run", "--stream", "orders")
+    done = millstream(shop, "run", "--json", "--stream", "orders", "--stream", "broken", COUPON="1")
+
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert document["pipeline"] == "shop"
+    (report,) = document["reports"]
+    assert report["stream"] == "orders"
+    assert {table["name"]: table["rows_total"] for table in report["tables"]}["orders"] == 2
+    assert [(c["table"], c["column"], c["kind"]) for c in report["changes"]] == [
+        ("orders", "coupon", "column_added")
+    ]
+    (failed,) = document["failed"]
+    assert failed["stream"] == "broken"
+    assert "the till is closed" in failed["error"]
+    assert "swordfish9" not in done.stdout + done.stderr
+
+
+def test_full_refresh_replaces_the_tables(shop: Path) -> None:
+    arguments = ("run", "--json", "--stream", "visits")
+    millstream(shop, *arguments)
+    appended = json.loads(millstream(shop, *arguments).stdout)
+    replaced = json.loads(millstream(shop, *arguments, "--full-refresh").stdout)
+
+    assert appended["reports"][0]["tables"][0]["rows_total"] == 2
+    assert replaced["reports"][0]["tables"][0]["rows_total"] == 1
+
+
+def test_an_unknown_stream_is_a_usage_error(shop: Path) -> None:
+    done = millstream(shop, "run", "--stream", "order")
+    assert done.returncode == 2
+    assert "no such stream: 'order'\n\nhint: did you mean 'orders'?" in done.stderr
+    assert not (shop / "warehouse.duckdb").exists()
+
+
+def test_doctor_says_what_is_well(shop: Path) -> None:
+    done = millstream(shop, "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    document = json.loads(done.stdout)
+    assert document["ok"] is True
+    names = [check["name"] for check in document["checks"]]
+    assert names[:5] == ["millstream", "python", "dlt", "dagster", "pipeline"]
+    assert not (shop / "warehouse.duckdb").exists()
+
+
+def test_doctor_says_what_is_not_with_the_fix_and_without_the_password(shop: Path) -> None:
+    defs = shop / "defs.yaml"
+    defs.write_text(
+        defs.read_text().replace("type: duckdb, database: warehouse.duckdb", "type: postgres")
+    )
+    (shop / ".env").write_text(
+        "DESTINATION__POSTGRES__CREDENTIALS=postgresql://me:swordfish9@127.0.0.1:1/dw\n"
+    )
+
+    done = millstream(shop, "doctor")
+
+    assert done.returncode == 1
+    failed = [line for line in done.stdout.splitlines() if line.startswith("failed")]
+    assert len(failed) == 1
+    assert "127.0.0.1" in failed[0]
+    assert "hint: " in done.stdout
+    assert "1 of " in done.stdout.splitlines()[-1]
+    assert "swordfish9" not in done.stdout + done.stderr
+
+
+def test_doctor_goes_on_when_the_source_fails(shop: Path) -> None:
+    (shop / "shop_rows.py").write_text("raise RuntimeError('no rows today')")
+    done = millstream(shop, "doctor", "--json")
+    assert done.returncode == 1
+    checks = json.loads(done.stdout)["checks"]
+    assert any(not check["ok"] and "no rows today" in check["detail"] for check in checks)
+    assert any(check["name"] == "connection" and check["ok"] for check in checks)
