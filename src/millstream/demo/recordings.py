@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from millstream.demo.aging import age
 from millstream.demo.generated import generate
 
 PACKAGE = "github3.py==4.0.1"
@@ -82,7 +83,10 @@ def load(cache: Path) -> Recordings:
         except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
             names = ", ".join(REPOSITORIES)
             return Recordings(
-                {name: generate(name, seed=seed) for seed, name in enumerate(REPOSITORIES)},
+                {
+                    name: age(generate(name, seed=seed), AS_OF)
+                    for seed, name in enumerate(REPOSITORIES)
+                },
                 f"generated rows of the same shape under the names {names}, since the recordings "
                 f"in {PACKAGE} could not be fetched: {_reason(error)}",
             )
