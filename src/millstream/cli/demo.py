@@ -62,14 +62,15 @@ def _recorded(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
 
     started = perf_counter()
     say = _Say(options.json)
-    say.title("Real GitHub issues, through Dagster, into DuckDB")
+    say.title("GitHub issues, through Dagster, into DuckDB")
     with ExitStack() as stack:
         stack.enter_context(workspace.locked())
         with waiting("getting the recordings"):
             workspace.prepare(repositories=REPOSITORIES)
             server = stack.enter_context(play.local_github(CACHE, workspace.log))
             workspace.point_at(server.url)
-        say.paragraph(f"{', '.join(REPOSITORIES)}: {server.origin}")
+        real = server.origin.startswith("real")
+        say.paragraph(f"{', '.join(REPOSITORIES)}: {server.origin}" if real else server.origin)
         say(f"  served at {server.url} the way GitHub's API does")
         runs = play.runs(workspace, moments=(AS_OF, "now"), server=server.url)
         first = _told(
