@@ -16,23 +16,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import socket
-import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
-import orjson
-
-from millstream.demo.faults import Fault, Faults
+from millstream.demo.faults import Faults
+from millstream.demo.http import Answer, Handler, HttpServer, error_answer, json_answer
 from millstream.demo.hub import Hub, Query, Row
 
 _STREAMS = {
@@ -62,13 +56,6 @@ class Asked:
     @property
     def conditional(self) -> bool:
         return "if-none-match" in self.headers
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class GitHubServer:
@@ -119,7 +106,7 @@ class GitHubServer:
         self._active = 0
         self._lock = threading.Lock()
         self._pages: dict[tuple[object, ...], tuple[list[Row], bytes]] = {}
-        self._http = _Server(("127.0.0.1", port), _Handler)
+        self._http = HttpServer(("127.0.0.1", port), Handler)
         self._http.github = self
         self._thread: threading.Thread | None = None
 
@@ -172,7 +159,7 @@ class GitHubServer:
             if not path.startswith("/_fixture"):
                 self.asked.append(Asked(path, query, headers, status))
 
-    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> _Answer:
+    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         """What GitHub would say, with its rate limit counted."""
         with self._lock:
             now = self.clock()
@@ -180,7 +167,7 @@ class GitHubServer:
                 self.used, self.reset = 0, int(now) + _WINDOW
             if path != "/rate_limit" and self.used >= self.rate_limit:
                 self.refused += 1
-                limited = _error(403, "API rate limit exceeded for user ID 1.")
+                limited = error_answer(403, "API rate limit exceeded for user ID 1.")
                 return self._with_limits(limited)
             self.used += path != "/rate_limit"
         answer = self._content(path, query, headers)
@@ -189,11 +176,11 @@ class GitHubServer:
             if headers.get("if-none-match") == etag:
                 with self._lock:
                     self.used -= 1
-                answer = _Answer(304)
-            answer = _Answer(answer.status, answer.body, (*answer.headers, ("ETag", etag)))
+                answer = Answer(304)
+            answer = Answer(answer.status, answer.body, (*answer.headers, ("ETag", etag)))
         return self._with_limits(answer)
 
-    def _with_limits(self, answer: _Answer) -> _Answer:
+    def _with_limits(self, answer: Answer) -> Answer:
         if not self.counts:
             return answer
         limits = (
@@ -203,41 +190,43 @@ class GitHubServer:
             ("X-RateLimit-Reset", str(self.reset)),
             ("X-RateLimit-Resource", "core"),
         )
-        return _Answer(answer.status, answer.body, (*answer.headers, *limits))
+        return Answer(answer.status, answer.body, (*answer.headers, *limits))
 
-    def _content(self, path: str, query: dict[str, str], headers: dict[str, str]) -> _Answer:
+    def _content(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         authorization = headers.get("authorization", "")
         if authorization and self.token and authorization != f"Bearer {self.token}":
-            return _error(401, "Bad credentials")
+            return error_answer(401, "Bad credentials")
         if path == "/rate_limit" and not self.counts:
-            return _error(404, "Rate limiting is not enabled.")
+            return error_answer(404, "Rate limiting is not enabled.")
         if path == "/rate_limit":
             core = {"limit": self.rate_limit, "used": self.used, "reset": self.reset}
             core["remaining"] = max(self.rate_limit - self.used, 0)
-            return _json({"resources": {"core": core}, "rate": core}, _scopes(self, authorization))
+            return json_answer(
+                {"resources": {"core": core}, "rate": core}, _scopes(self, authorization)
+            )
         if match := re.fullmatch(r"/orgs/([^/]+)/repos", path):
             names = [n for n in self.hub.names if n.lower().startswith(f"{match[1].lower()}/")]
             if not names:
-                return _error(404, "Not Found")
+                return error_answer(404, "Not Found")
             visible = [n for n in names if authorization or n not in self.hub.private]
             return self._page(path, query, [self._repository(n) for n in visible], ("orgs", path))
         name, rest = self._locate(path)
         if name is None or (name in self.hub.private and not authorization):
-            return _error(404, "Not Found")
+            return error_answer(404, "Not Found")
         if name.lower() in self.hub.moved:
             target = self.hub.moved[name.lower()]
             suffix = f"?{urlencode(query)}" if query else ""
             location = f"{self.url}/repositories/{self.hub.id(target)}/{rest}".rstrip("/") + suffix
-            return _Answer(301, b'{"message": "Moved Permanently"}', (("Location", location),))
+            return Answer(301, b'{"message": "Moved Permanently"}', (("Location", location),))
         if not rest:
-            return _json(self._repository(name))
+            return json_answer(self._repository(name))
         if rest in _ISSUES_ONLY and name in self.hub.without_issues:
-            return _error(410, "Issues has been disabled in this repository.")
+            return error_answer(410, "Issues has been disabled in this repository.")
         if match := re.fullmatch(r"compare/(.+)\.\.\.(.+)", rest):
             return self._compare(path, query, name, match[1], match[2])
         stream = _STREAMS.get(rest)
         if stream is None:
-            return _error(404, "Not Found")
+            return error_answer(404, "Not Found")
         return self._list(path, query, headers, name, stream)
 
     def _locate(self, path: str) -> tuple[str | None, str]:
@@ -262,7 +251,7 @@ class GitHubServer:
 
     def _list(
         self, path: str, query: dict[str, str], headers: dict[str, str], name: str, stream: str
-    ) -> _Answer:
+    ) -> Answer:
         order = "asc" if stream in ("labels", "milestones", "stargazers") else "desc"
         wanted = Query(
             query.get("state", "open")
@@ -276,7 +265,7 @@ class GitHubServer:
         rows = self.hub.rows(name, stream, wanted)
         if stream == "commits":
             if not rows and not self.hub.view(name, stream):
-                return _error(409, "Git Repository is empty.")
+                return error_answer(409, "Git Repository is empty.")
             if (sha := query.get("sha", "HEAD")) not in ("HEAD", "main"):
                 reachable = _ancestors(self.hub.view(name, stream), sha)
                 rows = [row for row in rows if row["sha"] in reachable]
@@ -288,28 +277,26 @@ class GitHubServer:
         return self._page(f"/repositories/{self.hub.id(name)}/{path.split('/', 4)[-1]}"
                           if path.startswith("/repos/") else path, query, rows, key)  # fmt: skip
 
-    def _compare(
-        self, path: str, query: dict[str, str], name: str, base: str, head: str
-    ) -> _Answer:
+    def _compare(self, path: str, query: dict[str, str], name: str, base: str, head: str) -> Answer:
         rows = self.hub.rows(name, "commits", Query(state="all"))
         shas = {row["sha"] for row in rows}
         if base not in shas or head not in shas:
-            return _error(404, "Not Found")
+            return error_answer(404, "Not Found")
         new = _ancestors(rows, head) - _ancestors(rows, base)
         commits = [row for row in reversed(rows) if row["sha"] in new]
         page, links = self._slice(path, query, commits)
         body = {"status": "ahead", "total_commits": len(commits), "commits": page}
-        return _json(body, links)
+        return json_answer(body, links)
 
     def _page(
         self, path: str, query: dict[str, str], rows: list[Row], key: tuple[object, ...]
-    ) -> _Answer:
+    ) -> Answer:
         page, links = self._slice(path, query, rows)
         at = (*key, query.get("page"), query.get("per_page"))
         cached = self._pages.get(at)
         if cached is not None and cached[0] == page:
-            return _Answer(200, cached[1], links)
-        answer = _json(page, links)
+            return Answer(200, cached[1], links)
+        answer = json_answer(page, links)
         self._pages[at] = (page, answer.body)
         return answer
 
@@ -349,105 +336,6 @@ def _ancestors(rows: Sequence[Row], sha: str) -> set[str]:
 
 def _scopes(server: GitHubServer, authorization: str) -> tuple[tuple[str, str], ...]:
     return (("X-OAuth-Scopes", server.scopes),) if authorization else ()
-
-
-def _json(value: Any, headers: tuple[tuple[str, str], ...] = ()) -> _Answer:
-    return _Answer(200, orjson.dumps(value), headers)
-
-
-def _error(status: int, message: str) -> _Answer:
-    return _Answer(status, orjson.dumps({"message": message, "status": str(status)}))
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    github: GitHubServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # clients that hang up are no news
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    server: _Server
-
-    def do_GET(self) -> None:
-        github = self.server.github
-        split = urlsplit(self.path)
-        query = dict(parse_qsl(split.query))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        status = 0
-        github.enter()
-        try:
-            fault = github.faults.hit(self.path)
-            wait = github.latency + (fault.seconds if fault else 0.0)
-            if wait:
-                time.sleep(wait)
-            if fault is not None and fault.then is not None:
-                fault.then()
-            answer = self._faulty(fault) or github.answer(split.path, query, headers)
-            status = answer.status
-        finally:
-            github.leave(split.path, query, headers, status)
-        if fault is not None and fault.kind == "reset":
-            self._reset()
-        elif fault is not None and fault.kind == "truncated":
-            whole = github.answer(split.path, query, headers)
-            self._send(_Answer(200, whole.body[: len(whole.body) // 2], whole.headers))
-        else:
-            self._send(answer)
-
-    def do_POST(self) -> None:
-        """What tests do with attributes, for those to whom the server is another process."""
-        github = self.server.github
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        if self.path == "/_fixture/as-of":
-            github.hub.as_of = orjson.loads(body)["as_of"]
-            self._send(_json({"as_of": github.hub.as_of}))
-        elif self.path == "/_fixture/forget":
-            github.forget()
-            self._send(_json({}))
-        elif self.path == "/_fixture/stats":
-            counted = {"requests": len(github.asked), "refused": github.refused}
-            self._send(_json({**counted, "max_concurrency": github.max_concurrency}))
-        else:
-            self._send(_error(404, "Not Found"))
-
-    def _faulty(self, fault: Fault | None) -> _Answer | None:
-        if fault is None or fault.kind == "slow":
-            return None
-        if fault.kind == "answer":
-            return _Answer(fault.status, fault.body.encode(), tuple(fault.headers.items()))
-        return _Answer(0)
-
-    def _reset(self) -> None:
-        # no lingering: the client sees "connection reset by peer" rather than an orderly end
-        linger = struct.pack("ii", 1, 0)
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.close_connection = True
-        self.connection.close()
-
-    def _send(self, answer: _Answer) -> None:
-        self.send_response_only(answer.status)
-        names = {name.lower() for name, _ in answer.headers}
-        if "date" not in names:
-            self.send_header("Date", formatdate(self.server.github.clock(), usegmt=True))
-        self.send_header("Content-Type", "application/json; charset=utf-8")
-        for name, value in answer.headers:
-            self.send_header(name, value)
-        if answer.status != 304:
-            self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        if answer.status != 304:
-            self.wfile.write(answer.body)
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
-        pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

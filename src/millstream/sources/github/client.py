@@ -22,7 +22,6 @@ from dlt.sources.helpers.rest_client.client import RESTClient
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from millstream import __version__
 from millstream.errors import SourceAuthError, SourceDataError, SourceError, SourceUnavailableError
 from millstream.sources.github.clock import Clock
 from millstream.sources.github.limits import (
@@ -98,7 +97,7 @@ class Client:
         self._limits = RateLimits(clock, cancelled, hint=hint)
         self._timeout = timeout  # to connect, and between bytes of an answer
         session = Session(timeout=timeout, raise_for_status=False)
-        session.headers["User-Agent"] = f"millstream/{__version__}"
+        session.headers["User-Agent"] = "millstream"  # GitHub refuses requests without one
         # without cookies, nothing in a session changes from request to request: threads share it
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True)
