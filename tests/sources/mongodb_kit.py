@@ -65,10 +65,10 @@ class Shop:
 
     @contextmanager
     def failing(
-        self, command: str, mode: Mapping[str, Any] | str, *, code: int | None = None
+        self, commands: str, mode: Mapping[str, Any] | str, *, code: int | None = None
     ) -> Iterator[None]:
-        """The server fails a command: with an error code, or else by hanging up."""
-        data: dict[str, Any] = {"failCommands": [command], "appName": "millstream"}
+        """The server fails some commands: with an error code, or else by hanging up."""
+        data: dict[str, Any] = {"failCommands": commands.split(), "appName": "millstream"}
         data |= {"errorCode": code} if code else {"closeConnection": True}
         admin = self.db.client.admin
         admin.command("configureFailPoint", "failCommand", mode=mode, data=data)

@@ -74,23 +74,18 @@ def columns(deletes: str, *, merges: bool) -> dict[str, Any]:
 
 
 def start(collection: Collection[Any]) -> str:
-    """A token for now, as Extended JSON; `changes_since` it is all that happens from here on.
+    """A token for now, as Extended JSON: a stream from it tells all that happens from here on.
 
     Raises:
-        SourceError: no replica set, or not allowed.
+        PyMongoError: no replica set, or not allowed.
     """
-    from pymongo.errors import PyMongoError
-
-    what = _name(collection)
-    try:
-        with collection.watch(max_await_time_ms=1) as stream:
+    with collection.watch(max_await_time_ms=1) as stream:
+        token = stream.resume_token
+        if token is None:  # a server that gives none before the first event
+            stream.try_next()
             token = stream.resume_token
-            if token is None:  # a server that gives none before the first event
-                stream.try_next()
-                token = stream.resume_token
-    except PyMongoError as error:
-        raise faults.explain(error, what) from None
     if token is None:
+        what = _name(collection)
         raise SourceError(f"{what}: the server gives no resume token", hint="MongoDB 4.2 or later")
     return ids.extended(token)
 

@@ -45,7 +45,8 @@ class HandOn:
                     "nullable": False,
                 }
             for path in new:
-                self._is_double(path)
+                if path[0] != "_id" or self.kind is None:
+                    self._is_double(path)
             hints = dlt.mark.make_hints(
                 columns=dict(self.columns) or None,
                 nested_hints=dict(self._nested) or None,

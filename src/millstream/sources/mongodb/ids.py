@@ -7,6 +7,7 @@ others become their Extended JSON, which no plain id of that kind can equal.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -47,6 +48,10 @@ def kind_between(first: Any, last: Any, *, whole_numbers: bool) -> Kind:
     return first_kind
 
 
+_LIKE_JSON = re.compile(r'[{"]|(null|true|false)$').match
+"""Texts that another id's Extended JSON may equal: they are written as JSON themselves."""
+
+
 def _kind(value: Any) -> Kind | None:
     if isinstance(value, ObjectId):
         return "oid"
@@ -74,7 +79,7 @@ def plain(value: Any, kind: Kind) -> Any:
             return str(UUID(bytes=bytes(value)))
         if kind == "date":
             return value if isinstance(value, datetime) else plain_date(int(value))
-        if kind == "int" or not value.startswith(("{", '"')):
+        if kind == "int" or not _LIKE_JSON(value):
             return value
     if kind in ("int", "date"):
         raise SourceDataError(

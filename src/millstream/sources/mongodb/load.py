@@ -14,11 +14,11 @@ from bson import json_util
 
 from millstream.config import MongoDBCollection, MongoDBConfig, data_dir
 from millstream.errors import ConfigError, SourceNotFoundError
-from millstream.sources.mongodb import changes, connection, cursor, faults, ids, ranges, spool
+from millstream.sources.mongodb import changes, connection, cursor, ids, ranges, spool
 from millstream.sources.mongodb.encode import EXACT, Encoder
 from millstream.sources.mongodb.hints import HandOn
 from millstream.sources.mongodb.names import Located
-from millstream.sources.mongodb.reading import Reader, read_ranges, read_whole
+from millstream.sources.mongodb.reading import Reader, again, read_ranges, read_whole
 
 if TYPE_CHECKING:
     from dlt.sources import DltSource
@@ -98,38 +98,36 @@ def facts(client: Client, job_database: str, name: str, what: str) -> Facts:
         SourceNotFoundError: there is none of this name.
         SourceAuthError: it may not be read.
     """
-    from difflib import get_close_matches
-
-    from pymongo.errors import OperationFailure, PyMongoError
-
-    database = client[job_database]
-    try:
-        # being allowed to read is more than being allowed to list
-        database[name].find_one({}, {"_id": 1})
-        try:
-            found = list(database.list_collections(filter={"name": name}))
-        except OperationFailure:
-            found = list(
-                database.list_collections(
-                    filter={"name": name}, authorizedCollections=True, nameOnly=True
-                )
-            )
-        if found:
-            options = found[0].get("options", {})
-            return Facts(found[0].get("type", "collection"), changes.has_before_images(options))
-        names = database.list_collection_names(authorizedCollections=True)
-    except PyMongoError as error:
-        raise faults.explain(error, what) from None
+    found, names = again(what, lambda: _listed(client[job_database], name))
+    if found is not None:
+        options = found.get("options", {})
+        return Facts(found.get("type", "collection"), changes.has_before_images(options))
     if not names and job_database not in _databases(client):
         raise SourceNotFoundError(
             f"{what}: no such database: {job_database}",
             hint=_did_you_mean(job_database, _databases(client)),
         )
-    close = get_close_matches(name, names, n=1)
     raise SourceNotFoundError(
-        f"no such collection: {job_database}.{name}",
-        hint=f"did you mean {close[0]!r}?" if close else _did_you_mean(name, names),
+        f"no such collection: {job_database}.{name}", hint=_did_you_mean(name, names)
     )
+
+
+def _listed(database: Any, name: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """What the server lists of a collection; where it lists none, the names of those there are."""
+    from pymongo.errors import OperationFailure
+
+    # being allowed to read is more than being allowed to list
+    database[name].find_one({}, {"_id": 1})
+    only = {"name": name}
+    try:
+        found = list(database.list_collections(filter=only))
+    except OperationFailure:
+        found = list(
+            database.list_collections(filter=only, authorizedCollections=True, nameOnly=True)
+        )
+    if found:
+        return found[0], []
+    return None, database.list_collection_names(authorizedCollections=True)
 
 
 def _databases(client: Client) -> list[str]:
@@ -270,8 +268,6 @@ def _plan(
     """How to read all: the plan of a run that broke off, if it still holds, or a new one."""
     from time import time
 
-    from pymongo.errors import PyMongoError
-
     identity = f"{job.fingerprint} {_uuid(collection)}"
     old = parts.plan()
     if (
@@ -283,7 +279,8 @@ def _plan(
         logger.info("%s: going on with a full load that broke off", job.what)
         return old
     plan: dict[str, Any] = {"identity": identity, "kind": None}
-    try:
+
+    def ask() -> None:
         # before anything is read: what changes from here on is the next run's
         if job.mode == "changes":
             plan["token"] = changes.start(collection)
@@ -292,12 +289,10 @@ def _plan(
             plan["highest"] = cursor.highest(collection, job.query, job.settings.cursor, session)
         if job.has_index:
             plan["kind"] = _kind(collection, session)
-            plan["ranges"] = [
-                each.to_json()
-                for each in ranges.split(collection, parallel=job.config.parallel, session=session)
-            ]
-    except PyMongoError as error:
-        raise faults.explain(error, job.what) from None
+            found = ranges.split(collection, parallel=job.config.parallel, session=session)
+            plan["ranges"] = [each.to_json() for each in found]
+
+    again(job.what, ask)
     parts.begin(plan)
     return plan
 
@@ -312,18 +307,16 @@ def _newer(
     state: dict[str, Any],
 ) -> Iterator[Any]:
     """What is at or above the cursor."""
-    from pymongo.errors import PyMongoError
-
     assert job.settings.cursor is not None
     parts.clear()
     newer = cursor.condition(job.settings.cursor, known["highest"], job.settings.lag)
     query = {"$and": [job.query, newer]} if job.query else newer
     with connection.causal(collection.database.client) as session:
-        try:
-            highest = cursor.highest(collection, query, job.settings.cursor, session)
-            kind = known["kind"] or (_kind(collection, session) if job.has_index else None)
-        except PyMongoError as error:
-            raise faults.explain(error, job.what) from None
+        field = job.settings.cursor
+        highest = again(job.what, lambda: cursor.highest(collection, query, field, session))
+        kind = known["kind"]
+        if kind is None and job.has_index:
+            kind = again(job.what, lambda: _kind(collection, session))
         hand_on.kind = kind
         reader = Reader(
             collection,
@@ -355,7 +348,7 @@ def _follow(
 ) -> Iterator[Any]:
     """What has changed since the last run."""
     parts.clear()
-    kind = known["kind"] or _kind(collection, None) or "text"
+    kind = known["kind"] or again(job.what, lambda: _kind(collection, None)) or "text"
     encoder = _encoder(job, kind, normalize)
     hand_on.kind = kind
     hand_on.columns = changes.columns(job.config.deletes, merges=True)
@@ -385,13 +378,9 @@ def _follow(
 
 
 def _see_now(collection: Collection[Any], session: ClientSession | None) -> None:
-    from pymongo.errors import PyMongoError
-
     if session is not None:
-        try:
-            collection.database.client.admin.command("ping", session=session)
-        except PyMongoError as error:
-            raise faults.explain(error, "the MongoDB server") from None
+        admin = collection.database.client.admin
+        again("the MongoDB server", lambda: admin.command("ping", session=session))
 
 
 def _snapshot_columns(job: Job, plan: Mapping[str, Any]) -> dict[str, Any] | None:

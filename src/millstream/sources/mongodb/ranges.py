@@ -45,7 +45,7 @@ def split(
     *,
     parallel: int,
     session: ClientSession | None = None,
-    per_range: int = PER_RANGE,
+    per_range: int | None = None,
 ) -> list[Range]:
     """Ranges of about the same size that cover every `_id`, of whatever type, once.
 
@@ -55,6 +55,7 @@ def split(
         collection: with an index on `_id`, decoding dates and UUIDs losslessly.
         parallel: at least as many ranges, so that each reader has one.
     """
+    per_range = per_range or PER_RANGE
     documents = collection.estimated_document_count()
     wanted = min(max(documents // per_range, parallel if documents >= per_range // 10 else 1), MOST)
     if wanted <= 1:

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bson import MaxKey
 
 from millstream.sources.mongodb import connection, faults, ids
 from millstream.sources.mongodb.encode import EXACT, Encoder, documents, id_of, last_document
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
 
 logger = logging.getLogger("millstream")
+
+Result = TypeVar("Result")
 
 ATTEMPTS = 6
 """How often one and the same document may fail to arrive."""
@@ -132,7 +136,7 @@ def read_whole(reader: Reader, spool: Spool, number: int = 0) -> list[Part]:
         except _driver_errors() as error:
             writer.drop()
             failures += 1
-            _pause(error, reader, failures)
+            _pause(error, reader.what, failures)
 
 
 def _read_range(
@@ -188,18 +192,42 @@ def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[by
             if each.high is not None:
                 bounds["max"] = {"_id": each.high}
             with reader.session() as session, closing(reader.find(session, **bounds)) as cursor:
-                again = begun
+                overlaps = begun
                 for batch in cursor:
-                    if again and batch:
+                    if overlaps and batch:
                         batch = _behind(batch, last)
-                        again = False
+                        overlaps = False
                     if batch:
                         yield batch
                         last, begun, failures = id_of(last_document(batch)), True, 0
+            if "min" in bounds and each.high is None and not isinstance(last, MaxKey):
+                yield from _highest(reader)
             return
         except _driver_errors() as error:
             failures += 1
-            _pause(error, reader, failures)
+            _pause(error, reader.what, failures)
+
+
+def _highest(reader: Reader) -> Iterator[bytes]:
+    # a find with a `min` alone ends before MaxKey, which may be an `_id` like any other
+    query = {"$and": [{"_id": MaxKey()}, reader.query]}
+    with reader.session() as session, closing(replace(reader, query=query).find(session)) as cursor:
+        yield from (batch for batch in cursor if batch)
+
+
+def again(what: str, ask: Callable[[], Result]) -> Result:
+    """Ask the server something, again after an error that passes.
+
+    Raises:
+        SourceError: another try won't help, or there were enough.
+    """
+    failures = 0
+    while True:
+        try:
+            return ask()
+        except _driver_errors() as error:
+            failures += 1
+            _pause(error, what, failures)
 
 
 def _behind(batch: bytes, last: Any) -> bytes:
@@ -224,18 +252,18 @@ def _tell(encoder: Encoder) -> None:
         )
 
 
-def _pause(error: Exception, reader: Reader, failures: int) -> None:
+def _pause(error: Exception, what: str, failures: int) -> None:
     """Wait before another try.
 
     Raises:
         SourceError: another try won't help, or there were enough.
     """
     if not faults.passing(error) or failures >= ATTEMPTS:
-        raise faults.explain(error, reader.what) from None
+        raise faults.explain(error, what) from None
     wait = WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1)  # noqa: S311
     logger.warning(
-        "%s: %s; again in %.1f s from the last document on",
-        reader.what,
+        "%s: %s; again in %.1f s",
+        what,
         faults.redact(type(error).__name__),
         wait,
     )
