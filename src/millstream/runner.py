@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -141,7 +141,9 @@ def _run(
                     work.process(pipeline, folder.path)
                     with work.step("report"), work.writer():
                         report = work.report(pipeline, before, started_at)
-                    return work.record(pipeline, report)
+                    report = work.record(pipeline, report)
+                    unsent = work.tell(report.decisions, work.rows)
+                    return replace(report, warnings=(*report.warnings, *unsent))
                 except _OvertakenError:
                     folder.remove()
                     logger.info("%s: another machine loaded this stream meanwhile: again", stream)
@@ -285,7 +287,9 @@ class _Work:
             rows: Counter[str] = Counter()
             for count in counted:
                 rows[count.table] += count.rows
-            raise ledger.held.hold(run, self.target.name, self.stream, decisions, new, rows)
+            error = ledger.held.hold(run, self.target.name, self.stream, decisions, new, rows)
+            self.tell(decisions, rows)
+            raise error
         return decisions
 
     def accepted(self) -> SchemaVersion | None:
@@ -302,6 +306,14 @@ class _Work:
             ledger.baseline.save(self.accepted_in, self.stream, loaded, add=True)
         except ConfigError as error:  # the rows are in; a project may be deployed read-only
             self.warnings.append(error.message)
+
+    def tell(self, decisions: Sequence[Decision], rows: Mapping[str, int]) -> tuple[str, ...]:
+        """Alert whom the configuration names; the alerts that could not be sent."""
+        if not self.target.alerts:
+            return ()
+        from millstream.ledger import alerts
+
+        return alerts.send(self.target.alerts, self.target.name, self.stream, decisions, rows)
 
     def record(self, pipeline: dlt.Pipeline, report: RunReport) -> RunReport:
         """Append to the history of the schema; a load never fails for want of it."""

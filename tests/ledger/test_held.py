@@ -15,6 +15,8 @@ from millstream.ledger import baseline, held, store
 from millstream.model import RunReport
 from parts.places import NAME, Place
 
+from .post_offices import slack
+
 FIRST = [{"id": 1, "changed": 1, "buyer": "ann", "n": 1}]
 SAFE = [{"id": 2, "changed": 2, "buyer": "bob", "n": 2, "note": "new"}]
 RISKY = [{"id": 2, "changed": 2, "buyer": "bob", "n": "two"}]
@@ -254,3 +256,28 @@ def test_a_history_that_can_not_be_written_fails_no_load(
 def test_no_history_where_none_is_wanted(duckdb_place: Place) -> None:
     load(configured(duckdb_place, history=False), FIRST)
     assert not [t for t in catalogue(duckdb_place)["rows"] if t.startswith("_millstream")]
+
+
+def test_whoever_is_named_is_told_once(
+    duckdb_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slack() as office:
+        monkeypatch.setenv("SLACK_WEBHOOK_URL", office.url)
+        config = configured(duckdb_place, alerts=[{"type": "slack"}])
+        assert load(config, FIRST).warnings == ()
+        load(config, RISKY)
+        for _ in range(2):
+            with pytest.raises(SchemaHeldError):
+                load(config, [{**BREAKING[0], "changed": 3}])
+        assert [payload["text"] for payload in office.taken] == [
+            "shop.orders: loaded: 1 schema change, risky",
+            "shop.orders: held: 1 schema change, breaking",
+        ]
+        office.answers = [(404, {}, "no_service")]
+        held.accept(waiting(config)[0], config.folder)
+        report = load(config, [{"id": 4, "changed": 4, "buyer": {"login": "x"}, "n": 1.5}])
+        assert report.rows >= 1
+        assert report.warnings == (
+            "loaded the package of an interrupted run first",
+            "alert 1 (slack) was not sent: 127.0.0.1 said 404 no_service",
+        )
