@@ -122,7 +122,10 @@ def test_rows_that_enter_the_list_while_it_is_read(
         )
         touched = [issue(n, NOW_ISO, title="3") for n in range(1, 6)]
         server.faults.add(
-            Fault.during("page=3", lambda: server.hub.put("octo/hello", "issues", *touched))
+            # held back, so that with several pages at a time page 4 is read before the move
+            Fault.during(
+                "page=3", lambda: server.hub.put("octo/hello", "issues", *touched), seconds=0.3
+            )
         )
         warehouse.load(source(server, clock=clock, lag_seconds=0, parallel=parallel))
         assert warehouse.column("number", where="title = '2'") == list(range(41, 101))

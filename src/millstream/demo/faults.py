@@ -46,9 +46,13 @@ class Fault:
         )
 
     @classmethod
-    def during(cls, match: str, then: Callable[[], None], *, skip: int = 0) -> Fault:
-        """Change the data just before one matching request is answered, as others do on GitHub."""
-        return cls(match=match, kind="slow", then=then, skip=skip)
+    def during(cls, match: str, then: Callable[[], None], *, seconds: float = 0.0) -> Fault:
+        """Change the data just before one matching request is answered, as others do on GitHub.
+
+        Args:
+            seconds: how long that request is held back before, so that others overtake it.
+        """
+        return cls(match=match, kind="slow", then=then, seconds=seconds)
 
 
 class Faults:
