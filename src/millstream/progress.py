@@ -38,20 +38,26 @@ class LogLines(Collector):
         message: str | None = None,
         label: str | None = None,
     ) -> None:
-        self._counts[name] = self._counts.get(name, 0) + inc
+        if not name.startswith("_dlt") and name != "Resources":  # dlt's own bookkeeping
+            self._counts[name] = self._counts.get(name, 0) + inc
         if monotonic() - self._said_at >= self.period:
             self._say()
 
     def _start(self, step: str) -> None:
-        self.step = step
+        self.step = step.partition(" ")[0].lower()  # of `Extract SCHEMA` and `Load SCHEMA in ID`
         self._counts = {}
         self._said_at = monotonic()
 
     def _stop(self) -> None:
         if self._counts:
             self._say()
+            self._counts = {}
 
     def _say(self) -> None:
         self._said_at = monotonic()
-        counts = ", ".join(f"{name} {count:,}" for name, count in self._counts.items())
+        # rows by table, and dlt's `Files` and `Jobs`
+        counts = ", ".join(
+            f"{name} {count:,}" if name.islower() else f"{count:,} {name.lower()}"
+            for name, count in self._counts.items()
+        )
         logger.info("%s: %s: %s", self.stream, self.step, counts)
