@@ -115,7 +115,7 @@ def test_rows_that_enter_the_list_while_it_is_read(
     warehouse: Warehouse, clock: FakeClock, parallel: int
 ) -> None:
     """Old issues are touched while the changed ones are paged through: all others move."""
-    with GitHubServer(issues(100), clock=clock.now) as server:
+    with GitHubServer(issues(100, updated=""), clock=clock.now) as server:
         warehouse.load(source(server, clock=clock, lag_seconds=0))
         server.hub.put(
             "octo/hello", "issues", *[issue(n, LATER, title="2") for n in range(41, 101)]
