@@ -107,6 +107,13 @@ def run_data(
     )
 
 
+def waiting(config: TargetConfig, stream: str) -> list[ledger.held.Held]:
+    """The packages of a stream that the policy holds on this machine, oldest first."""
+    key = _Work(config, stream, None, "none").key
+    found = [ledger.held.read(left.path) for left in workdir.abandoned(config.name, key)]
+    return [held for held in found if held is not None]
+
+
 def _run(
     open_source: Callable[[], Any],
     target: TargetConfig,

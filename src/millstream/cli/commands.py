@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millstream.cli import demo, doctor, init, run
+from millstream.cli import demo, doctor, init, run, schema
 from millstream.cli.command import Command
 
 ROOT = Command(
@@ -12,6 +12,7 @@ ROOT = Command(
     commands=(
         init.COMMAND,
         run.COMMAND,
+        schema.COMMAND,
         doctor.COMMAND,
         demo.COMMAND,
     ),

@@ -64,7 +64,7 @@ def hold(
 ) -> SchemaHeldError:
     """Keep what waits beside its package; the error to raise."""
     (folder / "held.yaml").write_text(baseline.render({stream: new}), encoding="utf-8")
-    document = {"stream": stream, "rows": dict(rows), "changes": [*map(_to_dict, decisions)]}
+    document = {"stream": stream, "rows": dict(rows), "changes": [*map(to_dict, decisions)]}
     (folder / "held.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
     held = [decision.change for decision in decisions if decision.action == "hold"]
     lines = [f"  {fingerprint(change)}  {change.table}: {change.message}" for change in held]
@@ -141,7 +141,8 @@ def _partly(held: Held, file_folder: Path, chosen: Iterable[Mapping[str, Any]]) 
     return version
 
 
-def _to_dict(decision: Decision) -> dict[str, Any]:
+def to_dict(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON-ready values, with the id to accept it by."""
     change = asdict(decision.change)
     change.pop("after")
     return {

@@ -1,0 +1,327 @@
+"""`millstream schema`: what changed, what is accepted, and to accept it."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millstream.cli.command import Command
+
+if TYPE_CHECKING:
+    from millstream.config import PipelineConfig
+    from millstream.model import Decision, SchemaVersion
+
+_SEVERITIES = ("safe", "risky", "breaking")
+_EXIT = {"safe": 10, "risky": 11, "breaking": 12}
+
+
+def _pipeline_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        help="a defs.yaml, or a folder with one (default: this folder)",
+    )
+    parser.add_argument(
+        "--stream",
+        metavar="NAME",
+        action="append",
+        dest="streams",
+        help="only this stream; may be given more than once",
+    )
+
+
+def _with_json(parser: ArgumentParser) -> None:
+    _pipeline_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _diff_arguments(parser: ArgumentParser) -> None:
+    _with_json(parser)
+    parser.add_argument(
+        "--pages", metavar="N", type=int, default=10, help="pages to read; 0 reads all (default 10)"
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=_SEVERITIES,
+        default="risky",
+        help="exit code 10 (safe), 11 (risky) or 12 (breaking) from here on (default risky)",
+    )
+
+
+def _log_arguments(parser: ArgumentParser) -> None:
+    _with_json(parser)
+    parser.add_argument("--table", metavar="NAME", help="only changes of this table")
+    parser.add_argument("--at-least", choices=_SEVERITIES, default="safe", help="leave out milder")
+    parser.add_argument(
+        "--limit", metavar="N", type=int, default=50, help="the newest N changes (default 50)"
+    )
+
+
+def _accept_arguments(parser: ArgumentParser) -> None:
+    _with_json(parser)
+    parser.add_argument(
+        "--change",
+        metavar="ID",
+        action="append",
+        dest="changes",
+        help="only this change; may be given more than once (default: all that wait)",
+    )
+    parser.add_argument(
+        "--from-source",
+        action="store_true",
+        help="read the source as `schema diff` does, and accept all that it shows",
+    )
+    parser.add_argument(
+        "--pages", metavar="N", type=int, default=10, help="pages to read; 0 reads all (default 10)"
+    )
+
+
+def _diff(options: Namespace) -> int:
+    from millstream import ledger
+    from millstream.model import SchemaVersion
+    from millstream.preview import preview
+
+    config, streams = _open(options)
+    accepted = _accepted(config)
+    found: dict[str, Sequence[Decision]] = {}
+    for stream in streams:
+        with redirect_stdout(sys.stderr):
+            new = preview(config, stream, pages=options.pages or None)
+        found[stream] = ledger.govern(
+            SchemaVersion(), accepted.get(stream), new, config.schema_policy, stream=stream
+        )
+    if options.json:
+        _print_json({stream: [_decision(d) for d in made] for stream, made in found.items()})
+    else:
+        for stream, made in found.items():
+            if stream not in accepted:
+                print(f"{config.name}.{stream}: nothing accepted yet, so all of it is new")
+            print("\n".join(_decision_lines(f"{config.name}.{stream}", made)))
+    told = [d.change.severity for made in found.values() for d in made]
+    worst = max(told, key=_SEVERITIES.index, default=None)
+    if worst is None or _SEVERITIES.index(worst) < _SEVERITIES.index(options.fail_on):
+        return 0
+    return _EXIT[worst]
+
+
+def _log(options: Namespace) -> int:
+    from millstream import destinations
+    from millstream.ledger import store
+
+    config, streams = _open(options)
+    # a DuckDB file is open to one process at a time
+    with redirect_stdout(sys.stderr), destinations.writer(config):
+        place = store.Place(destinations.build(config), config.dataset)
+        rows = store.changes(place, config.name)
+    rows = [
+        row
+        for row in rows
+        if row["stream"] in streams
+        and options.table in (None, row["table_name"])
+        and _SEVERITIES.index(row["severity"]) >= _SEVERITIES.index(options.at_least)
+    ][-options.limit :]
+    if options.json:
+        _print_json(rows)
+        return 0
+    if not rows:
+        print("no schema changes recorded")
+    for row in rows:
+        when = row["recorded_at"].strftime("%Y-%m-%d %H:%M")
+        print(
+            f"{when}  {row['severity']:<8}  {row['action']:<5}  "
+            f"{row['stream']}: {row['table_name']}: {row['message']}"
+        )
+    return 0
+
+
+def _accept(options: Namespace) -> int:
+    from millstream.ledger import baseline
+
+    config, streams = _open(options)
+    accepted: dict[str, list[dict[str, Any]]] = {}
+    for stream in streams:
+        done = _accept_held(config, stream, options.changes or ())
+        if not done and options.from_source:
+            done = _accept_source(config, stream, options.pages)
+        if done:
+            accepted[stream] = done
+    missing = {*(options.changes or ())} - {c["id"] for made in accepted.values() for c in made}
+    if missing:
+        from millstream.errors import MillstreamError
+
+        raise MillstreamError(
+            f"no such change waits: {', '.join(sorted(missing))}",
+            hint="`millstream schema diff` and the error of the held run name them",
+        )
+    if options.json:
+        _print_json(accepted)
+        return 0
+    for stream, made in accepted.items():
+        for change in made:
+            print(f"accepted  {change['id']}  {stream}: {change['table']}: {change['message']}")
+    if not accepted:
+        print("nothing waits to be accepted")
+    elif config.folder is not None:
+        print(f"written to {config.folder / baseline.FILE_NAME}; the next run goes on")
+    return 0
+
+
+def _accept_held(config: PipelineConfig, stream: str, only: Sequence[str]) -> list[dict[str, Any]]:
+    from millstream import runner
+    from millstream.ledger import held
+
+    return [
+        dict(change)
+        for found in runner.waiting(config, stream)
+        for change in held.accept(found, config.folder, only)
+    ]
+
+
+def _accept_source(config: PipelineConfig, stream: str, pages: int) -> list[dict[str, Any]]:
+    from millstream import ledger
+    from millstream.errors import ConfigError
+    from millstream.model import SchemaVersion
+    from millstream.preview import preview
+
+    if config.folder is None:
+        raise ConfigError("this pipeline has no folder to keep an accepted schema in")
+    with redirect_stdout(sys.stderr):
+        new = preview(config, stream, pages=pages or None)
+    made = ledger.govern(
+        SchemaVersion(), _accepted(config).get(stream), new, config.schema_policy, stream=stream
+    )
+    if made:
+        ledger.baseline.save(config.folder, stream, new, add=True)
+    return [_decision(decision) for decision in made]
+
+
+def _show(options: Namespace) -> int:
+    config, streams = _open(options)
+    accepted = {name: version for name, version in _accepted(config).items() if name in streams}
+    if options.json:
+        from dataclasses import asdict
+
+        _print_json({name: asdict(version)["tables"] for name, version in accepted.items()})
+        return 0
+    if not accepted:
+        print("nothing accepted yet: the first run writes schema.yaml")
+    for name, version in accepted.items():
+        print(f"{config.name}.{name}")
+        print("\n".join(_tree_lines(version)))
+    return 0
+
+
+def _tree_lines(version: SchemaVersion) -> list[str]:
+    from millstream.cli.terminal import tree
+    from millstream.ledger.column_line import write
+
+    lines = []
+    tables = version.table
+    rows = tree({table.name: table.parent for table in version.tables})
+    for branch, name in rows:
+        lines.append(f"  {branch}{name}")
+        indent = branch.replace("├─ ", "│  ").replace("└─ ", "   ")
+        below = "│  " if any(table.parent == name for table in version.tables) else "   "
+        width = max((len(column.name) for column in tables[name].columns), default=0)
+        lines += [
+            f"  {indent}{below}{column.name.ljust(width)}  {write(column)}"
+            for column in tables[name].columns
+        ]
+    return lines
+
+
+def _open(options: Namespace) -> tuple[PipelineConfig, list[str]]:
+    from millstream import sources
+    from millstream.cli.run import _choose
+    from millstream.config import read_pipeline
+
+    config = read_pipeline(options.path)
+    with redirect_stdout(sys.stderr):
+        known = [stream.name for stream in sources.create(config.source).streams()]
+    return config, _choose(options.streams, known)
+
+
+def _accepted(config: PipelineConfig) -> dict[str, SchemaVersion]:
+    from millstream.ledger import baseline
+
+    return baseline.load(config.folder) if config.folder is not None else {}
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    from millstream.ledger import held
+
+    return held.to_dict(decision)
+
+
+def _decision_lines(name: str, made: Sequence[Decision]) -> list[str]:
+    from millstream.ledger import fingerprint
+
+    if not made:
+        return [f"{name}: as accepted"]
+    return [
+        f"{name}: {len(made)} change{'s' if len(made) != 1 else ''}",
+        *(
+            f"  {fingerprint(d.change)}  {d.change.severity:<8}  {d.action:<5}  "
+            f"{d.change.table}: {d.change.message}"
+            for d in made
+        ),
+    ]
+
+
+def _print_json(document: Any) -> None:
+    import json
+
+    print(json.dumps(document, indent=2, default=str))
+
+
+COMMAND = Command(
+    name="schema",
+    summary="see, compare and accept the schema of a pipeline",
+    description="The accepted schema is kept in schema.yaml, beside defs.yaml.",
+    examples=("millstream schema show", "millstream schema accept --stream issues"),
+    commands=(
+        Command(
+            name="diff",
+            summary="compare the source with the accepted schema, without loading",
+            description="Reads some pages of the source and says what a run would find changed.\n"
+            "For CI: the exit code tells the worst severity.",
+            examples=("millstream schema diff", "millstream schema diff --fail-on breaking --json"),
+            arguments=_diff_arguments,
+            run=_diff,
+        ),
+        Command(
+            name="log",
+            summary="list the changes that runs have made, oldest first",
+            description="Reads the history that runs keep in the destination.",
+            examples=("millstream schema log --at-least risky", "millstream schema log --json"),
+            arguments=_log_arguments,
+            run=_log,
+        ),
+        Command(
+            name="accept",
+            summary="accept what a held run waits for",
+            description="Writes schema.yaml; the next run loads what waits, then goes on.",
+            examples=(
+                "millstream schema accept --stream issues",
+                "millstream schema accept --change 1f2e3d4c",
+            ),
+            arguments=_accept_arguments,
+            run=_accept,
+        ),
+        Command(
+            name="show",
+            summary="print the accepted tables and columns as a tree",
+            description="Reads schema.yaml alone.",
+            examples=("millstream schema show --stream issues", "millstream schema show --json"),
+            arguments=_with_json,
+            run=_show,
+        ),
+    ),
+)

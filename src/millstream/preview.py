@@ -1,0 +1,59 @@
+"""What a source's schema would be, without a destination: for `schema diff`, in CI."""
+
+from __future__ import annotations
+
+import tempfile
+
+from millstream import destinations, ledger, sources
+from millstream.config import PipelineConfig
+from millstream.errors import MillstreamError, RunError
+from millstream.model import SchemaVersion
+
+
+def preview(config: PipelineConfig, stream: str, *, pages: int | None = 10) -> SchemaVersion:
+    """The schema of a stream's first pages, normalized as for its destination; loads nothing.
+
+    The destination is not asked: cursors start from the beginning, and what it has is not known.
+
+    Args:
+        pages: how many pages to read; None reads all.
+
+    Raises:
+        ConfigError: the pipeline or its destination is not configured as it should be.
+        SourceError: the source can't be read.
+        RunError: what it yields can't be normalized.
+    """
+    import dlt
+
+    opened = sources.create(config.source).open(stream)
+    if pages is not None:
+        opened = opened.add_limit(pages)
+    with tempfile.TemporaryDirectory(prefix="millstream-preview-") as folder:
+        pipeline = dlt.pipeline(
+            pipeline_name=f"{config.name}__preview",
+            pipelines_dir=folder,
+            destination=destinations.build(config),
+            dataset_name=config.dataset,
+        )
+        try:
+            pipeline.extract(opened, schema=dlt.Schema(f"{config.name}__preview"))
+            pipeline.normalize()
+        except Exception as error:
+            raise _explain(error, config, stream) from error
+        if pipeline.default_schema_name is None:
+            return SchemaVersion()
+        return ledger.snapshot(pipeline.default_schema)
+
+
+def _explain(error: Exception, config: PipelineConfig, stream: str) -> MillstreamError:
+    root: BaseException = error
+    cause: BaseException | None = error
+    while cause is not None:  # dlt wraps what a source raises
+        if isinstance(cause, MillstreamError):
+            return cause
+        root, cause = cause, cause.__cause__
+    return RunError(
+        f"{config.name}.{stream}: {type(root).__name__}: {destinations.redact(str(root))}",
+        stream=stream,
+        step="extract",
+    )
