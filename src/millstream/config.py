@@ -237,7 +237,7 @@ class DestinationConfig(_Model):
 class PolicyRule(_Model):
     """What to do about some changes. Patterns take `*` and `?`; what is left out matches all."""
 
-    action: Action = Field(description="`allow`, `warn`, `hold` or `quarantine`.")
+    action: Action = Field(description="`allow`, `warn` or `hold`.")
     change: tuple[str, ...] = Field(
         default=(), description="Kinds (`variant_added`) or severities (`risky`); one or a list."
     )

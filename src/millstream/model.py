@@ -29,8 +29,8 @@ ChangeKind = Literal[
     "map_explosion",
 ]
 Severity = Literal["safe", "risky", "breaking"]
-Action = Literal["allow", "warn", "hold", "quarantine"]
-"""Go on in silence, go on and say so, send nothing until someone accepts, set the rows aside."""
+Action = Literal["allow", "warn", "hold"]
+"""Go on in silence, go on and say so, send nothing until someone accepts."""
 
 
 @dataclass(frozen=True, slots=True)

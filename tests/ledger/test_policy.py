@@ -59,14 +59,14 @@ def test_the_first_rule_that_matches_decides() -> None:
     rules = [
         {"action": "allow", "table": "issues__*"},
         {"action": "hold", "change": ["variant_added", "breaking"]},
-        {"action": "quarantine", "column": "user__*", "stream": "iss?es"},
+        {"action": "hold", "column": "user__*", "stream": "iss?es"},
         {"action": "warn"},
     ]
     policy = {"preset": "strict", "rules": rules}
     assert action(policy, change("variant_added", table="issues__labels")) == "allow"
     assert action(policy, change("variant_added")) == "hold"
     assert action(policy, change("key_changed", "breaking")) == "hold"
-    assert action(policy, change(column="user__login")) == "quarantine"
+    assert action(policy, change(column="user__login")) == "hold"
     assert action(policy, change(column="user__login"), stream="events") == "warn"
     assert action(policy, change("table_added", column=None)) == "warn"
 
@@ -81,16 +81,6 @@ def test_a_variant_is_meant_by_the_name_of_its_column() -> None:
     assert action({"rules": [{"action": "hold", "column": "n"}]}, variant) == "hold"
 
 
-def test_what_no_single_row_bears_is_held_instead_of_quarantined() -> None:
-    (decision,) = decide(
-        [change("column_gone", "risky")],
-        PolicyConfig.model_validate({"rules": [{"action": "quarantine"}]}),
-        stream="issues",
-    )
-    assert decision.action == "hold"
-    assert decision.reason == "rule 1: no single rows to quarantine"
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -98,6 +88,7 @@ def test_what_no_single_row_bears_is_held_instead_of_quarantined() -> None:
         {"rules": [{"change": "safe"}]},
         {"rules": [{"action": "hold", "change": "variant_aded"}]},
         {"rules": [{"action": "stop"}]},
+        {"rules": [{"action": "quarantine"}]},
         {"rules": [{"action": "hold", "tables": "x"}]},
     ],
 )

@@ -17,18 +17,6 @@ PRESETS: dict[str, dict[Severity, Action]] = {
 # nothing to accept: the next load may well look as before
 _PASSING: frozenset[ChangeKind] = frozenset({"presence_changed", "null_share_changed"})
 
-# kinds whose rows can be told apart and set aside; of the others there is none, or are all
-_BORNE_BY_ROWS: frozenset[ChangeKind] = frozenset(
-    {
-        "column_added",
-        "variant_added",
-        "table_added",
-        "became_object",
-        "became_list",
-        "became_scalar",
-    }
-)
-
 
 def decide(
     changes: Iterable[SchemaChange], policy: PolicyConfig, *, stream: str, first: bool = False
@@ -48,8 +36,6 @@ def _decide(change: SchemaChange, policy: PolicyConfig, stream: str, first: bool
             break
     else:
         action, reason = _preset(change, policy.preset, first)
-    if action == "quarantine" and change.kind not in _BORNE_BY_ROWS:
-        return Decision(change, "hold", f"{reason}: no single rows to quarantine")
     return Decision(change, action, reason)
 
 

@@ -1,0 +1,58 @@
+"""What loads saw, added up, and put beside the columns that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from millstream.ledger.sketch import SIZE
+from millstream.ledger.snapshot import Profile
+from millstream.model import ColumnProfile, SchemaVersion
+
+
+def pool(loads: Sequence[Profile]) -> Profile:
+    """The profile of several loads as if they were one.
+
+    Counts add up; `distinct` is left out, since the same value may be in two loads. A sketch of
+    the union is exact: the smallest hashes of all are among the smallest of each.
+    """
+    pooled: dict[str, dict[str, ColumnProfile]] = {}
+    for load in loads:
+        for table, columns in load.items():
+            known = pooled.setdefault(table, {})
+            for name, seen in columns.items():
+                known[name] = _add(known[name], seen) if name in known else seen
+    return pooled
+
+
+def attach(version: SchemaVersion, profile: Profile) -> SchemaVersion:
+    """The version with a profile beside each column that it tells of; the others keep theirs."""
+    return SchemaVersion(
+        tuple(
+            replace(
+                table,
+                columns=tuple(
+                    replace(column, profile=seen) if (seen := columns.get(column.name)) else column
+                    for column in table.columns
+                ),
+            )
+            if (columns := _of(profile, table.name))
+            else table
+            for table in version.tables
+        )
+    )
+
+
+def _of(profile: Profile, table: str) -> Mapping[str, ColumnProfile]:
+    return profile.get(table, {})
+
+
+def _add(one: ColumnProfile, other: ColumnProfile) -> ColumnProfile:
+    lengths = [seen.longest for seen in (one, other) if seen.longest is not None]
+    return ColumnProfile(
+        rows=one.rows + other.rows,
+        present=one.present + other.present,
+        nulls=one.nulls + other.nulls,
+        longest=max(lengths, default=None),
+        sketch=tuple(sorted({*one.sketch, *other.sketch})[:SIZE]),
+    )

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.config import PolicyConfig
+from millstream.ledger import govern, profile
+from millstream.ledger.sketch import sketch
+from millstream.model import Column, ColumnProfile, SchemaVersion, Table
+
+VALUES = st.lists(st.none() | st.integers(0, 400), max_size=300)
+
+
+def counted(values: list[int | None]) -> ColumnProfile:
+    nulls = sum(value is None for value in values)
+    return ColumnProfile(
+        len(values), len(values) - nulls, nulls, longest=len(values) or None, sketch=sketch(values)
+    )
+
+
+@given(st.lists(VALUES, min_size=1, max_size=4))
+def test_pooled_loads_are_as_one_load(loads: list[list[int | None]]) -> None:
+    pooled = profile.pool([{"t": {"c": counted(values)}} for values in loads])["t"]["c"]
+    together = counted([value for values in loads for value in values])
+    assert (pooled.rows, pooled.present, pooled.nulls) == (
+        together.rows,
+        together.present,
+        together.nulls,
+    )
+    assert pooled.sketch == together.sketch
+
+
+def test_a_profile_is_put_beside_its_columns_alone() -> None:
+    version = SchemaVersion((Table("t", None, (Column("a", "text"), Column("b", "text"))),))
+    seen = ColumnProfile(3, 2, 1)
+    attached = profile.attach(version, {"t": {"a": seen}, "other": {"a": seen}})
+    assert [column.profile for column in attached.tables[0].columns] == [seen, None]
+    assert attached == version
+    assert version.tables[0].columns[0].profile is None
+
+
+def test_a_field_that_stopped_is_told_by_the_loads_before() -> None:
+    """dlt's schema never forgets a column: the schema is the same, and only the counts differ."""
+    version = SchemaVersion((Table("t", None, (Column("a", "text"),)),))
+    loads = [{"t": {"a": ColumnProfile(4, 4, 0)}} for _ in range(5)]
+    now = profile.attach(version, {"t": {"a": ColumnProfile(6, 0, 6)}})
+    before = profile.attach(version, profile.pool(loads))
+    (decision,) = govern(before, version, now, PolicyConfig(), stream="t")
+    assert (decision.change.kind, decision.action) == ("column_gone", "warn")
+    one_load = profile.attach(version, profile.pool(loads[:1]))
+    assert govern(one_load, version, now, PolicyConfig(), stream="t") == ()
