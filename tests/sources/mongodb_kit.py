@@ -34,6 +34,7 @@ class Shop:
             {
                 "name": "shop",
                 "source": source,
+                "schema_policy": "anything",
                 "destination": {"type": "duckdb", "database": "warehouse.duckdb"},
             },
             where="test",

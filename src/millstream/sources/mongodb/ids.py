@@ -85,7 +85,7 @@ def plain(value: Any, kind: Kind) -> Any:
         raise SourceDataError(
             f"an `_id` of type {type(value).__name__} among those of type {kind}: "
             f"{extended(value)[:80]}",
-            hint="load the collection anew with --full-refresh: the column `_id` becomes text",
+            hint="`_id` must become text: run with --full-refresh, which says how",
         )
     return extended(value)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bson import json_util
 
 from millstream.config import MongoDBCollection, MongoDBConfig, data_dir
-from millstream.errors import ConfigError, SourceNotFoundError
+from millstream.errors import ConfigError, SourceDataError, SourceNotFoundError
 from millstream.sources.mongodb import changes, connection, cursor, ids, ranges, spool
 from millstream.sources.mongodb.encode import EXACT, Encoder
 from millstream.sources.mongodb.hints import HandOn
@@ -215,11 +215,12 @@ def _extract(job: Job, table: str) -> Iterator[Any]:
         if not fresh and job.mode == "cursor":
             yield from _newer(job, collection, parts, known, normalize, hand_on, state)
             return
-        yield from _all(job, collection, parts, normalize, hand_on, state)
+        yield from _all(job, table, collection, parts, normalize, hand_on, state)
 
 
 def _all(
     job: Job,
+    table: str,
     collection: Collection[Any],
     parts: spool.Spool,
     normalize: Any,
@@ -242,6 +243,7 @@ def _all(
             session if session is not None and session.operation_time is not None else None,
             extra=_snapshot_columns(job, plan),
         )
+        _check_id_column(job, table, kind)
         hand_on.kind = kind
         hand_on.replace = True
         if job.mode == "changes":
@@ -375,6 +377,27 @@ def _follow(
         )
     state["read"] = {**known, "kind": kind, "token": follower.token}
     parts.clear()
+
+
+def _check_id_column(job: Job, table: str, kind: ids.Kind | None) -> None:
+    """Refuse ids that the table's column can't hold: dlt would leave null in the primary key.
+
+    Raises:
+        SourceDataError: the column is of another type, and a full load does not change that.
+    """
+    import dlt
+
+    schema = dlt.current.source_schema()
+    known = schema.tables.get(table, {}).get("columns", {}).get("_id", {}).get("data_type")
+    if kind is None or known is None or known == ids.DATA_TYPE[kind]:
+        return
+    raise SourceDataError(
+        f"{job.what}: the column `_id` of table {table} is {known}, and the collection's ids are "
+        f"{ids.DATA_TYPE[kind]} now",
+        hint=f"make the table anew: drop {table} and its child tables ({table}__...) in the "
+        f"destination, delete the rows of schema {schema.name} from _dlt_version, then run again "
+        "with --full-refresh",
+    )
 
 
 def _see_now(collection: Collection[Any], session: ClientSession | None) -> None:

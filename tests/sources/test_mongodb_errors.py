@@ -1,0 +1,178 @@
+"""What goes wrong is told once, with the fix and without the password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from millstream import sources
+from millstream.errors import (
+    ConfigError,
+    MillstreamError,
+    SourceAuthError,
+    SourceError,
+    SourceNotFoundError,
+    SourceUnavailableError,
+)
+from parts import free_port, mongod
+from sources.mongodb_kit import Shop
+
+pytestmark = pytest.mark.xdist_group("mongodb")
+
+
+def open_one(shop: Shop, stream: str = "things") -> None:
+    sources.create(shop.config(collections=[stream]).source).open(stream)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[mongod.Mongod]:
+    with mongod.running(auth=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def encrypted() -> Iterator[mongod.Mongod]:
+    with mongod.running(replica_set=False, tls=True) as server:
+        yield server
+
+
+def test_no_connection_string(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MONGODB_URI")
+    with pytest.raises(SourceAuthError, match="no MongoDB connection string") as caught:
+        open_one(shop)
+    assert "MONGODB_URI=" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://u:hunter2@h/", "mongodb://u:hunter2@h:a/", "mongodb://u@:hunter2@/"]
+)
+def test_a_connection_string_that_is_none(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("MONGODB_URI", url)
+    with pytest.raises(ConfigError, match="can't be read") as caught:
+        open_one(shop)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_nobody_answers(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"mongodb://me:hunter2@127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200"
+    monkeypatch.setenv("MONGODB_URI", url)
+    with pytest.raises(SourceUnavailableError, match="can't be reached") as caught:
+        open_one(shop)
+    assert "is it running" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    (check,) = sources.create(shop.config(collections=["things"]).source).check()
+    assert not check.ok
+    assert check.hint
+
+
+def test_no_such_collection_or_database(shop: Shop) -> None:
+    shop.db.things.insert_one({})
+    with pytest.raises(SourceNotFoundError, match="no such collection") as caught:
+        open_one(shop, "thing")
+    assert "did you mean 'things'?" in str(caught.value)
+    shop.db.client.drop_database(shop.db.name)
+    with pytest.raises(SourceNotFoundError, match="no such database"):
+        open_one(shop)
+
+
+def test_no_database_is_named(shop: Shop) -> None:
+    with pytest.raises(ConfigError, match="in which database"):
+        sources.create(shop.config(databases=[], collections=["things"]).source).open("things")
+
+
+def test_doctor_checks_each_collection(shop: Shop) -> None:
+    shop.db.things.insert_one({})
+    config = shop.config(collections=["things", "gone"])
+    checks = {each.name: each.ok for each in sources.create(config.source).check()}
+    assert checks == {"MongoDB": True, "things": True, "gone": False}
+
+
+def test_a_password_is_asked_for_and_never_shown(
+    guarded: mongod.Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with guarded.client() as client:
+        shop = Shop(guarded, client.app, tmp_path)
+        shop.db.things.insert_one({"_id": 1})
+        monkeypatch.setenv("MONGODB_URI", guarded.url(credentials="millstream:hunter2@"))
+        with pytest.raises(SourceAuthError, match="refuses the user name or password") as caught:
+            open_one(shop)
+        assert "hunter2" not in str(caught.value)
+        monkeypatch.setenv(
+            "MONGODB_URI", guarded.url(credentials="").replace("&authSource=admin", "")
+        )
+        with pytest.raises(SourceAuthError, match="not allowed to read"):
+            open_one(shop)
+        monkeypatch.setenv("MONGODB_URI", guarded.url())
+        shop.load("things")
+        assert shop.rows("things", "_id") == [(1,)]
+
+
+def test_one_collection_of_many_may_not_be_read(
+    guarded: mongod.Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with guarded.client() as client:
+        shop = Shop(guarded, client.some, tmp_path)
+        for name in ("open", "closed"):
+            shop.db[name].insert_one({"_id": 1})
+        what = {"resource": {"db": "some", "collection": "open"}, "actions": ["find"]}
+        client.some.command("createRole", "half", privileges=[what], roles=[])
+        client.some.command("createUser", "half", pwd="hunter2", roles=["half"])
+        url = guarded.url(credentials="half:hunter2@").replace(
+            "authSource=admin", "authSource=some"
+        )
+        monkeypatch.setenv("MONGODB_URI", url)
+        shop.settings = {"collections": ["open", "closed"]}
+        with pytest.raises(SourceAuthError, match="collection closed: not allowed") as caught:
+            shop.load("closed", **shop.settings)
+        assert "role `read`" in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+        assert shop.load("open", **shop.settings).rows == 1
+        source = sources.create(shop.config().source)
+        assert [each.ok for each in source.check()] == [True, True, False]
+
+
+def test_tls(encrypted: mongod.Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with encrypted.client() as client:
+        shop = Shop(encrypted, client.app, tmp_path)
+        shop.db.things.insert_one({"_id": 1})
+        monkeypatch.setenv("MONGODB_URI", encrypted.url())
+        shop.load("things")  # on a server without a replica set, too
+        assert shop.rows("things", "_id") == [(1,)]
+        strange = f"mongodb://127.0.0.1:{encrypted.port}/?tls=true&serverSelectionTimeoutMS=500"
+        monkeypatch.setenv("MONGODB_URI", strange)
+        with pytest.raises(SourceUnavailableError, match="TLS connection failed") as caught:
+            open_one(shop)
+        assert "tlsCAFile" in str(caught.value)
+
+
+def test_change_streams_need_a_replica_set(
+    encrypted: mongod.Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with encrypted.client() as client:
+        shop = Shop(encrypted, client.app, tmp_path)
+        shop.db.things.insert_one({"_id": 2})
+        monkeypatch.setenv("MONGODB_URI", encrypted.url())
+        with pytest.raises(SourceError, match="need a replica set"):
+            shop.load("things", changes=True)
+
+
+def test_an_id_that_no_longer_fits_its_column(shop: Shop) -> None:
+    settings = {"things": {"cursor": "c"}}
+    shop.db.things.insert_one({"_id": 1, "c": 1})
+    shop.load("things", settings=settings)
+    shop.db.things.insert_one({"_id": "one", "c": 2})
+    with pytest.raises(MillstreamError, match="an `_id` of type str among those of type int"):
+        shop.load("things", settings=settings)
+    with pytest.raises(MillstreamError, match="`_id` of table things is bigint") as caught:
+        shop.load("things", settings=settings, full_refresh=True)
+    assert "from _dlt_version" in str(caught.value)
+    assert shop.rows("things", "_id") == [(1,)]
+    shop.query("DROP TABLE shop.things")
+    shop.query("DELETE FROM shop._dlt_version WHERE schema_name = 'shop__things'")
+    shop.load("things", settings=settings, full_refresh=True)
+    assert shop.columns("things")["_id"] == "VARCHAR"
+    assert shop.rows("things", "_id") == [("one",), ('{"$numberInt":"1"}',)]

@@ -1,0 +1,161 @@
+"""Streams and tables by name alone; what was discovered, kept in a file; nothing imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+from millstream import sources
+from millstream.config import MongoDBConfig, parse_pipeline
+from millstream.errors import ConfigError
+from millstream.sources.mongodb import MongoDBSource, discovery, names
+from millstream.sources.mongodb.discovery import Catalog, Collection
+from sources.mongodb_kit import Shop
+
+normalize = NamingConvention().normalize_table_identifier
+
+CATALOG = Catalog(
+    {
+        "shop": (
+            Collection("orders", documents=3, fields={"a.b[]": {"int": 0.5, "string": 0.5}}),
+            Collection("orders.archive"),
+            Collection("recent", kind="view"),
+        ),
+        "crm": (Collection("orders"), Collection("users")),
+    }
+)
+
+
+def streams(catalog: Catalog | None, folder: Path, **config: Any) -> list[str]:
+    if catalog is not None:
+        discovery.save(catalog, folder)
+    return [each.name for each in MongoDBSource(MongoDBConfig(**config), folder=folder).streams()]
+
+
+def test_explicit_names_need_no_catalog(tmp_path: Path) -> None:
+    assert streams(None, tmp_path, collections=["b", "a.x", "b"]) == ["b", "a.x"]
+    both = ["shop", "crm"]
+    assert streams(None, tmp_path, databases=both, collections=["crm.a.b"]) == ["crm.a.b"]
+    with pytest.raises(ConfigError, match="which of the databases shop, crm"):
+        streams(None, tmp_path, databases=both, collections=["orders"])
+
+
+def test_patterns_come_from_the_catalog(tmp_path: Path) -> None:
+    assert streams(CATALOG, tmp_path, databases=["shop"]) == ["orders", "orders.archive", "recent"]
+    some = streams(CATALOG, tmp_path, databases=["shop"], collections=["orders*"])
+    assert some == ["orders", "orders.archive"]
+    both = streams(CATALOG, tmp_path, databases=["shop", "crm"], collections=["*.orders"])
+    assert both == ["shop.orders", "crm.orders"]
+
+
+def test_patterns_without_a_catalog_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="millstream discover"):
+        streams(None, tmp_path, databases=["shop"])
+
+
+def test_views_have_no_primary_key(tmp_path: Path) -> None:
+    discovery.save(CATALOG, tmp_path)
+    source = sources.create(MongoDBConfig(databases=("shop",)), folder=tmp_path)
+    keys = {each.name: each.primary_key for each in source.streams()}
+    assert keys == {"orders": ("_id",), "orders.archive": ("_id",), "recent": ()}
+
+
+def test_the_catalog_survives_its_file(tmp_path: Path) -> None:
+    path = discovery.save(CATALOG, tmp_path)
+    found = discovery.load(tmp_path)
+    assert found is not None
+    assert {k: tuple(v) for k, v in found.content.items()} == dict(CATALOG.content)
+    path.write_text("databases: [1, 2]")
+    with pytest.raises(ConfigError, match="not a catalog"):
+        discovery.load(tmp_path)
+
+
+def test_settings_of_a_collection_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'orders'"):
+        streams(None, tmp_path, collections=["orders"], settings={"order": {"cursor": "c"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("orders", "orders"),
+        ("userProfiles", "user_profiles"),
+        ("fs.files", "fs_files"),
+        # the child table of a list `items` in `orders` is orders__items
+        ("orders__items", "orders_items"),
+    ],
+)
+def test_tables_are_named_as_dlt_names_them(name: str, table: str) -> None:
+    assert names.table_name(name, [name, "other"], normalize) == table
+
+
+def test_tables_never_collide() -> None:
+    all_names = ["fs.files", "fs_files", "fsFiles", "FS.files", "fs__files", "fs", "files"]
+    tables = {names.table_name(each, all_names, normalize) for each in all_names}
+    assert len(tables) == len(all_names)
+    assert names.table_name("fs_files", all_names, normalize) == "fs_files"
+    assert not any("__" in table for table in tables)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"settings": {"a": {"projection": ["x"], "exclude": ["y"]}}}, "not both"),
+        ({"settings": {"a": {"exclude": ["_id"]}}}, "primary key"),
+        ({"settings": {"a": {"cursor": "c", "changes": True}}}, "either `cursor` or `changes`"),
+        ({"collections": [" "]}, "is not a name"),
+        ({"connection_url": "mongodb://u:p@h"}, "connection_url"),
+        ({"deletes": "never"}, "deletes"),
+    ],
+)
+def test_wrong_settings_are_told(source: dict[str, Any], said: str, tmp_path: Path) -> None:
+    attributes = {"name": "shop", "source": {"type": "mongodb", **source}}
+    with pytest.raises(ConfigError, match=said):
+        parse_pipeline(attributes, where="defs.yaml", project=tmp_path)
+
+
+def test_definitions_import_neither_dlt_nor_the_driver(tmp_path: Path) -> None:
+    discovery.save(CATALOG, tmp_path)
+    script = f"""
+import pathlib, sys
+from millstream import sources
+from millstream.config import MongoDBConfig
+config = MongoDBConfig(databases=("shop", "crm"))
+found = sources.create(config, folder=pathlib.Path({str(tmp_path)!r})).streams()
+assert len(found) == 5, found
+print([name for name in ("dlt", "pymongo", "bson", "dagster", "pyarrow") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.xdist_group("mongodb")
+def test_discovery_finds_what_is_there_and_what_it_is_made_of(shop: Shop) -> None:
+    shop.db.orders.insert_many([{"_id": 1, "a": {"b": [1, "x"]}}, {"_id": 2, "n": 2.5}])
+    shop.db.command("create", "recent", viewOn="orders", pipeline=[])
+    shop.db.create_collection("empty")
+    source = sources.create(shop.config().source, folder=shop.project)
+    assert isinstance(source, MongoDBSource)
+    source.discover()
+    found = discovery.load(shop.project)
+    assert found is not None
+    by_name = {each.name: each for each in found.collections(shop.db.name)}
+    assert {name: each.kind for name, each in by_name.items()} == {
+        "empty": "collection",
+        "orders": "collection",
+        "recent": "view",
+    }
+    assert by_name["orders"].documents == 2
+    assert by_name["orders"].fields == {
+        "_id": {"int": 1.0},
+        "a": {"object": 0.5},
+        "a.b": {"array": 0.5},
+        "a.b[]": {"int": 0.5, "string": 0.5},
+        "n": {"double": 0.5},
+    }
+    assert [each.name for each in source.streams()] == ["empty", "orders", "recent"]
