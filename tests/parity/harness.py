@@ -36,6 +36,7 @@ from dlt.normalize.validate import reconcile_null_only_columns, validate_and_upd
 from millstream.engine import seam
 
 LOAD_ID = "1700000000.5"
+TOO_LARGE = "an integer beyond 64 bits"
 
 
 def capabilities(max_length: int | None = None) -> DestinationCapabilitiesContext:
@@ -164,6 +165,9 @@ def _load(
         except Exception as error:
             cause = error.__cause__ or error
             outcome.error = type(cause).__name__
+            # the one failure of dlt's that the engine does not share: see docs/explanation/engine.md
+            if "int too large to convert" in f"{error} {cause}":
+                outcome.error = TOO_LARGE
             return outcome, schema
     outcome.schema = deepcopy(schema.to_dict()["tables"])
     outcome.columns = {name: list(table["columns"]) for name, table in outcome.schema.items()}
@@ -210,15 +214,16 @@ def _canonical(outcome: Outcome, *, random_ids: bool) -> None:
         for number, row in enumerate(rows):
             assert row["_dlt_id"] not in known
             known[row["_dlt_id"]] = f"row {number}"
-    todo = {name: rows for name, rows in outcome.tables.items() if name != "items"}
-    while todo:
-        ready = [n for n, rows in todo.items() if all(r.get("_dlt_parent_id") in known for r in rows)]
-        if not ready:
-            break  # rows that carry ids of their own
-        for name in ready:
-            for row in todo.pop(name):
-                parent = known[row["_dlt_parent_id"]]
-                known[row["_dlt_id"]] = f"{parent}/{name}/{row['_dlt_list_idx']}"
+    # rows that carry ids of their own stay as they are, and so does what hangs below them
+    found = True
+    while found:
+        found = False
+        for name, rows in outcome.tables.items():
+            for row in rows:
+                parent = known.get(row.get("_dlt_parent_id"))
+                if parent is not None and row["_dlt_id"] not in known:
+                    known[row["_dlt_id"]] = f"{parent}/{name}/{row['_dlt_list_idx']}"
+                    found = True
     for rows in outcome.tables.values():
         for row in rows:
             for link in ("_dlt_id", "_dlt_parent_id", "_dlt_root_id"):
@@ -231,6 +236,8 @@ def compare(case: Case, folder: Path) -> tuple[list[Outcome], list[Outcome]]:
     expected = run(case, folder, columnar=False)
     found = run(case, folder, columnar=True)
     for number, (theirs, ours) in enumerate(zip(expected, found)):
+        if theirs.error == TOO_LARGE:
+            return expected, found
         assert ours.error == theirs.error, number
         if theirs.error:
             continue
@@ -247,4 +254,6 @@ def compare(case: Case, folder: Path) -> tuple[list[Outcome], list[Outcome]]:
 
 def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     # files that were begun before a column was added do not have it
-    return [{k: v for k, v in row.items() if v is not None} for row in rows]
+    return [
+        {k: "NaN" if v != v else v for k, v in row.items() if v is not None} for row in rows
+    ]

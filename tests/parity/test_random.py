@@ -133,8 +133,9 @@ SETTINGS: list[dict[str, Any]] = [
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     row = draw(rows())
-    lines = st.lists(st.lists(row, max_size=6), min_size=1, max_size=2)
-    loads = draw(st.lists(st.lists(lines, min_size=1, max_size=2), min_size=1, max_size=3))
+    # from the second line of a file on, rows may go the direct lane
+    lines = st.lists(st.lists(row, max_size=5), min_size=1, max_size=4)
+    loads = draw(st.lists(st.lists(lines, min_size=1, max_size=2), min_size=1, max_size=2))
     resource: dict[str, Any] = {}
     if draw(st.integers(0, 2)) == 0:
         resource["columns"] = draw(st.sampled_from(HINTS))

@@ -45,9 +45,13 @@ def _doubles(values: Values, to: pa.DataType) -> pa.Array:
 
 
 def _timestamps(values: Values, to: pa.DataType) -> pa.Array:
+    return timestamps(pa.array(values, type=pa.string(), from_pandas=False), to)
+
+
+def timestamps(texts: pa.Array, to: pa.DataType) -> pa.Array:
+    """ISO 8601 texts as moments; raises where not all have the one plain form."""
     if to.unit != "us" or to.tz not in (None, "UTC"):
         raise KeyError(to)
-    texts = pa.array(values, type=pa.string(), from_pandas=False)
     if _all(pc.match_substring_regex(texts, _AWARE)):
         instants = texts.cast(pa.timestamp("us", "UTC"))
     elif _all(pc.match_substring_regex(texts, _NAIVE)):

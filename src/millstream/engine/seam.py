@@ -12,7 +12,9 @@ Spawned worker processes get the seam through a container context that dlt hands
 from __future__ import annotations
 
 import gc
+import gzip
 import inspect
+import io
 import json as plain_json
 import re
 import warnings
@@ -28,11 +30,11 @@ from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.base_configuration import ContainerInjectableContext
 from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.destination.capabilities import adjust_column_schema_to_capabilities
-from dlt.common.json import custom_pua_decode, custom_pua_decode_nested, json, may_have_pua
+from dlt.common.json import PUA_START_UTF8_MAGIC, custom_pua_decode, custom_pua_decode_nested, json, may_have_pua
 from dlt.common.libs.pyarrow import get_py_arrow_datatype
 from dlt.common.normalizers.json.helpers import get_row_hash
 from dlt.common.normalizers.json.relational import DataItemNormalizer
-from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES
+from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES as ID_BYTES
 from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
 from dlt.common.schema.utils import has_table_seen_data, new_table
 from dlt.common.time import get_context_timezone_name, normalize_timezone
@@ -40,7 +42,9 @@ from dlt.normalize import worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream.engine.build import LinkNames, add_ids, columns_of
+from millstream.engine.direct import Direct
 from millstream.engine.ids import Ids, from_texts, random_ids
+from millstream.engine.lane import Lane
 from millstream.engine.rules import Columns, Rules, Unfit
 from millstream.engine.settle import Settled, settle
 from millstream.engine.stats import FileStats
@@ -53,6 +57,8 @@ SMALLEST = 16
 _PATIENCE = 4
 _REST = 16
 _LARGE = float(2**63)
+_MARK = PUA_START_UTF8_MAGIC[:1]
+_READ = 1 << 24
 # orjson writes floats from 1e16 on with an exponent
 _LARGE_IN_JSON = re.compile(r"\de\d\d")
 
@@ -82,6 +88,7 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
         self._fits: bool | None = None
         self._rules = DltRules(self)
         self._misses = 0
+        self._lane = Lane()
         self._stats: FileStats | None = None
 
     def __call__(self, extracted_items_file: str, root_table_name: str) -> list[Any]:
@@ -113,7 +120,11 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
         line_no = None
         storage = self.normalize_storage.extracted_packages.storage
         with storage.open_file(extracted_items_file, "rb") as file:
-            for line_no, line in enumerate(file):  # noqa: B007
+            # lines are megabytes long: a small buffer would put each together from hundreds of pieces
+            lines = io.BufferedReader(file, _READ) if isinstance(file, gzip.GzipFile) else file
+            if isinstance(file, io.BufferedReader):
+                lines = io.BufferedReader(file.raw, _READ)
+            for line_no, line in enumerate(lines):  # noqa: B007
                 self._maybe_cancel()
                 updates.append(self._line(root, line))
             writer = self.item_storage.get_active_writer(self.load_id, self.schema.name, root)[1]
@@ -136,29 +147,64 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
 
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
         rules = self._rules
-        rules.marked = may_have_pua(line)
+        # most lines have no such byte at all, and one byte is found much faster than two
+        rules.marked = _MARK in line and may_have_pua(line)
         rules.exact = False
+        update: dict[str, list[Any]] = {}
+        if not rules.marked and self._directly(root, line):
+            return update
         self._text = line
         self._items = json.loadb(line)
-        update: dict[str, list[Any]] = {}
         for start in range(0, len(self._items), BATCH):
             self._batch(root, start, min(start + BATCH, len(self._items)), update)
         self._items = []
+        self._lane.direct = None
         return update
+
+    def _directly(self, root: str, line: bytes) -> bool:
+        """A whole line from text to columns, where its rows look like the ones before."""
+        lane = self._lane
+        if not lane.open() or self._filtered_tables or self._filtered_tables_columns:
+            return False
+        rules = self._rules
+        try:
+            if lane.direct is None:
+                if not lane.shape or not rules.settled(root):
+                    return False
+                lane.direct = Direct(root, 0, lane.shape, rules)
+            settled, raw = lane.direct.read(line)
+            propagate = rules.propagates(root)
+            if not all(rules.has_links(one.table, propagate) for one in settled):
+                raise Unfit("a table is new")
+            add_ids([one.table for one in settled], rules.raw_ids(settled[0].table, raw), ID_BYTES)
+        except Unfit as reason:
+            lane.missed(str(reason))
+            return False
+        lane.hit()
+        self._write(self._built(settled, propagate), settled[0].table.size)
+        return True
+
+    def _built(self, settled: list[Settled], propagate: bool) -> list[tuple[str, ColumnSet]]:
+        result = []
+        for one in settled:
+            columns = columns_of(one, self._rules.names, self.load_id, propagate=propagate)
+            result.append((one.table.name, ColumnSet(columns, one.table.size, one.present)))
+        return result
 
     def _batch(self, root: str, start: int, end: int, update: dict[str, list[Any]]) -> None:
         """A batch in columns; in halves where that fails, to leave dlt only the rows in question."""
         assert self._stats is not None
         if self._misses < _PATIENCE:
             try:
-                self._columns(root, self._items[start:end], update)
+                tables = self._columns(root, self._items[start:end], update)
             except _LostDigits:
                 self._items = plain_json.loads(self._text)
                 self._rules.exact = True
                 self._batch(root, start, end, update)
                 return
-            except Unfit as reason:
-                self._stats.missed(str(reason))
+            # whatever goes wrong before anything is written, dlt's own code decides what it means
+            except Exception as reason:
+                self._stats.missed(str(reason) if isinstance(reason, Unfit) else repr(reason))
                 if end - start > SMALLEST:
                     middle = (start + end) // 2
                     self._batch(root, start, middle, update)
@@ -166,6 +212,7 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
                     return
             else:
                 self._misses = 0
+                self._write(tables, end - start)
                 return
         # rows of one kind tend to fill a whole file: stop trying for a while
         self._misses = (self._misses + 1) % (_PATIENCE + _REST)
@@ -173,7 +220,9 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
         for name, tables in self._normalize_chunk(root, items, self._rules.marked, False).items():
             update.setdefault(name, []).extend(tables)
 
-    def _columns(self, root: str, items: list[Any], update: dict[str, list[Any]]) -> None:
+    def _columns(
+        self, root: str, items: list[Any], update: dict[str, list[Any]]
+    ) -> list[tuple[str, ColumnSet]]:
         rules = self._rules
         rules.null_only = []
         normalizer = self.schema.data_item_normalizer
@@ -181,26 +230,30 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
         # rows that are not objects come as the column `value`, as dlt wraps them
         if set(map(type, items)) != {dict}:
             items = [item if type(item) is dict else {rules.value: item} for item in items]
-        tables = unfold(items, root, level, rules)
+        tables = unfold(items, root, level, rules, self._lane.shape)
         settled = [settle(table, rules) for table in tables]
         propagate = rules.propagates(root)
-        add_ids(tables, rules.root_ids(tables[0]), DLT_ID_LENGTH_BYTES)
+        add_ids(tables, rules.root_ids(tables[0]), ID_BYTES)
         rules.evolve(settled, update, propagate)
-        for one in settled:
-            table = one.table
-            columns = columns_of(one, rules.names, self.load_id, propagate=propagate)
-            writer = self.item_storage._get_writer(self.load_id, self.schema.name, table.name)
+        return self._built(settled, propagate)
+
+    def _write(self, tables: list[tuple[str, ColumnSet]], rows: int) -> None:
+        assert self._stats is not None
+        for name, column_set in tables:
+            writer = self.item_storage._get_writer(self.load_id, self.schema.name, name)
             if writer.writer_cls is ParquetDataWriter:
                 writer.writer_cls = ColumnarParquetWriter
-            known = self._column_schemas.get(table.name)
+            known = self._column_schemas.get(name)
             if not known:
-                known = self._column_schemas[table.name] = self.schema.get_table_columns(table.name)
-            writer.write_data_item(ColumnSet(columns, table.size), known)
-            self._report_progress(table.name, table.size)
-        for name, column in rules.null_only:
+                known = self._column_schemas[name] = self.schema.get_table_columns(name)
+            if FileStats.keep:
+                self._stats.profile.add(name, column_set, self._rules.names.all())
+            writer.write_data_item(column_set, known)
+            self._report_progress(name, len(column_set))
+        for name, column in self._rules.null_only:
             self._null_only_columns.setdefault(name, set()).add(column)
-        assert self._stats is not None
-        self._stats.count("millstream", len(items))
+        self._rules.null_only = []
+        self._stats.count("millstream", rows)
 
 
 class DltRules(Rules):
@@ -373,7 +426,28 @@ class DltRules(Rules):
             return from_texts(map(get_row_hash, table.items))
         if kind == "key_hash":
             return self._key_hashes(table)
-        return random_ids(table.size, DLT_ID_LENGTH_BYTES)
+        return random_ids(table.size, ID_BYTES)
+
+    def raw_ids(self, table: TableRows, raw: Mapping[str, pa.Array]) -> Ids:
+        """The root's ids, from values that never were Python objects."""
+        kind = self.normalizer._get_root_row_id_type(table.name)
+        if kind == "random":
+            return random_ids(table.size, ID_BYTES)
+        key = self.normalizer._get_primary_key(table.name)
+        arrays = [raw.get(f"{table.name}.{name}") for name in key]
+        if kind != "key_hash" or any(array is None or array.null_count for array in arrays):
+            raise Unfit(f"ids of {table.name} are made of whole rows")
+        rows = zip(*(array.to_pylist() for array in arrays if array is not None))
+        return from_texts(get_row_hash(dict(zip(key, row)), subset=key) for row in rows)
+
+    def settled(self, root: str) -> bool:
+        """Whether a table has all that needs no look at rows: no filters, no rules for its parts."""
+        return self.check_table(root, root=True)
+
+    def has_links(self, table: TableRows, propagate: bool) -> bool:
+        """Whether the schema has the table and the columns that link it."""
+        links = self.names.of(root=table.parent is None, propagate=propagate)
+        return all(self.column(table.name, name) is not None for name in links)
 
     def _key_hashes(self, table: TableRows) -> Ids:
         key = self.normalizer._get_primary_key(table.name)
@@ -394,8 +468,7 @@ class DltRules(Rules):
         """
         for one in tables:
             table = one.table
-            links = self.names.of(root=table.parent is None, propagate=propagate)
-            if any(self.column(table.name, name) is None for name in links):
+            if not self.has_links(table, propagate):
                 one.witnesses.add(0)
             if (one.witnesses or one.overflows) and not self._evolves_freely(table):
                 raise Unfit(f"a contract decides on new columns of {table.name}")

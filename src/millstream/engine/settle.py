@@ -32,6 +32,7 @@ class Settled:
         new: the definitions that the schema must come to have.
         witnesses: rows that add a column.
         overflows: columns that only the rule for too large integers adds.
+        present: rows that had a column's key, null included, where that is not just its values.
     """
 
     table: TableRows
@@ -39,6 +40,7 @@ class Settled:
     new: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     witnesses: set[int] = field(default_factory=set)
     overflows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    present: dict[str, int] = field(default_factory=dict)
 
 
 def settle(table: TableRows, rules: Rules) -> Settled:
@@ -50,6 +52,7 @@ def settle(table: TableRows, rules: Rules) -> Settled:
     settled = Settled(table)
     columns: Columns | None = None
     for leaf in table.leaves.values():
+        settled.present[leaf.name] = len(leaf.values)
         if leaf.array is not None:
             _put(settled, leaf, leaf.name, leaf.array)
             continue

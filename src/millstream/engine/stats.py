@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-FOLDER = "engine"
+from millstream.engine.profile import Profile
+from millstream.engine.report import folder_of
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class FileStats:
     file: str
     rows: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    profile: Profile = field(default_factory=Profile)
 
     keep: ClassVar[bool] = False
 
@@ -36,10 +38,14 @@ class FileStats:
     def save(self, load_folder: str, load_id: str) -> None:
         if not self.keep:
             return
-        folder = Path(load_folder).parent / FOLDER / load_id
+        folder = folder_of(Path(load_folder).parent, load_id)
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / (Path(self.file).name + ".json")
-        content = {"rows": self.rows, "reasons": self.reasons}
+        content = {
+            "rows": self.rows,
+            "reasons": self.reasons,
+            "profile": self.profile.to_json(),
+        }
         part = target.with_suffix(f".{os.getpid()}")
         part.write_text(json.dumps(content), encoding="utf-8")
         part.replace(target)

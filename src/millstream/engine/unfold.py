@@ -17,6 +17,7 @@ import pyarrow as pa
 from millstream.engine.columns import split
 from millstream.engine.ids import Ids
 from millstream.engine.rules import Rules, Unfit
+from millstream.engine.shape import Field, Shape
 
 _MANY_LEVELS = 900
 _NONE = type(None)
@@ -68,17 +69,18 @@ class TableRows:
 
 
 def unfold(
-    items: Sequence[dict[str, Any]], root: str, level: int, rules: Rules
+    items: Sequence[dict[str, Any]], root: str, level: int, rules: Rules, shape: Shape
 ) -> list[TableRows]:
     """The tables of a batch, parents before children.
 
     Args:
         items: n >= 1 rows.
+        shape: learns what the rows look like.
 
     Raises:
         Unfit: two keys fall into one column or one table, or the like.
     """
-    return _Unfolder(rules).run(items, root, level)
+    return _Unfolder(rules).run(items, root, level, shape)
 
 
 class _Unfolder:
@@ -87,12 +89,14 @@ class _Unfolder:
         self.marked = rules.marked
         self.tables: dict[str, TableRows] = {}
 
-    def run(self, items: Sequence[dict[str, Any]], root: str, level: int) -> list[TableRows]:
+    def run(
+        self, items: Sequence[dict[str, Any]], root: str, level: int, shape: Shape
+    ) -> list[TableRows]:
         if not self.rules.check_table(root, root=True):
             raise Unfit("the root table is filtered")
         table = TableRows(root, (), (root,), level, len(items), items)
         self.tables[root] = table
-        self.objects(table, items, None, (), level)
+        self.objects(table, items, None, (), level, shape)
         return list(self.tables.values())
 
     def objects(
@@ -102,9 +106,14 @@ class _Unfolder:
         index: np.ndarray | None,
         path: tuple[str, ...],
         level: int,
+        shape: Shape,
     ) -> None:
         for key, values, positions in split(rows):
-            self.cells(table, path, key, values, _within(index, positions), level)
+            field = shape.get(key)
+            if field is None:
+                field = shape[key] = Field(*self.rules.column_name(path, key))
+            field.ragged = field.ragged or positions is not None
+            self.cells(table, path, key, values, _within(index, positions), level, field)
 
     def cells(
         self,
@@ -114,8 +123,9 @@ class _Unfolder:
         values: Sequence[Any],
         index: np.ndarray | None,
         level: int,
+        field: Field,
     ) -> None:
-        name, own = self.rules.column_name(path, key)
+        name = field.name
         if not self.marked and (column := self.rules.column(table.name, name)) is not None:
             strict = _STRICT.get(column["data_type"])
             if strict is not None:
@@ -125,6 +135,7 @@ class _Unfolder:
                     pass
                 else:
                     leaf = Leaf(name, values, index, frozenset(), array)
+                    field.saw("value", array.null_count > 0)
                     self.leaf(table, path, key, leaf, array.null_count > 0)
                     return
         kinds = set(map(type, values))
@@ -135,9 +146,13 @@ class _Unfolder:
         if nested and not self.rules.keeps_whole(table.name, name, level):
             plain = kinds - {dict, list}
             if dict in kinds:
-                self.part(table, path + (own,), values, index, kinds, dict, level)
+                field.saw("object", _NONE in kinds)
+                some, at = _only(dict, kinds, values, index)
+                self.objects(table, some, at, (*path, field.own), level - 1, field.fields)
             if list in kinds:
-                self.part(table, (*path, self.rules.list_name(key)), values, index, kinds, list, level)
+                field.saw("list", _NONE in kinds)
+                some, at = _only(list, kinds, values, index)
+                self.lists(table, (*path, self.rules.list_name(key)), some, at, field)
             if not plain:
                 return
             positions = [i for i, v in enumerate(values) if type(v) is not dict and type(v) is not list]
@@ -146,27 +161,12 @@ class _Unfolder:
             values = [self.rules.decode(v) if type(v) in (dict, list) else v for v in values]
         if float in kinds:
             self.rules.check_floats(values)
+        if kinds != {_NONE}:
+            field.saw("value", _NONE in kinds)
+        else:
+            field.saw(None, True)
         leaf = Leaf(name, values, index, frozenset(kinds - {_NONE}))
         self.leaf(table, path, key, leaf, _NONE in kinds)
-
-    def part(
-        self,
-        table: TableRows,
-        path: tuple[str, ...],
-        values: Sequence[Any],
-        index: np.ndarray | None,
-        kinds: set[type],
-        kind: type,
-        level: int,
-    ) -> None:
-        """The objects, or the lists, among a column's values."""
-        if kinds != {kind}:
-            positions = [i for i, v in enumerate(values) if type(v) is kind]
-            values, index = [values[i] for i in positions], _within(index, positions)
-        if kind is dict:
-            self.objects(table, values, index, path, level - 1)
-        else:
-            self.lists(table, path, values, index)
 
     def leaf(
         self, table: TableRows, path: tuple[str, ...], key: str, leaf: Leaf, has_null: bool
@@ -187,6 +187,7 @@ class _Unfolder:
         own: tuple[str, ...],
         lists: Sequence[list[Any]],
         index: np.ndarray | None,
+        field: Field,
     ) -> None:
         path = table.path + table.own
         name = self.rules.table_name(path + own)
@@ -208,26 +209,37 @@ class _Unfolder:
             name, path, own, level, len(items), items, table, at, np.arange(len(items)) - starts
         )
         self.tables[name] = child
+        field.own_path, field.table = own, name
+        item = field.item = field.item or Field(self.rules.value, self.rules.value)
         if dict not in kinds:
-            self.scalars(child, items, kinds)
-        elif kinds == {dict}:
-            self.objects(child, items, None, (), level)
+            self.scalars(child, items, kinds, item)
+            return
+        item.saw("object", _NONE in kinds)
+        if kinds == {dict}:
+            self.objects(child, items, None, (), level, item.fields)
         else:
-            self.objects(child, [as_row(item, self.rules) for item in items], None, (), level)
+            item.mixed = True
+            rows = [as_row(each, self.rules) for each in items]
+            self.objects(child, rows, None, (), level, item.fields)
 
-    def scalars(self, table: TableRows, items: Sequence[Any], kinds: set[type]) -> None:
+    def scalars(
+        self, table: TableRows, items: Sequence[Any], kinds: set[type], item: Field
+    ) -> None:
         """A list without objects: one column for its lists, one for everything else."""
         if list not in kinds:
-            self.cells(table, (), self.rules.value, items, None, table.level)
+            self.cells(table, (), self.rules.value, items, None, table.level, item)
             return
-        positions = [i for i, item in enumerate(items) if type(item) is list]
+        positions = [i for i, each in enumerate(items) if type(each) is list]
         index = None if len(positions) == len(items) else np.array(positions)
-        self.cells(table, (), "list", [items[i] for i in positions], index, table.level)
+        # nested lists go through a column `list`, which is an item's own name for them
+        inner = [items[i] for i in positions]
+        self.cells(table, (), "list", inner, index, table.level, item)
         if index is not None:
-            rest = [i for i, item in enumerate(items) if type(item) is not list]
-            self.cells(
-                table, (), self.rules.value, [items[i] for i in rest], np.array(rest), table.level
-            )
+            item.mixed = True
+            rest = [i for i, each in enumerate(items) if type(each) is not list]
+            values = [items[i] for i in rest]
+            plain = Field(self.rules.value, self.rules.value)
+            self.cells(table, (), self.rules.value, values, np.array(rest), table.level, plain)
 
 
 def as_row(item: Any, rules: Rules) -> dict[str, Any]:
@@ -235,6 +247,16 @@ def as_row(item: Any, rules: Rules) -> dict[str, Any]:
     if type(item) is dict:
         return item
     return {"list": item} if type(item) is list else {rules.value: item}
+
+
+def _only(
+    kind: type, kinds: set[type], values: Sequence[Any], index: np.ndarray | None
+) -> tuple[Sequence[Any], np.ndarray | None]:
+    """The objects, or the lists, among a column's values, and the rows that they are in."""
+    if kinds == {kind}:
+        return values, index
+    positions = [i for i, value in enumerate(values) if type(value) is kind]
+    return [values[i] for i in positions], _within(index, positions)
 
 
 def _within(index: np.ndarray | None, positions: list[int] | None) -> np.ndarray | None:

@@ -14,10 +14,13 @@ class ColumnSet:
     dlt's writers count the rows of whatever has a `shape` by `len`.
     """
 
-    __slots__ = ("columns", "shape")
+    __slots__ = ("columns", "present", "shape")
 
-    def __init__(self, columns: Mapping[str, pa.Array], size: int) -> None:
+    def __init__(
+        self, columns: Mapping[str, pa.Array], size: int, present: Mapping[str, int] | None = None
+    ) -> None:
         self.columns = columns
+        self.present = present or {}
         self.shape = (size, len(columns))
 
     def __len__(self) -> int:

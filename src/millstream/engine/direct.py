@@ -1,0 +1,225 @@
+"""The direct lane: rows that look like the ones before go from text to Arrow without Python objects.
+
+Once a batch has taught the shape of the rows and the schema has settled, Arrow's JSON reader can parse
+the next ones by an explicit schema. It takes exactly that shape: an unknown key, a number for a text,
+1.0 for an integer, an integer beyond 64 bits or a key given twice is an error, and then the batch takes
+the way through Python. It is never asked to infer anything. Two things it does not tell apart are told
+apart here: an absent key and a null, where that matters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import json as arrow_json
+
+from millstream.engine.convert import timestamps
+from millstream.engine.rules import Rules, Unfit
+from millstream.engine.settle import Settled
+from millstream.engine.shape import Field, Shape
+from millstream.engine.unfold import TableRows
+
+_LARGEST = 1 << 30
+_TYPES = {
+    "text": pa.string(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": pa.string(),
+}
+_Step = Callable[["_Run", TableRows, Settled, Any], None]
+
+
+@dataclass(slots=True)
+class _Run:
+    line: bytes
+    tables: list[Settled] = field(default_factory=list)
+    raw: dict[str, pa.Array] = field(default_factory=dict)
+    within: int = 0
+
+
+class Direct:
+    """Reads lines of rows of one known shape.
+
+    Raises:
+        Unfit: the shape or its columns can't be read this way.
+    """
+
+    def __init__(self, root: str, level: int, shape: Shape, rules: Rules) -> None:
+        self._root = root
+        self._level = level
+        self._rules = rules
+        row, self._steps = self._object(root, shape)
+        self._schema = pa.schema([("rows", pa.list_(row))])
+
+    def read(self, line: bytes) -> tuple[list[Settled], dict[str, pa.Array]]:
+        """One line, a JSON list of objects, as tables; and the root's values before any cast.
+
+        Raises:
+            Unfit: the line has anything that the shape does not.
+        """
+        if len(line) > _LARGEST:
+            raise Unfit("a very long line")
+        # Arrow does not check UTF-8: whoever wrote the line has (orjson, or sources/files.py)
+        text = b'{"rows":' + line + b"}"
+        try:
+            found = arrow_json.read_json(
+                pa.BufferReader(text),
+                read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(text) + 64),
+                parse_options=arrow_json.ParseOptions(
+                    explicit_schema=self._schema, unexpected_field_behavior="error"
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            raise Unfit(f"another shape: {error}") from None
+        if found.num_rows != 1:
+            raise Unfit("not one list")
+        rows = found.column(0).chunk(0).values
+        if rows.null_count or not len(rows):
+            raise Unfit("rows that are null, or none")
+        run = _Run(line, within=len(rows))
+        table = TableRows(self._root, (), (self._root,), self._level, len(rows), ())
+        settled = Settled(table)
+        run.tables.append(settled)
+        for step in self._steps:
+            step(run, table, settled, rows)
+        return run.tables, run.raw
+
+    def _object(self, table: str, shape: Shape) -> tuple[pa.DataType, list[_Step]]:
+        types = []
+        steps: list[_Step] = []
+        for key, each in shape.items():
+            at = len(types)
+            if each.kind is None:
+                types.append(pa.field(key, pa.null()))
+                continue
+            if each.kind == "value":
+                kind, step = self._value(table, key, each)
+            elif each.kind == "object":
+                kind, step = self._inner(table, key, each)
+            else:
+                kind, step = self._list(key, each)
+            types.append(pa.field(key, kind))
+            steps.append(_of_field(at, step))
+        return pa.struct(types), steps
+
+    def _value(self, table: str, key: str | None, each: Field) -> tuple[pa.DataType, _Step]:
+        rules = self._rules
+        column = rules.column(table, each.name)
+        kind = _TYPES.get(column["data_type"]) if column else None
+        if column is None or kind is None:
+            raise Unfit(f"{table}.{each.name} is settled value by value")
+        to = rules.arrow_type(column)
+        is_time = column["data_type"] == "timestamp"
+        if not is_time and to != kind:
+            raise Unfit(f"{table}.{each.name} is {to}")
+        nullable = column.get("nullable", True)
+        name = each.name
+        word = orjson.dumps(key) if key is not None else b""
+
+        def step(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
+            nulls = array.null_count
+            if not each.ragged and (nulls < len(array) or word in run.line):
+                settled.present[name] = run.within
+            if array.null_count and not nullable:
+                raise Unfit(f"null in {table}.{name}")
+            if not is_time:
+                settled.arrays[name] = (array, None)
+                run.raw[f"{table}.{name}"] = array
+                return
+            try:
+                settled.arrays[name] = (timestamps(array, to), None)
+            except (KeyError, ValueError) as error:
+                raise Unfit(f"{table}.{name}: {error}") from None
+
+        return kind, step
+
+    def _inner(self, table: str, key: str, each: Field) -> tuple[pa.DataType, _Step]:
+        kind, steps = self._object(table, each.fields)
+        check = _null_check(key, each)
+
+        def step(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
+            check(run, array)
+            within, run.within = run.within, len(array) - array.null_count
+            for inner in steps:
+                inner(run, rows, settled, array)
+            run.within = within
+
+        return kind, step
+
+    def _list(self, key: str | None, each: Field) -> tuple[pa.DataType, _Step]:
+        item = each.item
+        if item is None or item.kind is None:
+            # only empty lists so far: anything in one is news
+            return pa.list_(pa.null()), _empty_list(key, each)
+        name, own = each.table, each.own_path
+        if item.kind == "object":
+            kind, steps = self._object(name, item.fields)
+        elif item.kind == "list":
+            kind, inner = self._list(None, item)
+            steps = [inner]
+        else:
+            kind, inner = self._value(name, None, item)
+            steps = [inner]
+        nested = item.kind != "value"
+        check = _null_check(key, each)
+
+        def step(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
+            check(run, array)
+            items = array.flatten()
+            if not len(items):
+                return
+            if nested and items.null_count:
+                raise Unfit(f"null in a list of {name}")
+            at = pc.list_parent_indices(array).to_numpy()
+            lengths = np.bincount(at, minlength=rows.size)
+            position = np.arange(len(at)) - (np.cumsum(lengths) - lengths)[at]
+            child = TableRows(
+                name, rows.path + rows.own, own, 0, len(items), (), rows, at, position
+            )
+            found = Settled(child)
+            run.tables.append(found)
+            within, run.within = run.within, len(items)
+            for inner in steps:
+                inner(run, child, found, items)
+            run.within = within
+
+        return pa.list_(kind), step
+
+
+def _of_field(at: int, step: _Step) -> _Step:
+    def run_field(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
+        step(run, rows, settled, array.field(at))
+
+    return run_field
+
+
+def _empty_list(key: str | None, each: Field) -> _Step:
+    check = _null_check(key, each)
+
+    def step(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
+        check(run, array)
+        if len(array.flatten()):
+            raise Unfit(f"the first items of {key}")
+
+    return step
+
+
+def _null_check(key: str | None, each: Field) -> Callable[[_Run, Any], None]:
+    """An object or a list that is null, not absent, for the first time is a column of nulls."""
+    if key is None or each.null:
+        return lambda run, array: None
+    null = re.compile(re.escape(orjson.dumps(key)) + rb"\s*:\s*null")
+
+    def check(run: _Run, array: Any) -> None:
+        if array.null_count and null.search(run.line):
+            raise Unfit(f"the first null of {key}")
+
+    return check
