@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from millstream.errors import ConfigError
 from millstream.model import Action, ChangeKind, Severity
@@ -158,6 +166,8 @@ class MongoDBCollection(_Model):
 class MongoDBConfig(_Model):
     """MongoDB. Its address comes from `MONGODB_URI` or `SOURCES__MONGODB__CONNECTION_URL`."""
 
+    _folder: Path | None = PrivateAttr(default=None)
+
     type: Literal["mongodb"] = "mongodb"
     databases: tuple[str, ...] = Field(
         default=(), description="The connection string's database when left out."
@@ -165,8 +175,8 @@ class MongoDBConfig(_Model):
     collections: tuple[str, ...] = Field(
         default=("*",),
         min_length=1,
-        description="Collections and views, by name or by pattern (`*`, `?`); `database.name` where "
-        "there are several databases. Patterns need `millstream discover` once.",
+        description="Collections and views, by name or pattern (`*`, `?`); `database.name` where there "
+        "are several databases. Patterns need `millstream discover` once.",
     )
     settings: Mapping[str, MongoDBCollection] = Field(
         default_factory=dict, description="Per collection, by its stream's name."
@@ -196,6 +206,11 @@ class MongoDBConfig(_Model):
             if not name.strip() or "\0" in name:
                 raise ValueError(f"{name!r} is not a name")
         return self
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of `defs.yaml`, where `collections.yaml` lies beside it."""
+        return self._folder
 
     def settings_of(self, stream: str) -> MongoDBCollection:
         """The settings of one collection, by the name of its stream."""
@@ -385,6 +400,12 @@ class PipelineConfig(TargetConfig):
         exclude=True,
         description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
     )
+
+    @model_validator(mode="after")
+    def _catalog_beside(self) -> PipelineConfig:
+        if isinstance(self.source, MongoDBConfig):
+            self.source._folder = self.folder
+        return self
 
 
 def parse_pipeline(

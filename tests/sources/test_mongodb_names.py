@@ -60,7 +60,9 @@ def test_patterns_without_a_catalog_say_what_to_do(tmp_path: Path) -> None:
 
 def test_views_have_no_primary_key(tmp_path: Path) -> None:
     discovery.save(CATALOG, tmp_path)
-    source = sources.create(MongoDBConfig(databases=("shop",)), folder=tmp_path)
+    attributes = {"name": "shop", "source": {"type": "mongodb", "databases": ["shop"]}}
+    config = parse_pipeline(attributes, where="defs.yaml", project=tmp_path, folder=tmp_path)
+    source = sources.create(config.source)
     keys = {each.name: each.primary_key for each in source.streams()}
     assert keys == {"orders": ("_id",), "orders.archive": ("_id",), "recent": ()}
 
@@ -124,9 +126,11 @@ def test_definitions_import_neither_dlt_nor_the_driver(tmp_path: Path) -> None:
     script = f"""
 import pathlib, sys
 from millstream import sources
-from millstream.config import MongoDBConfig
-config = MongoDBConfig(databases=("shop", "crm"))
-found = sources.create(config, folder=pathlib.Path({str(tmp_path)!r})).streams()
+from millstream.config import parse_pipeline
+folder = pathlib.Path({str(tmp_path)!r})
+attributes = {{"name": "x", "source": {{"type": "mongodb", "databases": ["shop", "crm"]}}}}
+config = parse_pipeline(attributes, where="x", project=folder, folder=folder)
+found = sources.create(config.source).streams()
 assert len(found) == 5, found
 print([name for name in ("dlt", "pymongo", "bson", "dagster", "pyarrow") if name in sys.modules])
 """
@@ -139,8 +143,7 @@ def test_discovery_finds_what_is_there_and_what_it_is_made_of(shop: Shop) -> Non
     shop.db.orders.insert_many([{"_id": 1, "a": {"b": [1, "x"]}}, {"_id": 2, "n": 2.5}])
     shop.db.command("create", "recent", viewOn="orders", pipeline=[])
     shop.db.create_collection("empty")
-    source = sources.create(shop.config().source, folder=shop.project)
-    assert isinstance(source, MongoDBSource)
+    source = MongoDBSource(shop.config().source, folder=shop.project)
     source.discover()
     found = discovery.load(shop.project)
     assert found is not None

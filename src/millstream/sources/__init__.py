@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from millstream.config import DltConfig, GitHubConfig, MongoDBConfig, SourceConfig
@@ -30,12 +29,8 @@ class Source(Protocol):
         """What `millstream doctor` says of the source: reachable, authorised, streams there."""
 
 
-def create(config: SourceConfig, *, folder: Path | None = None) -> Source:
-    """The source that a configuration describes; connects to nothing.
-
-    Args:
-        folder: of `defs.yaml`, where what was discovered about the source lies beside it.
-    """
+def create(config: SourceConfig) -> Source:
+    """The source that a configuration describes; connects to nothing."""
     if isinstance(config, GitHubConfig):
         from millstream.sources.github import GitHubSource
 
@@ -47,5 +42,5 @@ def create(config: SourceConfig, *, folder: Path | None = None) -> Source:
     if isinstance(config, MongoDBConfig):
         from millstream.sources.mongodb import MongoDBSource
 
-        return MongoDBSource(config, folder=folder)
+        return MongoDBSource(config, folder=config.folder)
     raise AssertionError(f"no source for {config!r}")
