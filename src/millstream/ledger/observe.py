@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
+from math import lgamma, log
 
 from millstream.ledger.explosion import explosions
 from millstream.ledger.sketch import matching
@@ -13,7 +14,7 @@ from millstream.ledger.wording import percent, type_words
 from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
 
 SEPARATOR = "__"
-CHANCE = 0.001
+CHANCE = 0.0001
 """A field counts as gone when its absence by chance is less likely than this."""
 JUMP = 0.10
 """A share that moves by less than this many points is never worth a word."""
@@ -21,6 +22,10 @@ JUMP_Z = 4.0
 """Nor one that moves by fewer standard errors than this: small loads vary."""
 RENAME_SHARE = 0.5
 """The share of the new column's values that the old one must have had."""
+
+
+Pair = tuple[Column, Column]
+"""A column before and now."""
 
 
 def observe(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange]:
@@ -43,10 +48,10 @@ def observe(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange]:
         renamed = _renamed(gone, was, table)
         yield from renamed.values()
         said = {*reshaped, *renamed}
-        for before_column, column in gone:
-            if column.name not in said:
-                yield _column_gone(table.name, before_column, column)
-                said.add(column.name)
+        gone = [pair for pair in gone if pair[1].name not in said]
+        for name, pairs in _objects(gone, was).items():
+            yield _column_gone(table.name, name, pairs)
+        said.update(column.name for _, column in gone)
         yield from _shares(was, table, said)
 
 
@@ -110,31 +115,57 @@ def _is_gone(old: Column, new: Column) -> bool:
         return False
     if new.variant_of is not None or _is_own(new):
         return False
-    # Laplace's rule of succession, on the careful side: five of five rows prove no 100%
-    presence = before.present / (before.rows + 2)
-    return bool((1 - presence) ** now.rows < CHANCE)
+    # Of no prior opinion on the field's share, having seen `present` of `rows`: how likely is none
+    # of the next ones? (the beta-binomial; one row of one proves no 100%)
+    a, b = before.present + 1, before.rows - before.present + 1
+    log_chance = lgamma(b + now.rows) + lgamma(a + b) - lgamma(b) - lgamma(a + b + now.rows)
+    return log_chance < log(CHANCE)
 
 
-def _column_gone(table: str, old: Column, new: Column) -> SchemaChange:
-    assert old.profile is not None
-    assert new.profile is not None
-    key = new.primary_key or new.merge_key or new.cursor
-    role = "the key " if new.primary_key or new.merge_key else "the cursor " if new.cursor else ""
+def _objects(pairs: list[Pair], was: Table) -> dict[str, list[Pair]]:
+    """Columns that share a fate, by the outermost object of which they are all there was.
+
+    A nested object that stops arriving is one change, however many fields it had.
+    """
+    names = {column.name for _, column in pairs}
+    others = [
+        column.name
+        for column in was.columns
+        if column.name not in names
+        and column.variant_of is None
+        and column.profile is not None
+        and column.profile.present
+    ]
+    inside = {ancestor for name in others for ancestor in _ancestors(name)}
+    grouped: dict[str, list[Pair]] = {}
+    for old, column in pairs:
+        whole = (name for name in _ancestors(column.name) if name not in inside)
+        grouped.setdefault(next(whole, column.name), []).append((old, column))
+    return {name if len(found) > 1 else found[0][1].name: found for name, found in grouped.items()}
+
+
+def _column_gone(table: str, name: str, pairs: list[Pair]) -> SchemaChange:
+    seen = [(old.profile, new.profile) for old, new in pairs if old.profile and new.profile]
+    before = percent(max(old.presence for old, _ in seen))
+    columns = [new for _, new in pairs]
+    merges = any(column.primary_key or column.merge_key for column in columns)
+    cursor = any(column.cursor for column in columns)
+    role = "the key " if merges else "the cursor " if cursor else ""
+    arrives = "no longer arrives"
+    if len(pairs) > 1:
+        role, arrives = "", f"and its {len(pairs)} fields no longer arrive"
     return SchemaChange(
         "column_gone",
         table,
-        new.name,
-        percent(old.profile.presence),
+        name,
+        before,
         "0%",
-        "breaking" if key else "risky",
-        f"{role}`{new.name}` no longer arrives: in none of {new.profile.rows:,} rows, "
-        f"before in {percent(old.profile.presence)}",
+        "breaking" if merges or cursor else "risky",
+        f"{role}`{name}` {arrives}: in none of {seen[0][1].rows:,} rows, before in {before}",
     )
 
 
-def _renamed(
-    gone: list[tuple[Column, Column]], was: Table, table: Table
-) -> dict[str, SchemaChange]:
+def _renamed(gone: list[Pair], was: Table, table: Table) -> dict[str, SchemaChange]:
     """Fields gone that came back under another name, by the values that they share."""
     added = [
         column
@@ -174,6 +205,7 @@ def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
     """Presence and null share that jumped, for columns of which nothing else was said."""
     before: Mapping[str, Column] = was.column
     varied = {column.variant_of for column in table.columns if column.name not in before}
+    moved: dict[tuple[str, str], list[Pair]] = {}
     for column in table.columns:
         old = before.get(column.name)
         if old is None or old.profile is None or column.profile is None:
@@ -184,16 +216,8 @@ def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
             continue
         then, now = old.profile, column.profile
         if _jumped(then.present, then.rows, now.present, now.rows):
-            yield SchemaChange(
-                "presence_changed",
-                table.name,
-                column.name,
-                percent(then.presence),
-                percent(now.presence),
-                "risky",
-                f"`{column.name}` arrives in {percent(now.presence)} of rows, "
-                f"before in {percent(then.presence)}",
-            )
+            shares = percent(then.presence), percent(now.presence)
+            moved.setdefault(shares, []).append((old, column))
         elif _jumped(then.nulls, then.rows, now.nulls, now.rows):
             yield SchemaChange(
                 "null_share_changed",
@@ -204,6 +228,18 @@ def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
                 "risky",
                 f"`{column.name}` is null in {percent(now.null_share)} of rows, "
                 f"before in {percent(then.null_share)}",
+            )
+    for (then_share, now_share), pairs in moved.items():
+        for name, fields in _objects(pairs, was).items():
+            what = f"`{name}`" if len(fields) == 1 else f"`{name}` with its {len(fields)} fields"
+            yield SchemaChange(
+                "presence_changed",
+                table.name,
+                name,
+                then_share,
+                now_share,
+                "risky",
+                f"{what} arrives in {now_share} of rows, before in {then_share}",
             )
 
 
