@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from parts.places import NAME, Place
 
 from .post_offices import slack
 
+NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 FIRST = [{"id": 1, "changed": 1, "buyer": "ann", "n": 1}]
 SAFE = [{"id": 2, "changed": 2, "buyer": "bob", "n": 2, "note": "new"}]
 RISKY = [{"id": 2, "changed": 2, "buyer": "bob", "n": "two"}]
@@ -95,6 +97,8 @@ def catalogue(place: Place) -> dict[str, Any]:
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_every_preset(merging: Place, policy: str, rows: Any, goes_on: bool) -> None:
+    if merging.kind == "bigquery" and rows is not BREAKING and not NIGHTLY:
+        pytest.skip("with this much time, BigQuery's emulator is asked of breaking changes alone")
     config = configured(merging, policy)
     load(config, FIRST)
     before, file = catalogue(merging), (config.folder / "schema.yaml").read_text()  # type: ignore[operator]
