@@ -123,9 +123,14 @@ def test_secrets_do_not_arrive():
 def test_a_formatter_that_dlt_sets_on_our_handler_changes_nothing():
     log = Kept()
 
+    theirs = set(logging.getLogger("dlt").handlers)
+
     with forwarded(log):
-        for handler in logging.getLogger("dlt").handlers:
-            handler.setFormatter(logging.Formatter("json: %(nothing)s"))
-        logging.getLogger("dlt").error("plain")
+        (ours,) = set(logging.getLogger("dlt").handlers) - theirs
+        ours.setFormatter(logging.Formatter("json: %(nothing)s"))
+        try:
+            logging.getLogger("dlt").error("plain")
+        finally:
+            ours.setFormatter(None)
 
     assert [text for _, text in log.lines] == ["plain"]
