@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+import traceback
 from pathlib import Path
 
 import dlt
@@ -324,3 +325,48 @@ def test_run_folders_are_for_their_owner_only(shop, monkeypatch):
     monkeypatch.setattr(dlt.Pipeline, "load", look)
     runner.run(shop, "events")
     assert set(modes) == {0o700}
+
+
+def test_the_report_says_who_normalized_and_what_was_in_the_columns(shop):
+    report = runner.run(shop, "orders")
+    assert report.engine_rows == {"millstream": 2}
+    who = report.schema.table["orders"].column["who"].profile
+    assert (who.rows, who.nulls, who.distinct, who.longest) == (2, 0, 2, 3)
+
+
+def test_the_engine_can_be_turned_off(shop, monkeypatch):
+    monkeypatch.setenv("MILLSTREAM_ENGINE", "dlt")
+    report = runner.run(shop, "orders")
+    assert [(t.name, t.rows, t.rows_total) for t in report.tables] == [
+        ("orders", 2, 2),
+        ("orders__items", 2, 2),
+    ]
+    assert "millstream" not in report.engine_rows
+
+
+def test_what_can_not_be_loaded_waits_and_the_error_says_so(shop):
+    target = TargetConfig(name="shop", project=shop.project)
+    contract = {"columns": "freeze"}
+
+    def rows(*values, contract=None):
+        return dlt.resource(list(values), name="strict", schema_contract=contract)
+
+    runner.run_data(rows({"a": 1}), target)
+    with pytest.raises(RunError) as raised:
+        runner.run_data(rows({"a": 1, "b": 2}, contract=contract), target)
+    assert raised.value.step == "normalize"
+    assert "nothing is lost" in raised.value.hint
+    report = runner.run_data(rows({"a": 3}), target, full_refresh=True)
+    assert report.tables[0].rows_total == 1
+
+
+def test_secrets_of_a_driver_do_not_travel_with_the_error(shop):
+    def rows():
+        yield {"a": 1}
+        raise OSError("postgresql://ann:hunter2@db/prod refused, password=hunter2")
+
+    with pytest.raises(RunError) as raised:
+        runner.run_data(rows(), TargetConfig(name="shop", project=shop.project), stream="rows")
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "hunter2" not in shown
+    assert "test_runner.py, line" in str(raised.value)

@@ -6,8 +6,8 @@ import tempfile
 
 from millstream import destinations, ledger, sources
 from millstream.config import PipelineConfig
-from millstream.errors import MillstreamError, RunError
 from millstream.model import SchemaVersion
+from millstream.steps import explain
 
 
 def preview(config: PipelineConfig, stream: str, *, pages: int | None = 10) -> SchemaVersion:
@@ -39,21 +39,7 @@ def preview(config: PipelineConfig, stream: str, *, pages: int | None = 10) -> S
             pipeline.extract(opened, schema=dlt.Schema(f"{config.name}__preview"))
             pipeline.normalize()
         except Exception as error:
-            raise _explain(error, config, stream) from error
+            raise explain(error, f"{config.name}.{stream}", stream, "extract") from None
         if pipeline.default_schema_name is None:
             return SchemaVersion()
         return ledger.snapshot(pipeline.default_schema)
-
-
-def _explain(error: Exception, config: PipelineConfig, stream: str) -> MillstreamError:
-    root: BaseException = error
-    cause: BaseException | None = error
-    while cause is not None:  # dlt wraps what a source raises
-        if isinstance(cause, MillstreamError):
-            return cause
-        root, cause = cause, cause.__cause__
-    return RunError(
-        f"{config.name}.{stream}: {type(root).__name__}: {destinations.redact(str(root))}",
-        stream=stream,
-        step="extract",
-    )

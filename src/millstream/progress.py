@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from time import monotonic
 
-from dlt.common.runtime.collector import Collector
+from dlt.common.runtime.collector_base import Collector
 
 logger = logging.getLogger("millstream")
 
@@ -13,9 +13,9 @@ logger = logging.getLogger("millstream")
 def collector(progress: str, stream: str) -> Collector | None:
     """The dlt collector that shows one run's progress; None for `none`."""
     if progress == "bar":
-        import dlt
+        from dlt.common.runtime.collector import TqdmCollector
 
-        return dlt.progress.tqdm(single_bar=True, desc=stream, leave=False)
+        return TqdmCollector(single_bar=True, desc=stream, leave=False)
     return LogLines(stream) if progress == "log" else None
 
 

@@ -7,30 +7,18 @@ run had extracted is finished first, and its rows are part of the report.
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
-from hashlib import sha1
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from millstream import destinations, ledger, packages, sources, workdir
 from millstream.config import PipelineConfig, TargetConfig
-from millstream.errors import ConfigError, MillstreamError, RunError
-from millstream.model import Decision, RunReport, SchemaVersion, TableLoad
-
-if TYPE_CHECKING:
-    import dlt
-    from dlt.common.pipeline import NormalizeInfo
-
-Progress = Literal["none", "log", "bar"]
-"""Show nothing, a log line every few seconds, or a bar in a terminal."""
+from millstream.errors import ConfigError
+from millstream.model import RunReport
+from millstream.steps import OvertakenError, Progress, Work
 
 logger = logging.getLogger("millstream")
 
@@ -109,7 +97,7 @@ def run_data(
 
 def waiting(config: TargetConfig, stream: str) -> list[ledger.held.Held]:
     """The packages of a stream that the policy holds on this machine, oldest first."""
-    key = _Work(config, stream, None, "none").key
+    key = Work(config, stream, None, "none").key
     found = [ledger.held.read(left.path) for left in workdir.abandoned(config.name, key)]
     return [held for held in found if held is not None]
 
@@ -124,7 +112,7 @@ def _run(
     full_refresh: bool = False,
     progress: Progress = "none",
 ) -> RunReport:
-    work = _Work(target, stream, credentials, progress, accepted_in)
+    work = Work(target, stream, credentials, progress, accepted_in)
     started_at = datetime.now(timezone.utc)
 
     with work.step("prepare"):
@@ -151,291 +139,10 @@ def _run(
                     report = work.record(pipeline, report)
                     unsent = work.tell(report.decisions, work.rows)
                     return replace(report, warnings=(*report.warnings, *unsent))
-                except _OvertakenError:
+                except OvertakenError:
                     folder.remove()
                     logger.info("%s: another machine loaded this stream meanwhile: again", stream)
                     opened = open_source()
                 finally:
                     if not packages.pending(folder.path):
                         folder.remove()
-
-
-class _OvertakenError(Exception):
-    """Another run of the stream has loaded since this one read the cursor."""
-
-
-@dataclass
-class _Work:
-    """What the steps of one run share, and what they found out so far."""
-
-    target: TargetConfig
-    stream: str
-    credentials: str | None
-    progress: Progress
-    accepted_in: Path | None = None
-    """The folder whose `schema.yaml` holds what people accepted; None where there is none."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    rows: Counter[str] = field(default_factory=Counter)
-    bytes: Counter[str] = field(default_factory=Counter)
-    load_ids: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    before: SchemaVersion | None = None
-    """What the destination had before an interrupted run, whose package this one finished."""
-    latest: str | None = None
-    """The newest load of the stream when this run took its cursor from the destination."""
-
-    @property
-    def name(self) -> str:
-        """The name of the stream's dlt pipeline, and of its dlt schema."""
-        return f"{self.target.name}__{self.key}"
-
-    @property
-    def key(self) -> str:
-        """The stream's name as a folder, a dlt pipeline and a dlt schema may be called."""
-        plain = re.sub(r"[^a-z0-9]+", "_", self.stream.lower()).strip("_")
-        # two streams must never share state: `a.b` and `a_b` are told apart by a digest
-        if plain != self.stream:
-            plain += "_" + sha1(self.stream.encode(), usedforsecurity=False).hexdigest()[:6]
-        return plain
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time a step, and tell which one failed."""
-        started = perf_counter()
-        try:
-            yield
-        except _OvertakenError:
-            raise
-        except Exception as error:
-            raise self._explain(error, name) from error
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
-
-    def writer(self) -> AbstractContextManager[None]:
-        return destinations.writer(self.target, self.credentials)
-
-    def pipeline(self, folder: Path) -> dlt.Pipeline:
-        """A dlt pipeline of this stream alone, so that streams share neither state nor schema."""
-        import dlt
-
-        from millstream.progress import collector
-
-        # compressing what is read back a moment later costs a third of a bulk run; a user's own
-        # setting in the environment still comes first
-        dlt.config[f"{self.name}.data_writer.disable_compression"] = True
-        return dlt.pipeline(
-            pipeline_name=self.name,
-            pipelines_dir=str(folder),
-            destination=destinations.build(self.target, self.credentials),
-            dataset_name=self.target.dataset,
-            progress=collector(self.progress, self.stream),
-        )
-
-    def restore(self, pipeline: dlt.Pipeline) -> SchemaVersion:
-        """Take cursors and schema from the destination; the schema as it was before this run."""
-        self.latest = destinations.latest_load_id(pipeline, self.name)
-        pipeline.sync_destination()
-        return _schema_of(pipeline)
-
-    def extract(self, pipeline: dlt.Pipeline, opened: Any, *, full_refresh: bool) -> None:
-        import dlt
-
-        named = {"schema": dlt.Schema(pipeline.pipeline_name)}
-        if isinstance(opened, dlt.sources.DltSource):
-            opened = opened.clone(with_name=pipeline.pipeline_name)
-            named = {}
-        elif pipeline.pipeline_name in pipeline.schema_names:
-            named = {"schema": pipeline.schemas[pipeline.pipeline_name]}
-        pipeline.extract(
-            opened,
-            loader_file_format=destinations.loader_file_format(self.target),
-            refresh="drop_data" if full_refresh else None,
-            **named,
-        )
-
-    def process(self, pipeline: dlt.Pipeline, run: Path) -> None:
-        """Normalize, govern and load what was extracted.
-
-        Raises:
-            _OvertakenError: its rows are older than what the destination has by now.
-        """
-        with self.step("normalize"):
-            counted = packages.counted(run, _counts(pipeline.normalize()))
-        with self.step("govern"):
-            decisions = self.govern(run, _packaged(pipeline, run), counted)
-        with self.step("load"), self.writer():
-            if destinations.latest_load_id(pipeline, self.name) != self.latest:
-                raise _OvertakenError
-            packages.keep(run, pipeline)
-            pipeline.load()
-            packages.forget(run)
-        self._count(counted)
-        self.decisions += decisions
-        self.accept(_schema_of(pipeline))
-
-    def govern(
-        self, run: Path, new: SchemaVersion, counted: Sequence[packages.Count]
-    ) -> tuple[Decision, ...]:
-        """Let the policy decide what nobody has accepted yet, before anything is sent.
-
-        Raises:
-            SchemaHeldError: it holds a change; the package waits.
-        """
-        decisions = ledger.govern(
-            ledger.held.recall(run, self.stream),
-            self.accepted(),
-            new,
-            self.target.schema_policy,
-            stream=self.stream,
-            waived=ledger.held.waived(run),
-        )
-        if any(decision.action == "hold" for decision in decisions):
-            rows: Counter[str] = Counter()
-            for count in counted:
-                rows[count.table] += count.rows
-            error = ledger.held.hold(run, self.target.name, self.stream, decisions, new, rows)
-            self.tell(decisions, rows)
-            raise error
-        return decisions
-
-    def accepted(self) -> SchemaVersion | None:
-        """What people accepted of this stream; None where there is no file, or not yet."""
-        if self.accepted_in is None:
-            return None
-        return ledger.baseline.load(self.accepted_in).get(self.stream)
-
-    def accept(self, loaded: SchemaVersion) -> None:
-        """Write down what the policy let in, for the next pull request to show."""
-        if self.accepted_in is None:
-            return
-        try:
-            ledger.baseline.save(self.accepted_in, self.stream, loaded, add=True)
-        except ConfigError as error:  # the rows are in; a project may be deployed read-only
-            self.warnings.append(error.message)
-
-    def tell(self, decisions: Sequence[Decision], rows: Mapping[str, int]) -> tuple[str, ...]:
-        """Alert whom the configuration names; the alerts that could not be sent."""
-        if not self.target.alerts:
-            return ()
-        from millstream.ledger import alerts
-
-        return alerts.send(self.target.alerts, self.target.name, self.stream, decisions, rows)
-
-    def record(self, pipeline: dlt.Pipeline, report: RunReport) -> RunReport:
-        """Append to the history of the schema; a load never fails for want of it."""
-        if not self.target.history:
-            return report
-        try:
-            with self.step("record"), self.writer():
-                ledger.store.record(pipeline, report)
-        except MillstreamError as error:
-            logger.warning("%s: the schema's history was not written: %s", self.stream, error)
-            warning = f"the schema's history was not written: {error.message}"
-            return replace(report, warnings=(*report.warnings, warning))
-        return report
-
-    def finish(self, left: workdir.WorkDir, *, drop: bool) -> None:
-        """Load what a run that was interrupted had extracted, unless newer data got there first."""
-        if not drop and packages.pending(left.path):
-            try:
-                self._finish(left.path)
-                self.warnings.append("loaded the package of an interrupted run first")
-            except _OvertakenError:
-                logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
-        left.remove()
-
-    def _finish(self, run: Path) -> None:
-        pipeline = self.pipeline(run)
-        with self.step("restore"), self.writer():
-            self.latest = destinations.latest_load_id(pipeline, self.name)
-            if self.latest is not None and self.latest >= packages.pending(run)[0]:
-                raise _OvertakenError
-            logger.info("%s: loading the package of an interrupted run first", self.stream)
-            before = ledger.held.recall(run, self.stream)
-            for load_id in packages.rewind(run, pipeline):
-                destinations.undo(pipeline, pipeline.default_schema, load_id)
-        self.process(pipeline, run)
-        self.before = self.before or before
-
-    def report(
-        self, pipeline: dlt.Pipeline, before: SchemaVersion, started_at: datetime
-    ) -> RunReport:
-        schema = _schema_of(pipeline)
-        names = [table.name for table in schema.tables]
-        totals = destinations.row_counts(pipeline, pipeline.default_schema, names) if names else {}
-        return RunReport(
-            pipeline=self.target.name,
-            stream=self.stream,
-            destination=self.target.destination.type,
-            dataset=pipeline.dataset_name,
-            load_id=self.load_ids[-1] if self.load_ids else None,
-            started_at=started_at,
-            seconds=self.seconds,
-            tables=tuple(
-                TableLoad(
-                    name=table.name,
-                    parent=table.parent,
-                    rows=self.rows[table.name],
-                    rows_total=totals.get(table.name),
-                    bytes=self.bytes[table.name],
-                    full_name=destinations.full_name(pipeline, self.target, table.name),
-                )
-                for table in schema.tables
-            ),
-            changes=ledger.diff(self.before or before, schema),
-            schema=schema,
-            engine_rows={"dlt": self.rows.total()},
-            warnings=tuple(self.warnings),
-            decisions=tuple(self.decisions),
-        )
-
-    def _count(self, counted: Sequence[packages.Count]) -> None:
-        for count in counted:
-            if count.load_id not in self.load_ids:
-                self.load_ids.append(count.load_id)
-            self.rows[count.table] += count.rows
-            self.bytes[count.table] += count.bytes
-
-    def _explain(self, error: Exception, step: str) -> MillstreamError:
-        cause: BaseException | None = error
-        while cause is not None:  # dlt wraps what a source raises
-            if isinstance(cause, MillstreamError):
-                return cause
-            root, cause = cause, cause.__cause__
-        return RunError(
-            f"{self.target.name}.{self.stream}: {step} failed: "
-            f"{type(root).__name__}: {destinations.redact(str(root))}",
-            stream=self.stream,
-            step=step,
-        )
-
-
-def _schema_of(pipeline: dlt.Pipeline) -> SchemaVersion:
-    if pipeline.default_schema_name is None:  # the first run
-        return SchemaVersion()
-    return ledger.snapshot(pipeline.default_schema)
-
-
-def _packaged(pipeline: dlt.Pipeline, run: Path) -> SchemaVersion:
-    """The schema that the newest package would load.
-
-    A run that was killed right after normalize left it in the package alone.
-    """
-    import dlt
-
-    found = sorted(run.glob("*/load/normalized/*/schema.json"))
-    if not found:
-        return _schema_of(pipeline)
-    return ledger.snapshot(dlt.Schema.from_dict(json.loads(found[-1].read_bytes())))
-
-
-def _counts(info: NormalizeInfo | None) -> list[packages.Count]:
-    """What was normalized, by load and table; dlt's own tables left out."""
-    return [
-        packages.Count(load_id, table, counted.items_count, counted.file_size)
-        for load_id, metrics in (info.metrics.items() if info else ())
-        for metric in metrics
-        for table, counted in metric["table_metrics"].items()
-        if not table.startswith("_dlt")
-    ]

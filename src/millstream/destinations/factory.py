@@ -92,7 +92,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
     return destination
 
 
-def loader_file_format(config: TargetConfig) -> str | None:
+def loader_file_format(config: TargetConfig) -> Any:
     """The loader file format that the configuration says, else the fastest measured.
 
     None leaves the choice to dlt.

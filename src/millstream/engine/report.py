@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ def folder_of(working_dir: Path, load_id: str) -> Path:
 
 
 def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
-    """Gather, and remove, what workers counted for these loads."""
+    """Gather what workers counted for these loads."""
     rows: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     documents: list[Mapping[str, Any]] = []
@@ -45,7 +44,6 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
             rows.update(document["rows"])
             reasons.update(document["reasons"])
             documents.append(document["profile"])
-        shutil.rmtree(folder, ignore_errors=True)
     if not documents:
         return EngineReport()
     from millstream.engine.profile import Profile

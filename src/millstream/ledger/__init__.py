@@ -15,10 +15,12 @@ from __future__ import annotations
 from millstream.ledger import baseline, held, store
 from millstream.ledger.diff import apply, canonical, diff
 from millstream.ledger.govern import fingerprint, govern
+from millstream.ledger.profile import attach
 from millstream.ledger.snapshot import snapshot
 
 __all__ = [
     "apply",
+    "attach",
     "baseline",
     "canonical",
     "diff",
