@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -28,6 +29,16 @@ def target(place: Place) -> TargetConfig:
 def history_of(place: Place) -> store.Place:
     config = target(place)
     return store.Place(destinations.build(config), config.dataset)
+
+
+def pipeline_of(config: TargetConfig, folder: Path) -> Any:
+    """A dlt pipeline as the runner has one when it records what its run did."""
+    return dlt.pipeline(
+        f"{NAME}__orders",
+        destination=destinations.build(config),
+        dataset_name=config.dataset,
+        pipelines_dir=str(folder / "working"),
+    )
 
 
 def report(before: SchemaVersion, schema: SchemaVersion, load_id: str = "1") -> RunReport:
@@ -74,11 +85,12 @@ def test_what_runs_changed_is_read_back(place: Place, tmp_path: Path) -> None:
     assert store.profiles(history, NAME, "orders") == []
 
     _, first = load(place, tmp_path / "1", [{"id": 1, "n": 1, "items": [{"sku": 'it\'s "a"'}]}])
-    assert store.record(history, report(SchemaVersion(), first))
+    pipeline = pipeline_of(target(place), tmp_path)
+    assert store.record(pipeline, report(SchemaVersion(), first))
     _, second = load(place, tmp_path / "2", [{"id": 2, "n": "two", "note": "x"}])
     second_report = report(first, second, "2")
-    assert store.record(history, second_report)
-    assert not store.record(history, report(second, second, "3")), "nothing changed"
+    assert store.record(pipeline, second_report)
+    assert not store.record(pipeline, report(second, second, "3")), "nothing changed"
 
     told = store.changes(history, NAME, "orders")
     assert [(row["load_id"], row["kind"], row["column_name"], row["action"]) for row in told] == [
@@ -113,18 +125,39 @@ def test_profiles_are_read_back(place: Place, tmp_path: Path) -> None:
         sketch=sketch(range(200)),
     )
     history = history_of(place)
+    pipeline = pipeline_of(target(place), tmp_path)
     for number in range(3):
         profiled = with_profile(schema, {"orders": {"n": counted}})
-        store.record(history, report(profiled, profiled, f"{number}"))
+        store.record(pipeline, report(profiled, profiled, f"{number}"))
     loads = store.profiles(history, NAME, "orders", loads=2)
     assert [load_id for load_id, _ in loads] == ["1", "2"]
     assert loads[0][1] == {"orders": {"n": counted}}
+    assert store.recent(pipeline, NAME, "orders", loads=2)["orders"]["n"].rows == 200
+    assert store.recent(pipeline, NAME, "other") == {}
+
+
+def test_a_long_history_is_not_read_whole(
+    duckdb_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millstream.model import Column, Table
+
+    history = history_of(duckdb_place)
+    for number in range(4):
+        seen = ColumnProfile(10 + number, 5, 5)
+        columns = tuple(Column(name, "text", profile=seen) for name in "abc")
+        schema = SchemaVersion((Table("orders", None, columns),))
+        store._append(history, store.rows_of(report(schema, schema, f"{number}")))
+    monkeypatch.setattr(store, "NEWEST_PROFILES", 8)
+    loads = store.profiles(history, NAME, "orders")
+    # the third is cut in two by the limit, and half a load would look like missing columns
+    assert [load_id for load_id, _ in loads] == ["2", "3"]
+    assert all(len(tables["orders"]) == 3 for _, tables in loads)
 
 
 def test_the_streams_own_state_and_schema_stay_as_they_are(place: Place, tmp_path: Path) -> None:
     state, schema = load(place, tmp_path / "1", [{"id": 1}])
-    store.record(history_of(place), report(SchemaVersion(), schema))
     config = target(place)
+    store.record(pipeline_of(config, tmp_path), report(SchemaVersion(), schema))
     elsewhere = dlt.pipeline(
         f"{NAME}__orders",
         destination=destinations.build(config),
@@ -141,9 +174,10 @@ def test_the_streams_own_state_and_schema_stay_as_they_are(place: Place, tmp_pat
 def _record(config: TargetConfig, number: int) -> bool:
     from millstream.model import Column, Table
 
-    history = store.Place(destinations.build(config), config.dataset)
     schema = SchemaVersion((Table(f"t{number}", None, (Column("id", "bigint"),)),))
-    return store.record(history, report(SchemaVersion(), schema, str(number)))
+    with TemporaryDirectory() as folder:
+        pipeline = pipeline_of(config, Path(folder))
+        return store.record(pipeline, report(SchemaVersion(), schema, str(number)))
 
 
 @pytest.mark.xdist_group("postgres")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from millstream.ledger import baseline
 from millstream.ledger.govern import fingerprint
+from millstream.ledger.profile import pool
 from millstream.ledger.snapshot import Profile
 from millstream.model import ColumnProfile, RunReport, SchemaVersion
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 SCHEMA_NAME = "millstream_ledger"
 ATTEMPTS = 3
+NEWEST_PROFILES = 20_000
+"""Rows read to find the last loads: a row is a column, and a history may hold years."""
 
 HistoryTable = Literal[
     "_millstream_schema_versions", "_millstream_schema_changes", "_millstream_profiles"
@@ -150,9 +153,16 @@ def changes(place: Place, pipeline: str, stream: str | None = None) -> list[dict
 def profiles(
     place: Place, pipeline: str, stream: str, *, loads: int = 10
 ) -> Sequence[tuple[str, Profile]]:
-    """What the last loads of a stream saw, oldest first: load id and profile."""
+    """What the last loads of a stream saw, oldest first: load id and profile.
+
+    Fewer loads where they had so many columns that `NEWEST_PROFILES` rows do not hold them all.
+    """
     found: dict[str, dict[str, dict[str, ColumnProfile]]] = {}
-    for row in _read(place, "_millstream_profiles", pipeline, stream):
+    rows = _read(place, "_millstream_profiles", pipeline, stream, newest=NEWEST_PROFILES)
+    if len(rows) == NEWEST_PROFILES:
+        cut_off = rows[0]["load_id"]
+        rows = [row for row in rows if row["load_id"] != cut_off] or rows
+    for row in rows:
         tables = found.setdefault(row["load_id"], {})
         tables.setdefault(row["table_name"], {})[row["column_name"]] = ColumnProfile(
             rows=row["row_count"],
@@ -165,6 +175,22 @@ def profiles(
             sketch=_unpacked(row["sketch"]),
         )
     return list(found.items())[-loads:]
+
+
+def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -> Profile:
+    """What the last loads of a stream saw, added up; empty where no history tells.
+
+    Args:
+        pipeline: any dlt pipeline that loads into the place of the history.
+        name: Millstream's name of the pipeline.
+    """
+    from dlt.common.destination.exceptions import SqlClientNotAvailable
+
+    try:
+        pipeline.sql_client()
+    except (SqlClientNotAvailable, NotImplementedError):
+        return {}
+    return pool([seen for _, seen in profiles(place_of(pipeline), name, stream, loads=loads)])
 
 
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:
@@ -273,7 +299,12 @@ def _resource(name: HistoryTable, rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _read(
-    place: Place, table: HistoryTable, pipeline: str, stream: str | None
+    place: Place,
+    table: HistoryTable,
+    pipeline: str,
+    stream: str | None,
+    *,
+    newest: int | None = None,
 ) -> list[dict[str, Any]]:
     import dlt
     from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -289,6 +320,8 @@ def _read(
     relation = relation.where("pipeline", "eq", pipeline)
     if stream is not None:
         relation = relation.where("stream", "eq", stream)
+    if newest is not None:
+        relation = relation.order_by("recorded_at", "desc").limit(newest)
     try:
         found = relation.fetchall()
     except (DestinationUndefinedEntity, DatabaseUndefinedRelation):
