@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
+    from millstream.engine import accelerate
     from millstream.errors import MillstreamError
     from millstream.model import RunReport, SchemaChange
     from millstream.orchestration.assets import assets, definitions
@@ -24,6 +25,7 @@ _HOMES = {
     "PipelineConfig": "millstream.config",
     "RunReport": "millstream.model",
     "SchemaChange": "millstream.model",
+    "accelerate": "millstream.engine",
     "assets": "millstream.orchestration.assets",
     "definitions": "millstream.orchestration.assets",
     "run": "millstream.runner",
@@ -37,6 +39,7 @@ __all__ = [
     "RunReport",
     "SchemaChange",
     "__version__",
+    "accelerate",
     "assets",
     "definitions",
     "run",

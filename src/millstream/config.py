@@ -217,7 +217,41 @@ class MongoDBConfig(_Model):
         return self.settings.get(stream, MongoDBCollection())
 
 
-SourceConfig = Annotated[GitHubConfig | DltConfig | MongoDBConfig, Field(discriminator="type")]
+class FileStream(_Model):
+    """Files that make one table."""
+
+    path: str = Field(
+        description="A file or a pattern (`data/*.jsonl.gz`, `s3://bucket/**/*.json`); relative "
+        "paths start from the project. `.gz` and `.zst` are unpacked."
+    )
+    format: Literal["jsonl", "json"] | None = Field(
+        default=None, description="From the file's name when left out."
+    )
+    primary_key: tuple[str, ...] = Field(
+        default=(), description="Merge on these; rows are appended when left out."
+    )
+
+
+class FilesConfig(_Model):
+    """JSON lines and JSON files, local or remote; those that are new or have changed."""
+
+    type: Literal["files"] = "files"
+    streams: Mapping[str, FileStream] = Field(min_length=1, description="Files, by table.")
+    options: Mapping[str, Any] = Field(
+        default_factory=dict, description="fsspec's storage options, such as `anon`; no secrets."
+    )
+    parallel: int = Field(default=2, ge=1, le=16, description="Chunks checked at once.")
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that relative paths start from; None for the current one."""
+        return self._folder
+
+
+SourceConfig = Annotated[
+    GitHubConfig | DltConfig | MongoDBConfig | FilesConfig, Field(discriminator="type")
+]
 
 
 class DestinationConfig(_Model):
@@ -405,6 +439,8 @@ class PipelineConfig(TargetConfig):
     def _catalog_beside(self) -> PipelineConfig:
         if isinstance(self.source, MongoDBConfig):
             self.source._folder = self.folder
+        if isinstance(self.source, FilesConfig):
+            self.source._folder = self.project
         return self
 
 
@@ -416,6 +452,9 @@ def parse_pipeline(
     Raises:
         ConfigError: naming each wrong field, with its path and what was expected.
     """
+    for name in ("project", "folder"):  # ours to set, from where the file lies
+        if name in attributes:
+            raise ConfigError(f"{where}: {name}: Extra inputs are not permitted")
     try:
         return PipelineConfig.model_validate({**attributes, "project": project, "folder": folder})
     except ValidationError as error:
@@ -437,13 +476,18 @@ def read_pipeline(path: Path) -> PipelineConfig:
     load_dotenv(project)
     os.environ.setdefault("DLT_PROJECT_DIR", str(project))  # where dlt looks for secrets.toml
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from None
-    if not isinstance(document, dict) or document.get("type") != COMPONENT_TYPE:
+    ours = [
+        each for each in documents if isinstance(each, dict) and each.get("type") == COMPONENT_TYPE
+    ]
+    if len(ours) != 1:
+        found = f"{len(ours)} pipelines in one file" if ours else "not a Millstream pipeline"
         raise ConfigError(
-            f"{path}: not a Millstream pipeline", hint=f"its first line is `type: {COMPONENT_TYPE}`"
+            f"{path}: {found}", hint=f"one document with `type: {COMPONENT_TYPE}`, and one only"
         )
+    document = _filled(ours[0], str(path))
     attributes = document.get("attributes")
     if not isinstance(attributes, dict):
         raise ConfigError(f"{path}: `attributes` is missing or not a mapping")
@@ -488,6 +532,29 @@ def credential(*names: str) -> str | None:
 def data_dir() -> Path:
     """Where runs keep packages until loaded: `MILLSTREAM_HOME` or `~/.millstream`."""
     return Path(os.environ.get("MILLSTREAM_HOME") or Path.home() / ".millstream")
+
+
+def _filled(value: Any, where: str) -> Any:
+    """The value with `{{ env.NAME }}` filled in, as Dagster does."""
+    if isinstance(value, dict):
+        return {key: _filled(each, where) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, where) for each in value]
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+
+    def fill(match: re.Match[str]) -> str:
+        name = re.fullmatch(r"env\.(\w+)", match[1].strip())
+        if name is None:
+            raise ConfigError(
+                f"{where}: the template {match[0]!r} is Dagster's alone",
+                hint="`{{ env.NAME }}` works everywhere; with others, run the pipeline in Dagster",
+            )
+        if name[1] not in os.environ:
+            raise ConfigError(f"{where}: the environment variable {name[1]} is not set")
+        return os.environ[name[1]]
+
+    return re.sub(r"\{\{(.*?)\}\}", fill, value)
 
 
 def _find_defs(path: Path) -> Path:

@@ -254,6 +254,4 @@ def compare(case: Case, folder: Path) -> tuple[list[Outcome], list[Outcome]]:
 
 def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     # files that were begun before a column was added do not have it
-    return [
-        {k: "NaN" if v != v else v for k, v in row.items() if v is not None} for row in rows
-    ]
+    return [{k: "NaN" if v != v else v for k, v in row.items() if v is not None} for row in rows]

@@ -12,7 +12,6 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
 from tests.parity.harness import Case, compare
 
 NIGHTLY = os.environ.get("MILLSTREAM_NIGHTLY") == "1"
@@ -22,7 +21,22 @@ KEYS = st.sampled_from(
     ["id", "a", "b", "c", "n", "d", "e", "f", "list", "value", "created_at", "aB", "x y"]
 )
 ODD_KEYS = st.sampled_from(
-    ["A", "a_b", "a__b", "n__v_text", "", " ", "$", "Foo", "foo", "_dlt_id", "é", "9", "_", "k" * 70]
+    [
+        "A",
+        "a_b",
+        "a__b",
+        "n__v_text",
+        "",
+        " ",
+        "$",
+        "Foo",
+        "foo",
+        "_dlt_id",
+        "é",
+        "9",
+        "_",
+        "k" * 70,
+    ]
 )
 TEXTS = st.one_of(
     st.sampled_from(
@@ -75,7 +89,9 @@ def rows(draw: st.DrawFn) -> st.SearchStrategy[Any]:
     # rows of one shape, in which only some values are odd: what columns are made for
     if draw(st.booleans()):
         names = draw(st.lists(keys, max_size=5, unique=True))
-        kinds = [draw(st.sampled_from([TEXTS, NUMBERS, row, st.lists(row, max_size=2)])) for _ in names]
+        kinds = [
+            draw(st.sampled_from([TEXTS, NUMBERS, row, st.lists(row, max_size=2)])) for _ in names
+        ]
         shaped = st.fixed_dictionaries(
             {
                 name: st.one_of(kind, kind, kind, kind, st.none(), scalars)
@@ -116,7 +132,10 @@ CONTRACTS: list[Any] = [
 WRITES: list[dict[str, Any]] = [
     {"write_disposition": "merge", "primary_key": "id"},
     {"write_disposition": {"disposition": "merge", "strategy": "upsert"}, "primary_key": "id"},
-    {"write_disposition": {"disposition": "merge", "strategy": "upsert"}, "primary_key": ["id", "a"]},
+    {
+        "write_disposition": {"disposition": "merge", "strategy": "upsert"},
+        "primary_key": ["id", "a"],
+    },
     {"write_disposition": {"disposition": "merge", "strategy": "scd2"}},
     {"write_disposition": "replace"},
 ]

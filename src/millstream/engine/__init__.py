@@ -9,7 +9,8 @@ The way of a batch, one file a step:
     shape, direct     rows that look like those before skip all that: text straight to Arrow
     profile, report   what was in the columns, and who did how much
 
-`rules` is what these ask of a schema; `seam` answers with dlt's, and is the only file that knows it.
+`rules` is what these ask of a schema; `seam` answers with dlt's, and is the only file that knows
+it.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def _root_ids(table: TableRows) -> Ids:
     parent = table.parent
     assert parent is not None
     while parent.parent is not None:
+        assert parent.at is not None
         at = parent.at[at]
         parent = parent.parent
     assert parent.ids is not None

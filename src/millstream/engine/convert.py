@@ -28,7 +28,8 @@ def convert(data_type: str, kinds: frozenset[type], values: Values, to: pa.DataT
 
     Raises:
         KeyError: no fast way for these types.
-        ValueError, OverflowError, TypeError: the values do not fit; pyarrow's errors are among them.
+        ValueError, OverflowError, TypeError: the values do not fit; pyarrow's errors are among
+        them.
     """
     return _WAYS[data_type, kinds](values, to)
 

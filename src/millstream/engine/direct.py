@@ -1,10 +1,11 @@
-"""The direct lane: rows that look like the ones before go from text to Arrow without Python objects.
+"""The direct lane: rows that look like the ones before go from text to Arrow without Python
+objects.
 
-Once a batch has taught the shape of the rows and the schema has settled, Arrow's JSON reader can parse
-the next ones by an explicit schema. It takes exactly that shape: an unknown key, a number for a text,
-1.0 for an integer, an integer beyond 64 bits or a key given twice is an error, and then the batch takes
-the way through Python. It is never asked to infer anything. Two things it does not tell apart are told
-apart here: an absent key and a null, where that matters.
+Once a batch has taught the shape of the rows and the schema has settled, Arrow's JSON reader can
+parse the next ones by an explicit schema. It takes exactly that shape: an unknown key, a number
+for a text, 1.0 for an integer, an integer beyond 64 bits or a key given twice is an error, and
+then the batch takes the way through Python. It is never asked to infer anything. Two things it
+does not tell apart are told apart here: an absent key and a null, where that matters.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Direct:
         return run.tables, run.raw
 
     def _object(self, table: str, shape: Shape) -> tuple[pa.DataType, list[_Step]]:
-        types = []
+        types: list[pa.Field] = []
         steps: list[_Step] = []
         for key, each in shape.items():
             at = len(types)

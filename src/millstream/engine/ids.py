@@ -1,7 +1,7 @@
 """Row ids as dlt makes them: random for root rows, a hash of parent, table and position below.
 
-An id is the base64 text of a few bytes without its padding. Many are encoded at once by padding each
-to a multiple of three bytes and cutting the text to length again.
+An id is the base64 text of a few bytes without its padding. Many are encoded at once by padding
+each to a multiple of three bytes and cutting the text to length again.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class ColumnStats:
 
     @property
     def distinct(self) -> int:
-        """About how many different values there are, as far as the sample tells; never above `values`."""
+        """About how many different values there are; never above `values`."""
         if len(self.hashes) < _HASHES:
             seen = len(self.hashes)
             # a sample without repeats says that values hardly repeat at all

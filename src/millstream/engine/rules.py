@@ -1,4 +1,4 @@
-"""What the columnar pass asks of the schema that it fills; the seam answers with dlt's own rules."""
+"""What the columnar pass asks of the schema that it fills; the seam answers with dlt's rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Unfit(Exception):  # noqa: N818
 
 
 class Rules(Protocol):
-    """Naming, nesting and typing of one schema. Answers must not depend on the order of questions."""
+    """Naming, nesting and typing of one schema. No answer depends on those before."""
 
     value: str
     """The column that holds the items of a list of scalars."""

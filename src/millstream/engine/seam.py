@@ -2,9 +2,9 @@
 
 `install()` puts `ColumnarNormalizer` where dlt's normalize workers look for the class that turns
 extracted rows into load files. It is that class, with one method replaced: a chunk of rows goes
-through columns where that gives exactly dlt's result, and through dlt's own code where it would not.
-dlt's schema object stays the judge throughout: names, nesting, types, coercion and contracts are
-asked of it, and rows that change the schema are shown to dlt's own inference.
+through columns where that gives exactly dlt's result, and through dlt's own code where it would
+not. dlt's schema object stays the judge throughout: names, nesting, types, coercion and contracts
+are asked of it, and rows that change the schema are shown to dlt's own inference.
 
 Spawned worker processes get the seam through a container context that dlt hands to workers.
 """
@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import dlt
 import pyarrow as pa
@@ -30,15 +30,21 @@ from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.base_configuration import ContainerInjectableContext
 from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.destination.capabilities import adjust_column_schema_to_capabilities
-from dlt.common.json import PUA_START_UTF8_MAGIC, custom_pua_decode, custom_pua_decode_nested, json, may_have_pua
+from dlt.common.json import (
+    PUA_START_UTF8_MAGIC,
+    custom_pua_decode,
+    custom_pua_decode_nested,
+    json,
+    may_have_pua,
+)
 from dlt.common.libs.pyarrow import get_py_arrow_datatype
 from dlt.common.normalizers.json.helpers import get_row_hash
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES as ID_BYTES
 from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
-from dlt.common.schema.utils import has_table_seen_data, new_table
+from dlt.common.schema.utils import has_table_seen_data
 from dlt.common.time import get_context_timezone_name, normalize_timezone
-from dlt.normalize import worker
+from dlt.normalize import worker as dlt_worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream.engine.build import LinkNames, add_ids, columns_of
@@ -52,11 +58,12 @@ from millstream.engine.unfold import TableRows, as_row, unfold
 from millstream.engine.writer import ColumnSet, align, runs
 
 BATCH = 2000
-"""Rows a batch: larger ones fall out of the processor's caches, smaller ones pay more per column."""
+"""Rows a batch: more fall out of the processor's caches, fewer pay more per column."""
 SMALLEST = 16
 _PATIENCE = 4
 _REST = 16
 _LARGE = float(2**63)
+_worker: Any = dlt_worker
 _MARK = PUA_START_UTF8_MAGIC[:1]
 _READ = 1 << 24
 # orjson writes floats from 1e16 on with an exponent
@@ -67,7 +74,7 @@ class _LostDigits(Exception):  # noqa: N818
     """A float that may have been an integer beyond 64 bits: the text must be parsed again."""
 
 
-class ColumnarParquetWriter(ParquetDataWriter):  # type: ignore[misc]
+class ColumnarParquetWriter(ParquetDataWriter):
     """dlt's Parquet writer, which also takes column sets. Never looked up by its format."""
 
     def write_data(self, items: Sequence[Any]) -> None:
@@ -75,12 +82,13 @@ class ColumnarParquetWriter(ParquetDataWriter):  # type: ignore[misc]
             if not columnar:
                 super().write_data(part)
                 continue
+            assert self.writer is not None
             table = align(part, self.schema)
             self.items_count += table.num_rows
             self.writer.write_table(table, row_group_size=self.parquet_format.row_group_size)
 
 
-class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
+class ColumnarNormalizer(JsonLItemsNormalizer):
     """A drop-in for dlt's `JsonLItemsNormalizer`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -95,7 +103,7 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
         if self._fits is None:
             self._fits = self._is_for_columns(root_table_name)
         if root_table_name in self.schema.dlt_table_names():
-            return super().__call__(extracted_items_file, root_table_name)  # type: ignore[no-any-return]
+            return super().__call__(extracted_items_file, root_table_name)
         self._stats = FileStats(extracted_items_file)
         if not self._fits:
             updates = super().__call__(extracted_items_file, root_table_name)
@@ -103,7 +111,7 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
             with _no_garbage_collection():
                 updates = self._file(extracted_items_file, root_table_name)
         self._stats.save(self.load_storage.config.load_volume_path, self.load_id)
-        return updates  # type: ignore[no-any-return]
+        return updates
 
     def _is_for_columns(self, root: str) -> bool:
         return (
@@ -120,7 +128,8 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
         line_no = None
         storage = self.normalize_storage.extracted_packages.storage
         with storage.open_file(extracted_items_file, "rb") as file:
-            # lines are megabytes long: a small buffer would put each together from hundreds of pieces
+            # lines are megabytes long: a small buffer would put each together from hundreds of
+            # pieces
             lines = io.BufferedReader(file, _READ) if isinstance(file, gzip.GzipFile) else file
             if isinstance(file, io.BufferedReader):
                 lines = io.BufferedReader(file.raw, _READ)
@@ -192,7 +201,7 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
         return result
 
     def _batch(self, root: str, start: int, end: int, update: dict[str, list[Any]]) -> None:
-        """A batch in columns; in halves where that fails, to leave dlt only the rows in question."""
+        """A batch in columns; in halves where that fails, to leave dlt few rows."""
         assert self._stats is not None
         if self._misses < _PATIENCE:
             try:
@@ -225,7 +234,7 @@ class ColumnarNormalizer(JsonLItemsNormalizer):  # type: ignore[misc]
     ) -> list[tuple[str, ColumnSet]]:
         rules = self._rules
         rules.null_only = []
-        normalizer = self.schema.data_item_normalizer
+        normalizer: Any = self.schema.data_item_normalizer
         level = normalizer._get_table_nesting_level(root, normalizer.max_nesting)
         # rows that are not objects come as the column `value`, as dlt wraps them
         if set(map(type, items)) != {dict}:
@@ -260,12 +269,14 @@ class DltRules(Rules):
     """The engine's questions, answered by dlt's schema and by the normalizer that this serves."""
 
     def __init__(self, owner: ColumnarNormalizer) -> None:
-        self.owner = owner
-        self.schema = owner.schema
-        self.normalizer = normalizer = owner.schema.data_item_normalizer
+        # dlt's types are looser here than its code: what it has is checked once, by `mismatch`
+        self.owner: Any = owner
+        self.schema: Any = owner.schema
+        self.normalizer: Any = owner.schema.data_item_normalizer
+        normalizer = self.normalizer
         self.marked = False
         self.exact = False
-        self.caps = owner.config.destination_capabilities
+        self.caps: Any = owner.config.destination_capabilities
         self.null_only: list[tuple[str, str]] = []
         self._names: dict[tuple[tuple[str, ...], str], tuple[str, str]] = {}
         self._types: dict[tuple[Any, ...], pa.DataType] = {}
@@ -285,7 +296,9 @@ class DltRules(Rules):
         if found is None:
             normalizer = self.normalizer
             blank = not key or key.isspace()
-            own = normalizer.EMPTY_KEY_IDENTIFIER if blank else normalizer._normalize_identifier(key)
+            own = (
+                normalizer.EMPTY_KEY_IDENTIFIER if blank else normalizer._normalize_identifier(key)
+            )
             name = own if not path else normalizer._shorten_fragments(*path, own)
             if name in self._reserved:
                 raise Unfit(f"the data has {name}")
@@ -293,13 +306,13 @@ class DltRules(Rules):
         return found
 
     def list_name(self, key: str) -> str:
-        return self.normalizer._normalize_table_identifier(key)  # type: ignore[no-any-return]
+        return str(self.normalizer._normalize_table_identifier(key))
 
     def table_name(self, path: tuple[str, ...]) -> str:
-        return self.normalizer._shorten_fragments(*path)  # type: ignore[no-any-return]
+        return str(self.normalizer._shorten_fragments(*path))
 
     def keeps_whole(self, table: str, column: str, level: int) -> bool:
-        return self.normalizer._is_nested_type(table, column, level)  # type: ignore[no-any-return]
+        return bool(self.normalizer._is_nested_type(table, column, level))
 
     def check_table(self, table: str, root: bool) -> bool:
         if table in self.owner._filtered_tables:
@@ -318,7 +331,7 @@ class DltRules(Rules):
     def _passed(self, table: str, root: bool) -> dict[str, str]:
         if not self.normalizer.propagation_config:
             return {}
-        return self.normalizer._get_propagation_mapping(table, root)  # type: ignore[no-any-return]
+        return dict(self.normalizer._get_propagation_mapping(table, root))
 
     def column(self, table: str, name: str) -> Mapping[str, Any] | None:
         found = self.schema._schema_tables.get(table)
@@ -335,7 +348,7 @@ class DltRules(Rules):
             return False
         if modes[column] == "discard_row":
             raise Unfit(f"the contract discards rows with {table}.{column}")
-        return modes[column] == "discard_value"  # type: ignore[no-any-return]
+        return bool(modes[column] == "discard_value")
 
     def may_be_null(self, table: str, column: str) -> bool:
         found = self.schema._schema_tables.get(table)
@@ -369,7 +382,8 @@ class DltRules(Rules):
                     if wanted == "timestamp":
                         result = self._in_zone(result, column)
                     return name, None, result
-        return owner._coerce_non_null_value(columns, table, name, value)  # type: ignore[no-any-return]
+        target, new, result = owner._coerce_non_null_value(columns, table, name, value)
+        return target, new, result
 
     def _in_zone(self, value: Any, column: Mapping[str, Any]) -> Any:
         override = self.owner._timezone_override
@@ -383,8 +397,8 @@ class DltRules(Rules):
         precision = self.caps.wei_precision[0] - self.caps.wei_precision[1]
         data_type = "wei" if abs(value) < 10**precision else "text"
         target = self.owner.naming.shorten_fragments(name, f"v_{data_type}")
-        result: Any = str(value) if data_type == "text" else self.owner._coerce_type(
-            "wei", "bigint", value
+        result: Any = (
+            str(value) if data_type == "text" else self.owner._coerce_type("wei", "bigint", value)
         )
         column = columns.get(target)
         if column is not None and column.get("data_type"):
@@ -400,7 +414,9 @@ class DltRules(Rules):
         key = tuple(column.get(p) for p in ("data_type", "precision", "scale", "timezone"))
         found = self._types.get(key)
         if found is None:
-            found = get_py_arrow_datatype(column, self.caps, get_context_timezone_name())
+            found = get_py_arrow_datatype(
+                cast("Any", column), self.caps, get_context_timezone_name()
+            )
             self._types[key] = found
         return found
 
@@ -441,7 +457,7 @@ class DltRules(Rules):
         return from_texts(get_row_hash(dict(zip(key, row)), subset=key) for row in rows)
 
     def settled(self, root: str) -> bool:
-        """Whether a table has all that needs no look at rows: no filters, no rules for its parts."""
+        """Whether a root table has nothing that needs a look at each row."""
         return self.check_table(root, root=True)
 
     def has_links(self, table: TableRows, propagate: bool) -> bool:
@@ -541,7 +557,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @configspec
-class EngineContext(ContainerInjectableContext):  # type: ignore[misc]
+class EngineContext(ContainerInjectableContext):
     """Travels to spawned worker processes, where it puts the seam in place."""
 
     global_affinity: ClassVar[bool] = True
@@ -560,7 +576,7 @@ def install(*, keep_stats: bool) -> bool:
     """Put the engine where dlt's workers look for their normalizer; False where it does not fit."""
     global _installed
     FileStats.keep = keep_stats
-    if worker.JsonLItemsNormalizer is ColumnarNormalizer:
+    if _worker.JsonLItemsNormalizer is ColumnarNormalizer:
         return True
     if problem := mismatch():
         if not _installed:
@@ -571,7 +587,7 @@ def install(*, keep_stats: bool) -> bool:
             )
         _installed = True
         return False
-    worker.JsonLItemsNormalizer = ColumnarNormalizer
+    _worker.JsonLItemsNormalizer = ColumnarNormalizer
     _installed = True
     return True
 
@@ -586,7 +602,7 @@ def activate(*, keep_stats: bool) -> bool:
 
 def deactivate() -> None:
     """Put dlt's own normalizer back."""
-    worker.JsonLItemsNormalizer = JsonLItemsNormalizer
+    _worker.JsonLItemsNormalizer = JsonLItemsNormalizer
     container = Container()
     if EngineContext in container:
         del container[EngineContext]
@@ -621,6 +637,6 @@ def mismatch() -> str | None:
         function = getattr(owner, name, None)
         if function is None or tuple(inspect.signature(function).parameters) != parameters:
             return f"{owner.__name__}.{name} has changed"
-    if getattr(worker, "JsonLItemsNormalizer", None) is None:
+    if getattr(_worker, "JsonLItemsNormalizer", None) is None:
         return "its worker has changed"
     return None

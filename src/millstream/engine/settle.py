@@ -1,4 +1,5 @@
-"""Leaves to typed columns: the schema's rules applied to whole columns, and value by value elsewhere.
+"""Leaves to typed columns: the schema's rules applied to whole columns, and value by value
+elsewhere.
 
 dlt settles types row by row: the first value decides a column's type, later ones are coerced to it
 or go to a variant column. Columns do not influence one another, so each can be settled alone; what
@@ -112,12 +113,11 @@ def _each(settled: Settled, leaf: Leaf, columns: Columns, rules: Rules) -> None:
         target, column, result = rules.coerce(columns, table, leaf.name, value)
         if column is not None:
             _add(settled, leaf, columns, target, column, at)
-        if type(result) is int and not -(2**63) <= result < 2**63:
-            if columns[target]["data_type"] == "bigint":
-                target, column, result = rules.too_large(columns, table, target, result)
-                if column is not None:
-                    _claim(settled, leaf, target)
-                    columns[target] = settled.overflows[target] = column
+        if _is_too_large(result) and columns[target]["data_type"] == "bigint":
+            target, column, result = rules.too_large(columns, table, target, result)
+            if column is not None:
+                _claim(settled, leaf, target)
+                columns[target] = settled.overflows[target] = column
         values = targets.get(target)
         if values is None:
             values = targets[target] = [None] * size
@@ -131,6 +131,10 @@ def _each(settled: Settled, leaf: Leaf, columns: Columns, rules: Rules) -> None:
         except _FIT_ERRORS as error:
             raise Unfit(f"{table}.{target}: {error}") from error
         _put(settled, leaf, target, array)
+
+
+def _is_too_large(value: Any) -> bool:
+    return type(value) is int and not -(2**63) <= value < 2**63
 
 
 def _put(settled: Settled, leaf: Leaf, name: str, array: pa.Array) -> None:

@@ -1,7 +1,7 @@
 """Who normalized which rows, kept per extracted file so that worker processes can report it.
 
-A worker writes one small file per extracted file, named after it: a task that dlt repeats overwrites
-what its first attempt counted.
+A worker writes one small file per extracted file, named after it: a task that dlt repeats
+overwrites what its first attempt counted.
 """
 
 from __future__ import annotations

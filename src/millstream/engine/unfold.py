@@ -155,7 +155,9 @@ class _Unfolder:
                 self.lists(table, (*path, self.rules.list_name(key)), some, at, field)
             if not plain:
                 return
-            positions = [i for i, v in enumerate(values) if type(v) is not dict and type(v) is not list]
+            positions = [
+                i for i, v in enumerate(values) if type(v) is not dict and type(v) is not list
+            ]
             values, index, kinds = [values[i] for i in positions], _within(index, positions), plain
         elif nested and self.marked:
             values = [self.rules.decode(v) if type(v) in (dict, list) else v for v in values]

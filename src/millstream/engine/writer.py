@@ -28,7 +28,7 @@ class ColumnSet:
 
 
 def align(sets: Sequence[ColumnSet], schema: pa.Schema) -> pa.Table:
-    """All rows of the sets, in order, as a table of exactly this schema; absent columns are null."""
+    """All rows of the sets, in order, as a table of this schema; absent columns are null."""
     nulls: dict[tuple[pa.DataType, int], pa.Array] = {}
     arrays = []
     for field in schema:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from millstream.config import DltConfig, GitHubConfig, MongoDBConfig, SourceConfig
+from millstream.config import DltConfig, FilesConfig, GitHubConfig, MongoDBConfig, SourceConfig
 from millstream.model import Check, Stream
 
 if TYPE_CHECKING:
@@ -43,4 +43,8 @@ def create(config: SourceConfig) -> Source:
         from millstream.sources.mongodb import MongoDBSource
 
         return MongoDBSource(config, folder=config.folder)
+    if isinstance(config, FilesConfig):
+        from millstream.sources.files import FilesSource
+
+        return FilesSource(config)
     raise AssertionError(f"no source for {config!r}")

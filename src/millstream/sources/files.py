@@ -1,0 +1,299 @@
+"""JSON lines and JSON files, local or remote, as bytes for as long as possible.
+
+A line is checked, but not turned into objects: dlt's extract step writes it as it is, and the
+engine reads it once, into columns. Which files were read is kept in the state of the resource, by
+name, time of change and size: a file that comes late is not lost, and none is read twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from millstream.config import FilesConfig, FileStream
+from millstream.errors import (
+    ConfigError,
+    MillstreamError,
+    SourceDataError,
+    SourceNotFoundError,
+    SourceUnavailableError,
+)
+from millstream.model import Check, Stream
+
+if TYPE_CHECKING:
+    from dlt.sources import DltResource
+
+_BLOCK = 8 << 20
+_ROWS = 1000
+# enough digits that orjson may have to round
+_LONG_INTEGER = re.compile(rb"\d{19}")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    stamp: str
+    """Time of change and size, or whatever else the file system tells of its version."""
+
+
+class FilesSource:
+    """Each stream is the files of one pattern."""
+
+    def __init__(self, config: FilesConfig, *, project: Path | None = None) -> None:
+        self.config = config
+        self.project = project or config.folder or Path.cwd()
+
+    def streams(self) -> Sequence[Stream]:
+        return [
+            Stream(name, primary_key=each.primary_key, description=f"Files {each.path}")
+            for name, each in self.config.streams.items()
+        ]
+
+    def open(self, stream: str, *, full_refresh: bool = False) -> DltResource:
+        """The rows of the stream's new files; the first look at the place happens here.
+
+        Raises:
+            SourceNotFoundError: no file fits the pattern.
+            SourceUnavailableError: the place can't be listed.
+        """
+        import dlt
+
+        settings = self._settings(stream)
+        files = self._list(stream, settings)
+
+        def rows() -> Iterator[list[Any]]:
+            seen = dlt.current.resource_state(stream).setdefault("files", {})
+            if full_refresh:
+                seen.clear()
+            for file in files:
+                before = seen.get(file.path)
+                if before == file.stamp:
+                    continue
+                if before is not None and not settings.primary_key:
+                    raise SourceDataError(
+                        f"{file.path} has changed since it was loaded: its rows would be doubled",
+                        hint="set `primary_key`, so that rows merge, or load with --full-refresh",
+                    )
+                yield from self._rows(file.path, settings)
+                seen[file.path] = file.stamp
+
+        disposition = "merge" if settings.primary_key else "append"
+        resource: Any = dlt.resource
+        made: DltResource = resource(
+            rows,
+            name=stream,
+            primary_key=list(settings.primary_key) or None,
+            write_disposition="replace" if full_refresh else disposition,
+        )
+        return made
+
+    def check(self) -> Sequence[Check]:
+        checks = []
+        for name, settings in self.config.streams.items():
+            try:
+                found = self._list(name, settings)
+            except MillstreamError as error:
+                checks.append(Check(name, False, error.message, error.hint))
+            else:
+                checks.append(Check(name, True, f"{len(found)} files fit {settings.path}"))
+        return checks
+
+    def _settings(self, stream: str) -> FileStream:
+        try:
+            return self.config.streams[stream]
+        except KeyError:
+            names = ", ".join(self.config.streams)
+            raise ConfigError(f"no such stream: {stream!r}", hint=f"there is {names}") from None
+
+    def _list(self, stream: str, settings: FileStream) -> list[_File]:
+        import fsspec  # type: ignore[import-untyped]
+
+        path = settings.path
+        if "://" not in path:
+            path = str(self.project / path)
+        try:
+            fs, root = fsspec.core.url_to_fs(path, **self.config.options)
+            found = (
+                fs.glob(root, detail=True) if "*" in root or "?" in root else {root: fs.info(root)}
+            )
+        except FileNotFoundError:
+            found = {}
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"stream {stream!r}: {settings.path}: {error}") from None
+        except Exception as error:  # each file system has errors of its own
+            raise SourceUnavailableError(
+                f"stream {stream!r}: {settings.path} can't be listed: {error}"
+            ) from error
+        files = [
+            _File(fs.unstrip_protocol(name), _stamp(info))
+            for name, info in found.items()
+            if info.get("type") == "file"
+        ]
+        if not files:
+            raise SourceNotFoundError(
+                f"stream {stream!r}: no file fits {settings.path}",
+                hint=f"relative paths start from {self.project}",
+            )
+        return sorted(files, key=lambda file: file.path)
+
+    def _rows(self, path: str, settings: FileStream) -> Iterator[list[Any]]:
+        import fsspec  # type: ignore[import-untyped]
+
+        format_, compression = _kind(path, settings)
+        with fsspec.open(path, "rb", **self.config.options) as raw:
+            file = _unpacked(raw, compression)
+            try:
+                if format_ == "json":
+                    yield from _document(path, file.read())
+                else:
+                    yield from _lines(path, file, self.config.parallel)
+            except (OSError, EOFError) as error:
+                raise SourceDataError(f"{path}: can't be read: {error}") from error
+
+
+def _stamp(info: dict[str, Any]) -> str:
+    changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified")
+    changed = changed or info.get("updated") or info.get("ETag") or info.get("etag") or ""
+    return f"{changed} {info.get('size')}"
+
+
+def _kind(path: str, settings: FileStream) -> tuple[str, str | None]:
+    name = path.lower()
+    compression = None
+    for ending, kind in ((".gz", "gzip"), (".zst", "zstd"), (".zstd", "zstd")):
+        if name.endswith(ending):
+            name, compression = name.removesuffix(ending), kind
+    if settings.format:
+        return settings.format, compression
+    if name.endswith((".jsonl", ".ndjson")):
+        return "jsonl", compression
+    if name.endswith((".json", ".geojson")):
+        return "json", compression
+    raise ConfigError(
+        f"{path}: neither .jsonl nor .json", hint="name its `format`: `jsonl` or `json`"
+    )
+
+
+def _unpacked(file: IO[bytes], compression: str | None) -> Any:
+    if compression == "gzip":
+        import gzip
+
+        return gzip.GzipFile(fileobj=file)
+    if compression == "zstd":
+        import pyarrow as pa
+
+        return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+    return file
+
+
+def _document(path: str, text: bytes) -> Iterator[list[Any]]:
+    """A file that is one JSON value: the items of a list, or the one row that it is."""
+    import orjson
+
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise SourceDataError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+    rows = found if isinstance(found, list) else [found]
+    if _LONG_INTEGER.search(text):
+        # orjson rounds integers beyond 64 bits; Python keeps them, and they travel as text
+        found = json.loads(text)
+        rows = found if isinstance(found, list) else [found]
+        rows = [orjson.Fragment(json.dumps(row).encode()) for row in rows]
+    for start in range(0, len(rows), _ROWS):
+        yield rows[start : start + _ROWS]
+
+
+def _lines(path: str, file: Any, parallel: int) -> Iterator[list[Any]]:
+    """A file of JSON lines, checked some blocks ahead while earlier ones are handed on."""
+    from orjson import Fragment
+
+    with ThreadPoolExecutor(parallel, "millstream-files") as pool:
+        ahead: deque[tuple[bytes, Future[int]]] = deque()
+        line = 0
+        for block in _blocks(file.read):
+            ahead.append((block, pool.submit(_objects, block)))
+            if len(ahead) > parallel:
+                rows, line = _take(path, ahead, line)
+                for start in range(0, len(rows), _ROWS):
+                    yield [Fragment(row) for row in rows[start : start + _ROWS]]
+        while ahead:
+            rows, line = _take(path, ahead, line)
+            for start in range(0, len(rows), _ROWS):
+                yield [Fragment(row) for row in rows[start : start + _ROWS]]
+
+
+def _take(path: str, ahead: deque[tuple[bytes, Future[int]]], line: int) -> tuple[list[bytes], int]:
+    block, objects = ahead.popleft()
+    lines = block.split(b"\n")[:-1]
+    rows = lines
+    if b"" in lines or b"\r" in block:
+        rows = [row for row in map(bytes.strip, lines) if row]
+    # as many objects as lines, and each line begins and ends like one: one object a line
+    if objects.result() != len(rows) or any(row[0] != 123 or row[-1] != 125 for row in rows):
+        _find_fault(path, lines, line)
+    return rows, line + len(lines)
+
+
+def _blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """The file in blocks of whole lines, each ending with a newline."""
+    rest: list[bytes] = []
+    while piece := read(_BLOCK):
+        end = piece.rfind(b"\n") + 1
+        if not end:
+            rest.append(piece)
+            continue
+        yield b"".join((*rest, piece[:end]))
+        rest = [piece[end:]]
+    if last := b"".join(rest):
+        yield last + b"\n"
+
+
+def _objects(block: bytes) -> int:
+    """How many JSON objects, in UTF-8, a block holds; -1 where it must be looked at closely.
+
+    Runs beside other Python code: Arrow parses without the interpreter's lock.
+    """
+    import pyarrow as pa
+    from pyarrow import json as arrow_json
+
+    if not block.isascii():
+        try:
+            block.decode()
+        except UnicodeDecodeError:
+            return -1
+    # escaped surrogates, and control characters in texts: orjson is strict about them
+    if b"\\ud" in block or b"\\uD" in block or b"\0" in block:
+        return -1
+    try:
+        found = arrow_json.read_json(
+            pa.BufferReader(block),
+            read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 64),
+            parse_options=arrow_json.ParseOptions(
+                explicit_schema=pa.schema([]), unexpected_field_behavior="ignore"
+            ),
+        )
+    except pa.ArrowInvalid:
+        return -1
+    return int(found.num_rows)
+
+
+def _find_fault(path: str, lines: list[bytes], before: int) -> None:
+    """Raise for the first line that is not JSON, if there is one."""
+    import orjson
+
+    for number, line in enumerate(lines, before + 1):
+        if line.strip():
+            try:
+                orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise SourceDataError(
+                    f"{path}, line {number}: not JSON: {error.msg} (column {error.colno})",
+                    hint="correct the line, or take it out; nothing of this run was loaded",
+                ) from None
