@@ -54,6 +54,7 @@ def test_defaults(tmp_path):
         ({"source": {**GITHUB, "repositories": ["duckdb"]}}, "not of the form owner/name", None),
         ({"source": {**GITHUB, "streams": ["isues"]}}, "source.github.streams.0", None),
         ({"source": {**GITHUB, "token": "ghp_x"}}, "source.github.token", None),
+        ({"folder": "/etc"}, "folder: Extra inputs", None),
         ({"source": {"type": "jira"}}, "'jira'", None),
         (
             {"destination": {"options": {"credentials": "x"}}},
@@ -98,6 +99,9 @@ def test_two_pipelines_below_a_folder_are_named(tmp_path):
         ("type: [", "not YAML"),
         ("type: other.Component\nattributes: {}", "not a Millstream pipeline"),
         ("- a", "not a Millstream pipeline"),
+        (GOOD + "---\n" + GOOD, "2 pipelines in one file"),
+        (GOOD.replace("duckdb/duckdb", "'{{ now() }}'"), "is Dagster's alone"),
+        (GOOD.replace("duckdb/duckdb", "'{{ env.NOT_SET }}'"), "NOT_SET is not set"),
         ("type: millstream.Pipeline\n", "`attributes` is missing"),
     ],
 )
@@ -158,3 +162,15 @@ def test_credentials_are_found_in_the_projects_secrets_toml(tmp_path):
         check=True,
     )
     assert done.stdout.strip() == "toml"
+
+
+def test_environment_variables_are_filled_in_as_dagster_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("MILLSTREAM_TEST_OWNER", "duckdb")
+    text = GOOD.replace("duckdb/duckdb", "'{{ env.MILLSTREAM_TEST_OWNER }}/duckdb'")
+    config = read_pipeline(write(tmp_path, text))
+    assert config.source.repositories == ("duckdb/duckdb",)
+
+
+def test_other_components_may_share_the_file(tmp_path):
+    other = "type: dagster.DefsFolderComponent\nattributes: {}\n---\n"
+    assert read_pipeline(write(tmp_path, other + GOOD)).name == "github_issues"

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.cli import redact, terminal
+from millstream import redact
+from millstream.cli import terminal
 
 
 @pytest.mark.parametrize("module", [terminal, redact])

@@ -7,7 +7,7 @@ import sys
 
 def complain(error: BaseException, *, debug: bool, what: str = "") -> None:
     """Print an error; `what` failed, where a command does several things."""
-    from millstream.cli.redact import redact
+    from millstream.redact import redact
     from millstream.cli.terminal import paint
 
     text = redact(_traceback(error) if debug else _message(error)).rstrip()

@@ -105,7 +105,7 @@ def _choose(wanted: list[str] | None, known: list[str]) -> list[str]:
 
 def _failure(stream: str, error: Exception, *, debug: bool) -> dict[str, str | None]:
     from millstream.cli.complain import complain
-    from millstream.cli.redact import redact
+    from millstream.redact import redact
     from millstream.errors import MillstreamError
 
     complain(error, debug=debug, what=stream)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+from millstream import redact as shapes
 from millstream.config import TargetConfig
 from millstream.destinations.factory import credentials_variable, not_installed
 from millstream.errors import (
@@ -54,7 +55,6 @@ _IN_TEXT = re.compile(
     r"(?P<secret>\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
     re.IGNORECASE,
 )
-_PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|$)", re.DOTALL)
 
 
 def explain(
@@ -112,7 +112,7 @@ def unreadable(config: TargetConfig) -> MillstreamError:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without secrets: those given, and what looks like one.
+    """A foreign text without secrets: those given, the environment's, and what looks like one.
 
     >>> redact("no route to postgresql://ann:pa55@db/x")
     'no route to postgresql://ann:***@db/x'
@@ -120,8 +120,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     known = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, "***")
-    text = _PEM.sub("***", text)
-    text = _IN_URL.sub(r"\g<head>:***@", text)
+    text = _IN_URL.sub(r"\g<head>:***@", shapes.redact(text))
     return _IN_TEXT.sub(r"\g<head>***", text)
 
 
