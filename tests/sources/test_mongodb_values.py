@@ -11,10 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import bson
+import orjson
 import pytest
 from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sources.mongodb_kit import Shop, raw, text
@@ -111,6 +112,10 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "what looks like a dbref": (
         {"$ref": 5, "$id": 1},
         {"v___ref": 5, "v___id": 1},
+    ),
+    "what looks like a dbref to the driver": (
+        {"$ref": Code("x"), "$id": 1},
+        {"v___ref__code": "x", "v___id": 1},
     ),
     "db pointer": (
         element(0x0C, text(b"app.users") + OID.binary),
@@ -213,7 +218,7 @@ scalars = st.one_of(
     st.builds(Timestamp, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
     st.decimals().filter(lambda d: not d.is_snan()).map(fitting),
     st.sampled_from([MinKey(), MaxKey(), Regex("a(", "imsx")]),
-    st.builds(Code, st.text("xy"), st.none() | st.just({"z": 1})),
+    st.tuples(st.text("xy"), st.none() | st.just({"z": 1})).map(lambda made: Code(*made)),
     st.builds(DBRef, st.text("ab", min_size=1), st.integers(0, 9)),
 )
 keys = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5) | st.sampled_from(
@@ -224,7 +229,8 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+# explaining fails on values that are texts of another class, such as Code
+@settings(max_examples=200, deadline=None, phases=set(Phase) - {Phase.explain})
 @given(st.lists(st.dictionaries(keys, values, max_size=6), min_size=1, max_size=3))
 def test_the_fast_way_and_the_careful_way_agree(rows: list[dict[str, Any]]) -> None:
     from millstream.sources.mongodb.encode import Encoder, is_mangled
@@ -233,7 +239,8 @@ def test_the_fast_way_and_the_careful_way_agree(rows: list[dict[str, Any]]) -> N
     batches = [bson.encode(row) for row in rows]
     fast, careful = Encoder("fast", str.lower), Encoder("careful", str.lower)
     line = careful.dump(careful._ready([decode(raw, Odd(), is_mangled) for raw in batches], None))
-    assert fast.encode(b"".join(batches)).line == line
+    # keys may come in another order
+    assert orjson.loads(fast.encode(b"".join(batches)).line) == orjson.loads(line)
 
 
 def test_a_document_cut_short_is_an_error_that_says_so() -> None:

@@ -8,10 +8,12 @@ the seam for an engine that takes BSON itself: it would store the batches as the
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha1
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -100,12 +102,36 @@ class Encoder:
             rows = self._ready(decode_all(batch, OPTIONS), extra)
             line = self.dump(rows)
         except _UNDECODABLE:
-            rows = None
-        # `undefined`, NaN and infinities: the driver or orjson makes null of each
-        if rows is None or _MANGLED.search(batch) or (b"null" in line and _NULLED.search(batch)):
+            line = b""
+        if not line or _MANGLED.search(batch):
             rows = self.rows(batch, extra)
             line = self.dump(rows)
+        # `undefined`, NaN and infinities: the driver or orjson makes null of each
+        elif b"null" in line and self._mend(batch, rows, extra):
+            line = self.dump(rows)
         return Encoded(line, len(rows))
+
+    def _mend(
+        self, batch: bytes, rows: list[dict[str, Any]], extra: Mapping[str, Any] | None
+    ) -> bool:
+        """Replace the rows in which a null may have been something else; whether there were any."""
+        found = _NULLED.search(batch)
+        if found is None:
+            return False
+        ends = list(accumulate(len(raw) for raw in documents(batch)))
+        suspects: set[int] = set()
+        while found is not None:
+            # what looks like a value may reach over the true ones of the next document
+            first, last = bisect_right(ends, found.start()), bisect_left(ends, found.end())
+            suspects.update(range(first, last + 1))
+            found = _NULLED.search(batch, ends[last])
+        mended = False
+        for index in suspects:
+            if b"null" in self.dump([rows[index]]):
+                raw = batch[ends[index - 1] if index else 0 : ends[index]]
+                rows[index] = self._ready([self._careful(raw)], extra)[0]
+                mended = True
+        return mended
 
     def rows(self, batch: bytes, extra: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of a batch, for `dump`: as `encode`, one document at a time."""
@@ -134,6 +160,9 @@ class Encoder:
                     return row
             except _UNDECODABLE:
                 pass
+        return self._careful(raw)
+
+    def _careful(self, raw: bytes) -> dict[str, Any]:
         try:
             row = decode(raw, self.odd, is_mangled)
             if self.kind is not None:

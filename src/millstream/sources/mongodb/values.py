@@ -87,7 +87,9 @@ def _code(value: Code) -> dict[str, Any]:
 
 
 def _dbref(value: DBRef) -> dict[str, Any]:
-    found = dict(value.as_doc())
+    found: dict[str, Any] = dict(value.as_doc())
+    if type(found["$ref"]) is not str:  # to the driver, code is a text
+        return found
     plain = {"ref": found.pop("$ref"), "id": found.pop("$id")}
     if "$db" in found:
         plain["db"] = found.pop("$db")
