@@ -94,7 +94,11 @@ class MongoDBSource:
                 version = client.server_info()["version"]
                 found = [Check("MongoDB", True, f"reachable, version {version}")]
                 for each in self._located():
-                    found.append(_check_one(lambda one: load.check(self._job(client, one)), each))
+                    try:
+                        load.check(self._job(client, each))
+                        found.append(Check(each.stream, True, "readable"))
+                    except MillstreamError as error:
+                        found.append(Check(each.stream, False, error.message, error.hint))
                 return found
         except MillstreamError as error:
             return [Check("MongoDB", False, error.message, error.hint)]
@@ -146,11 +150,3 @@ def _normalize_table(name: str) -> str:
     from dlt.common.normalizers.naming.snake_case import NamingConvention
 
     return NamingConvention().normalize_table_identifier(name)
-
-
-def _check_one(check: object, located: Located) -> Check:
-    try:
-        check(located)  # type: ignore[operator]
-    except MillstreamError as error:
-        return Check(located.stream, False, error.message, error.hint)
-    return Check(located.stream, True, "readable")
