@@ -1,0 +1,64 @@
+"""Files and environment -> frozen configuration; nothing else in the package reads either.
+
+A pipeline is described once, in `defs.yaml`. Dagster hands its `attributes` to the same models that
+`millstream run` reads here. Credentials are never part of it: `credential()` finds them when a run
+needs them, in the environment, `.env` or dlt's `secrets.toml`, under the names that dlt documents.
+"""
+
+from __future__ import annotations
+
+from millstream.config.environment import credential, data_dir, load_dotenv
+from millstream.config.governance import (
+    AlertConfig,
+    AppriseAlert,
+    EmailAlert,
+    PolicyConfig,
+    PolicyRule,
+    SlackAlert,
+    WebhookAlert,
+)
+from millstream.config.pipeline import (
+    DestinationConfig,
+    PipelineConfig,
+    TargetConfig,
+    parse_pipeline,
+)
+from millstream.config.reading import COMPONENT_TYPE, project_of, read_pipeline
+from millstream.config.sources import (
+    DltConfig,
+    FilesConfig,
+    FileStream,
+    GitHubConfig,
+    GitHubStream,
+    MongoDBCollection,
+    MongoDBConfig,
+    SourceConfig,
+)
+
+__all__ = [
+    "COMPONENT_TYPE",
+    "AlertConfig",
+    "AppriseAlert",
+    "DestinationConfig",
+    "DltConfig",
+    "EmailAlert",
+    "FileStream",
+    "FilesConfig",
+    "GitHubConfig",
+    "GitHubStream",
+    "MongoDBCollection",
+    "MongoDBConfig",
+    "PipelineConfig",
+    "PolicyConfig",
+    "PolicyRule",
+    "SlackAlert",
+    "SourceConfig",
+    "TargetConfig",
+    "WebhookAlert",
+    "credential",
+    "data_dir",
+    "load_dotenv",
+    "parse_pipeline",
+    "project_of",
+    "read_pipeline",
+]

@@ -1,0 +1,37 @@
+"""The environment, `.env` and dlt's `secrets.toml`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def load_dotenv(project: Path) -> None:
+    """Put what the project's `.env` says into the environment, which wins where both speak."""
+    import dotenv
+
+    dotenv.load_dotenv(project / ".env", override=False)
+
+
+def credential(*names: str) -> str | None:
+    """The first of these that is set: environment variables, then dlt's `secrets.toml`.
+
+    A name in the environment's form, `SOURCES__GITHUB__ACCESS_TOKEN`, is also looked up as the key
+    `sources.github.access_token`.
+    """
+    for name in names:
+        if value := os.environ.get(name, "").strip():
+            return value
+    import dlt
+
+    for name in names:
+        if "__" in name:
+            value = dlt.secrets.get(name.lower().replace("__", "."))
+            if isinstance(value, str) and value.strip():
+                return value.strip()
+    return None
+
+
+def data_dir() -> Path:
+    """Where runs keep packages until loaded: `MILLSTREAM_HOME` or `~/.millstream`."""
+    return Path(os.environ.get("MILLSTREAM_HOME") or Path.home() / ".millstream")

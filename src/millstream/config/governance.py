@@ -1,0 +1,117 @@
+"""What to do about schema changes, and whom to tell."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    Field,
+    field_validator,
+)
+
+from millstream.config.base import Model
+from millstream.model import Action, ChangeKind, Severity
+
+
+class PolicyRule(Model):
+    """What to do about some changes. Patterns take `*` and `?`; what is left out matches all."""
+
+    action: Action = Field(description="`allow`, `warn` or `hold`.")
+    change: tuple[str, ...] = Field(
+        default=(), description="Kinds (`variant_added`) or severities (`risky`); one or a list."
+    )
+    stream: str = Field(default="*", min_length=1, description="A pattern of streams' names.")
+    table: str = Field(default="*", min_length=1, description="A pattern of tables' names.")
+    column: str = Field(
+        default="*", min_length=1, description="Any pattern but `*` leaves out changes of tables."
+    )
+
+    @field_validator("change", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("change")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*get_args(Severity), *get_args(ChangeKind))
+        for name in value:
+            if name not in known:
+                close = get_close_matches(name, known, n=1) or [", ".join(known)]
+                raise ValueError(f"{name!r} is no change, did you mean {close[0]}?")
+        return value
+
+
+class PolicyConfig(Model):
+    """What happens when a schema changes: the first rule that matches, else the preset."""
+
+    preset: Literal["evolve", "strict", "anything"] = Field(
+        default="evolve",
+        description="`evolve` allows safe changes, warns of risky ones and holds breaking ones; "
+        "`strict` holds every change; `anything` allows all.",
+    )
+    rules: tuple[PolicyRule, ...] = ()
+
+
+class _Alert(Model):
+    at_least: Severity = Field(
+        default="risky", description="Send no message for runs whose changes are all milder."
+    )
+
+
+class SlackAlert(_Alert):
+    """A Slack incoming webhook."""
+
+    type: Literal["slack"] = "slack"
+    url_from: str = Field(
+        default="SLACK_WEBHOOK_URL",
+        description="The environment variable that holds the webhook's address, which is a secret.",
+    )
+
+
+class WebhookAlert(_Alert):
+    """Any address that takes a POST with JSON."""
+
+    type: Literal["webhook"] = "webhook"
+    url_from: str = Field(description="The environment variable that holds the address.")
+
+
+class EmailAlert(_Alert):
+    """Mail through an SMTP server."""
+
+    type: Literal["email"] = "email"
+    host: str = Field(description="The SMTP server.")
+    port: int = Field(default=587, ge=1, le=65535, description="Its port.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the connection is encrypted."
+    )
+    sender: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="The address it comes from.")
+    to: tuple[str, ...] = Field(min_length=1, description="The addresses it goes to.")
+    user_from: str | None = Field(
+        default=None, description="The environment variable that holds the user's name, if any."
+    )
+    password_from: str | None = Field(
+        default=None, description="The environment variable that holds the password, if any."
+    )
+
+    @field_validator("to")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+                raise ValueError(f"{address!r} is no e-mail address")
+        return value
+
+
+class AppriseAlert(_Alert):
+    """Any service that apprise knows; needs `millstream[apprise]`."""
+
+    type: Literal["apprise"] = "apprise"
+    url_from: str = Field(description="The environment variable that holds apprise's address.")
+
+
+AlertConfig = Annotated[
+    SlackAlert | WebhookAlert | EmailAlert | AppriseAlert, Field(discriminator="type")
+]

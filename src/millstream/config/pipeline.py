@@ -1,0 +1,148 @@
+"""A pipeline: one source, one destination, and how it is governed and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from millstream.config.base import Model
+from millstream.config.governance import AlertConfig, PolicyConfig
+from millstream.config.sources import FilesConfig, MongoDBConfig, SourceConfig
+from millstream.errors import ConfigError
+
+
+class DestinationConfig(Model):
+    """Where the tables go: any dlt destination, by its name."""
+
+    type: str = Field(default="duckdb", description="`duckdb`, `postgres`, `bigquery`, ...")
+    dataset: str | None = Field(
+        default=None, description="Schema or dataset; the pipeline's name when left out."
+    )
+    database: str | None = Field(
+        default=None,
+        description="DuckDB's file, relative to the project; `NAME_db.duckdb` when left out.",
+    )
+    options: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="Further arguments of the dlt destination, such as `location` or `bucket_url`.",
+    )
+    loader_file_format: str | None = Field(
+        default=None, description="dlt's loader file format; the fastest measured when left out."
+    )
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> DestinationConfig:
+        if "credentials" in self.options:
+            raise ValueError(
+                "credentials do not belong into a file that is committed: set "
+                f"DESTINATION__{self.type.upper()}__CREDENTIALS in the environment or in .env"
+            )
+        return self
+
+
+class TargetConfig(Model):
+    """A pipeline's name and where its tables go."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", max_length=48, description="Lower case, snake_case."
+    )
+    destination: DestinationConfig = DestinationConfig()
+    schema_policy: PolicyConfig = Field(
+        default=PolicyConfig(),
+        description="What happens when the schema changes: a preset's name, or preset and rules.",
+    )
+    alerts: tuple[AlertConfig, ...] = Field(
+        default=(), description="Who is told of schema changes, one message a run."
+    )
+    history: bool = Field(
+        default=True,
+        description="Keep the schema's history in `_millstream_*` tables beside the data.",
+    )
+    project: Path = Field(
+        default_factory=Path.cwd,
+        exclude=True,
+        description="The folder that relative paths start from; set by whoever read the file.",
+    )
+
+    @field_validator("schema_policy", mode="before")
+    @classmethod
+    def _preset_alone(cls, value: Any) -> Any:
+        return {"preset": value} if isinstance(value, str) else value
+
+    @property
+    def dataset(self) -> str:
+        return self.destination.dataset or self.name
+
+
+class PipelineConfig(TargetConfig):
+    """One source, one destination: the `attributes` of a `defs.yaml`."""
+
+    source: SourceConfig
+    group: str | None = Field(default=None, description="Dagster's asset group; the name if unset.")
+    owners: tuple[str, ...] = Field(default=(), description="E-mail addresses or `team:NAME`.")
+    tags: Mapping[str, str] = Field(
+        default_factory=dict, description="Dagster's tags, on every asset."
+    )
+    schedule: str | None = Field(default=None, description="A cron expression for the job.")
+    folder: Path | None = Field(
+        default=None,
+        exclude=True,
+        description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
+    )
+
+    @model_validator(mode="after")
+    def _catalog_beside(self) -> PipelineConfig:
+        if isinstance(self.source, MongoDBConfig):
+            self.source._folder = self.folder
+        if isinstance(self.source, FilesConfig):
+            self.source._folder = self.project
+        return self
+
+
+def parse_pipeline(
+    attributes: Mapping[str, Any], *, where: str, project: Path, folder: Path | None = None
+) -> PipelineConfig:
+    """Check the attributes of a pipeline.
+
+    Raises:
+        ConfigError: naming each wrong field, with its path and what was expected.
+    """
+    for name in ("project", "folder"):  # ours to set, from where the file lies
+        if name in attributes:
+            raise ConfigError(f"{where}: {name}: Extra inputs are not permitted")
+    try:
+        return PipelineConfig.model_validate({**attributes, "project": project, "folder": folder})
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error)}", hint=_suggest(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in problem["loc"]) or "attributes"
+        lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
+    return lines[0] if len(lines) == 1 else "".join(f"\n  {line}" for line in lines)
+
+
+def _suggest(error: ValidationError) -> str | None:
+    known = {name for model in _below(Model) for name in model.model_fields}
+    for problem in error.errors(include_url=False, include_input=False):
+        close = get_close_matches(str(problem["loc"][-1]), known, n=1)
+        if problem["type"] == "extra_forbidden" and close:
+            return f"did you mean `{close[0]}`?"
+    return None
+
+
+def _below(model: type[Model]) -> Iterator[type[Model]]:
+    for each in model.__subclasses__():
+        yield each
+        yield from _below(each)
