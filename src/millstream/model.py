@@ -44,8 +44,8 @@ class ColumnProfile:
         minimum, maximum: of numbers, dates (ISO 8601) and booleans; None where there is none.
         distinct: distinct values that are not null, about; None where not counted.
         longest: characters of the longest text; None where the column holds no text.
-        sketch: the smallest hashes of distinct values, ascending, as `ledger.sketch` makes them;
-            empty where none were taken. Two sketches tell how many values two columns share.
+        sketch: the smallest hashes of distinct values, ascending; empty where none were taken. Two
+            sketches of one maker tell how many values two columns share.
     """
 
     rows: int

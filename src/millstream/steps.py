@@ -152,7 +152,11 @@ class Work:
             counted = packages.counted(run, _counts(pipeline.normalize()))
             seen = engine.collect(Path(pipeline.working_dir), {count.load_id for count in counted})
         with self.step("govern"):
-            decisions = self.govern(run, _packaged(pipeline, run, seen.profile), counted)
+            new = _packaged(pipeline, run, seen.profile)
+            if not seen.rows.get("dlt"):  # else the profile knows some of the rows alone
+                new = ledger.attach(new, ledger.complete(new, seen.profile))
+            recent = self.recent(pipeline) if seen.profile else {}
+            decisions = self.govern(run, new, counted, recent)
         with self.step("load"), self.writer():
             if destinations.latest_load_id(pipeline, self.name) != self.latest:
                 raise OvertakenError
@@ -161,12 +165,19 @@ class Work:
             packages.forget(run)
         self._count(counted)
         self.engine_rows.update(seen.rows)
-        self.profile = seen.profile
+        self.profile = {
+            table.name: {column.name: column.profile for column in table.columns if column.profile}
+            for table in new.tables
+        }
         self.decisions += decisions
         self.accept(_schema_of(pipeline))
 
     def govern(
-        self, run: Path, new: SchemaVersion, counted: Sequence[packages.Count]
+        self,
+        run: Path,
+        new: SchemaVersion,
+        counted: Sequence[packages.Count],
+        recent: Mapping[str, Mapping[str, ColumnProfile]],
     ) -> tuple[Decision, ...]:
         """Let the policy decide what nobody has accepted yet, before anything is sent.
 
@@ -174,7 +185,7 @@ class Work:
             SchemaHeldError: it holds a change; the package waits.
         """
         decisions = ledger.govern(
-            ledger.held.recall(run, self.stream),
+            ledger.attach(ledger.held.recall(run, self.stream), recent),
             self.accepted(),
             new,
             self.target.schema_policy,
@@ -189,6 +200,18 @@ class Work:
             self.tell(decisions, rows)
             raise error
         return decisions
+
+    def recent(self, pipeline: dlt.Pipeline) -> Mapping[str, Mapping[str, ColumnProfile]]:
+        """What the last loads saw; nothing where no history is kept, or none can be read."""
+        if not self.target.history:
+            return {}
+        try:
+            with self.writer():
+                return ledger.store.recent(pipeline, self.target.name, self.stream)
+        except Exception as error:  # a help, and no condition of a load
+            text = destinations.redact(str(error))
+            logger.warning("%s: the schema's history was not read: %s", self.stream, text)
+            return {}
 
     def accepted(self) -> SchemaVersion | None:
         """What people accepted of this stream; None where there is no file, or not yet."""

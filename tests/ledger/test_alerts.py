@@ -21,7 +21,7 @@ from millstream.ledger import alerts, diff
 from millstream.ledger.alerts import slack as slack_message
 from millstream.ledger.alerts.message import compose
 from millstream.ledger.policy import decide
-from millstream.model import Column, Decision, SchemaVersion, Table
+from millstream.model import Column, ColumnProfile, Decision, SchemaVersion, Table
 
 from .post_offices import Slack, Smtp, complain, mentions, slack, smtp
 from .strategies import versions
@@ -86,6 +86,20 @@ def test_nothing_to_say_is_not_said(office: Slack) -> None:
     accepted = tuple(Decision(d.change, "allow", "accepted") for d in decisions("user"))
     assert send(SlackAlert(), accepted) == ()
     assert office.asked == 0
+
+
+def test_a_share_that_moved_is_told_where_a_rule_asks_for_it(office: Slack) -> None:
+    old, new = (
+        SchemaVersion((Table("t", None, (Column("a", "text", profile=seen),)),))
+        for seen in (ColumnProfile(500, 500, 0), ColumnProfile(500, 100, 400))
+    )
+    moved = diff(old, new)
+    assert [change.kind for change in moved] == ["presence_changed"]
+    assert send(SlackAlert(), decide(moved, PolicyConfig(), stream="t")) == ()
+    assert office.asked == 0
+    asked = PolicyConfig.model_validate({"rules": [{"action": "warn", "column": "a"}]})
+    assert send(SlackAlert(), decide(moved, asked, stream="t")) == ()
+    assert "`a` arrives in 20% of rows, before in 100%" in said(office.taken[0])
 
 
 def test_each_alert_has_its_own_threshold(office: Slack) -> None:

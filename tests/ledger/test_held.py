@@ -285,3 +285,30 @@ def test_whoever_is_named_is_told_once(
             "loaded the package of an interrupted run first",
             "alert 1 (slack) was not sent: 127.0.0.1 said 404 no_service",
         )
+
+
+def test_a_field_that_stops_arriving_is_noticed_although_the_schema_stays(
+    duckdb_place: Place,
+) -> None:
+    config = configured(duckdb_place)
+    rows = [{"id": n, "changed": n, "buyer": "ann", "note": f"note {n}"} for n in range(1, 101)]
+    load(config, rows)
+    without = [{"id": n, "changed": n, "buyer": "ann"} for n in range(101, 201)]
+    report = load(config, without)
+    assert report.changes == ()
+    assert [(d.change.kind, d.change.column, d.action) for d in report.decisions] == [
+        ("column_gone", "note", "warn")
+    ]
+    again = [{**row, "id": row["id"] + 100, "changed": row["changed"] + 100} for row in without]
+    assert load(config, again).decisions != (), "half of the recent rows still had it"
+
+
+def test_a_likely_rename_is_held(duckdb_place: Place) -> None:
+    config = configured(duckdb_place)
+    names = [f"customer {n}" for n in range(100)]
+    load(config, [{"id": n, "changed": n + 1, "buyer": name} for n, name in enumerate(names)])
+    with pytest.raises(SchemaHeldError, match="`buyer` is gone and `purchaser` came"):
+        load(
+            config,
+            [{"id": n, "changed": n + 200, "purchaser": name} for n, name in enumerate(names)],
+        )

@@ -49,3 +49,15 @@ def test_a_field_that_stopped_is_told_by_the_loads_before() -> None:
     assert (decision.change.kind, decision.action) == ("column_gone", "warn")
     one_load = profile.attach(version, profile.pool(loads[:1]))
     assert govern(one_load, version, now, PolicyConfig(), stream="t") == ()
+
+
+def test_a_column_without_any_value_is_in_a_complete_profile() -> None:
+    columns = (Column("a", "text"), Column("b", "text"), Column("a__v_x", "text", variant_of="a"))
+    version = SchemaVersion(
+        (Table("t", None, (*columns, Column("_dlt_id", "text"))), Table("u", "t", columns))
+    )
+    seen = ColumnProfile(3, 2, 1)
+    assert profile.complete(version, {"t": {"a": seen}, "gone": {"a": seen}}) == {
+        "t": {"a": seen, "b": ColumnProfile(3, 0, 3)},
+        "gone": {"a": seen},
+    }

@@ -169,6 +169,7 @@ def _profile(stats: ColumnStats, rows: int) -> ColumnProfile:
         maximum=stats.most,
         distinct=stats.distinct,
         longest=stats.longest,
+        sketch=stats.hashes,
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from millstream.ledger import baseline, held, store
 from millstream.ledger.diff import apply, canonical, diff
 from millstream.ledger.govern import fingerprint, govern
-from millstream.ledger.profile import attach
+from millstream.ledger.profile import attach, complete
 from millstream.ledger.snapshot import snapshot
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "attach",
     "baseline",
     "canonical",
+    "complete",
     "diff",
     "fingerprint",
     "govern",

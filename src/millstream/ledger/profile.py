@@ -43,6 +43,27 @@ def attach(version: SchemaVersion, profile: Profile) -> SchemaVersion:
     )
 
 
+def complete(version: SchemaVersion, profile: Profile) -> Profile:
+    """The profile with what is in no row of it: columns of its tables that had no value at all.
+
+    Only for a profile of all rows of a load: a column that is not in part of them may be in others.
+    """
+    completed: dict[str, dict[str, ColumnProfile]] = {}
+    for name, columns in profile.items():
+        rows = max((seen.rows for seen in columns.values()), default=0)
+        table = version.table.get(name)
+        absent = [
+            column.name
+            for column in (table.columns if table else ())
+            if column.name not in columns
+            and column.variant_of is None
+            and not column.name.lower().startswith("_dlt_")
+        ]
+        nothing = ColumnProfile(rows=rows, present=0, nulls=rows)
+        completed[name] = {**columns, **dict.fromkeys(absent, nothing)}
+    return completed
+
+
 def _of(profile: Profile, table: str) -> Mapping[str, ColumnProfile]:
     return profile.get(table, {})
 

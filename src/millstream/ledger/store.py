@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream.ledger import baseline
 from millstream.ledger.govern import fingerprint
 from millstream.ledger.profile import pool
+from millstream.ledger.sketch import SIZE
 from millstream.ledger.snapshot import Profile
 from millstream.model import ColumnProfile, RunReport, SchemaVersion
 
@@ -253,7 +254,7 @@ def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, A
             "maximum": _words(seen.maximum),
             "distinct_count": seen.distinct,
             "longest": seen.longest,
-            "sketch": _packed(seen.sketch),
+            "sketch": _packed(seen.sketch[:SIZE]),
         }
         for table in report.schema.tables
         for column in table.columns
