@@ -17,13 +17,73 @@ from typing import Any
 import orjson
 
 _API = "https://api.github.com"
-_WORDS = (
-    "the query returns wrong rows when a join on nullable columns is pushed below an aggregate with "
-    "parquet files larger than memory and the optimizer folds constants in filters over timestamps "
-    "steps to reproduce expected behaviour actual behaviour version platform driver client stack "
-    "trace attached below thanks for looking into this regression since release crash segfault"
-).split()
-_LABELS = ("bug", "needs triage", "reproduced", "parquet", "performance", "docs", "good first issue")
+_WORDS = [
+    "the",
+    "query",
+    "returns",
+    "wrong",
+    "rows",
+    "when",
+    "a",
+    "join",
+    "on",
+    "nullable",
+    "columns",
+    "is",
+    "pushed",
+    "below",
+    "an",
+    "aggregate",
+    "with",
+    "parquet",
+    "files",
+    "larger",
+    "than",
+    "memory",
+    "and",
+    "the",
+    "optimizer",
+    "folds",
+    "constants",
+    "in",
+    "filters",
+    "over",
+    "timestamps",
+    "steps",
+    "to",
+    "reproduce",
+    "expected",
+    "behaviour",
+    "actual",
+    "behaviour",
+    "version",
+    "platform",
+    "driver",
+    "client",
+    "stack",
+    "trace",
+    "attached",
+    "below",
+    "thanks",
+    "for",
+    "looking",
+    "into",
+    "this",
+    "regression",
+    "since",
+    "release",
+    "crash",
+    "segfault",
+]
+_LABELS = (
+    "bug",
+    "needs triage",
+    "reproduced",
+    "parquet",
+    "performance",
+    "docs",
+    "good first issue",
+)
 _REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
 
 
@@ -54,7 +114,10 @@ def write(path: Path, rows: int, *, messy: bool = False) -> None:
 
 
 def _texts(dice: random.Random) -> str:
-    words = [dice.choice(_WORDS) + dice.choice((" ", " ", " ", "\n", ", ", " `x` ", " é ")) for _ in range(40_000)]
+    words = [
+        dice.choice(_WORDS) + dice.choice((" ", " ", " ", "\n", ", ", " `x` ", " é "))
+        for _ in range(40_000)
+    ]
     return "".join(words)
 
 
@@ -142,14 +205,15 @@ def _issue(
 def _mess_up(row: dict[str, Any], dice: random.Random) -> None:
     """One value in five of another type, in about a tenth of the root table's columns."""
     for holder, key in (
-        (row, "number"), (row, "comments"), (row, "locked"), (row, "score"), (row, "updated_at"),
+        (row, "number"), (row, "comments"), (row, "locked"), (row, "score"),
+        (row, "author_association"),
         (row, "title"), (row["user"], "id"), (row["user"], "type"), (row["reactions"], "heart"),
     ):  # fmt: skip
         if dice.random() < 0.2:
             # users are shared between rows
             if holder is row["user"]:
                 holder = row["user"] = dict(holder)
-            holder[key] = dice.choice(("n/a", 17, 1.5, True, "2020-01-01T00:00:00Z"))
+            holder[key] = dice.choice(("n/a", "later", 17, 1.5, True))
 
 
 if __name__ == "__main__":

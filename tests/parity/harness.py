@@ -1,8 +1,8 @@
-"""One load through dlt's normalize worker, by dlt's own normalizer or by the engine, and its result.
+"""One load through dlt's normalize worker, by dlt's own normalizer or by the engine.
 
-The worker function is dlt's own, with real storages on disk, real Parquet files and the schema that it
-leaves behind; what a pipeline does around it (extraction, configuration, loading) is the same for both
-and is left out, so that hundreds of cases run in seconds.
+The worker function is dlt's own, with real storages on disk, real Parquet files and the schema
+that it leaves behind; what a pipeline does around it (extraction, configuration, loading) is the same for
+both and is left out, so that hundreds of cases run in seconds.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _load(
         except Exception as error:
             cause = error.__cause__ or error
             outcome.error = type(cause).__name__
-            # the one failure of dlt's that the engine does not share: see docs/explanation/engine.md
+            # dlt's one failure that the engine does not share: docs/explanation/engine.md
             if "int too large to convert" in f"{error} {cause}":
                 outcome.error = TOO_LARGE
             return outcome, schema

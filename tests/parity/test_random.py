@@ -41,7 +41,8 @@ ODD_KEYS = st.sampled_from(
 TEXTS = st.one_of(
     st.sampled_from(
         [
-            "", "x", "12", "1.5", "0x1F", "true", "2020-01-02T03:04:05Z", "2020-01-02T03:04:05.123456Z",
+            "", "x", "12", "1.5", "0x1F", "true", "2020-01-02T03:04:05Z",
+            "2020-01-02T03:04:05.123456Z",
             "2020-01-02 03:04:05", "2020-01-02T03:04:05+02:00", "2020-01-02", "03:04:05", "1e5",
             "2020-01-02T03:04:05.1234567Z", "2020-01-02T24:00:00Z", "2020-02-30T00:00:00Z", "NaN",
             "20200102", "2020", "1700000000", "[1]", "null", "{}", "aGk=", "9999-12-31T23:59:59Z",
@@ -108,13 +109,15 @@ HINTS: list[dict[str, Any]] = [
     {"a": {"data_type": "json"}},
     {"a": {"data_type": "text"}, "b": {"data_type": "bigint"}},
     {"a": {"data_type": "timestamp"}, "b": {"data_type": "double"}, "c": {"data_type": "bool"}},
-    {"a": {"data_type": "timestamp", "timezone": False}, "b": {"data_type": "timestamp", "precision": 3}},
+    {"a": {"data_type": "timestamp", "timezone": False}},
+    {"b": {"data_type": "timestamp", "precision": 3}},
     {"a": {"data_type": "decimal"}, "b": {"data_type": "date"}, "c": {"data_type": "time"}},
     {"a": {"data_type": "wei"}, "b": {"data_type": "binary"}, "n": {"data_type": "json"}},
     {"a": {"nullable": False}},
     {"a": {"nullable": False, "data_type": "bigint"}},
     {"a": {"description": "known by name only"}, "b": {"unique": True}},
-    {"a": {"data_type": "bigint", "precision": 16}, "b": {"data_type": "decimal", "precision": 10, "scale": 2}},
+    {"a": {"data_type": "bigint", "precision": 16}},
+    {"b": {"data_type": "decimal", "precision": 10, "scale": 2}},
 ]  # fmt: skip
 CONTRACTS: list[Any] = [
     "freeze",

@@ -67,7 +67,7 @@ _worker: Any = dlt_worker
 _MARK = PUA_START_UTF8_MAGIC[:1]
 _READ = 1 << 24
 # orjson writes floats from 1e16 on with an exponent
-_LARGE_IN_JSON = re.compile(r"\de\d\d")
+_LARGE_IN_JSON = re.compile(r"\de\+\d\d")
 
 
 class _LostDigits(Exception):  # noqa: N818
@@ -430,8 +430,11 @@ class DltRules(Rules):
             raise _LostDigits
 
     def dumps(self, value: Any) -> str:
+        if self.exact:
+            # orjson writes no integers beyond 64 bits
+            return plain_json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         text: str = json.dumps(value)
-        if not self.exact and _LARGE_IN_JSON.search(text):
+        if _LARGE_IN_JSON.search(text):
             raise _LostDigits
         return text
 

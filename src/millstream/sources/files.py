@@ -112,7 +112,7 @@ class FilesSource:
             raise ConfigError(f"no such stream: {stream!r}", hint=f"there is {names}") from None
 
     def _list(self, stream: str, settings: FileStream) -> list[_File]:
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
 
         path = settings.path
         if "://" not in path:
@@ -143,7 +143,7 @@ class FilesSource:
         return sorted(files, key=lambda file: file.path)
 
     def _rows(self, path: str, settings: FileStream) -> Iterator[list[Any]]:
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
 
         format_, compression = _kind(path, settings)
         with fsspec.open(path, "rb", **self.config.options) as raw:
