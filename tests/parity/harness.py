@@ -1,8 +1,8 @@
 """One load through dlt's normalize worker, by dlt's own normalizer or by the engine.
 
 The worker function is dlt's own, with real storages on disk, real Parquet files and the schema
-that it leaves behind; what a pipeline does around it (extraction, configuration, loading) is the same for
-both and is left out, so that hundreds of cases run in seconds.
+that it leaves behind. What a pipeline does around it (extraction, configuration, loading) is the
+same for both and is left out, so that hundreds of cases run in seconds.
 """
 
 from __future__ import annotations

@@ -46,8 +46,7 @@ def apply(resource: DltResource, maps: Sequence[str]) -> DltResource:
 
     def convert(row: Any) -> Any:
         if isinstance(row, orjson.Fragment):
-            contents: Any = row.contents
-            row = orjson.loads(contents)
+            row = orjson.loads(orjson.dumps(row))
         return as_lists(row, paths)
 
     return resource.add_map(convert) if paths else resource

@@ -430,11 +430,14 @@ class DltRules(Rules):
             raise _LostDigits
 
     def dumps(self, value: Any) -> str:
-        if self.exact:
+        try:
+            text: str = json.dumps(value)
+        except TypeError:
+            if not self.exact:
+                raise
             # orjson writes no integers beyond 64 bits
             return plain_json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        text: str = json.dumps(value)
-        if _LARGE_IN_JSON.search(text):
+        if not self.exact and _LARGE_IN_JSON.search(text):
             raise _LostDigits
         return text
 
@@ -466,7 +469,13 @@ class DltRules(Rules):
     def has_links(self, table: TableRows, propagate: bool) -> bool:
         """Whether the schema has the table and the columns that link it."""
         links = self.names.of(root=table.parent is None, propagate=propagate)
-        return all(self.column(table.name, name) is not None for name in links)
+        for name in links:
+            column = self.column(table.name, name)
+            if column is None:
+                return False
+            if column["data_type"] != ("bigint" if name == self.names.list_idx else "text"):
+                raise Unfit(f"{table.name}.{name} is taken")
+        return True
 
     def _key_hashes(self, table: TableRows) -> Ids:
         key = self.normalizer._get_primary_key(table.name)
@@ -507,6 +516,8 @@ class DltRules(Rules):
                     raise Unfit(f"{table.name}.{name} turned out different")
         if propagate != self.propagates(tables[0].table.name):
             raise Unfit("links changed")
+        if not all(self.has_links(one.table, propagate) for one in tables):
+            raise Unfit("links are missing")
 
     def _evolves_freely(self, table: TableRows) -> bool:
         ancestor: TableRows | None = table
