@@ -235,7 +235,12 @@ class _Unfolder:
         index = None if len(positions) == len(items) else np.array(positions)
         # nested lists go through a column `list`, which is an item's own name for them
         inner = [items[i] for i in positions]
-        self.cells(table, (), "list", inner, index, table.level, item)
+        name, own = self.rules.column_name((), "list")
+        if self.rules.keeps_whole(table.name, name, table.level):
+            item.saw("list", False)
+            self.cells(table, (), "list", inner, index, table.level, Field(name, own))
+        else:
+            self.cells(table, (), "list", inner, index, table.level, item)
         if index is not None:
             item.mixed = True
             rest = [i for i, each in enumerate(items) if type(each) is not list]
