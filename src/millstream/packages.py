@@ -45,6 +45,26 @@ def pending(run: Path) -> list[str]:
     return sorted(name for name in found if not name.startswith("."))
 
 
+def settle(run: Path) -> None:
+    """Finish what a process that died between two renames left half done.
+
+    dlt moves a normalized package into place, then deletes the extracted one it was made from.
+    """
+    for extracted in run.glob("*/normalize/extracted/*"):
+        made = [*run.glob(f"*/load/normalized/{extracted.name}"), run / "kept" / extracted.name]
+        if any(package.exists() for package in made):
+            shutil.rmtree(extracted)
+
+
+def untouched(pipeline: dlt.Pipeline) -> bool:
+    """True while no file of the normalized packages has been sent to the destination."""
+    return all(
+        state == "new_jobs" or not jobs
+        for load_id in pipeline.list_normalized_load_packages()
+        for state, jobs in pipeline.get_load_package_info(load_id).jobs.items()
+    )
+
+
 def keep(run: Path, pipeline: dlt.Pipeline) -> None:
     """Remember the normalized packages as they are now, before a load."""
     for load_id in pipeline.list_normalized_load_packages():

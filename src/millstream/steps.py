@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha1
 from pathlib import Path
-from time import perf_counter
+from random import random
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
 from millstream import destinations, engine, ledger, packages, workdir
@@ -161,7 +162,7 @@ class Work:
             if destinations.latest_load_id(pipeline, self.name) != self.latest:
                 raise OvertakenError
             packages.keep(run, pipeline)
-            pipeline.load()
+            self._load(pipeline)
             packages.forget(run)
         self._count(counted)
         self.engine_rows.update(seen.rows)
@@ -171,6 +172,18 @@ class Work:
         }
         self.decisions += decisions
         self.accept(_schema_of(pipeline))
+
+    def _load(self, pipeline: dlt.Pipeline) -> None:
+        """Load, and try again where two runs that make the same table or dataset collide."""
+        for patience in (0.5, 1.0, 2.0):
+            try:
+                pipeline.load()
+                return
+            except Exception:
+                if not packages.untouched(pipeline):
+                    raise
+            sleep(patience * (0.5 + random()))  # noqa: S311 (apart, not secret)
+        pipeline.load()
 
     def govern(
         self,
@@ -260,6 +273,7 @@ class Work:
         left.remove()
 
     def _finish(self, run: Path) -> None:
+        packages.settle(run)
         pipeline = self.pipeline(run)
         with self.step("restore"), self.writer():
             self.latest = destinations.latest_load_id(pipeline, self.name)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# Seconds for a connection; drivers are told a little less, so that they get to say why.
-_DEADLINE = 10.0
+# Seconds. Drivers give up first, so that they get to say why; the deadline is for those that hang.
+_DEADLINE = 30.0
 _DRIVER_TIMEOUT = 8
 
 
