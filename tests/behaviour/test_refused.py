@@ -160,6 +160,8 @@ class TestBigQueryEmulator:
         assert BIGQUERY in error.hint
 
     def test_nobody_listens(self, bigquery_place: Place, refused: Refused, monkeypatch):
+        # Google's library goes on trying until the deadline
+        monkeypatch.setattr("millstream.destinations.readiness._DEADLINE", 12.0)
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
         refused(bigquery_place, DestinationUnavailableError)
 
