@@ -291,23 +291,16 @@ def test_full_refresh_drops_what_an_interrupted_run_left(shop):
 
 
 def test_concurrent_runs_of_one_stream_lose_nothing(shop):
-    running = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                f"import sys; sys.path.insert(0, {str(shop.project)!r})\n"
-                "from pathlib import Path\n"
-                "from millstream import runner\n"
-                "from millstream.config import parse_pipeline\n"
-                "runner.run(parse_pipeline({'name': 'shop', 'source': {'type': 'dlt', 'path':"
-                f" 'shop_source:shop'}}}}, where='t', project=Path({str(shop.project)!r})), 'events')",
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from millstream import config, runner\n"
+        "source = {'type': 'dlt', 'path': 'shop_source:shop'}\n"
+        "shop = config.parse_pipeline({'name': 'shop', 'source': source}, where='test',"
+        " project=Path(sys.argv[1]))\n"
+        "runner.run(shop, 'events')"
+    )
+    command = [sys.executable, "-c", code, str(shop.project)]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     for process in running:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors

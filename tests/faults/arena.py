@@ -2,9 +2,10 @@
 
     echo TASK | python arena.py      TASK: {"disposition", "destination", "project", "points"}
 
-A point says how many file operations the doomed run may make before it is killed; -1 lets it end, and
-tells how many there were. Each point has a dataset of its own. A line of JSON comes out for each. The
-destination's credentials come from the environment. Runs are forked, so that dlt is imported once.
+A point says how many file operations the doomed run may make before it is killed; -1 lets it end,
+and tells how many there were. Each point has a dataset of its own. A line of JSON comes out for
+each. The destination's credentials come from the environment. Runs are forked, so that dlt is
+imported once.
 """
 
 from __future__ import annotations

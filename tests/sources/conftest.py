@@ -22,9 +22,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def shop(
-    mongodb_server: Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shop]:
+def shop(mongodb_server: Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """An empty database on the replica set, and an empty warehouse."""
     monkeypatch.setenv("MONGODB_URI", mongodb_server.url())
     monkeypatch.setattr("millstream.sources.mongodb.reading.WAIT", 0.01)

@@ -7,8 +7,8 @@ import sys
 
 def complain(error: BaseException, *, debug: bool, what: str = "") -> None:
     """Print an error; `what` failed, where a command does several things."""
-    from millstream.redact import redact
     from millstream.cli.terminal import paint
+    from millstream.redact import redact
 
     text = redact(_traceback(error) if debug else _message(error)).rstrip()
     prefix = paint(f"{what} failed:" if what else "error:", "red", "bold", stream=sys.stderr)

@@ -100,9 +100,9 @@ def _checked(
     """The checks of one side; an error on the way is a failed check, so the others still run."""
     from dataclasses import replace
 
-    from millstream.redact import redact
     from millstream.errors import MillstreamError
     from millstream.model import Check
+    from millstream.redact import redact
 
     try:
         found = list(check(config))

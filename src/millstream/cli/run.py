@@ -105,8 +105,8 @@ def _choose(wanted: list[str] | None, known: list[str]) -> list[str]:
 
 def _failure(stream: str, error: Exception, *, debug: bool) -> dict[str, str | None]:
     from millstream.cli.complain import complain
-    from millstream.redact import redact
     from millstream.errors import MillstreamError
+    from millstream.redact import redact
 
     complain(error, debug=debug, what=stream)
     message = error.message if isinstance(error, MillstreamError) else str(error)

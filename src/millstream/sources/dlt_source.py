@@ -69,7 +69,9 @@ class DltSourceAdapter:
 
     def _function(self) -> Callable[..., Any]:
         module_name, _, name = self.config.path.partition(":")
-        if str(Path.cwd()) not in sys.path:  # as `python -m` would have it; `millstream` is a script
+        if (
+            str(Path.cwd()) not in sys.path
+        ):  # as `python -m` would have it; `millstream` is a script
             sys.path.insert(0, str(Path.cwd()))
         try:
             function = getattr(import_module(module_name), name)
