@@ -1,9 +1,10 @@
-"""GitHub issues into DuckDB: 40 pages of 100 issues, 200 ms a response; whole processes.
+"""GitHub issues into DuckDB: 40 pages of 100 issues, 200 ms a response.
 
     python bench/github.py [--check] [--runs 3]
 
 The peers use dlt as it comes: the loop of the blog post that Millstream starts from, which sleeps
-two seconds a page, and dlt's own `rest_api` source as its documentation shows it.
+two seconds a page, and dlt's own `rest_api` source as its documentation shows it. Whole processes,
+all in one environment that has Millstream's core and no extras.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness import WORK, Run, Target, finish, median, run
+from harness import WORK, Run, Target, core_python, finish, median, run
 
 PAGES = 40
 ISSUES = PAGES * 100
@@ -135,7 +136,7 @@ def measure(peer: str, url: str, number: int) -> tuple[Run, dict[str, Any]]:
     folder.mkdir(parents=True)
     _server(url, "/_fixture/forget")
     timed = run(
-        [sys.executable, __file__, "--peer", peer, "--url", url, "--folder", str(folder)],
+        [core_python(), __file__, "--peer", peer, "--url", url, "--folder", str(folder)],
         env={
             "DLT_DATA_DIR": str(folder / "dlt"),
             "MILLSTREAM_HOME": str(folder / "home"),

@@ -49,6 +49,22 @@ class Target:
         return self.measured >= self.least
 
 
+def core_python() -> str:
+    """The Python of an environment as `pip install millstream` makes it, without extras.
+
+    Extras bring packages that slow the start of every contender (pandas, SQLAlchemy).
+    """
+    python = WORK / "core" / "bin" / "python"
+    ready = WORK / "core" / "ready"
+    if not ready.exists():
+        root = Path(__file__).resolve().parents[1]
+        subprocess.run([sys.executable, "-m", "venv", "--clear", WORK / "core"], check=True)
+        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-c", root / "constraints.txt", "-e", root], check=True)
+        ready.touch()
+    return str(python)
+
+
 def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> Run:
     """Time one process from its start to its end; its last line of output, if JSON, is kept.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ _KEPT = frozenset({"MILLSTREAM_NIGHTLY"})
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing of the machine's user reaches a test, and nothing of a test leaves its folder."""
     for name in os.environ:
         if _THEIRS.match(name) and name not in _KEPT:
@@ -34,6 +35,12 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt-home"))
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
+    yield
+    if "dlt" in sys.modules:  # a pipeline that stays active lends its state to the next test
+        from dlt.common.configuration.container import Container
+        from dlt.common.pipeline import PipelineContext
+
+        Container()[PipelineContext].deactivate()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import dlt
 import duckdb
 import pytest
 
-from millstream import runner
+import millstream
+from millstream import engine, runner
 from millstream.config import TargetConfig, data_dir, parse_pipeline
 from millstream.errors import ConfigError, RunError, SourceDataError
 
@@ -363,3 +364,20 @@ def test_secrets_of_a_driver_do_not_travel_with_the_error(shop):
     shown = "".join(traceback.format_exception(raised.value))
     assert "hunter2" not in shown
     assert "test_runner.py, line" in str(raised.value)
+
+
+def test_a_run_leaves_the_process_as_it_was(shop):
+    from dlt.common.configuration.container import Container
+    from dlt.common.pipeline import PipelineContext
+
+    from millstream.engine import seam
+
+    runner.run(shop, "orders")
+    assert not Container()[PipelineContext].is_active()
+    assert seam.active() is None
+    assert millstream.accelerate()
+    try:
+        runner.run(shop, "orders")
+        assert seam.active() is False
+    finally:
+        engine.disable()

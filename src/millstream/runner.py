@@ -18,7 +18,7 @@ from millstream import destinations, ledger, packages, sources, workdir
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import ConfigError
 from millstream.model import RunReport
-from millstream.steps import OvertakenError, Progress, Work
+from millstream.steps import OvertakenError, Progress, Work, own_pipeline
 
 logger = logging.getLogger("millstream")
 
@@ -121,13 +121,13 @@ def _run(
             destinations.ensure_ready(target, credentials)
         opened = open_source()
 
-    with workdir.exclusive(work.name, what=f"the stream {target.name}.{stream}"):
+    with workdir.exclusive(work.name, what=f"the stream {target.name}.{stream}"), own_pipeline():
         for left in workdir.abandoned(target.name, work.key):
             work.finish(left, drop=full_refresh)
         while True:
             with workdir.create(target.name, work.key) as folder:
+                pipeline = work.pipeline(folder.path)
                 try:
-                    pipeline = work.pipeline(folder.path)
                     with work.step("restore"), work.writer():
                         before = work.restore(pipeline)
                         ledger.held.remember(folder.path, stream, before)

@@ -149,8 +149,8 @@ class Work:
             OvertakenError: its rows are older than what the destination has by now.
         """
         with self.step("normalize"):
-            engine.enable(keep_stats=True)
-            counted = packages.counted(run, _counts(pipeline.normalize()))
+            with engine.enabled():
+                counted = packages.counted(run, _counts(pipeline.normalize()))
             seen = engine.collect(Path(pipeline.working_dir), {count.load_id for count in counted})
         with self.step("govern"):
             new = _packaged(pipeline, run, seen.profile)
@@ -331,6 +331,22 @@ class Work:
                 self.load_ids.append(count.load_id)
             self.rows[count.table] += count.rows
             self.bytes[count.table] += count.bytes
+
+
+@contextmanager
+def own_pipeline() -> Iterator[None]:
+    """Leave dlt's active pipeline, whose state resources read, as it was before the block."""
+    from dlt.common.configuration.container import Container
+    from dlt.common.pipeline import PipelineContext
+
+    active = Container()[PipelineContext]
+    before = active.pipeline() if active.is_active() else None
+    try:
+        yield
+    finally:
+        active.deactivate()
+        if before is not None:
+            active.activate(before)
 
 
 def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamError:

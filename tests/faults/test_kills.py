@@ -17,7 +17,7 @@ import pytest
 from faults.arena import world
 from parts.postgres import Postgres
 
-KILLS = 34 if os.environ.get("MILLSTREAM_NIGHTLY") else 6  # for each of six combinations
+KILLS = 34 if os.environ.get("MILLSTREAM_NIGHTLY") else 5  # for each of six combinations
 
 Query = Callable[[str, str], list[tuple[Any, ...]]]
 

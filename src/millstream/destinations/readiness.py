@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -141,12 +142,17 @@ class _Probe:
     def _make(self, client: JobClientBase) -> None:
         if self._dataset_there(client):
             return
-        try:
-            client.initialize_storage()
-        except Exception:
-            # a run beside this one may have been first
-            if not client.is_storage_initialized():
-                raise
+        for attempt in range(5):
+            try:
+                client.initialize_storage()
+                return
+            except Exception:
+                # a run beside this one may be first, and not done yet
+                if client.is_storage_initialized():
+                    return
+                if attempt == 4:
+                    raise
+                time.sleep(0.1 * 2**attempt)
 
     def _guarded(self, work: Callable[[JobClientBase], _T]) -> _T:
         import dlt

@@ -16,10 +16,13 @@ it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 
 from millstream.engine.report import EngineReport, collect
 
-__all__ = ["EngineReport", "accelerate", "collect", "disable", "enable"]
+__all__ = ["EngineReport", "accelerate", "collect", "disable", "enable", "enabled"]
 
 
 def enable(*, keep_stats: bool = False) -> bool:
@@ -38,6 +41,37 @@ def enable(*, keep_stats: bool = False) -> bool:
         seam.deactivate()
         return False
     return seam.activate(keep_stats=keep_stats)
+
+
+_entered = 0
+_entering = Lock()
+_outside: bool | None = None
+
+
+@contextmanager
+def enabled() -> Iterator[None]:
+    """Normalize through the engine within this block, and count; then all is as it was before.
+
+    Other dlt pipelines of the process keep the normalizer that their owner chose.
+    """
+    global _entered, _outside
+    from millstream.engine import seam
+
+    with _entering:
+        if not _entered:
+            _outside = seam.active()
+            enable(keep_stats=True)
+        _entered += 1
+    try:
+        yield
+    finally:
+        with _entering:
+            _entered -= 1
+            if not _entered:
+                if _outside is None:
+                    seam.deactivate()
+                else:
+                    seam.activate(keep_stats=_outside)
 
 
 def disable() -> None:

@@ -614,6 +614,11 @@ def activate(*, keep_stats: bool) -> bool:
     return True
 
 
+def active() -> bool | None:
+    """Whether workers leave counts, where the seam is in place; None where it is not."""
+    return FileStats.keep if _worker.JsonLItemsNormalizer is ColumnarNormalizer else None
+
+
 def deactivate() -> None:
     """Put dlt's own normalizer back."""
     _worker.JsonLItemsNormalizer = JsonLItemsNormalizer
