@@ -52,7 +52,7 @@ check: $(VENV)/.dev  ## Lint, types, layers, docs drift
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache | tail -3
+	@said=$$($(BIN)/lint-imports --no-cache) || { echo "$$said"; exit 1; }
 	@$(BIN)/python docs/build_reference.py --check
 
 format: $(VENV)/.dev  ## Format the code and rebuild the generated reference
