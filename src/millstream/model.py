@@ -226,14 +226,21 @@ class Stream:
     """One stream that a source offers, known without connecting.
 
     Attributes:
-        name: also the name of the root table.
+        name: also the name of the root table, unless `table` is set.
         primary_key: the columns that merge on; empty where rows are appended.
         description: one line for people.
+        place: where it lies in the source, from the outside in, as plain names that no other stream
+            has: `(database, collection)`. Empty where there is nothing around it but the source.
+        lists: lists that a sample of its rows held, each by the keys that lead to it, the lists
+            around it before those within; each becomes a table.
     """
 
     name: str
     primary_key: tuple[str, ...] = ()
     description: str = ""
+    place: tuple[str, ...] = ()
+    lists: tuple[tuple[str, ...], ...] = ()
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)

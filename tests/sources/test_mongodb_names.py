@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from millstream import sources
 from millstream.config import MongoDBConfig, parse_pipeline
-from millstream.errors import ConfigError
+from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.sources.mongodb import MongoDBSource, discovery, names
 from millstream.sources.mongodb.discovery import Catalog, Collection
 from sources.mongodb_kit import Shop
-
-normalize = NamingConvention().normalize_table_identifier
 
 CATALOG = Catalog(
     {
@@ -93,14 +91,14 @@ def test_settings_of_a_collection_that_is_not_there(tmp_path: Path) -> None:
     ],
 )
 def test_tables_are_named_as_dlt_names_them(name: str, table: str) -> None:
-    assert names.table_name(name, [name, "other"], normalize) == table
+    assert names.table_name(name, [name, "other"]) == table
 
 
 def test_tables_never_collide() -> None:
     all_names = ["fs.files", "fs_files", "fsFiles", "FS.files", "fs__files", "fs", "files"]
-    tables = {names.table_name(each, all_names, normalize) for each in all_names}
+    tables = {names.table_name(each, all_names) for each in all_names}
     assert len(tables) == len(all_names)
-    assert names.table_name("fs_files", all_names, normalize) == "fs_files"
+    assert names.table_name("fs_files", all_names) == "fs_files"
     assert not any("__" in table for table in tables)
 
 
@@ -138,13 +136,69 @@ print([name for name in ("dlt", "pymongo", "bson", "dagster", "pyarrow") if name
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+def test_assets_and_jobs_can_be_named_after_every_collection(tmp_path: Path) -> None:
+    odd = ["fs.files", "fs_files", "fsFiles", "a__b", "a-b", "日本", "中国", "$x"]
+    catalog = Catalog({"my-db": tuple(Collection(each) for each in odd)})
+    discovery.save(catalog, tmp_path)
+    source = MongoDBSource(MongoDBConfig(databases=("my-db",)), folder=tmp_path)
+    places = [each.place for each in source.streams()]
+    assert len(set(places)) == len(odd)
+    assert {database for database, _ in places} == {"my_db"}
+    assert {"fs_files", "fsFiles"} < {collection for _, collection in places}
+    assert all(re.fullmatch(r"_?[A-Za-z0-9]+(_[A-Za-z0-9]+)*", name) for _, name in places)
+
+
+def test_lists_of_a_sample_are_known_by_their_keys() -> None:
+    paths = ["_id.parts[].n", "a.b[][].c[]", "tags[]", "empty", r"x\.y[]"]
+    collection = Collection("c", fields={path: {"int": 1.0} for path in paths})
+    assert collection.lists == (
+        ("_id_fields", "parts"),
+        ("a", "b"),
+        ("a", "b", "list"),
+        ("a", "b", "list", "c"),
+        ("tags",),
+        ("x.y",),
+    )
+
+
+@pytest.mark.xdist_group("mongodb")
+def test_one_stream_is_looked_at_again_and_the_others_stay(shop: Shop) -> None:
+    shop.db.orders.insert_one({"a": [1]})
+    shop.db.users.insert_one({"b": 1})
+    source = MongoDBSource(shop.config().source, folder=shop.project)
+    source.discover()
+    shop.db.orders.insert_one({"c": [1]})
+    shop.db.users.insert_one({"d": [1]})
+    shop.db.late.insert_one({})
+    source.discover(["orders"])
+    assert {each.name: each.lists for each in source.streams()} == {
+        "orders": (("a",), ("c",)),
+        "users": (),
+    }
+    with pytest.raises(SourceNotFoundError, match="no such collection: nowhere"):
+        source.discover(["nowhere"])
+
+
+@pytest.mark.xdist_group("mongodb")
+def test_only_what_is_configured_is_looked_into(shop: Shop) -> None:
+    shop.db.orders.insert_one({"a": 1})
+    shop.db.users.insert_one({"a": 1})
+    MongoDBSource(shop.config(collections=["ord*"]).source, folder=shop.project).discover()
+    found = discovery.load(shop.project)
+    assert found is not None
+    assert {each.name: bool(each.fields) for each in found.collections(shop.db.name)} == {
+        "orders": True,
+        "users": False,
+    }
+
+
 @pytest.mark.xdist_group("mongodb")
 def test_discovery_finds_what_is_there_and_what_it_is_made_of(shop: Shop) -> None:
     shop.db.orders.insert_many([{"_id": 1, "a": {"b": [1, "x"]}}, {"_id": 2, "n": 2.5}])
     shop.db.command("create", "recent", viewOn="orders", pipeline=[])
     shop.db.create_collection("empty")
     source = MongoDBSource(shop.config().source, folder=shop.project)
-    source.discover()
+    assert source.discover() == shop.project / "collections.yaml"
     found = discovery.load(shop.project)
     assert found is not None
     by_name = {each.name: each for each in found.collections(shop.db.name)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millstream.cli import demo, doctor, init, run, schema
+from millstream.cli import demo, discover, doctor, init, run, schema
 from millstream.cli.command import Command
 
 ROOT = Command(
@@ -11,6 +11,7 @@ ROOT = Command(
     examples=("millstream init github_issues duckdb", "millstream run github_issues"),
     commands=(
         init.COMMAND,
+        discover.COMMAND,
         run.COMMAND,
         schema.COMMAND,
         doctor.COMMAND,

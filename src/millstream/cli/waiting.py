@@ -52,9 +52,9 @@ class Waiting:
 
 
 @contextmanager
-def waiting(text: str, stream: TextIO = sys.stderr) -> Iterator[Waiting]:
-    """Show `text` while the block runs."""
-    line = Waiting(text, stream)
+def waiting(text: str) -> Iterator[Waiting]:
+    """Show `text` on stderr while the block runs."""
+    line = Waiting(text, sys.stderr)
     line.start()
     try:
         yield line

@@ -87,7 +87,11 @@ class PipelineConfig(TargetConfig):
     """One source, one destination: the `attributes` of a `defs.yaml`."""
 
     source: SourceConfig
-    group: str | None = Field(default=None, description="Dagster's asset group; the name if unset.")
+    group: str | None = Field(
+        default=None,
+        description="Dagster's asset group; the pipeline's name when left out, and for MongoDB "
+        "each database's.",
+    )
     owners: tuple[str, ...] = Field(default=(), description="E-mail addresses or `team:NAME`.")
     tags: Mapping[str, str] = Field(
         default_factory=dict, description="Dagster's tags, on every asset."

@@ -16,7 +16,7 @@ from millstream.destinations.counts import row_counts
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import redact
-from millstream.destinations.names import full_name, table_name
+from millstream.destinations.names import full_name, nested_table, table_name
 from millstream.destinations.readiness import ensure_ready, preflight
 from millstream.destinations.undo import undo
 from millstream.destinations.writer import latest_load_id, writer
@@ -28,6 +28,7 @@ __all__ = [
     "full_name",
     "latest_load_id",
     "loader_file_format",
+    "nested_table",
     "preflight",
     "redact",
     "row_counts",

@@ -7,6 +7,7 @@ is made of the identifiers as they are in the destination.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from millstream.config import TargetConfig
@@ -14,6 +15,7 @@ from millstream.destinations.factory import bucket_url, build, duckdb_catalog, d
 
 if TYPE_CHECKING:
     import dlt
+    from dlt.common.normalizers.naming import NamingConvention
 
 # What every naming convention of dlt leaves as it is; `__` stands between a parent and its list.
 _PLAIN_TABLE = re.compile(r"[a-z][a-z0-9]*(_{1,2}[a-z0-9]+)*")
@@ -50,6 +52,24 @@ def table_name(config: TargetConfig, table: str) -> str:
     return f"{project}.{dataset}.{name}" if project else f"{dataset}.{name}"
 
 
+def nested_table(config: TargetConfig, root: str, keys: Sequence[str]) -> str:
+    """The table of the list that these keys lead to, below the root table of a stream.
+
+    >>> from millstream.config import DestinationConfig
+    >>> nested_table(TargetConfig(name="shop"), "orders", ["address", "phones"])
+    'orders__address__phones'
+    """
+    names = [root, *keys]
+    path = "__".join(names)
+    if all(_PLAIN_DATASET.fullmatch(name) for name in names) and len(path) <= _SHORT:
+        return path
+    naming = _naming(config)
+    return naming.shorten_fragments(
+        naming.normalize_tables_path(root),
+        *(naming.normalize_table_identifier(key if key.strip() else "_empty") for key in keys),
+    )
+
+
 def full_name(pipeline: dlt.Pipeline, config: TargetConfig, table: str) -> str:
     """A table's full name as the pipeline's connection knows it, the database included.
 
@@ -79,14 +99,19 @@ def _normalized(config: TargetConfig, table: str) -> tuple[str, str]:
         and max(len(dataset), len(table)) <= _SHORT
     ):
         return dataset, table
-    # rare, and needs dlt, which takes a second to import
+    naming = _naming(config)
+    return naming.normalize_table_identifier(dataset), naming.normalize_tables_path(table)
+
+
+def _naming(config: TargetConfig) -> NamingConvention:
+    """dlt's own, for names that are not plain: rare, since dlt takes a second to import."""
     import dlt
 
     destination = build(config)
     naming = dlt.Schema(config.name).naming
     capabilities = destination.capabilities(naming=naming)
     naming.max_length = capabilities.max_identifier_length
-    return naming.normalize_table_identifier(dataset), naming.normalize_tables_path(table)
+    return naming
 
 
 def _path(bucket: str | None, dataset: str, table: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster.components import scaffold_with
+from dagster.components import DefsStateConfig, DefsStateConfigArgs, scaffold_with
 from pydantic import BaseModel, ConfigDict
 
-from millstream.config import PipelineConfig, parse_pipeline, project_of
+from millstream import sources
+from millstream.config import PipelineConfig, load_dotenv, parse_pipeline, project_of
 from millstream.orchestration.assets import definitions
 from millstream.orchestration.scaffolder import PipelineScaffolder
 
@@ -38,12 +41,16 @@ class PipelineAttributes(BaseModel):
 
 @scaffold_with(PipelineScaffolder)
 @dataclass(frozen=True)
-class Pipeline(dg.Component):
+class Pipeline(dg.StateBackedComponent):
     """Load a source into linked tables: each stream an asset, and each child table too.
 
     Makes one subsettable multi-asset, a job with the pipeline's name, and a schedule where one is
     set. `millstream run` takes the same file. Credentials come from the environment, `.env` or
     dlt's `secrets.toml` when a run needs them; never from `defs.yaml`.
+
+    Where the source is asked once for its streams, as MongoDB is, the answer lies in a file beside
+    `defs.yaml`, from which definitions load. `dg utils refresh-defs-state` asks again, as
+    `millstream discover` does.
     """
 
     config: PipelineConfig
@@ -70,14 +77,61 @@ class Pipeline(dg.Component):
         written = attributes.model_dump() if attributes is not None else {}
         folder = context.path if context.path.is_dir() else context.path.parent
         resolved = context.resolution_context.at_path("attributes").resolve_value(written)
-        return cls(
+        loaded = cls(
             parse_pipeline(
                 resolved, where=str(_file(folder)), project=project_of(folder), folder=folder
             )
         )
+        if loaded._discovering is not None:
+            context.component_tree.mark_component_defs_state_key(
+                context.component_loc, loaded.defs_state_config.key
+            )
+        return loaded
+
+    @property
+    def defs_state_config(self) -> DefsStateConfig:
+        # docs/decisions/0005-what-is-discovered-lies-beside-defs-yaml.md
+        kind = (
+            DefsStateConfigArgs.local_filesystem()
+            if self._discovering is not None
+            else DefsStateConfigArgs.legacy_code_server_snapshots()  # never refreshed from outside
+        )
+        return DefsStateConfig.from_args(
+            kind.model_copy(update={"refresh_if_dev": False}),
+            default_key=f"millstream.Pipeline[{self.config.name}]",
+        )
+
+    def write_state_to_path(self, state_path: Path) -> None:
+        """Ask the source for its streams again; Dagster keeps a copy of the answer.
+
+        Raises:
+            SourceError: it can't be reached.
+            ConfigError: the answer can't be kept beside `defs.yaml`.
+        """
+        if self._discovering is not None:
+            load_dotenv(self.config.project)
+            shutil.copyfile(self._discovering.discover(), state_path)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return self.build_defs_from_state(context, None)
+
+    def build_defs_from_state(
+        self, context: dg.ComponentLoadContext, state_path: Path | None
+    ) -> dg.Definitions:
+        """From the file beside `defs.yaml`, whatever Dagster keeps: it is what people reviewed."""
+        if self._discovering is not None and not self._discovering.is_known():
+            warnings.warn(
+                f"pipeline {self.config.name!r} has no assets yet: its collections are not known; "
+                "run `millstream discover`, or `dg utils refresh-defs-state`",
+                stacklevel=2,
+            )
+            return dg.Definitions()
         return definitions(self.config)
+
+    @property
+    def _discovering(self) -> sources.Discovering | None:
+        source = sources.create(self.config.source)
+        return source if isinstance(source, sources.Discovering) else None
 
 
 def _file(folder: Path) -> Path:

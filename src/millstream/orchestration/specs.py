@@ -1,6 +1,6 @@
 """Configuration and accepted schema -> asset specs. Connects to nothing.
 
-stream                     asset [pipeline, stream]
+stream                     asset [pipeline, stream], or [pipeline, database, collection]
   └── table of its lists   asset [pipeline, table], which depends on its parent table's asset
 """
 
@@ -24,9 +24,9 @@ TABLE = "millstream/table"
 
 
 def asset_specs(config: PipelineConfig) -> Sequence[dg.AssetSpec]:
-    """One spec a stream, and one a table below it that the accepted schema knows.
+    """One spec a stream, and one a table below it that the accepted schema knows, or a sample.
 
-    A child table that no run has made yet has no spec until the definitions are loaded again.
+    Any other child table has no spec until a run has made it and the definitions are loaded again.
 
     Raises:
         ConfigError: the source offers no streams, or two of them load into one table.
@@ -40,7 +40,7 @@ def asset_specs(config: PipelineConfig) -> Sequence[dg.AssetSpec]:
     accepted = baseline.load(config.folder) if config.folder else {}
     specs: dict[dg.AssetKey, dg.AssetSpec] = {}
     for stream in streams:
-        for spec in _specs_of(config, stream, accepted.get(stream.name, SchemaVersion())):
+        for spec in _specs_of(config, stream, accepted.get(stream.name)):
             if spec.key in specs:
                 both = sorted({specs[spec.key].metadata[STREAM], stream.name})
                 raise ConfigError(
@@ -58,21 +58,50 @@ def split(tables: Sequence[Any]) -> tuple[Any | None, Sequence[Any]]:
     return root, [table for table in tables if table is not root]
 
 
+def child_key(root: dg.AssetKey, root_table: str, table: str) -> dg.AssetKey:
+    """The asset of a table below a stream's own: beside that one's, and called after it.
+
+    >>> child_key(dg.AssetKey(["shop", "crm", "users"]), "crm_users", "crm_users__tags").path
+    ['shop', 'crm', 'users__tags']
+    """
+    *place, name = root.path
+    below = table.removeprefix(f"{root_table}__")
+    return dg.AssetKey([*place, table if below == table else f"{name}__{below}"])
+
+
+def _key(config: PipelineConfig, stream: Stream) -> dg.AssetKey:
+    return dg.AssetKey([config.name, *(stream.place or (stream.name,))])
+
+
+def _sampled(config: PipelineConfig, stream: Stream) -> SchemaVersion:
+    """The tables that a sample of the stream's rows would make, their columns left open."""
+    root = stream.table or stream.name
+    tables: dict[tuple[str, ...], str] = {(): root}
+    found = [Table(root)]
+    for keys in sorted(stream.lists):
+        tables[keys] = destinations.nested_table(config, root, keys)
+        # the nearest list around this one; objects on the way make no table
+        above = next(tables[keys[:n]] for n in reversed(range(len(keys))) if keys[:n] in tables)
+        found.append(Table(tables[keys], above))
+    return SchemaVersion(tuple(found))
+
+
 def _specs_of(
-    config: PipelineConfig, stream: Stream, schema: SchemaVersion
+    config: PipelineConfig, stream: Stream, schema: SchemaVersion | None
 ) -> Iterator[dg.AssetSpec]:
+    schema = schema or _sampled(config, stream)
     root, others = split(schema.tables)
-    key = dg.AssetKey([config.name, stream.name])
+    key = _key(config, stream)
     yield _spec(
         config,
         key,
         stream,
-        root or Table(stream.name),
+        root or Table(stream.table or stream.name),
         description=stream.description or f"The stream `{stream.name}`.",
     )
     keys = {root.name: key} if root else {}
     for table in others:
-        keys[table.name] = dg.AssetKey([config.name, table.name])
+        keys[table.name] = child_key(key, root.name if root else stream.name, table.name)
         parent = keys.get(table.parent) if table.parent else None
         yield _spec(
             config,
@@ -110,7 +139,7 @@ def _spec(
         deps=deps,
         description=description,
         metadata=metadata,
-        group_name=config.group or config.name,
+        group_name=config.group or (stream.place[0] if len(stream.place) > 1 else config.name),
         owners=list(config.owners),
         tags=dict(config.tags),
         kinds={config.source.type, storage, "table"},

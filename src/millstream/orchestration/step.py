@@ -16,7 +16,7 @@ from millstream.model import RunReport
 from millstream.orchestration import logs
 from millstream.orchestration.metadata import child_metadata, stream_metadata
 from millstream.orchestration.retries import already_loaded, carried_on
-from millstream.orchestration.specs import STREAM, TABLE, split
+from millstream.orchestration.specs import STREAM, TABLE, child_key, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +25,20 @@ class StreamAssets:
 
     Attributes:
         root: the asset of the stream's own table.
+        table: the name of that table.
         children: the other assets, by table.
         selected: those of all these that this step is to materialize; never empty.
     """
 
     stream: str
     root: dg.AssetKey
+    table: str
     children: Mapping[str, dg.AssetKey]
     selected: frozenset[dg.AssetKey]
 
     def key_of(self, table: str) -> dg.AssetKey:
         """The asset of a child table; of one that is new, what it will be after a reload."""
-        return self.children.get(table) or dg.AssetKey([*self.root.path[:-1], table])
+        return self.children.get(table) or child_key(self.root, self.table, table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets
                 StreamAssets(
                     stream,
                     keys[root],
+                    root,
                     {table: keys[table] for table in children},
                     frozenset(selected),
                 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from millstream.config import DltConfig, FilesConfig, GitHubConfig, MongoDBConfig, SourceConfig
 from millstream.model import Check, Stream
@@ -27,6 +28,22 @@ class Source(Protocol):
 
     def check(self) -> Sequence[Check]:
         """What `millstream doctor` says of the source: reachable, authorised, streams there."""
+
+
+@runtime_checkable
+class Discovering(Protocol):
+    """A source whose streams are asked for once, and then known from a file beside `defs.yaml`."""
+
+    def is_known(self) -> bool:
+        """Whether `streams()` can tell them; no network."""
+
+    def discover(self, only: Sequence[str] = ()) -> Path:
+        """Ask for them, of those in `only` alone where any are named; the file that was written.
+
+        Raises:
+            SourceError: the source can't be reached, or has no such stream.
+            ConfigError: the file can't be written.
+        """
 
 
 def create(config: SourceConfig) -> Source:

@@ -25,7 +25,6 @@ from millstream.config import MongoDBConfig
 from millstream.errors import ConfigError, MillstreamError
 from millstream.model import Check, Stream
 from millstream.sources.mongodb import discovery, names
-from millstream.sources.mongodb.discovery import Catalog
 from millstream.sources.mongodb.names import Located
 
 if TYPE_CHECKING:
@@ -54,18 +53,37 @@ class MongoDBSource:
         Raises:
             ConfigError: patterns are configured and nothing was discovered yet.
         """
-        return [_stream(each) for each in self._located()]
+        located = self._located()
+        every = [each.stream for each in located]
+        return [
+            _stream(each, names.table_name(each.stream, every), _place(each, located))
+            for each in located
+        ]
 
-    def discover(self) -> Catalog:
-        """Ask the server what there is, and keep it beside `defs.yaml` where there is one.
+    def is_known(self) -> bool:
+        """Whether the streams can be told: all are named, or `discover` has been run."""
+        return names.is_complete(self._config) or discovery.load(self._folder) is not None
+
+    def discover(self, only: Sequence[str] = ()) -> Path:
+        """Ask the server what there is, and keep it beside `defs.yaml`.
+
+        Args:
+            only: the streams to look at; all others stay as they are known.
+
+        Returns:
+            The file that was written.
 
         Raises:
-            SourceError: it can't be reached, or nothing may be seen.
+            ConfigError: there is no folder to keep it in, or it can't be written.
+            SourceError: it can't be reached, nothing may be seen, or a stream is not there.
         """
-        found = discovery.discover(self._config)
-        if self._folder is not None:
-            discovery.save(found, self._folder)
-        return found
+        if self._folder is None:
+            raise ConfigError(
+                "there is nowhere to keep what is discovered",
+                hint="give the pipeline a `folder`, as that of a defs.yaml is",
+            )
+        found = discovery.discover(self._config, discovery.load(self._folder), only)
+        return discovery.save(found, self._folder)
 
     def open(self, stream: str, *, full_refresh: bool = False) -> DltSource:
         """The dlt source that extracts one collection.
@@ -80,9 +98,7 @@ class MongoDBSource:
         with connection.connect() as client:
             job = self._job(client, located, full=full_refresh)
         load.check(job)
-        table = names.table_name(
-            stream, [each.stream for each in self._located()], _normalize_table
-        )
+        table = names.table_name(stream, [each.stream for each in self._located()])
         return load.source(job, table)
 
     def check(self) -> Sequence[Check]:
@@ -124,14 +140,26 @@ class MongoDBSource:
         )
 
 
-def _stream(located: Located) -> Stream:
+def _stream(located: Located, table: str, place: tuple[str, ...]) -> Stream:
     where = f"{located.database}.{located.collection}" if located.database else located.collection
     is_collection = located.kind == "collection"
     return Stream(
         located.stream,
         ("_id",) if is_collection else (),
         f"MongoDB {located.kind} {where}",
+        place,
+        located.lists,
+        table,
     )
+
+
+def _place(located: Located, every: Sequence[Located]) -> tuple[str, ...]:
+    beside = [each.collection for each in every if each.database == located.database]
+    collection = names.plain(located.collection, beside)
+    if located.database is None:
+        return (collection,)
+    databases = {each.database for each in every if each.database}
+    return names.plain(located.database, databases), collection
 
 
 def _database(located: Located) -> str:
@@ -144,9 +172,3 @@ def _database(located: Located) -> str:
             hint="`databases: [NAME]`, or a connection string that ends with /NAME",
         )
     return database
-
-
-def _normalize_table(name: str) -> str:
-    from dlt.common.normalizers.naming.snake_case import NamingConvention
-
-    return NamingConvention().normalize_table_identifier(name)

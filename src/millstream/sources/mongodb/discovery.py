@@ -6,19 +6,23 @@ Definitions are then known with the server down, and reading the file needs neit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.config import MongoDBConfig
 from millstream.errors import ConfigError, SourceAuthError, SourceNotFoundError
+from millstream.sources.mongodb import names
+from millstream.sources.mongodb.sample import keys
 
 if TYPE_CHECKING:
     from millstream.sources.mongodb.connection import Client
 
 FILE = "collections.yaml"
 SAMPLE = 100
+_PATIENCE = 30_000
+"""Milliseconds that the sample of one collection may take; some views compute for hours."""
 _SYSTEM = frozenset({"admin", "config", "local"})
 
 
@@ -38,6 +42,27 @@ class Collection:
     documents: int | None = None
     fields: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
+    @property
+    def lists(self) -> tuple[tuple[str, ...], ...]:
+        """The lists that were not empty in the sample, each by the keys that lead to it.
+
+        A list within a list is at `list` in it, as dlt names it.
+        """
+        found: set[tuple[str, ...]] = set()
+        for path in self.fields:
+            at: list[str] = []
+            was_list = False
+            for key in keys(path):
+                if key == "[]":
+                    at += ["list"] if was_list else []
+                    found.add(tuple(at))
+                elif not at and key == "_id":
+                    at.append("_id_fields")  # beside the `_id` itself, which is one value
+                else:
+                    at.append(key)
+                was_list = key == "[]"
+        return tuple(sorted(found))
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -52,34 +77,62 @@ class Catalog:
     def collections(self, database: str) -> Sequence[Collection]:
         return self.content.get(database, ())
 
-    def kind(self, database: str | None, name: str) -> str | None:
-        """What a collection is, or None where it was not found; None asks all databases."""
+    def find(self, database: str | None, name: str) -> Collection | None:
+        """A collection, or None where it was not found; None asks all databases."""
         for each in [database] if database else self.databases:
             for collection in self.collections(each):
                 if collection.name == name:
-                    return collection.kind
+                    return collection
         return None
 
 
-def discover(config: MongoDBConfig) -> Catalog:
-    """Ask the server for databases and collections, and look at a sample of each.
+def discover(
+    config: MongoDBConfig, old: Catalog | None = None, only: Sequence[str] = ()
+) -> Catalog:
+    """Ask the server for databases and collections, and look at a sample of those configured.
+
+    Args:
+        only: the streams to look at; of all others, what `old` knows stays as it is.
 
     Raises:
-        SourceError: it can't be reached, or nothing may be seen.
+        SourceError: it can't be reached, nothing may be seen, or a stream of `only` is not there.
     """
     from millstream.sources.mongodb import connection
 
+    def wanted(database: str, name: str) -> bool:
+        stream = names.stream_name(config, database, name)
+        if name.startswith("system."):
+            return False
+        return stream in only if only else names.is_configured(config, stream)
+
     with connection.connect() as client:
-        return Catalog(
-            {
-                database: tuple(_collections(client, database))
-                for database in _databases(client, config)
-            }
-        )
+        found = {
+            database: tuple(_collections(client, database, wanted))
+            for database in _databases(client, config)
+        }
+    if not only:
+        return Catalog(found)
+    missing = set(only) - {
+        names.stream_name(config, database, each.name)
+        for database, collections in found.items()
+        for each in collections
+    }
+    if missing:
+        raise SourceNotFoundError(f"no such collection: {', '.join(sorted(missing))}")
+    content = {}
+    for database, collections in found.items():
+        known = {each.name: each for each in (old or Catalog(found)).collections(database)}
+        known |= {each.name: each for each in collections if wanted(database, each.name)}
+        content[database] = tuple(known[name] for name in sorted(known))
+    return Catalog(content)
 
 
 def save(catalog: Catalog, folder: Path) -> Path:
-    """Write the catalog beside `defs.yaml`, in an order that keeps differences small."""
+    """Write the catalog beside `defs.yaml`, in an order that keeps differences small.
+
+    Raises:
+        ConfigError: the folder can't be written.
+    """
     import yaml
 
     content = {
@@ -97,8 +150,14 @@ def save(catalog: Catalog, folder: Path) -> Path:
     text = "# Written by `millstream discover`: what is in MongoDB. Definitions load from it.\n"
     text += yaml.safe_dump({"databases": content}, sort_keys=False, allow_unicode=True)
     new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: can't be written: {error.strerror or error}",
+            hint="discover where the project can be written, and deploy it from there",
+        ) from None
     return path
 
 
@@ -154,7 +213,9 @@ def _databases(client: Client, config: MongoDBConfig) -> Sequence[str]:
     )
 
 
-def _collections(client: Client, database: str) -> Iterator[Collection]:
+def _collections(
+    client: Client, database: str, wanted: Callable[[str, str], bool]
+) -> Iterator[Collection]:
     from pymongo.errors import PyMongoError
 
     from millstream.sources.mongodb import faults
@@ -173,8 +234,11 @@ def _collections(client: Client, database: str) -> Iterator[Collection]:
         raise SourceAuthError(f"database {database}: there is no collection that this user may see")
     for each in sorted(found, key=lambda each: each["name"]):
         name = each["name"]
-        if not name.startswith("system."):
-            yield _look(client, database, name, each.get("type", "collection"))
+        kind = each.get("type", "collection")
+        if wanted(database, name):
+            yield _look(client, database, name, kind)
+        elif not name.startswith("system."):
+            yield Collection(name, kind)  # known by name, for patterns that are changed later
 
 
 def _look(client: Client, database: str, name: str, kind: str) -> Collection:
@@ -190,11 +254,12 @@ def _look(client: Client, database: str, name: str, kind: str) -> Collection:
         documents = None if kind == "view" else collection.estimated_document_count()
         seen: Counter[tuple[str, str]] = Counter()
         sampled = 0
-        for document in collection.aggregate([{"$sample": {"size": SAMPLE}}]):
+        sample = [{"$sample": {"size": SAMPLE}}]
+        for document in collection.aggregate(sample, maxTimeMS=_PATIENCE):
             sampled += 1
             seen.update(set(types_of(document.raw)))
     except PyMongoError:
-        # not allowed, or a view that fails: its own run says why
+        # not allowed, or a view that fails or takes too long: its own run says why
         return Collection(name, kind)
     fields: dict[str, dict[str, float]] = {}
     for (path, bson_type), count in sorted(seen.items()):

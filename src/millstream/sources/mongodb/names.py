@@ -8,25 +8,38 @@ Where two names share a form, the one that is not written in it gets a digest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cache
 from hashlib import sha1
+from typing import TYPE_CHECKING
 
 from millstream.config import MongoDBConfig
 from millstream.errors import ConfigError
-from millstream.sources.mongodb.discovery import Catalog
+
+if TYPE_CHECKING:
+    from millstream.sources.mongodb.discovery import Catalog
+
+# what dlt's snake case leaves as it is, but for dots
+_PLAIN = re.compile(r"[a-z][a-z0-9]*([._][a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a stream's documents are. `database` is None for the connection string's own."""
+    """Where a stream's documents are. `database` is None for the connection string's own.
+
+    Attributes:
+        lists: that a sample of its documents held, as `Stream.lists`.
+    """
 
     stream: str
     database: str | None
     collection: str
     kind: str = "collection"
+    lists: tuple[tuple[str, ...], ...] = ()
 
 
 def locate(config: MongoDBConfig, catalog: Catalog | None) -> tuple[Located, ...]:
@@ -54,17 +67,57 @@ def locate(config: MongoDBConfig, catalog: Catalog | None) -> tuple[Located, ...
     return tuple(found.values())
 
 
-def table_name(stream: str, streams: Iterable[str], normalize: Callable[[str], str]) -> str:
+def table_name(stream: str, streams: Iterable[str]) -> str:
     """The root table of a stream, apart from those of all other streams.
 
-    >>> table_name("fs.files", ["fs.files", "users"], lambda name: name.replace(".", "_"))
+    >>> table_name("fs.files", ["fs.files", "users"])
     'fs_files'
     """
-    name = normalize(stream)
-    rivals = [each for each in streams if each != stream and normalize(each) == name]
+    name = normalized(stream)
+    rivals = [each for each in streams if each != stream and normalized(each) == name]
     if rivals and stream != name:
         return f"{name}_x{sha1(stream.encode(), usedforsecurity=False).hexdigest()[:6]}"
     return name
+
+
+@cache
+def normalized(name: str) -> str:
+    """dlt's name for a table, in snake case."""
+    if _PLAIN.fullmatch(name):
+        return name.replace(".", "_")
+    # rare, and needs dlt, which takes a second to import
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+    return NamingConvention().normalize_table_identifier(name)
+
+
+def plain(name: str, others: Iterable[str]) -> str:
+    """A database or a collection, as Dagster can name assets and jobs after it.
+
+    >>> plain("userProfiles", []), plain("fs.files", []), plain("orders__items", [])
+    ('userProfiles', 'fs_files', 'orders_items')
+    """
+    if re.fullmatch(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*", name):
+        return name
+    return table_name(name, others)
+
+
+def stream_name(config: MongoDBConfig, database: str, collection: str) -> str:
+    """What the stream of a collection is called."""
+    return f"{database}.{collection}" if len(config.databases) > 1 else collection
+
+
+def is_configured(config: MongoDBConfig, stream: str) -> bool:
+    """True for a stream that the configuration names, or that one of its patterns matches."""
+    return any(
+        fnmatchcase(stream, each) if _is_pattern(each) else stream == each
+        for each in config.collections
+    )
+
+
+def is_complete(config: MongoDBConfig) -> bool:
+    """True where every collection is named, so that there is nothing to discover first."""
+    return not any(_is_pattern(each) for each in config.collections)
 
 
 def _is_pattern(name: str) -> bool:
@@ -83,8 +136,10 @@ def _explicit(config: MongoDBConfig, catalog: Catalog | None, name: str) -> Loca
             )
     else:
         database, collection = _only(config), name
-    kind = catalog.kind(database, collection) if catalog else None
-    return Located(name, database, collection, kind or "collection")
+    known = catalog.find(database, collection) if catalog else None
+    if known is None:
+        return Located(name, database, collection)
+    return Located(name, database, collection, known.kind, known.lists)
 
 
 def _matching(config: MongoDBConfig, catalog: Catalog | None, pattern: str) -> Iterable[Located]:
@@ -94,17 +149,11 @@ def _matching(config: MongoDBConfig, catalog: Catalog | None, pattern: str) -> I
             hint="`millstream discover` asks the server once and keeps the answer beside defs.yaml",
         )
     databases: Sequence[str] = config.databases or catalog.databases
-    several = len(config.databases) > 1
     for database in databases:
-        for collection in catalog.collections(database):
-            stream = f"{database}.{collection.name}" if several else collection.name
+        for each in catalog.collections(database):
+            stream = stream_name(config, database, each.name)
             if fnmatchcase(stream, pattern):
-                yield Located(
-                    stream,
-                    database,
-                    collection.name,
-                    collection.kind,
-                )
+                yield Located(stream, database, each.name, each.kind, each.lists)
 
 
 def _only(config: MongoDBConfig) -> str | None:

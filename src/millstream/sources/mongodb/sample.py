@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 _SIZES = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8}
@@ -34,7 +35,7 @@ TYPES = {
 
 
 def types_of(
-    raw: bytes, at: int = 0, prefix: str = "", *, in_list: bool = False
+    raw: bytes, at: int = 0, prefix: str | None = None, *, in_list: bool = False
 ) -> Iterator[tuple[str, str]]:
     """Each path of a document with the type that it has there.
 
@@ -49,7 +50,7 @@ def types_of(
         stop = raw.index(0, at + 1)
         name = raw[at + 1 : stop].decode("utf-8", "backslashreplace")
         # a list is a document with the keys 0, 1, 2...
-        path = prefix if in_list else f"{prefix}.{name}" if prefix else name
+        path = prefix if in_list and prefix is not None else _below(prefix, name)
         yield path, TYPES.get(kind, "unknown")
         at = stop + 1
         if kind == 0x03:
@@ -57,6 +58,31 @@ def types_of(
         elif kind == 0x04:
             yield from types_of(raw, at, path + "[]", in_list=True)
         at += _size(raw, at, kind)
+
+
+def keys(path: str) -> tuple[str, ...]:
+    r"""The keys that a path is made of, and `[]` for any element of a list.
+
+    >>> keys("a.tags[][].x")
+    ('a', 'tags', '[]', '[]', 'x')
+    >>> keys(r"one\.key.and its key")
+    ('one.key', 'and its key')
+    """
+    found = [""]
+    for piece in re.findall(r"\\.|\[\]|\.|[^.\\\[]+|.", path, re.DOTALL):
+        if piece == ".":
+            found.append("")
+        elif piece == "[]":
+            found.append("[]")
+        else:
+            found[-1] += piece[1:] if piece[0] == "\\" else piece
+    return tuple(found)
+
+
+def _below(path: str | None, key: str) -> str:
+    # what separates the keys of a path is none within a key
+    key = re.sub(r"([\\.\[])", r"\\\1", key)
+    return key if path is None else f"{path}.{key}"
 
 
 def _size(raw: bytes, at: int, kind: int) -> int:
