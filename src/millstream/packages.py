@@ -9,6 +9,7 @@ out: their staging tables, and the tables that they replace, are emptied wheneve
     RUN/PIPELINE/normalize/extracted/LOAD_ID    extracted by dlt, to be normalized
     RUN/PIPELINE/load/normalized/LOAD_ID        normalized by dlt; the load eats it up
     RUN/kept/LOAD_ID                            the same package before its load: hard links
+    RUN/began.json                              what the destination had loaded when the run began
     RUN/counted.json                            what normalize counted: only that run can count it
 """
 
@@ -43,6 +44,22 @@ def pending(run: Path) -> list[str]:
     """The load ids of a run that were extracted, and not all loaded, oldest first."""
     found = {path.name for pattern in _PLACES for path in run.glob(pattern)}
     return sorted(name for name in found if not name.startswith("."))
+
+
+def begin(run: Path, loaded: Sequence[object]) -> None:
+    """Note what the destination has loaded by now, for whoever finishes this run."""
+    (run / "began.json").write_text(json.dumps(loaded), encoding="utf-8")
+
+
+def began_with(run: Path, loaded: Sequence[object]) -> bool:
+    """True while the destination has loaded just what it had when the run began.
+
+    Else the run's package is out of date, whichever is the higher load id: clocks may differ.
+    """
+    try:
+        return bool(json.loads((run / "began.json").read_bytes()) == list(loaded))
+    except (FileNotFoundError, ValueError):  # killed at its start: there is no whole package yet
+        return False
 
 
 def settle(run: Path) -> None:

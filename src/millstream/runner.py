@@ -129,7 +129,7 @@ def _run(
                 pipeline = work.pipeline(folder.path)
                 try:
                     with work.step("restore"), work.writer():
-                        before = work.restore(pipeline)
+                        before = work.restore(pipeline, folder.path)
                         ledger.held.remember(folder.path, stream, before)
                     with work.step("extract"):
                         work.extract(pipeline, opened, full_refresh=full_refresh)

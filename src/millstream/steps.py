@@ -13,7 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime
 from hashlib import sha1
 from pathlib import Path
@@ -21,7 +21,7 @@ from random import random
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from millstream import destinations, engine, ledger, packages, workdir
+from millstream import destinations, engine, ledger, load_ids, packages, workdir
 from millstream.config import TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError
 from millstream.model import ColumnProfile, Decision, RunReport, SchemaVersion, TableLoad
@@ -67,8 +67,8 @@ class Work:
     profile: Mapping[str, Mapping[str, ColumnProfile]] = field(default_factory=dict)
     before: SchemaVersion | None = None
     """What the destination had before an interrupted run, whose package this one finished."""
-    latest: str | None = None
-    """The newest load of the stream when this run took its cursor from the destination."""
+    loaded: destinations.Loads | None = None
+    """The stream's loads when this run took its cursor from the destination."""
 
     @property
     def name(self) -> str:
@@ -119,11 +119,15 @@ class Work:
             progress=collector(self.progress, self.stream) or NULL_COLLECTOR,
         )
 
-    def restore(self, pipeline: dlt.Pipeline) -> SchemaVersion:
+    def restore(self, pipeline: dlt.Pipeline, run: Path) -> SchemaVersion:
         """Take cursors and schema from the destination; the schema as it was before this run."""
-        self.latest = destinations.latest_load_id(pipeline, self.name)
-        pipeline.sync_destination()
+        self.loaded = destinations.loads(pipeline, self.name)
+        packages.begin(run, self._standing())
+        destinations.restore(pipeline, self.name, self.loaded)
         return _schema_of(pipeline)
+
+    def _standing(self) -> Sequence[object]:
+        return astuple(self.loaded) if self.loaded else ()
 
     def extract(self, pipeline: dlt.Pipeline, opened: Any, *, full_refresh: bool) -> None:
         import dlt
@@ -135,12 +139,14 @@ class Work:
             schema = pipeline.schemas[self.name]
         else:
             schema = dlt.Schema(self.name)
-        pipeline.extract(
-            opened,
-            schema=schema,
-            loader_file_format=destinations.loader_file_format(self.target),
-            refresh="drop_data" if full_refresh else None,
-        )
+        newest = self.loaded.newest if self.loaded else None
+        with load_ids.above(newest, stream=self.stream):
+            pipeline.extract(
+                opened,
+                schema=schema,
+                loader_file_format=destinations.loader_file_format(self.target),
+                refresh="drop_data" if full_refresh else None,
+            )
 
     def process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         """Normalize, govern and load what was extracted.
@@ -159,7 +165,7 @@ class Work:
             recent = self.recent(pipeline) if seen.profile else {}
             decisions = self.govern(run, new, counted, recent)
         with self.step("load"), self.writer():
-            if destinations.latest_load_id(pipeline, self.name) != self.latest:
+            if destinations.loads(pipeline, self.name) != self.loaded:
                 raise OvertakenError
             packages.keep(run, pipeline)
             self._load(pipeline)
@@ -276,9 +282,9 @@ class Work:
         packages.settle(run)
         pipeline = self.pipeline(run)
         with self.step("restore"), self.writer():
-            self.latest = destinations.latest_load_id(pipeline, self.name)
-            if self.latest is not None and self.latest >= packages.pending(run)[0]:
-                raise OvertakenError
+            self.loaded = destinations.loads(pipeline, self.name)
+            if not packages.began_with(run, self._standing()):
+                raise OvertakenError  # by another run; or by itself, killed right after its load
             logger.info("%s: loading the package of an interrupted run first", self.stream)
             before = ledger.held.recall(run, self.stream)
             for load_id in packages.rewind(run, pipeline):

@@ -1,30 +1,36 @@
 """Kill runs at chosen moments, then run again: a process of its own, for `test_kills.py`.
 
-    echo TASK | python arena.py      TASK: {"disposition", "destination", "project", "points"}
+    echo TASK | python arena.py      TASK: {"disposition", "destination", "project", "kills"}
 
-A point says how many file operations the doomed run may make before it is killed; -1 lets it end,
-and tells how many there were. Each point has a dataset of its own. A line of JSON comes out for
-each. The destination's credentials come from the environment. Runs are forked, so that dlt is
-imported once.
+The first run may end, and tells how many operations there were in each step: those on files, and
+both sides of a step and of the commit of a load. `kills` says how many other runs are killed in
+which step, after any number of operations. Each has a dataset of its own, and a line of JSON comes
+out for each. The destination's credentials come from the environment. Runs are forked, so that
+everything is imported once.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.load.load import Load
 
 from millstream import runner
 from millstream.config import TargetConfig
+from millstream.steps import Work
 
 ROWS = 60  # a step; several files a table, since a file holds 25
 OPERATIONS = frozenset({"os.rename", "os.remove", "os.link", "os.rmdir", "os.mkdir", "open"})
@@ -57,17 +63,70 @@ def load(target: TargetConfig, step: int, disposition: str) -> None:
     runner.run_data(things(), target)
 
 
-def doomed(target: TargetConfig, disposition: str, point: int, told: Path) -> None:
-    load(target, 1, disposition)
-    operations = count()
+class Doom:
+    """Counts what a run does, step by step, and kills it at one moment.
 
-    def hook(event: str, _: Any) -> None:
-        if event in OPERATIONS and next(operations) == point:
+    `commit` is the part of a load in which it becomes one: its row, and its package's end.
+    """
+
+    def __init__(self, step: str | None, operation: int, told: int) -> None:
+        self.moment = (step, operation)
+        self.told = told
+        self.step = "start"
+        self.seen: Counter[str] = Counter()
+
+    def install(self) -> None:
+        sys.addaudithook(lambda event, _: self.tick() if event in OPERATIONS else None)
+        step, complete, commit = Work.step, Load.complete_package, SqlJobClientBase.complete_load
+
+        @contextmanager
+        def stepped(work: Work, name: str) -> Iterator[None]:
+            with self.within(name), step(work, name):
+                yield
+
+        def completed(load: Load, *args: Any, **kwargs: Any) -> None:
+            with self.within("commit"):
+                complete(load, *args, **kwargs)
+
+        def committed(client: SqlJobClientBase, load_id: str) -> None:
+            self.tick()
+            commit(client, load_id)
+            self.tick()
+
+        Work.step = stepped  # type: ignore[method-assign]
+        Load.complete_package = completed  # type: ignore[method-assign]
+        SqlJobClientBase.complete_load = committed  # type: ignore[method-assign]
+
+    @contextmanager
+    def within(self, step: str) -> Iterator[None]:
+        outside, self.step = self.step, step
+        self.tick()
+        try:
+            yield
+            self.tick()
+        finally:
+            self.step = outside
+
+    def tick(self) -> None:
+        if (self.step, self.seen[self.step]) == self.moment:
+            os.write(self.told, json.dumps({"died": self.step}).encode())
             os.kill(os.getpid(), signal.SIGKILL)
+        self.seen[self.step] += 1
 
-    sys.addaudithook(hook)
+
+def doomed(
+    target: TargetConfig, disposition: str, step: str | None, operation: int, told: Path
+) -> None:
+    load(target.model_copy(update={"history": False}), 1, disposition)
+    doom = Doom(step, operation, os.open(told, os.O_WRONLY | os.O_CREAT))
+    doom.install()
     load(target, 2, disposition)
-    told.write_text(str(next(operations)))
+    os.write(doom.told, json.dumps({"died": None, "operations": doom.seen}).encode())
+
+
+def warm(target: TargetConfig, disposition: str, told: Path) -> None:
+    load(target, 1, disposition)
+    told.write_text(json.dumps(sorted(sys.modules)))
 
 
 def forked(work: Callable[..., None], *arguments: Any) -> int:
@@ -85,20 +144,35 @@ def forked(work: Callable[..., None], *arguments: Any) -> int:
 
 def main() -> None:
     task = json.load(sys.stdin)
-    for module in ("duckdb", "psycopg2", "pyarrow.parquet", "dlt.destinations.impl.duckdb.duck"):
-        import_module(module)  # before the first fork, or each child does it anew
     disposition, project = task["disposition"], Path(task["project"])
-    for point in task["points"]:
-        name = f"p_{point}" if point >= 0 else "p_end"
-        target = TargetConfig.model_validate(
+
+    def place(name: str) -> TargetConfig:
+        return TargetConfig.model_validate(
             {"name": name, "project": project, "destination": {"type": task["destination"]}}
         )
-        told = project / f"{name}.operations"
-        ended = forked(doomed, target, disposition, point, told)
+
+    # what a run imports as it goes, before the first fork of those that count
+    told = project / "modules"
+    forked(warm, place("warm"), disposition, told)
+    for module in json.loads(told.read_text()):
+        with suppress(Exception):  # made at run time, or a namespace of its own
+            import_module(module)
+
+    def fight(name: str, step: str | None, operation: int) -> dict[str, Any]:
+        target, told = place(name), project / f"{name}.told"
+        ended = forked(doomed, target, disposition, step, operation, told)
         healed = forked(load, target, 2, disposition)
-        operations = int(told.read_text()) if told.exists() else None
-        line = {"name": name, "ended": ended, "healed": healed, "operations": operations}
+        line = {"name": name, "ended": ended, "healed": healed, **json.loads(told.read_text())}
         print(json.dumps(line), flush=True)
+        return line
+
+    operations = fight("p_end", None, 0)["operations"]
+    for step, kills in task["kills"].items():
+        # any moment, a different one each time; the name tells which
+        for moment in sorted(random.sample(range(operations[step]), min(kills, operations[step]))):
+            # threads make operations come in another order, so that the last ones may never come
+            while fight(f"p_{step}_{moment}", step, moment)["died"] is None:
+                moment //= 2
 
 
 if __name__ == "__main__":

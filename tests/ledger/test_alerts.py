@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import email
 import socket
+import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from email import policy as email_policy
 from typing import Any
 
@@ -155,6 +157,21 @@ def test_a_held_run_that_is_retried_says_it_once(office: Slack) -> None:
     assert len(office.taken) == 1
     assert send(SlackAlert(), decisions("user", "plan")) == ()
     assert len(office.taken) == 2, "another change is news"
+
+
+def test_a_message_of_a_time_to_come_is_sent_again(
+    office: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=300)
+
+    with monkeypatch.context() as wrong:
+        wrong.setattr(sys.modules["millstream.ledger.alerts.send"], "datetime", Ahead)
+        send(SlackAlert())
+    send(SlackAlert())
+    assert len(office.taken) == 2, "the clock was set right again"
 
 
 def test_what_was_not_sent_is_sent_next_time(office: Slack) -> None:

@@ -7,6 +7,7 @@ names       a table's full name, with and without a connection
 counts      the rows that tables hold now
 fallbacks   what dlt does instead where a destination can't do what was asked
 writer      who may write now, and what was written last
+restore     cursors and schema, as the last load left them
 undo        take out what an interrupted load had appended
 """
 
@@ -18,19 +19,22 @@ from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import redact
 from millstream.destinations.names import full_name, nested_table, table_name
 from millstream.destinations.readiness import ensure_ready, preflight
+from millstream.destinations.restore import restore
 from millstream.destinations.undo import undo
-from millstream.destinations.writer import latest_load_id, writer
+from millstream.destinations.writer import Loads, loads, writer
 
 __all__ = [
+    "Loads",
     "build",
     "ensure_ready",
     "fallbacks",
     "full_name",
-    "latest_load_id",
     "loader_file_format",
+    "loads",
     "nested_table",
     "preflight",
     "redact",
+    "restore",
     "row_counts",
     "storage_kind",
     "table_name",

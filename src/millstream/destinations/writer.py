@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,23 @@ def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[Non
         yield
 
 
-def latest_load_id(pipeline: dlt.Pipeline, schema_name: str) -> str | None:
-    """The newest load id of a schema in the destination; None if there is none or none can tell."""
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """The loads of one schema that a destination has; equal while none came or went.
+
+    Attributes:
+        count: how many there are.
+        newest: the highest load id, which is the last one's (see `load_ids`).
+        schema_hash: of the schema that the newest load left.
+    """
+
+    count: int
+    newest: str
+    schema_hash: str | None
+
+
+def loads(pipeline: dlt.Pipeline, schema_name: str) -> Loads | None:
+    """The loads of a schema in the destination; None if there are none or none can tell."""
     from dlt.common.destination.exceptions import (
         DestinationUndefinedEntity,
         SqlClientNotAvailable,
@@ -43,13 +59,19 @@ def latest_load_id(pipeline: dlt.Pipeline, schema_name: str) -> str | None:
         return None
     with opened as client:
         table = client.make_qualified_table_name("_dlt_loads")
-        column = client.escape_column_name
+        load_id, schema, version = map(
+            client.escape_column_name, ("load_id", "schema_name", "schema_version_hash")
+        )
+        newest = f"SELECT MAX({load_id}) FROM {table} WHERE {schema} = %s"  # noqa: S608 (escaped)
         try:
             rows = client.execute_sql(
-                f"SELECT MAX({column('load_id')}) FROM {table} "  # noqa: S608 (escaped by dlt)
-                f"WHERE {column('schema_name')} = %s",
+                f"SELECT COUNT(*), MAX({load_id}), "  # noqa: S608 (escaped by dlt)
+                f"MAX(CASE WHEN {load_id} = ({newest}) THEN {version} END) "
+                f"FROM {table} WHERE {schema} = %s",
+                schema_name,
                 schema_name,
             )
         except DestinationUndefinedEntity:
             return None
-    return rows[0][0] if rows else None
+    count, found, schema_hash = rows[0] if rows else (0, None, None)
+    return None if found is None else Loads(int(count), str(found), schema_hash)

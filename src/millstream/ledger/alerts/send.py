@@ -174,7 +174,9 @@ class _Memory:
             then = datetime.fromisoformat(known["at"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        return bool(known.get("key") == self.key and datetime.now(timezone.utc) - then < QUIET)
+        ago = datetime.now(timezone.utc) - then
+        # a time to come was told by a clock that was wrong
+        return bool(known.get("key") == self.key and timedelta(0) <= ago < QUIET)
 
     def remember(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
