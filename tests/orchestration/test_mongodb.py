@@ -17,8 +17,9 @@ import dagster as dg
 import pytest
 import yaml
 
+import millstream
 from millstream.cli import main
-from millstream.config import read_pipeline
+from millstream.config import parse_pipeline, read_pipeline
 from parts import free_port, missing
 from parts.mongod import Mongod
 
@@ -205,3 +206,139 @@ def test_dagsters_own_command_refreshes_it(project: Path, databases: list[Any]) 
     assert done.returncode == 0, done.stdout + done.stderr
     assert keys(definitions(project)) == expected(*(database.name for database in databases))
     assert read_pipeline(project).name == "shop"
+
+
+def test_each_database_and_each_collection_has_a_job(
+    project: Path, databases: list[Any], call: Callable[..., Done]
+) -> None:
+    one, two = (database.name for database in databases)
+    call("discover", str(project))
+    defs = definitions(project)
+    repository = defs.get_repository_def()
+
+    def selected(job: str) -> set[tuple[str, ...]]:
+        keys = repository.get_job(job).asset_layer.selected_asset_keys
+        return {tuple(key.path[1:]) for key in keys}
+
+    everything = {key[1:] for key in expected(one, two)}
+    assert {name for name in repository.job_names if not name.startswith("__")} == {
+        "shop",
+        f"shop__{one}",
+        f"shop__{two}",
+        f"shop__{one}__orders",
+        f"shop__{one}__userProfiles",
+        f"shop__{two}__orders",
+    }
+    assert selected("shop") == everything
+    assert selected(f"shop__{one}") == {key for key in everything if key[0] == one}
+    users = {(one, "userProfiles"), (one, "userProfiles__address__phones")}
+    assert selected(f"shop__{one}__userProfiles") == users
+
+    result = defs.resolve_job_def(f"shop__{one}__userProfiles").execute_in_process()
+
+    loaded = {tuple(e.asset_key.path[1:]) for e in result.get_asset_materialization_events()}
+    assert loaded == users
+
+
+COLLECTIONS = 6
+
+
+@pytest.fixture
+def many(mongodb_server: Mongod, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A database of collections that all differ, one view that can't be read among them."""
+    monkeypatch.setenv("MONGODB_URI", mongodb_server.url())
+    with mongodb_server.client() as client:
+        database = client[f"test_{uuid4().hex[:8]}"]
+        for number in range(COLLECTIONS):
+            database[f"part_{number}"].insert_many(
+                {
+                    "_id": n,
+                    f"own_{number}": f"{number}-{n}",
+                    "ratio": 1 / (n + 1) if n % 3 else None,
+                    "tags": [{"name": f"t{tag}", "of": [number, n]} for tag in range(n % 4)],
+                }
+                for n in range(300 + 40 * number)
+            )
+        broken = [{"$addFields": {"x": {"$divide": [1, 0]}}}]
+        database.command("create", "broken", viewOn="part_0", pipeline=broken)
+        yield database
+        client.drop_database(database.name)
+
+
+def contents(file: Path, dataset: str) -> dict[str, list[tuple[Any, ...]]]:
+    """What the tables hold; of child tables with the `_id` of the document that it came from."""
+    import duckdb
+
+    found = {}
+    with duckdb.connect(str(file)) as connection:
+        tables = [
+            row[0]
+            for row in connection.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [dataset]
+            ).fetchall()
+        ]
+        for table in sorted(tables):
+            if table.startswith("_"):
+                continue
+            columns = [
+                row[0]
+                for row in connection.execute(
+                    "SELECT column_name FROM information_schema.columns "
+                    "WHERE table_schema = ? AND table_name = ? AND column_name NOT LIKE '\\_dlt%' "
+                    "ESCAPE '\\' ORDER BY 1",
+                    [dataset, table],
+                ).fetchall()
+            ]
+            source, at, own = f'"{dataset}"."{table}" AS t0', "t0", "t0"
+            depth = table.count("__")
+            for level in range(1, depth + 1):
+                parent = "__".join(table.split("__")[: depth + 1 - level])
+                source += (
+                    f' JOIN "{dataset}"."{parent}" AS t{level} '
+                    f"ON {at}._dlt_parent_id = t{level}._dlt_id"
+                )
+                at = f"t{level}"
+            shown = ", ".join(f'{own}."{column}"' for column in columns)
+            index = ", t0._dlt_list_idx" if depth else ""
+            found[table] = connection.execute(
+                f"SELECT {at}._id, {shown}{index} FROM {source} ORDER BY ALL"
+            ).fetchall()
+    return found
+
+
+def load_all(
+    folder: Path, database: Any, abreast: int
+) -> tuple[Any, dict[str, list[tuple[Any, ...]]]]:
+    folder.mkdir()
+    config = parse_pipeline(
+        {
+            "name": "shop",
+            "source": {
+                "type": "mongodb",
+                "databases": [database.name],
+                "collections": [f"part_{n}" for n in range(COLLECTIONS)] + ["broken"],
+            },
+            "max_concurrent_streams": abreast,
+        },
+        where="a test",
+        project=folder,
+        folder=folder,
+    )
+    result = dg.materialize([millstream.assets(config)], raise_on_error=False)
+    return result, contents(folder / "shop_db.duckdb", "shop")
+
+
+def test_streams_abreast_load_what_they_load_one_by_one(many: Any, tmp_path: Path) -> None:
+    _, one_by_one = load_all(tmp_path / "one", many, 1)
+    result, abreast = load_all(tmp_path / "all", many, COLLECTIONS + 1)
+
+    assert len(one_by_one) == 3 * COLLECTIONS
+    assert all(one_by_one.values())
+    assert abreast == one_by_one
+    loaded = {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
+    assert loaded == abreast.keys()
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    said = failure.step_failure_data.user_failure_data
+    assert said.description.startswith(f"1 of {COLLECTIONS + 1} streams of 'shop' failed: broken\n")
+    accepted = (tmp_path / "all" / "schema.yaml").read_text()
+    assert accepted == (tmp_path / "one" / "schema.yaml").read_text()

@@ -12,6 +12,7 @@ from millstream.cli.command import Command
 
 if TYPE_CHECKING:
     from millstream.model import RunReport
+    from millstream.steps import Progress
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -40,6 +41,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> int:
     from millstream import runner, sources
+    from millstream.abreast import abreast
     from millstream.cli.report import report_lines
     from millstream.config import read_pipeline
 
@@ -50,23 +52,27 @@ def _run(options: Namespace) -> int:
         known = [stream.name for stream in sources.create(config.source).streams()]
     streams = _choose(options.streams, known)
 
+    # bars of several streams would overwrite each other
+    alone = len(streams) == 1 or config.streams_abreast == 1
+    progress: Progress = "bar" if sys.stderr.isatty() and alone else "log"
+
+    def load(stream: str) -> RunReport | Exception:
+        try:
+            return runner.run(config, stream, full_refresh=options.full_refresh, progress=progress)
+        except Exception as error:  # the other streams still load
+            return error
+
     reports: list[RunReport] = []
     failures: list[dict[str, str | None]] = []
-    for stream in streams:
-        try:
-            with redirect_stdout(sys.stderr):
-                report = runner.run(
-                    config,
-                    stream,
-                    full_refresh=options.full_refresh,
-                    progress="bar" if sys.stderr.isatty() else "log",
-                )
-        except Exception as error:  # the other streams still load
-            failures.append(_failure(stream, error, debug=options.debug))
-            continue
-        reports.append(report)
-        if not options.json:
-            print("\n".join(report_lines(report, sys.stdout)) + "\n", flush=True)
+    out = sys.stdout
+    with redirect_stdout(sys.stderr):
+        for stream, outcome in abreast(config, streams, load):
+            if isinstance(outcome, Exception):
+                failures.append(_failure(stream, outcome, debug=options.debug))
+                continue
+            reports.append(outcome)
+            if not options.json:
+                print("\n".join(report_lines(outcome, out)) + "\n", file=out, flush=True)
 
     if options.json:
         _print_json(config.name, reports, failures)

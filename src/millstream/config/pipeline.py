@@ -97,11 +97,33 @@ class PipelineConfig(TargetConfig):
         default_factory=dict, description="Dagster's tags, on every asset."
     )
     schedule: str | None = Field(default=None, description="A cron expression for the job.")
+    max_concurrent_streams: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Streams that a run of several loads at once; 1 when left out, 4 for MongoDB.",
+    )
+    stream_jobs: bool | None = Field(
+        default=None,
+        description="A job for each stream beside the pipeline's own; only for MongoDB when left "
+        "out.",
+    )
     folder: Path | None = Field(
         default=None,
         exclude=True,
         description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
     )
+
+    @property
+    def streams_abreast(self) -> int:
+        """How many streams are loaded at once where several are to be loaded."""
+        return self.max_concurrent_streams or (4 if isinstance(self.source, MongoDBConfig) else 1)
+
+    @property
+    def has_stream_jobs(self) -> bool:
+        if self.stream_jobs is None:
+            return isinstance(self.source, MongoDBConfig)
+        return self.stream_jobs
 
     @model_validator(mode="after")
     def _catalog_beside(self) -> PipelineConfig:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from millstream.config import PipelineConfig, parse_pipeline, project_of
 from millstream.errors import ConfigError
+from millstream.orchestration.jobs import jobs
 from millstream.orchestration.specs import asset_specs
 
 
@@ -51,23 +52,19 @@ def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.Ass
 
 
 def definitions(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.Definitions:
-    """The assets of one pipeline, a job over them that bears its name, and its schedule, if any.
+    """The assets of one pipeline, the job that bears its name, its other jobs, and its schedule.
 
-    Takes what `assets` takes, and `schedule`.
+    Takes what `assets` takes, and `schedule` and `stream_jobs`.
 
     Raises:
         ConfigError: as `assets`, or the schedule is no cron expression.
     """
     config = _config(config, attributes, "millstream.definitions(...)")
     loaded = assets(config)
-    job = dg.define_asset_job(
-        config.name,
-        selection=dg.AssetSelection.assets(*loaded.keys),
-        description=f"Load all streams of {config.name}.",
-    )
+    job, *others = jobs(config, loaded)
     return dg.Definitions(
         assets=[loaded],
-        jobs=[job],
+        jobs=[job, *others],
         schedules=[_schedule(config.name, config.schedule, job)] if config.schedule else [],
     )
 

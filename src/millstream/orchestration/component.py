@@ -44,9 +44,10 @@ class PipelineAttributes(BaseModel):
 class Pipeline(dg.StateBackedComponent):
     """Load a source into linked tables: each stream an asset, and each child table too.
 
-    Makes one subsettable multi-asset, a job with the pipeline's name, and a schedule where one is
-    set. `millstream run` takes the same file. Credentials come from the environment, `.env` or
-    dlt's `secrets.toml` when a run needs them; never from `defs.yaml`.
+    Makes one subsettable multi-asset, a job with the pipeline's name, for MongoDB one for each
+    database and each collection too, and a schedule where one is set. `millstream run` takes the
+    same file. Credentials come from the environment, `.env` or dlt's `secrets.toml` when a run
+    needs them; never from `defs.yaml`.
 
     Where the source is asked once for its streams, as MongoDB is, the answer lies in a file beside
     `defs.yaml`, from which definitions load. `dg utils refresh-defs-state` asks again, as

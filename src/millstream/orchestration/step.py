@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from millstream import runner
+from millstream.abreast import abreast
 from millstream.config import PipelineConfig, load_dotenv
 from millstream.errors import MillstreamError
 from millstream.model import RunReport
@@ -56,21 +57,30 @@ def load(
         dagster.Failure: at the end, naming the streams that failed; the others are materialized.
     """
     load_dotenv(config.project)
-    losses: list[_Loss] = []
     wanted = selected_streams(context)
     done = already_loaded(context, [key for stream in wanted for key in stream.selected])
+    todo: dict[str, StreamAssets] = {}
     for assets in wanted:
         if assets.selected <= done.keys():
             before = {key: done[key] for key in assets.selected}
             (run, *_) = {record.run_id for record in before.values()}
             context.log.info(f"{assets.stream}: loaded before, in run {run}; not loaded again")
             yield from carried_on(context, before)
-            continue
-        report = _run(context, config, assets.stream, full_refresh, losses)
-        if report is not None:
-            yield from _results(context, assets, report)
+        else:
+            todo[assets.stream] = assets
+
+    def load_one(stream: str) -> RunReport | _Loss:
+        return _run(context, config, stream, full_refresh)
+
+    losses: dict[str, _Loss] = {}
+    for stream, outcome in abreast(config, list(todo), load_one):
+        if isinstance(outcome, _Loss):
+            losses[stream] = outcome
+        else:
+            yield from _results(context, todo[stream], outcome)
     if losses:
-        raise _failure(config, losses, [stream.stream for stream in wanted])
+        in_order = [losses[stream] for stream in todo if stream in losses]
+        raise _failure(config, in_order, [stream.stream for stream in wanted])
 
 
 def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets]:
@@ -96,13 +106,9 @@ def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets
 
 
 def _run(
-    context: dg.AssetExecutionContext,
-    config: PipelineConfig,
-    stream: str,
-    full_refresh: bool,
-    losses: list[_Loss],
-) -> RunReport | None:
-    """The report, or None where the stream failed, which is then logged and one more loss."""
+    context: dg.AssetExecutionContext, config: PipelineConfig, stream: str, full_refresh: bool
+) -> RunReport | _Loss:
+    """The report, or where the stream failed, which is then logged, the reason."""
     from millstream.destinations import redact
 
     try:
@@ -114,8 +120,7 @@ def _run(
     except Exception as error:
         reason = redact(f"unexpected {type(error).__name__}: {error}")
         context.log.error(f"{stream}: {redact(traceback.format_exc())}")
-    losses.append(_Loss(stream, reason))
-    return None
+    return _Loss(stream, reason)
 
 
 def _results(
