@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import pytest
 
 from millstream.scaffold import DESTINATIONS, SOURCES, Project, write_project
 from parts import free_port, wait_for
+from parts.mongod import Mongod
 
-PAIRS = [(source, destination) for source in SOURCES for destination in DESTINATIONS]
+PAIRS = [("github_issues", destination) for destination in DESTINATIONS]
 BIN = Path(sys.executable).parent
 
 pytest.importorskip("dagster_dg_cli", reason="dagster-dg-cli comes with the group `demo`")
@@ -52,20 +54,68 @@ def test_dagster_accepts_it_and_its_own_tests_pass(
     assert "skipped" not in tested.stdout
 
 
+@pytest.fixture
+def shop(mongodb_server: Mongod, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database on the real server; `.env` of a project and its tests find the server."""
+    monkeypatch.setenv("MONGODB_TEST_URI", mongodb_server.url())
+    with mongodb_server.client() as client:
+        name = f"shop_{uuid4().hex[:8]}"
+        client[name].orders.insert_one({"_id": 1, "items": [{"name": "pen"}]})
+        client[name].users.insert_one({"_id": 1})
+        yield name
+        client.drop_database(name)
+
+
+@pytest.mark.xdist_group("mongodb")
+@pytest.mark.parametrize(
+    "destination",
+    [
+        each if each == "duckdb" else pytest.param(each, marks=pytest.mark.nightly)
+        for each in DESTINATIONS
+    ],
+)
+def test_collections_from_nothing_to_the_ui(
+    destination: str, shop: str, mongodb_server: Mongod, tmp_path: Path
+) -> None:
+    project = write_project(
+        "mongodb", destination, tmp_path / "warehouse_loads", lists={"databases": (shop,)}
+    )
+    env = (project.folder / ".env.example").read_text().splitlines()
+    env = [line for line in env if not line.startswith("MONGODB_URI=")]
+    (project.folder / ".env").write_text("\n".join([*env, f"MONGODB_URI={mongodb_server.url()}"]))
+
+    # nothing is known yet, and nothing breaks
+    tested = run(project, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "skipped" not in tested.stdout
+
+    found = run(project, "millstream", "discover")
+    assert found.returncode == 0, found.stdout + found.stderr
+    checked = run(project, "dg", "check", "defs")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "All definitions loaded successfully" in checked.stdout
+    with serving(project) as url:
+        answer = ask(url, "{ assetNodes { assetKey { path } groupName jobNames } }")
+    nodes = {tuple(node["assetKey"]["path"][2:]): node for node in answer["data"]["assetNodes"]}
+    assert nodes.keys() == {("orders",), ("orders__items",), ("users",)}
+    assert {node["groupName"] for node in nodes.values()} == {shop}
+    jobs = {"mongodb", f"mongodb__{shop}", f"mongodb__{shop}__orders"}
+    assert jobs <= set(nodes["orders__items",]["jobNames"])
+
+
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("destination", DESTINATIONS)
-def test_its_requirements_are_requirements(destination: str, tmp_path: Path) -> None:
+def test_its_requirements_are_requirements(source: str, destination: str, tmp_path: Path) -> None:
     import tomli
     from packaging.requirements import Requirement
 
-    project = write_project("github_issues", destination, tmp_path / "loads")
+    project = write_project(source, destination, tmp_path / "loads")
     document = tomli.loads((project.folder / "pyproject.toml").read_text())
 
     needs = [Requirement(line) for line in document["project"]["dependencies"]]
     ours = next(need for need in needs if need.name == "millstream")
-    assert "dagster" in ours.extras
-    assert ours.extras - {"dagster"} == (
-        {destination} if DESTINATIONS[destination].extra else set()
-    )
+    extras = {SOURCES[source].extra, DESTINATIONS[destination].extra}
+    assert ours.extras == {"dagster", *filter(None, extras)}
     assert document["tool"]["dg"]["project"]["root_module"] == "loads"
 
 

@@ -41,9 +41,11 @@ def test_every_pair_is_written_without_a_placeholder_left(
         ".env.example",
         "src/my_project/definitions.py",
         f"src/my_project/defs/{source}/defs.yaml",
-        f"src/my_project/defs/{source}/schema.yaml",
         "tests/test_pipeline.py",
     } <= written.keys()
+    # the tables are in it where they are known beforehand
+    schema = f"src/my_project/defs/{source}/schema.yaml"
+    assert (schema in written) != SOURCES[source].discovers
     texts = {name: text for name, text in written.items() if isinstance(text, bytes)}
     assert len(texts) == len(project.files)
     assert not [name for name, text in texts.items() if b"{{" in text or b"}}" in text]
@@ -181,3 +183,20 @@ def test_only_a_repository_goes_into_the_file(
     assert main(["init", "github_issues", "duckdb", str(folder), "--repository", name]) == 2
     assert "owner/name" in capsys.readouterr().err
     assert not folder.exists()
+
+
+def test_databases_are_written_into_the_pipeline(tmp_path: Path) -> None:
+    where = str(tmp_path / "loads")
+    named = [*("--database", "shop"), *("--database", "crm-2"), *("--database", "shop")]
+    assert main(["init", "mongodb", "duckdb", where, *named]) == 0
+    text = (tmp_path / "loads/src/loads/defs/mongodb/defs.yaml").read_text()
+    assert "    databases:\n      - shop\n      - crm-2\n    #" in text
+
+
+@pytest.mark.parametrize("name", ["on", "12", "a b", "x\n", "-x", "a: b", ""])
+def test_what_is_no_database_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "mongodb", "duckdb", str(tmp_path / "x"), f"--database={name}"]) == 2
+    assert "not a database" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

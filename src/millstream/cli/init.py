@@ -39,23 +39,33 @@ def _arguments(parser: ArgumentParser) -> None:
         dest="repositories",
         help="a GitHub repository to load; may be given more than once",
     )
+    parser.add_argument(
+        "--database",
+        metavar="NAME",
+        action="append",
+        dest="databases",
+        help="a MongoDB database to load; may be given more than once",
+    )
 
 
 def _run(options: Namespace) -> int:
     import shlex
 
     from millstream.cli.terminal import paint
-    from millstream.scaffold import write_project
+    from millstream.scaffold import SOURCES, write_project
 
     lists = {}
     if options.repositories:
         lists["repositories"] = repositories(options.repositories, "millstream init")
+    if options.databases:
+        lists["databases"] = databases(options.databases, "millstream init")
     project = write_project(options.source, options.destination, options.folder, lists=lists)
 
     print(f"wrote {len(project.files)} files to {project.folder}; the pipeline is")
     print(f"{project.defs.relative_to(project.folder)}\n")
     steps = [
         ("cp .env.example .env", "then fill it in"),
+        *([("millstream discover", "what is there?")] if SOURCES[options.source].discovers else []),
         ("millstream doctor", "all well?"),
         ("dg dev", "Dagster on http://localhost:3000, or: millstream run"),
     ]
@@ -89,16 +99,39 @@ def repositories(names: list[str], command: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def databases(names: list[str], command: str) -> tuple[str, ...]:
+    """The names, each once.
+
+    Raises:
+        UsageError: one can't be a database's.
+    """
+    import re
+
+    import yaml
+
+    from millstream.cli.parser import UsageError
+
+    for name in names:
+        # MongoDB allows more; these are names in YAML, too: no number, no truth, no quotes needed
+        if not re.fullmatch(r"\w[\w-]{0,62}", name, re.ASCII) or yaml.safe_load(name) != name:
+            raise UsageError(
+                f"{command}: not a database: {name!r}",
+                hint="letters, digits, - and _; others can be written into defs.yaml afterwards",
+            )
+    return tuple(dict.fromkeys(names))
+
+
 COMMAND = Command(
     name="init",
     summary="write a Dagster project that loads SOURCE into DESTINATION",
     description=(
-        "Writes a complete project: the pipeline in one defs.yaml, the tables it will make, "
-        "tests that need no network, .env.example for credentials. Overwrites nothing."
+        "Writes a complete project: the pipeline in one defs.yaml, the tables it will make where "
+        "they are known, tests, .env.example for credentials. Overwrites nothing."
     ),
     examples=(
         "millstream init github_issues duckdb",
         "millstream init github_issues bigquery my_issues --repository dlt-hub/dlt",
+        "millstream init mongodb postgres my_shop --database shop",
     ),
     arguments=_arguments,
     run=_run,

@@ -1,8 +1,9 @@
 """What `millstream init` can write: a table of sources and one of destinations.
 
 A new source is a folder in `templates/sources` and a line in `SOURCES`; its files are
-`source.yaml.tmpl` (the block of defs.yaml), `env.tmpl`, `schema.yaml` (the tables as a real load
-made them) and whatever `tests` names. A destination likewise.
+`source.yaml.tmpl` (the block of defs.yaml), `env.tmpl`, `tables.tmpl` (what its README says of the
+tables), `schema.yaml` where the tables are known beforehand (as a real load made them) and whatever
+`tests` names. A destination likewise.
 """
 
 from __future__ import annotations
@@ -19,16 +20,23 @@ class SourceKind:
         name: as typed, also the folder of defs.yaml in the project.
         title: how a sentence begins.
         pipeline: the pipeline's name, and the dataset's.
+        table: one of its tables, for examples.
         tests: files of the project's `tests` folder.
+        tested: what these do, and what they need.
         lists: placeholders that are written as YAML lists, with what stands there by default.
+        discovers: whether `millstream discover` must ask first what there is; else the tables are
+            known, in `schema.yaml`.
         extra: Millstream's extra that the source needs, if any.
     """
 
     name: str
     title: str
     pipeline: str
+    table: str
     tests: tuple[str, ...]
+    tested: str
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    discovers: bool = False
     extra: str | None = None
 
 
@@ -48,11 +56,27 @@ SOURCES: Mapping[str, SourceKind] = {
             name="github_issues",
             title="GitHub issues",
             pipeline="github",
+            table="issues",
             tests=("conftest.py", "issues.json", "test_pipeline.py"),
+            tested="`pytest` loads the definitions, and issues from a server of its own: "
+            "no network needed",
             lists={
                 "repositories": ("dlt-hub/verified-sources",),
                 "streams": ("issues", "issue_comments"),
             },
+        ),
+        SourceKind(
+            name="mongodb",
+            title="MongoDB",
+            pipeline="mongodb",
+            table="orders",
+            tests=("conftest.py", "test_pipeline.py"),
+            tested="`pytest` loads the definitions, and documents from a real server "
+            "(`MONGODB_TEST_URI`, or the one on localhost), in a database of its own that it "
+            "drops again",
+            lists={"databases": ("shop",)},
+            discovers=True,
+            extra="mongodb",
         ),
     )
 }

@@ -37,6 +37,8 @@ def render(
         "title": source.title,
         "pipeline": source.pipeline,
         "dataset": source.pipeline,
+        "table": source.table,
+        "tested": source.tested,
         "destination_title": destination.title,
         "version": millstream.__version__,
         "extras": ",".join(filter(None, ("dagster", source.extra, destination.extra))),
@@ -46,11 +48,16 @@ def render(
     here, there = f"sources/{source.name}", f"destinations/{destination.name}"
     words["source"] = _template(f"{here}/source.yaml.tmpl", words).rstrip()
     words["source_env"] = _template(f"{here}/env.tmpl", words)
+    words["tables"] = _template(f"{here}/tables.tmpl", words).rstrip()
+    for name in ("known", "steps"):
+        kind = "discovered" if source.discovers else "fixed"
+        words[name] = _template(f"project/{name}_{kind}.tmpl", words).rstrip()
     words["destination"] = _template(f"{there}/destination.yaml.tmpl", words).rstrip()
     words["destination_env"] = _template(f"{there}/env.tmpl", words).rstrip()
     words["destination_look"] = _template(f"{there}/look.tmpl", words).rstrip()
 
     inside = f"src/{package}"
+    defs = f"{inside}/defs/{source.name}"
     written = {
         "pyproject.toml": _template("project/pyproject.toml.tmpl", words),
         "README.md": _template("project/README.md.tmpl", words),
@@ -60,8 +67,8 @@ def render(
         f"{inside}/__init__.py": _template("project/package.py.tmpl", words),
         f"{inside}/definitions.py": _template("project/definitions.py.tmpl", words),
         f"{inside}/defs/__init__.py": _template("project/defs.py.tmpl", words),
-        f"{inside}/defs/{source.name}/defs.yaml": _template("project/defs.yaml.tmpl", words),
-        f"{inside}/defs/{source.name}/schema.yaml": _text(f"{here}/schema.yaml"),
+        f"{defs}/defs.yaml": _template("project/defs.yaml.tmpl", words),
+        **({} if source.discovers else {f"{defs}/schema.yaml": _text(f"{here}/schema.yaml")}),
         **{f"tests/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.tests},
     }
     return {PurePosixPath(path): text for path, text in written.items()}
