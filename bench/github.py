@@ -80,20 +80,20 @@ def rest_api(url: str, folder: Path) -> None:
 
 
 def millstream(url: str, folder: Path) -> None:
-    """Ours, as `millstream run` does it."""
-    from millstream.config import parse_pipeline
-    from millstream.runner import run as run_stream
+    """Ours: `millstream run`, on a `defs.yaml` as `millstream init` writes it."""
+    from millstream.cli import main as millstream_command
 
-    config = parse_pipeline(
-        {
-            "name": "github",
-            "source": {"type": "github", "repositories": [REPOSITORY], "base_url": url},
-            "destination": {"type": "duckdb", "database": "issues.duckdb", "dataset": "github"},
-        },
-        where="bench",
-        project=folder,
+    (folder / "defs.yaml").write_text(
+        f"""\
+type: millstream.Pipeline
+attributes:
+  name: github
+  source: {{type: github, repositories: [{REPOSITORY}], base_url: "{url}"}}
+  destination: {{type: duckdb, database: {folder / "issues.duckdb"}, dataset: github}}
+"""
     )
-    run_stream(config, "issues")
+    if code := millstream_command(["run", str(folder), "--stream", "issues"]):
+        sys.exit(code)
 
 
 PEERS: dict[str, tuple[str, Callable[[str, Path], None]]] = {

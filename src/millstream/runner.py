@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from millstream import destinations, ledger, packages, sources, workdir
+from millstream import destinations, engine, ledger, packages, sources, workdir
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import ConfigError
 from millstream.model import RunReport
@@ -131,12 +131,13 @@ def _run(
                     with work.step("restore"), work.writer():
                         before = work.restore(pipeline, folder.path)
                         ledger.held.remember(folder.path, stream, before)
-                    with work.step("extract"):
+                    with work.step("extract"), engine.warming():
                         work.extract(pipeline, opened, full_refresh=full_refresh)
                     work.process(pipeline, folder.path)
-                    with work.step("report"), work.writer():
-                        report = work.report(pipeline, before, started_at)
-                    report = work.record(pipeline, report)
+                    with work.writer():
+                        with work.step("report"):
+                            report = work.report(pipeline, before, started_at)
+                        report = work.record(pipeline, report)
                     unsent = work.tell(report.decisions, work.rows)
                     return replace(report, warnings=(*report.warnings, *unsent))
                 except OvertakenError:

@@ -111,6 +111,7 @@ class Work:
         # compressing what is read back a moment later costs a third of a bulk run; a user's own
         # setting in the environment still comes first
         dlt.config[f"{self.name}.data_writer.disable_compression"] = True
+        dlt.config[f"{self.name}.sources.data_writer.buffer_max_items"] = 1000
         return dlt.pipeline(
             pipeline_name=self.name,
             pipelines_dir=str(folder),
@@ -222,7 +223,7 @@ class Work:
 
     def recent(self, pipeline: dlt.Pipeline) -> Mapping[str, Mapping[str, ColumnProfile]]:
         """What the last loads saw; nothing where no history is kept, or none can be read."""
-        if not self.target.history:
+        if not self.target.history or self.loaded is None:
             return {}
         try:
             with self.writer():
@@ -260,7 +261,7 @@ class Work:
         if not self.target.history:
             return report
         try:
-            with self.step("record"), self.writer():
+            with self.step("record"):
                 ledger.store.record(pipeline, report)
         except MillstreamError as error:
             logger.warning("%s: the schema's history was not written: %s", self.stream, error)
@@ -296,7 +297,9 @@ class Work:
         self, pipeline: dlt.Pipeline, before: SchemaVersion, started_at: datetime
     ) -> RunReport:
         schema = ledger.attach(_schema_of(pipeline), self.profile)
-        totals = self._totals(pipeline, [table.name for table in schema.tables])
+        tables = [table.name for table in schema.tables]
+        totals = self._totals(pipeline, tables)
+        names = destinations.full_names(pipeline, self.target, tables)
         appended = destinations.fallbacks(pipeline, pipeline.default_schema)
         return RunReport(
             pipeline=self.target.name,
@@ -313,7 +316,7 @@ class Work:
                     rows=self.rows[table.name],
                     rows_total=totals.get(table.name),
                     bytes=self.bytes[table.name],
-                    full_name=destinations.full_name(pipeline, self.target, table.name),
+                    full_name=names[table.name],
                 )
                 for table in schema.tables
             ),

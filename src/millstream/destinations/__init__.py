@@ -17,7 +17,7 @@ from millstream.destinations.counts import row_counts
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import redact
-from millstream.destinations.names import full_name, nested_table, table_name
+from millstream.destinations.names import full_names, nested_table, table_name
 from millstream.destinations.readiness import ensure_ready, preflight
 from millstream.destinations.restore import restore
 from millstream.destinations.undo import undo
@@ -28,7 +28,7 @@ __all__ = [
     "build",
     "ensure_ready",
     "fallbacks",
-    "full_name",
+    "full_names",
     "loader_file_format",
     "loads",
     "nested_table",

@@ -7,8 +7,8 @@ is made of the identifiers as they are in the destination.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from millstream.config import TargetConfig
 from millstream.destinations.factory import bucket_url, build, duckdb_catalog, duckdb_file
@@ -70,25 +70,28 @@ def nested_table(config: TargetConfig, root: str, keys: Sequence[str]) -> str:
     )
 
 
-def full_name(pipeline: dlt.Pipeline, config: TargetConfig, table: str) -> str:
-    """A table's full name as the pipeline's connection knows it, the database included.
+def full_names(
+    pipeline: dlt.Pipeline, config: TargetConfig, tables: Iterable[str]
+) -> dict[str, str]:
+    """The full names of tables as the pipeline's connection knows them, the database included.
 
     Args:
-        table: a table's name in the pipeline's schema.
+        tables: their names in the pipeline's schema.
     """
     kind = config.destination.type.rsplit(".", 1)[-1]
     if kind == "filesystem":
-        client = pipeline.destination_client()
-        return _path(str(client.config.bucket_url), client.dataset_name, table)  # type: ignore[attr-defined]
-    if kind == "duckdb":
-        file = duckdb_file(config)
-        dataset = pipeline.sql_client().dataset_name
-        return f"{duckdb_catalog(file)}.{dataset}.{table}"
+        client: Any = pipeline.destination_client()
+        bucket = str(client.config.bucket_url)
+        return {table: _path(bucket, client.dataset_name, table) for table in tables}
     sql = pipeline.sql_client()
-    path = sql.make_qualified_table_name_path(table, quote=False)
-    if kind in _DATABASE_APART and sql.database_name:
-        path = [sql.database_name, *path]
-    return ".".join(path)
+    if kind == "duckdb":
+        database = duckdb_catalog(duckdb_file(config))
+        return {table: f"{database}.{sql.dataset_name}.{table}" for table in tables}
+    before = [sql.database_name] if kind in _DATABASE_APART and sql.database_name else []
+    return {
+        table: ".".join([*before, *sql.make_qualified_table_name_path(table, quote=False)])
+        for table in tables
+    }
 
 
 def _normalized(config: TargetConfig, table: str) -> tuple[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from millstream import workdir
 from millstream.config import TargetConfig
-from millstream.destinations.factory import duckdb_file
+from millstream.destinations.factory import build, duckdb_file
 
 if TYPE_CHECKING:
     import dlt
@@ -21,14 +21,31 @@ def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[Non
     """Hold the destination for as long as it is written to, if it takes one writer at a time.
 
     A DuckDB file is opened by one process at a time; other runs on this machine wait their turn.
+    It stays open throughout: the first connection to a file reads it, the last one writes it back,
+    and dlt makes dozens that are each the first and the last.
     """
     if config.destination.type != "duckdb":
         yield
         return
     file = duckdb_file(config, credentials)
     name = sha256(str(file.resolve()).encode()).hexdigest()[:16]
-    with workdir.exclusive(name, what=f"the database {file.name}"):
+    with workdir.exclusive(name, what=f"the database {file.name}"), ExitStack() as kept:
+        if file.exists():  # connecting would make it
+            # whoever needs the connection says better why there is none
+            with suppress(Exception):
+                kept.enter_context(_client(config, credentials))
         yield
+
+
+def _client(config: TargetConfig, credentials: str | None) -> AbstractContextManager[Any]:
+    import dlt
+
+    destination = build(config, credentials)
+    settings: Any = destination.spec()
+    settings.dataset_name = config.dataset
+    client: Any = destination.client(dlt.Schema(config.name), settings)
+    found: AbstractContextManager[Any] = client  # dlt's own type forgets the exit's arguments
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Lock
+from contextlib import contextmanager, suppress
+from threading import Lock, Thread
 
 from millstream.engine.report import EngineReport, collect
 
-__all__ = ["EngineReport", "accelerate", "collect", "disable", "enable", "enabled"]
+__all__ = ["EngineReport", "accelerate", "collect", "disable", "enable", "enabled", "warming"]
 
 
 def enable(*, keep_stats: bool = False) -> bool:
@@ -72,6 +72,26 @@ def enabled() -> Iterator[None]:
                     seam.deactivate()
                 else:
                     seam.activate(keep_stats=_outside)
+
+
+@contextmanager
+def warming() -> Iterator[None]:
+    """Import what normalizing needs in a thread, while the block waits for its source."""
+    # dlt looks at a module that is only half imported: `pyarrow` is whole before the block begins
+    import pyarrow  # noqa: F401
+
+    thread = Thread(target=_warm, name="millstream-warming")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _warm() -> None:
+    # an import that fails here fails again where it is needed, and is told there
+    with suppress(Exception):
+        import millstream.engine.seam  # noqa: F401
 
 
 def disable() -> None:
