@@ -22,3 +22,11 @@ def test_lists_of_lists(
     expected, _ = compare(Case([[[[row] * 3] * 3]], resource, settings), tmp_path)
     assert expected[0].error is None
     assert len(expected[0].tables["items"]) == 9
+
+
+@pytest.mark.parametrize("values", [[1, 2], [{"x": 1}, {"x": 2}], [["a"], ["b"]]])
+def test_two_keys_for_one_column(tmp_path: Path, values: list[Any]) -> None:
+    first, second = ([{key: value}] for key, value in zip(("Foo", "foo"), values))
+    lines = [first, first, second, second, first + second, second, first] * 3
+    expected, _ = compare(Case([[lines], [lines]]), tmp_path)
+    assert expected[0].error is None

@@ -57,6 +57,7 @@ class Direct:
         self._root = root
         self._level = level
         self._rules = rules
+        self._taken: set[tuple[str, str | None]] = set()
         row, self._steps = self._object(root, shape)
         self._schema = pa.schema([("rows", pa.list_(row))])
 
@@ -123,6 +124,7 @@ class Direct:
             raise Unfit(f"{table}.{each.name} is {to}")
         nullable = column.get("nullable", True)
         name = each.name
+        self._take(table, name)
         word = orjson.dumps(key) if key is not None else b""
 
         def step(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
@@ -141,6 +143,12 @@ class Direct:
                 raise Unfit(f"{table}.{name}: {error}") from None
 
         return kind, step
+
+    def _take(self, table: str, name: str | None) -> None:
+        # rows of different lines may have different keys for one column: `Foo` here, `foo` there
+        if (table, name) in self._taken:
+            raise Unfit(f"two keys for {table}.{name}")
+        self._taken.add((table, name))
 
     def _inner(self, table: str, key: str, each: Field) -> tuple[pa.DataType, _Step]:
         kind, steps = self._object(table, each.fields)
@@ -161,6 +169,7 @@ class Direct:
             # only empty lists so far: anything in one is news
             return pa.list_(pa.null()), _empty_list(key, each)
         name, own = each.table, each.own_path
+        self._take(name, None)
         if item.kind == "object":
             kind, steps = self._object(name, item.fields)
         elif item.kind == "list":

@@ -19,7 +19,7 @@ from millstream.engine.ids import Ids
 from millstream.engine.rules import Rules, Unfit
 from millstream.engine.shape import Field, Shape
 
-_MANY_LEVELS = 900
+MANY_LEVELS = 900
 _NONE = type(None)
 # Arrow takes exactly these Python types for these columns, so the types need not be looked at first
 _STRICT = {"text": pa.string(), "bool": pa.bool_()}
@@ -181,6 +181,9 @@ class _Unfolder:
         if has_null and not self.rules.may_be_null(table.name, leaf.name):
             raise Unfit(f"null in {table.name}.{leaf.name}")
         if leaf.array is not None or leaf.kinds:
+            # objects under two keys of one name, `Foo` and `foo`, share their inner columns
+            if leaf.name in table.leaves:
+                raise Unfit(f"two objects for column {table.name}.{leaf.name}")
             table.leaves[leaf.name] = leaf
 
     def lists(
@@ -204,7 +207,7 @@ class _Unfolder:
         level = table.level - 1
         kinds = set(map(type, items))
         if list in kinds:
-            if dict in kinds and level < _MANY_LEVELS:
+            if dict in kinds and level < MANY_LEVELS:
                 raise Unfit(f"objects and lists in one list for {name}")
             level -= 1
         child = TableRows(
