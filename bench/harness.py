@@ -72,9 +72,9 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> Run:
         RuntimeError: the process failed; with the end of its output.
     """
     started = time.perf_counter()
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **(env or {})}
-    )
+    # as on a user's machine, modules are compiled once and not anew for each process
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
     seconds = time.perf_counter() - started
     if done.returncode:
         raise RuntimeError(

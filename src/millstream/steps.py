@@ -141,7 +141,8 @@ class Work:
         else:
             schema = dlt.Schema(self.name)
         newest = self.loaded.newest if self.loaded else None
-        with load_ids.above(newest, stream=self.stream):
+        # the engine is on so that sources know what it reads itself
+        with engine.enabled(), load_ids.above(newest, stream=self.stream):
             pipeline.extract(
                 opened,
                 schema=schema,

@@ -54,12 +54,12 @@ class Case:
     """What is loaded, and how the schema was set up before the first load.
 
     Attributes:
-        loads: per load, per extracted file, per line of it: the items.
+        loads: per load, per extracted file, per line of it: the items; or the file as it is.
         resource: arguments of `dlt.resource`, such as `columns` or `write_disposition`.
         settings: `preferred_types`, `detections`, `excludes`.
     """
 
-    loads: Sequence[Sequence[Sequence[Sequence[Any]]]]
+    loads: Sequence[Sequence[Sequence[Sequence[Any]] | bytes]]
     resource: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     max_length: int | None = None
@@ -134,7 +134,7 @@ def _schema(case: Case) -> Schema:
 def _load(
     case: Case,
     schema: Schema,
-    files: Sequence[Sequence[Sequence[Any]]],
+    files: Sequence[Sequence[Sequence[Any]] | bytes],
     caps: DestinationCapabilitiesContext,
     place: Path,
     columnar: bool,
@@ -148,8 +148,11 @@ def _load(
     names = []
     for number, lines in enumerate(files):
         name = f"{LOAD_ID}/new_jobs/items.file{number}.0.typed-jsonl"
-        content = b"".join(json.typed_dumpb(list(items)) + b"\n" for items in lines)
-        extracted.storage.save(name, content.decode())
+        if isinstance(lines, bytes):
+            content = lines
+        else:
+            content = b"".join(json.typed_dumpb(list(items)) + b"\n" for items in lines)
+        Path(extracted.storage.make_full_path(name)).write_bytes(content)
         names.append(name)
     config = NormalizeConfiguration(destination_capabilities=caps)
     config.workers = 1

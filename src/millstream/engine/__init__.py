@@ -7,6 +7,7 @@ The way of a batch, one file a step:
     ids, build        rows get dlt's ids and links, columns become whole tables
     writer            tables go into dlt's Parquet files
     shape, direct     rows that look like those before skip all that: text straight to Arrow
+    bson              the same for MongoDB's documents, as the server sent them
     profile, report   what was in the columns, and who did how much
 
 `rules` is what these ask of a schema; `seam` answers with dlt's, and is the only file that knows

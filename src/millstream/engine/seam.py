@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
-from typing import Any, ClassVar, cast
+from typing import IO, Any, ClassVar, cast
 
 import dlt
 import pyarrow as pa
@@ -42,11 +42,14 @@ from dlt.common.normalizers.json.helpers import get_row_hash
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES as ID_BYTES
 from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
-from dlt.common.schema.utils import has_table_seen_data
+from dlt.common.schema.utils import has_table_seen_data, new_table
 from dlt.common.time import get_context_timezone_name, normalize_timezone
 from dlt.normalize import worker as dlt_worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
+from millstream import handover
+from millstream.engine.bson.documents import blocks
+from millstream.engine.bson.reader import BsonReader, Tables
 from millstream.engine.build import LinkNames, add_ids, columns_of
 from millstream.engine.direct import Direct
 from millstream.engine.ids import Ids, from_texts, random_ids
@@ -54,7 +57,7 @@ from millstream.engine.lane import Lane
 from millstream.engine.rules import Columns, Rules, Unfit
 from millstream.engine.settle import Settled, settle
 from millstream.engine.stats import FileStats
-from millstream.engine.unfold import TableRows, as_row, unfold
+from millstream.engine.unfold import MANY_LEVELS, TableRows, as_row, unfold
 from millstream.engine.writer import ColumnSet, align, runs
 
 BATCH = 2000
@@ -105,11 +108,12 @@ class ColumnarNormalizer(JsonLItemsNormalizer):
         if root_table_name in self.schema.dlt_table_names():
             return super().__call__(extracted_items_file, root_table_name)
         self._stats = FileStats(extracted_items_file)
-        if not self._fits:
+        header = self._header(extracted_items_file)
+        if not self._fits and header is None:
             updates = super().__call__(extracted_items_file, root_table_name)
         else:
             with _no_garbage_collection():
-                updates = self._file(extracted_items_file, root_table_name)
+                updates = self._file(extracted_items_file, root_table_name, header)
         self._stats.save(self.load_storage.config.load_volume_path, self.load_id)
         return updates
 
@@ -122,7 +126,15 @@ class ColumnarNormalizer(JsonLItemsNormalizer):
             and get_context_timezone_name() == "UTC"
         )
 
-    def _file(self, extracted_items_file: str, root: str) -> list[Any]:
+    def _header(self, extracted_items_file: str) -> handover.Header | None:
+        storage = self.normalize_storage.extracted_packages.storage
+        with storage.open_file(extracted_items_file, "rb") as file:
+            start = file.read(len(handover.MARK))
+            return handover.header(start + file.readline()) if start == handover.MARK else None
+
+    def _file(
+        self, extracted_items_file: str, root: str, header: handover.Header | None
+    ) -> list[Any]:
         """dlt's own `__call__`, with the line at hand to parse it again."""
         updates = []
         line_no = None
@@ -133,9 +145,14 @@ class ColumnarNormalizer(JsonLItemsNormalizer):
             lines = io.BufferedReader(file, _READ) if isinstance(file, gzip.GzipFile) else file
             if isinstance(file, io.BufferedReader):
                 lines = io.BufferedReader(file.raw, _READ)
-            for line_no, line in enumerate(lines):  # noqa: B007
+            if header is not None:
+                lines.readline()
+                found = self._undecoded(root, header, lines)
+            else:
+                found = (self._line(root, line) for line in lines)
+            for line_no, update in enumerate(found):  # noqa: B007
                 self._maybe_cancel()
-                updates.append(self._line(root, line))
+                updates.append(update)
             writer = self.item_storage.get_active_writer(self.load_id, self.schema.name, root)[1]
             if root in self.schema.tables and writer is None:
                 seen = has_table_seen_data(self.schema.tables[root])
@@ -181,17 +198,74 @@ class ColumnarNormalizer(JsonLItemsNormalizer):
                 if not lane.shape or not rules.settled(root):
                     return False
                 lane.direct = Direct(root, 0, lane.shape, rules)
-            settled, raw = lane.direct.read(line)
-            propagate = rules.propagates(root)
-            if not all(rules.has_links(one.table, propagate) for one in settled):
-                raise Unfit("a table is new")
-            add_ids([one.table for one in settled], rules.raw_ids(settled[0].table, raw), ID_BYTES)
+            self._take(root, *lane.direct.read(line))
         except Unfit as reason:
             lane.missed(str(reason))
             return False
         lane.hit()
-        self._write(self._built(settled, propagate), settled[0].table.size)
         return True
+
+    def _take(self, root: str, settled: list[Settled], raw: Mapping[str, pa.Array]) -> None:
+        """Write what never was Python objects; raises Unfit before anything is written."""
+        rules = self._rules
+        propagate = rules.propagates(root)
+        if not all(rules.has_links(one.table, propagate) for one in settled):
+            raise Unfit("a table is new")
+        add_ids([one.table for one in settled], rules.raw_ids(settled[0].table, raw), ID_BYTES)
+        self._write(self._built(settled, propagate), settled[0].table.size)
+
+    def _undecoded(
+        self, root: str, header: handover.Header, file: IO[bytes]
+    ) -> Iterator[dict[str, list[Any]]]:
+        """A part of BSON, block by block; what is not read in columns comes back as lines."""
+        rules = self._rules
+        exact = header.exact(self.schema.naming.normalize_identifier)
+
+        def links(table: TableRows) -> bool:
+            return rules.has_links(table, rules.propagates(root))
+
+        reader = BsonReader(root, rules, exact, lambda: self._reads_columns(root), links)
+        for block in blocks(file):
+            update: dict[str, list[Any]] = {}
+            for part in reader.read(block):
+                if isinstance(part, Tables):
+                    try:
+                        self._take(root, part.settled, part.raw)
+                        continue
+                    except Unfit as reason:
+                        assert self._stats is not None
+                        self._stats.missed(str(reason))
+                        part = part.documents()
+                line = exact.line(part)
+                if line.doubles:
+                    rules.declare_doubles(root, line.doubles, update)
+                for name, tables in self._row_line(root, line.text).items():
+                    update.setdefault(name, []).extend(tables)
+            yield update
+        exact.tell()
+
+    def _row_line(self, root: str, line: bytes) -> Mapping[str, list[Any]]:
+        if self._fits:
+            return self._line(root, line)
+        found: Mapping[str, list[Any]] = self._normalize_chunk(
+            root, json.loadb(line), may_have_pua(line), False
+        )
+        return found
+
+    def _reads_columns(self, root: str) -> bool:
+        """Whether rows of a known shape need not be looked at one by one."""
+        if not self._fits or self._filtered_tables or self._filtered_tables_columns:
+            return False
+        normalizer: Any = self.schema.data_item_normalizer
+        rules = self._rules
+        try:
+            return (
+                normalizer._get_table_nesting_level(root, normalizer.max_nesting) >= MANY_LEVELS
+                and rules.settled(root)
+                and rules.has_links(TableRows(root, (), (), 0, 0, ()), rules.propagates(root))
+            )
+        except Unfit:
+            return False
 
     def _built(self, settled: list[Settled], propagate: bool) -> list[tuple[str, ColumnSet]]:
         result = []
@@ -477,6 +551,32 @@ class DltRules(Rules):
                 raise Unfit(f"{table.name}.{name} is taken")
         return True
 
+    def declare_doubles(
+        self,
+        root: str,
+        doubles: Sequence[tuple[tuple[tuple[str, ...], ...], str]],
+        update: dict[str, list[Any]],
+    ) -> None:
+        """Make columns double that hold NaN as text, unless they have a type or a contract a say.
+
+        dlt turns such texts back where the column is double; it would infer text from them.
+        """
+        for lists, column in doubles:
+            table = TableRows(root, (), (root,), 0, 0, ())
+            tables = [table]
+            for own in lists:
+                path = table.path + table.own
+                name = self.table_name((*path, *own))
+                table = TableRows(name, path, own, 0, 0, (), table)
+                tables.append(table)
+            if self.column(table.name, column) or not self._evolves_freely(table):
+                continue
+            for each in tables[:-1]:  # dlt wants each table on the way
+                if each.name not in self.schema.tables:
+                    self._apply(_partial(each, []), update)
+            hint = {"name": column, "data_type": "double", "nullable": True}
+            self._apply(_partial(table, [hint]), update)
+
     def _key_hashes(self, table: TableRows) -> Ids:
         key = self.normalizer._get_primary_key(table.name)
         leaves = [table.leaves.get(name) for name in key]
@@ -558,6 +658,11 @@ class DltRules(Rules):
         self.owner._column_schemas[name] = self.schema.get_table_columns(name)
 
 
+def _partial(table: TableRows, columns: list[Any]) -> Any:
+    parent: Any = table.parent.name if table.parent is not None else None
+    return new_table(table.name, parent, columns=columns)
+
+
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
     # rows are trees: counting references frees them, and collections would walk millions of objects
@@ -610,6 +715,7 @@ def activate(*, keep_stats: bool) -> bool:
     """Install the seam in this process and in the workers that it starts."""
     if not install(keep_stats=keep_stats):
         return False
+    handover.Engine.reads = True
     Container()[EngineContext] = EngineContext(keep_stats=keep_stats)
     return True
 
@@ -621,6 +727,7 @@ def active() -> bool | None:
 
 def deactivate() -> None:
     """Put dlt's own normalizer back."""
+    handover.Engine.reads = False
     _worker.JsonLItemsNormalizer = JsonLItemsNormalizer
     container = Container()
     if EngineContext in container:

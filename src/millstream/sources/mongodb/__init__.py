@@ -9,7 +9,8 @@ reading     ranges in threads, again from the last document on after a fault
 spool       what was read, until dlt has it: a load that broke goes on from there
 cursor      incremental reads by a field
 changes     change streams
-encode      raw BSON -> dlt's typed JSON
+raw         BSON as it came, for the engine to read in columns
+encode      BSON -> dlt's typed JSON, where it does not
 values      what each BSON type becomes
 ids         what `_id` becomes
 faults      what the driver said -> an error with its fix

@@ -1,12 +1,13 @@
 """Batches of raw BSON -> lines of dlt's typed JSON, nothing lost on the way.
 
 The driver decodes, orjson writes and asks back only for what JSON has no type for. Documents that
-the driver would not decode truly are found by their bytes and go through `values.decode`. This is
-the seam for an engine that takes BSON itself: it would store the batches as they come.
+the driver would not decode truly are found by their bytes and go through `values.decode`. Where the
+engine reads the batches itself (`raw`), these lines are what it falls back on.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha1
 from itertools import accumulate
-from typing import Any
+from struct import Struct
+from typing import Any, ClassVar
 
 import orjson
 from bson import Code, DBRef, ObjectId, decode_all
@@ -26,6 +28,8 @@ from dlt.common.json import PUA_CHARACTER_MAX, PUA_START, custom_pua_decode, cus
 from millstream.errors import MillstreamError, SourceDataError
 from millstream.sources.mongodb import ids
 from millstream.sources.mongodb.values import SPECIAL, Odd, Path, decode, id_document
+
+logger = logging.getLogger("millstream")
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO
@@ -47,6 +51,7 @@ _NULLED = re.compile(
     re.DOTALL,
 )
 _MANGLED = re.compile(b"|".join(re.escape(prefix.encode()) for prefix in _PREFIXES))
+_size_at = Struct("<i").unpack_from
 _UNDECODABLE = (BSONError, ValueError, TypeError, OverflowError)
 
 # they hold keys; and to orjson, code is a text like any other
@@ -57,7 +62,7 @@ RESERVED = frozenset({"_dlt_id", "_dlt_load_id", "_dlt_parent_id", "_dlt_root_id
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One line of dlt's typed JSON: a list of `rows` documents."""
+    """A line of dlt's typed JSON, a list of `rows` documents; or these as the server sent them."""
 
     line: bytes
     rows: int
@@ -84,6 +89,9 @@ class Encoder:
     odd: Odd = field(default_factory=Odd)
     renamed: dict[str, str] = field(default_factory=dict)
     _shapes: dict[tuple[str, ...], Mapping[str, str] | None] = field(default_factory=dict)
+
+    header: ClassVar[bytes] = b""
+    """What begins a part of these lines."""
 
     @property
     def not_finite(self) -> set[Path]:
@@ -132,6 +140,18 @@ class Encoder:
                 rows[index] = self._ready([self._careful(raw)], extra)[0]
                 mended = True
         return mended
+
+    def tell(self) -> None:
+        """Log what was renamed or escaped so far."""
+        for key, name in self.renamed.items():
+            logger.warning("%s: the key %r shares its column: it is now %s", self.what, key, name)
+        if self.odd.escaped:
+            logger.warning(
+                "%s: %d texts begin with a character that dlt reserves: its first character is now "
+                "written as an escape",
+                self.what,
+                self.odd.escaped,
+            )
 
     def rows(self, batch: bytes, extra: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of a batch, for `dump`: as `encode`, one document at a time."""
@@ -241,6 +261,30 @@ def documents(batch: bytes) -> Iterator[bytes]:
             raise SourceDataError(f"a batch breaks off at byte {at} of {len(batch)}")
         yield batch[at:end]
         at = end
+
+
+def ends_of(batch: bytes) -> list[int]:
+    """Where each document of a batch ends.
+
+    Raises:
+        SourceDataError: the batch breaks off.
+    """
+    found = []
+    at, end = 0, len(batch)
+    while at < end:
+        size = _size_at(batch, at)[0] if at + 4 <= end else 0
+        if size < 5 or at + size > end:
+            raise SourceDataError(f"a batch breaks off at byte {at} of {end}")
+        at += size
+        found.append(at)
+    return found
+
+
+def mangled_at(batch: bytes) -> list[int]:
+    """Where the characters are that dlt marks typed values with, in texts or by chance."""
+    if b"\xef\x80" not in batch:
+        return []
+    return [found.start() for found in _MANGLED.finditer(batch)]
 
 
 def last_document(batch: bytes) -> bytes:

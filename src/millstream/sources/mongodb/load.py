@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from bson import json_util
 
+from millstream import handover
 from millstream.config import MongoDBCollection, MongoDBConfig, data_dir
 from millstream.errors import ConfigError, SourceDataError, SourceNotFoundError
 from millstream.sources.mongodb import changes, connection, cursor, ids, ranges, spool
 from millstream.sources.mongodb.encode import EXACT, Encoder
 from millstream.sources.mongodb.hints import HandOn
 from millstream.sources.mongodb.names import Located
+from millstream.sources.mongodb.raw import Forwarder
 from millstream.sources.mongodb.reading import Reader, again, read_ranges, read_whole
 
 if TYPE_CHECKING:
@@ -233,15 +235,16 @@ def _all(
         # every range is read as of now or later, on whichever member: a token made before is older
         _see_now(collection, session)
         kind = plan["kind"]
+        extra = _snapshot_columns(job, plan)
         reader = Reader(
             collection,
             job.what,
-            lambda: _encoder(job, kind, normalize),
+            lambda: _forwarder(job, kind, normalize, extra),
             job.query,
             job.projection,
             job.config.chunk_size,
             session if session is not None and session.operation_time is not None else None,
-            extra=_snapshot_columns(job, plan),
+            extra=extra,
         )
         _check_id_column(job, table, kind)
         hand_on.kind = kind
@@ -323,7 +326,7 @@ def _newer(
         reader = Reader(
             collection,
             job.what,
-            lambda: _encoder(job, kind, normalize),
+            lambda: _forwarder(job, kind, normalize, None),
             query,
             job.projection,
             job.config.chunk_size,
@@ -420,6 +423,14 @@ def _encoder(job: Job, kind: ids.Kind | None, normalize: Any) -> Encoder:
         else None
     )
     return Encoder(job.what, normalize, kind, reserved or frozenset())
+
+
+def _forwarder(
+    job: Job, kind: ids.Kind | None, normalize: Any, extra: Mapping[str, Any] | None
+) -> Encoder | Forwarder:
+    """Batches as they are, where the engine reads them; else as lines for dlt."""
+    encoder = _encoder(job, kind, normalize)
+    return Forwarder(encoder, extra) if handover.Engine.reads else encoder
 
 
 def _collection(client: Client, job: Job) -> Collection[Any]:

@@ -19,6 +19,7 @@ from bson import MaxKey
 from millstream.sources.mongodb import connection, faults, ids
 from millstream.sources.mongodb.encode import EXACT, Encoder, documents, id_of, last_document
 from millstream.sources.mongodb.ranges import Range
+from millstream.sources.mongodb.raw import Forwarder
 from millstream.sources.mongodb.spool import Part, PartWriter, Progress, Spool
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Reader:
 
     collection: Collection[Any]
     what: str
-    encoder: Callable[[], Encoder]
+    encoder: Callable[[], Encoder | Forwarder]
     query: dict[str, Any] = field(default_factory=dict)
     projection: dict[str, int] | None = None
     chunk_size: int = 2000
@@ -135,7 +136,8 @@ def read_whole(reader: Reader, spool: Spool, number: int = 0) -> list[Part]:
     failures = 0
     while True:
         spool.forget(number)
-        writer, encoder, parts = PartWriter(spool, number), reader.encoder(), []
+        encoder, parts = reader.encoder(), []
+        writer = PartWriter(spool, number, header=encoder.header)
         try:
             with reader.session() as session, closing(reader.find(session)) as cursor:
                 for batch in cursor:
@@ -144,7 +146,7 @@ def read_whole(reader: Reader, spool: Spool, number: int = 0) -> list[Part]:
                     if writer.is_full:
                         parts.append(_closed(writer, encoder, None))
             parts.append(_closed(writer, encoder, None))
-            _tell(encoder)
+            encoder.tell()
             return [part for part in parts if part is not None]
         except _driver_errors() as error:
             writer.drop()
@@ -164,7 +166,8 @@ def _read_range(
     parts = list(progress.parts)
     last = ids.from_extended(parts[-1].last)[0] if parts and parts[-1].last else None
     begun = bool(parts)
-    writer, encoder = PartWriter(spool, number, progress.parts), reader.encoder()
+    encoder = reader.encoder()
+    writer = PartWriter(spool, number, progress.parts, header=encoder.header)
 
     def close(*, done: bool) -> None:
         part = _closed(writer, encoder, ids.extended([last]) if begun else None)
@@ -190,7 +193,7 @@ def _read_range(
         raise
     finally:
         writer.drop()
-        _tell(encoder)
+        encoder.tell()
 
 
 def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[bytes]:
@@ -249,20 +252,8 @@ def _behind(batch: bytes, last: Any) -> bytes:
     return batch[len(first) :] if ids.extended(id_of(first)) == ids.extended(last) else batch
 
 
-def _closed(writer: PartWriter, encoder: Encoder, last: str | None) -> Part | None:
+def _closed(writer: PartWriter, encoder: Encoder | Forwarder, last: str | None) -> Part | None:
     return writer.close(last, tuple(sorted(encoder.not_finite)))
-
-
-def _tell(encoder: Encoder) -> None:
-    for key, name in encoder.renamed.items():
-        logger.warning("%s: the key %r shares its column: it is now %s", encoder.what, key, name)
-    if encoder.odd.escaped:
-        logger.warning(
-            "%s: %d texts begin with a character that dlt reserves: its first character is now "
-            "written as an escape",
-            encoder.what,
-            encoder.odd.escaped,
-        )
 
 
 def _pause(error: Exception, what: str, failures: int) -> None:

@@ -107,11 +107,18 @@ class Spool:
 
 
 class PartWriter:
-    """Writes the parts of one range; `close` returns None where nothing was written."""
+    """Writes the parts of one range; `close` returns None where nothing was written.
 
-    def __init__(self, spool: Spool, number: int, before: tuple[Part, ...] = ()) -> None:
+    Args:
+        header: what each part begins with.
+    """
+
+    def __init__(
+        self, spool: Spool, number: int, before: tuple[Part, ...] = (), *, header: bytes = b""
+    ) -> None:
         self._spool = spool
         self._number = number
+        self._header = header
         self._count = len(before)
         self._file: IO[bytes] | None = None
         self._rows = 0
@@ -123,9 +130,10 @@ class PartWriter:
         )
 
     def write(self, encoded: Encoded) -> None:
-        if self._file is None:
-            self._file = self._spool.path(self._number, self._count).open("wb")
         try:
+            if self._file is None:
+                self._file = self._spool.path(self._number, self._count).open("wb")
+                self._file.write(self._header)
             self._file.write(encoded.line)
         except OSError:  # a line may have been cut: the part is worth nothing
             self.drop()

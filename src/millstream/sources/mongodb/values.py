@@ -26,8 +26,8 @@ Path = tuple[str, ...]
 """Where in a document: keys, and `[]` for any element of a list."""
 
 EPOCH = datetime(1970, 1, 1)
-_FIRST_MS = -62_135_596_800_000  # year 1
-_LAST_MS = 253_402_300_799_999  # year 9999
+FIRST_MS = -62_135_596_800_000  # year 1
+LAST_MS = 253_402_300_799_999  # year 9999
 
 # dlt's decimal columns hold 38 digits, 9 of them after the point
 _DIGITS, _SCALE = 38, 9
@@ -61,7 +61,7 @@ def plain_binary(value: bytes, subtype: int) -> Any:
 
 def plain_date(milliseconds: int) -> Any:
     """A datetime in UTC, naive; outside the years 1 to 9999 the milliseconds since 1970."""
-    if _FIRST_MS <= milliseconds <= _LAST_MS:
+    if FIRST_MS <= milliseconds <= LAST_MS:
         return EPOCH + timedelta(milliseconds=milliseconds)
     return {"ms": milliseconds}
 
