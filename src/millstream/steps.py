@@ -324,7 +324,7 @@ class Work:
             changes=ledger.diff(self.before or before, schema),
             schema=schema,
             engine_rows=dict(self.engine_rows),
-            warnings=(*self.warnings, *appended),
+            warnings=(*self.warnings, *appended, *destinations.replaced(pipeline)),
             decisions=tuple(self.decisions),
         )
 

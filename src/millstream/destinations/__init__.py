@@ -6,6 +6,7 @@ faults      what a driver said -> which error, with the fix and without the secr
 names       a table's full name, with and without a connection
 counts      the rows that tables hold now
 fallbacks   what dlt does instead where a destination can't do what was asked
+nul         characters that a destination can't store
 writer      who may write now, and what was written last
 restore     cursors and schema, as the last load left them
 undo        take out what an interrupted load had appended
@@ -18,6 +19,7 @@ from millstream.destinations.factory import build, loader_file_format, storage_k
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import redact
 from millstream.destinations.names import full_names, nested_table, table_name
+from millstream.destinations.nul import replaced
 from millstream.destinations.readiness import ensure_ready, preflight
 from millstream.destinations.restore import restore
 from millstream.destinations.undo import undo
@@ -34,6 +36,7 @@ __all__ = [
     "nested_table",
     "preflight",
     "redact",
+    "replaced",
     "restore",
     "row_counts",
     "storage_kind",

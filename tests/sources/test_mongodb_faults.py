@@ -1,0 +1,111 @@
+"""Faults of a real server in the middle of a load, and values that a destination can't hold."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+import millstream
+from millstream.config import PipelineConfig
+from millstream.runner import run
+from parts import wait_for
+from parts.places import Place
+from sources.mongodb_kit import Shop
+
+pytestmark = pytest.mark.xdist_group("mongodb")
+
+
+def test_a_primary_that_steps_down_in_mid_read(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs up on nobody that only reads; whoever waits for a primary finds it again."""
+    from pymongo.errors import AutoReconnect, OperationFailure
+
+    shop.db.things.insert_many([{"_id": n, "text": "x" * 200} for n in range(4000)])
+    admin = shop.db.client.admin
+    stepped_down = threading.Event()
+
+    def step_down() -> None:
+        # the first batches are on their way when it happens
+        wait_for(lambda: shop.commands() > before + 200, seconds=60, what="the first batches")
+        try:
+            admin.command("replSetStepDown", 1, secondaryCatchUpPeriodSecs=0, force=True)
+        except (AutoReconnect, OperationFailure):
+            pass  # it may hang up before it answers
+        if not admin.command("hello")["isWritablePrimary"]:
+            stepped_down.set()
+
+    before = shop.commands()
+    other = threading.Thread(target=step_down)
+    other.start()
+    try:
+        report = shop.load("things", chunk_size=20, parallel=2)
+    finally:
+        other.join()
+        wait_for(
+            lambda: admin.command("hello")["isWritablePrimary"], seconds=60, what="a new primary"
+        )
+
+    assert stepped_down.is_set()
+    assert report.rows == 4000
+    assert [n for (n,) in shop.rows("things", "_id")] == list(range(4000))
+
+
+def test_a_primary_that_steps_down_under_a_change_stream(shop: Shop) -> None:
+    shop.db.things.insert_many([{"_id": n} for n in range(3)])
+    shop.load("things", changes=True)
+    shop.db.things.insert_one({"_id": 3})
+    admin = shop.db.client.admin
+    with shop.failing("getMore aggregate", {"times": 2}, code=189):
+        shop.load("things", changes=True)
+    assert [n for (n,) in shop.rows("things", "_id")] == [0, 1, 2, 3]
+    assert admin.command("hello")["isWritablePrimary"]
+
+
+def test_a_connection_that_drops_in_a_getmore_costs_no_other_collection(shop: Shop) -> None:
+    import dagster as dg
+
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        shop.db[name].insert_many([{"_id": n} for n in range(300)])
+    config = shop.config(collections=names, chunk_size=10)
+    with shop.failing("getMore", {"times": 5}):
+        result = dg.materialize([millstream.assets(config)])
+    assert result.success
+    for name in names:
+        assert [n for (n,) in shop.rows(name, "_id")] == list(range(300))
+
+
+def loaded(shop: Shop, place: Place, **settings: Any) -> Any:
+    config = PipelineConfig.model_validate(
+        {**shop.config(**settings).model_dump(), "destination": place.destination}
+        | {"project": place.project}
+    )
+    return run(config, "things")
+
+
+def test_nul_characters_reach_postgres_as_a_sign_and_are_counted(
+    shop: Shop, postgres_place: Place
+) -> None:
+    texts = ["a", "a\0", "\0", "it's \\ \0\n", "␀"]
+    shop.db.things.insert_many(
+        [{"_id": text, "n": n, "tags": [text]} for n, text in enumerate(texts)]
+    )
+    report = loaded(shop, postgres_place, collections=["things"])
+    signed = [text.replace("\0", "␀") for text in texts]
+    # "\0" and "␀" are two documents, and stay two rows
+    assert postgres_place.column("things", "_id", order="n") == signed
+    values = postgres_place.query("SELECT value FROM shop.things__tags")
+    assert sorted(value for (value,) in values) == sorted(signed)
+    (warning,) = [each for each in report.warnings if "NUL" in each]
+    assert warning.startswith("NUL characters in 6 texts: postgres can't store them")
+    shop.db.things.delete_many({"_id": {"$regex": "\\x00"}})
+    again = loaded(shop, postgres_place, collections=["things"])
+    assert not [each for each in again.warnings if "NUL" in each]
+
+
+def test_nul_characters_stay_what_they_are_where_they_can(shop: Shop) -> None:
+    shop.db.things.insert_one({"_id": "a\0", "t": "\0"})
+    report = shop.load("things")
+    assert shop.rows("things", "_id", "t") == [("a\0", "\0")]
+    assert not report.warnings
