@@ -7,9 +7,10 @@ ingestr, which makes no child tables. Peers that need minutes for the whole may 
 documents: what is compared is documents a second. Each result is counted in the database that it
 made: documents, and the rows of both lists where there are tables for them.
 
-Peers live below bench/.work: `verified-sources` is a clone of github.com/dlt-hub/verified-sources,
-`ingestr` a virtual environment with ingestr==1.1.22, `adbc` a folder with the manifest
-`duckdb.toml` of an ADBC driver for DuckDB. What is missing is left out, and named.
+Peers get environments of their own below bench/.work, made on the first run: ingestr from PyPI,
+with DuckDB's ADBC driver from npm, and a clone of github.com/dlt-hub/verified-sources. What can't
+be had is left out, and named. All that can use them get two normalize workers. Peak memory is that
+of a contender's processes together, shared pages in equal parts, looked at five times a second.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,12 +76,13 @@ def documents(count: int) -> Iterator[dict[str, Any]]:
 
 
 def ours(url: str, collection: str, folder: Path) -> None:
-    """`millstream run`, as a project has it, with nothing set."""
+    """`millstream run`, as a project has it, with a second normalize worker."""
     from millstream.config import parse_pipeline
     from millstream.runner import run as run_stream
 
     os.environ["MONGODB_URI"] = url
     os.environ["MILLSTREAM_HOME"] = str(folder / "home")
+    os.environ["NORMALIZE__WORKERS"] = "2"
     source = {"type": "mongodb", "collections": [collection]}
     attributes = {"name": "mongo", "source": source, "destination": {"database": "out.duckdb"}}
     config = parse_pipeline(attributes, where="bench", project=folder)
@@ -135,11 +139,53 @@ CONTENDERS: dict[str, Callable[[str, str, Path], None]] = {
     "ingestr": ingestr,
     "ours": ours,
 }
-NEEDS = {
-    "verified": WORK / "verified-sources" / "sources" / "mongodb",
-    "verified-best": WORK / "verified-sources" / "sources" / "mongodb",
-    "ingestr": WORK / "ingestr" / "bin" / "ingestr",
+VERIFIED = "https://github.com/dlt-hub/verified-sources"
+DRIVER = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
+
+
+def prepare_verified() -> None:
+    """A clone of the verified sources."""
+    place = WORK / "verified-sources"
+    if not (place / "sources" / "mongodb").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run(["git", "clone", "-q", "--depth", "1", VERIFIED, place], check=True)
+
+
+def prepare_ingestr() -> None:
+    """ingestr, and the driver by which it writes to DuckDB."""
+    place = WORK / "ingestr"
+    if not (place / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
+        pip = [place / "bin" / "python", "-m", "pip", "install", "-q", "ingestr==1.1.22"]
+        subprocess.run(pip, check=True)
+        (place / "ready").touch()
+    place = WORK / "adbc"
+    if not (place / "duckdb.toml").exists():
+        place.mkdir(parents=True, exist_ok=True)
+        npm = ["npm", "install", "--silent", "--no-save", "--prefix", place, DRIVER]
+        subprocess.run(npm, check=True)
+        (library,) = place.glob("node_modules/@duckdb/*/libduckdb.so")
+        (place / "duckdb.toml").write_text(
+            'manifest_version = 1\nname = "duckdb"\n'
+            f'[Driver]\nentrypoint = "duckdb_adbc_init"\nshared = "{library}"\n'
+        )
+
+
+PREPARE: dict[str, Callable[[], None]] = {
+    "verified": prepare_verified,
+    "verified-best": prepare_verified,
+    "ingestr": prepare_ingestr,
 }
+
+
+def is_prepared(name: str) -> bool:
+    """Whether a contender can run here; makes its environment where it has none yet."""
+    try:
+        PREPARE.get(name, lambda: None)()
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def main() -> int:
@@ -151,6 +197,8 @@ def main() -> int:
     parser.add_argument("--only", choices=CONTENDERS, action="append")
     parser.add_argument("--as", dest="contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+    if sys.argv[1:2] == ["--watch"]:
+        return watch(sys.argv[2:])
     arguments = parser.parse_args()
     if arguments.contender:
         url, collection, folder = arguments.rest
@@ -164,7 +212,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
     wanted = arguments.only or list(CONTENDERS)
     chosen = [name for name in CONTENDERS if name in wanted]
-    left_out = [name for name in chosen if name in NEEDS and not NEEDS[name].exists()]
+    left_out = [name for name in chosen if not is_prepared(name)]
     chosen = [name for name in chosen if name not in left_out]
     # ours and ingestr read all; dlt's source would take a quarter of an hour a run
     sizes = {
@@ -228,19 +276,40 @@ def once(server: Any, name: str, size: int) -> tuple[Run, float]:
     collection = f"users_{size}"
     url = server.url(DATABASE)
     command = [sys.executable, __file__, "--as", name, url, collection, str(folder)]
-    # /usr/bin/time is not everywhere: a parent's view of its only child's peak is
-    script = (
-        "import json, resource, subprocess, sys;"
-        "done = subprocess.run(sys.argv[1:], capture_output=True, text=True);"
-        "sys.stderr.write(done.stderr); lines = done.stdout.strip().splitlines() or ['{}'];"
-        "said = json.loads(lines[-1]) if lines[-1].startswith('{') else {};"
-        "said['peak'] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024;"
-        "print(json.dumps(said)); sys.exit(done.returncode)"
-    )
-    measured = run([sys.executable, "-c", script, *command])
+    measured = run([sys.executable, __file__, "--watch", *command])
     count(folder / "out.duckdb", collection, size, lists=name != "ingestr")
     shutil.rmtree(folder, ignore_errors=True)
     return measured, float(measured.said["peak"])
+
+
+def watch(command: Sequence[str]) -> int:
+    """Run a command; its last line, if JSON, comes back with the peak of its processes, in MB."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        peak, lines = 0.0, []
+        reading = threading.Thread(target=lambda: lines.extend(process.stdout or ()))
+        reading.start()
+        while process.poll() is None:
+            peak = max(peak, memory(process.pid))
+            time.sleep(0.2)
+        reading.join()
+    last = lines[-1] if lines else "{}"
+    said = json.loads(last) if last.startswith("{") else {}
+    print(json.dumps({**said, "peak": peak}))
+    return process.returncode
+
+
+def memory(process: int) -> float:
+    """Megabytes of a process and all below it, pages that several share in equal parts."""
+    total = 0.0
+    try:
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        total = int(rollup.split("\nPss:")[1].split()[0]) / 1024
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                total += memory(int(child))
+    except (OSError, IndexError):
+        pass  # it has just ended
+    return total
 
 
 def count(file: Path, collection: str, size: int, *, lists: bool) -> None:
