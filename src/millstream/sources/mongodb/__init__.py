@@ -3,6 +3,7 @@
 names       streams and collections, known without connecting
 discovery   asks the server what there is; keeps it in a file
 connection  the address, from the environment; one client for each run
+jobs        what is loaded of a collection, and what the server says of it
 load        one stream: all, what is new by a cursor, or what has changed
 ranges      a collection in ranges of `_id`
 reading     ranges in threads, again from the last document on after a fault
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from dlt.sources import DltSource
 
     from millstream.sources.mongodb.connection import Client
-    from millstream.sources.mongodb.load import Job
+    from millstream.sources.mongodb.jobs import Job
 
 __all__ = ["MongoDBSource"]
 
@@ -94,17 +95,17 @@ class MongoDBSource:
             ConfigError: its settings contradict what the server has.
         """
         located = self._one(stream)
-        from millstream.sources.mongodb import connection, load
+        from millstream.sources.mongodb import connection, jobs, load
 
         with connection.connect() as client:
             job = self._job(client, located, full=full_refresh)
-        load.check(job)
+        jobs.check(job)
         table = names.table_name(stream, [each.stream for each in self._located()])
         return load.source(job, table)
 
     def check(self) -> Sequence[Check]:
         """Whether the server answers, and each collection can be read as configured."""
-        from millstream.sources.mongodb import connection, load
+        from millstream.sources.mongodb import connection, jobs
 
         try:
             with connection.connect() as client:
@@ -112,7 +113,7 @@ class MongoDBSource:
                 found = [Check("MongoDB", True, f"reachable, version {version}")]
                 for each in self._located():
                     try:
-                        load.check(self._job(client, each))
+                        jobs.check(self._job(client, each))
                         found.append(Check(each.stream, True, "readable"))
                     except MillstreamError as error:
                         found.append(Check(each.stream, False, error.message, error.hint))
@@ -121,12 +122,12 @@ class MongoDBSource:
             return [Check("MongoDB", False, error.message, error.hint)]
 
     def _job(self, client: Client, located: Located, *, full: bool = False) -> Job:
-        from millstream.sources.mongodb import load
+        from millstream.sources.mongodb import jobs
 
         what = f"collection {located.stream}"
-        facts = load.facts(client, _database(located), located.collection, what)
+        facts = jobs.facts(client, _database(located), located.collection, what)
         settings = self._config.settings_of(located.stream)
-        return load.Job(self._config, located, settings, facts, full)
+        return jobs.Job(self._config, located, settings, facts, full)
 
     def _located(self) -> Sequence[Located]:
         return names.locate(self._config, discovery.load(self._folder))
