@@ -152,7 +152,11 @@ def bits(value: Any) -> Any:
     return struct.pack("<d", value) if isinstance(value, float) else (type(value), value)
 
 
-def test_every_bson_type_arrives_true(shop: Shop) -> None:
+@pytest.mark.parametrize("engine", ["", "dlt"])
+def test_every_bson_type_arrives_true(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
     shop.db.things.insert_many(documents())
     shop.load("things")
     columns = list(shop.columns("things"))
