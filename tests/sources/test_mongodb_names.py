@@ -161,6 +161,27 @@ def test_lists_of_a_sample_are_known_by_their_keys() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "lists"),
+    [
+        ({}, {"_id_fields.parts", "a.b", "a.b.list", "tags"}),
+        ({"exclude": ["a"]}, {"_id_fields.parts", "tags"}),
+        ({"exclude": ["a.b", "tag"]}, {"_id_fields.parts", "tags"}),
+        ({"projection": ["tags"]}, {"_id_fields.parts", "tags"}),
+        ({"projection": ["a.b.x"]}, {"_id_fields.parts", "a.b"}),
+    ],
+)
+def test_lists_that_are_not_read_make_no_table(
+    settings: dict[str, list[str]], lists: set[str], tmp_path: Path
+) -> None:
+    paths = ["_id.parts[]", "a.b[][]", "tags[]"]
+    fields = {path: {"int": 1.0} for path in paths}
+    discovery.save(Catalog({"d": (Collection("c", fields=fields),)}), tmp_path)
+    config = MongoDBConfig.model_validate({"databases": ["d"], "settings": {"c": settings}})
+    (stream,) = MongoDBSource(config, folder=tmp_path).streams()
+    assert {".".join(keys) for keys in stream.lists} == lists
+
+
 @pytest.mark.xdist_group("mongodb")
 def test_one_stream_is_looked_at_again_and_the_others_stay(shop: Shop) -> None:
     shop.db.orders.insert_one({"a": [1]})

@@ -156,7 +156,7 @@ def _results(
 
 _GONE = {
     "rows_loaded": 0,
-    "note": "This table is in the accepted schema, but no longer in the stream's.",
+    "note": "This table is in the accepted schema or was in a sample, but is none of the stream's.",
 }
 
 

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millstream.config import MongoDBConfig
+from millstream.config import MongoDBCollection, MongoDBConfig
 from millstream.errors import ConfigError, MillstreamError
 from millstream.model import Check, Stream
 from millstream.sources.mongodb import discovery, names
@@ -58,7 +58,12 @@ class MongoDBSource:
         located = self._located()
         every = [each.stream for each in located]
         return [
-            _stream(each, names.table_name(each.stream, every), _place(each, located))
+            _stream(
+                each,
+                names.table_name(each.stream, every),
+                _place(each, located),
+                self._config.settings_of(each.stream),
+            )
             for each in located
         ]
 
@@ -142,7 +147,9 @@ class MongoDBSource:
         )
 
 
-def _stream(located: Located, table: str, place: tuple[str, ...]) -> Stream:
+def _stream(
+    located: Located, table: str, place: tuple[str, ...], settings: MongoDBCollection
+) -> Stream:
     where = f"{located.database}.{located.collection}" if located.database else located.collection
     is_collection = located.kind == "collection"
     return Stream(
@@ -150,8 +157,20 @@ def _stream(located: Located, table: str, place: tuple[str, ...]) -> Stream:
         ("_id",) if is_collection else (),
         f"MongoDB {located.kind} {where}",
         place,
-        located.lists,
+        tuple(keys for keys in located.lists if _is_read(keys, settings)),
         table,
+    )
+
+
+def _is_read(keys: tuple[str, ...], settings: MongoDBCollection) -> bool:
+    """False for a list that a sample held and that loads leave out."""
+    path = ".".join(keys) + "."
+    if any(path.startswith(f"{each}.") for each in settings.exclude):
+        return False
+    if not settings.projection or keys[0] == "_id_fields":
+        return True
+    return any(
+        path.startswith(f"{each}.") or f"{each}.".startswith(path) for each in settings.projection
     )
 
 
