@@ -6,6 +6,7 @@ passed on without its secrets.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -274,16 +275,21 @@ class Work:
         """Load what a run that was interrupted had extracted, unless newer data got there first."""
         if not drop and packages.pending(left.path):
             try:
-                self._finish(left.path)
+                try:
+                    self._finish(left.path)
+                except RunError as error:
+                    # whatever it is, such as a file that was damaged meanwhile: there is a way out
+                    error.hint = error.hint or _WAITS
+                    raise
                 self.warnings.append("loaded the package of an interrupted run first")
             except OvertakenError:
                 logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
         left.remove()
 
     def _finish(self, run: Path) -> None:
-        packages.settle(run)
-        pipeline = self.pipeline(run)
         with self.step("restore"), self.writer():
+            packages.settle(run)
+            pipeline = self.pipeline(run)
             self.loaded = destinations.loads(pipeline, self.name)
             if not packages.began_with(run, self._standing()):
                 raise OvertakenError  # by another run; or by itself, killed right after its load
@@ -368,6 +374,14 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             return cause
         root, cause = cause, cause.__cause__
     logger.debug("%s", destinations.redact("".join(traceback.format_exception(error))))
+    if _too_deep(root):
+        return RunError(
+            f"{where}: {step} failed: a row is nested too deeply ({type(root).__name__})",
+            stream=stream,
+            step=step,
+            hint="leave the row out, or keep the field as text; `--full-refresh` then drops what "
+            "was extracted already, and reads everything again",
+        )
     frames = traceback.extract_tb(root.__traceback__)
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if step == "extract" else ""
     return RunError(
@@ -376,6 +390,15 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
         step=step,
         hint=_HINTS.get(step),
     )
+
+
+def _too_deep(error: BaseException) -> bool:
+    """Nested beyond what orjson writes (254) or reads (1024), Python recurses, or a path holds."""
+    if isinstance(error, RecursionError):
+        return True
+    # a table is called by its path, and its files by the table
+    said = "Recursion limit reached", "depth limit exceeded", f"[Errno {errno.ENAMETOOLONG}]"
+    return any(each in str(error) for each in said)
 
 
 def _schema_of(pipeline: dlt.Pipeline) -> SchemaVersion:

@@ -103,7 +103,7 @@ def test_blocks_hold_whole_lines_in_order() -> None:
     for size in range(1, 12):
         pieces = [text[i : i + size] for i in range(0, len(text), size)] + [b""]
         left = iter(pieces)
-        blocks = list(_blocks(lambda _, left=left: next(left)))
+        blocks = list(_blocks("file", lambda _, left=left: next(left)))
         assert b"".join(blocks) == text + b"\n"
         assert all(block.endswith(b"\n") for block in blocks)
 

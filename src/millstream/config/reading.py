@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from millstream.config.bounds import ensure_bounded
 from millstream.config.environment import load_dotenv
 from millstream.config.pipeline import PipelineConfig, parse_pipeline
 from millstream.errors import ConfigError
@@ -29,9 +30,12 @@ def read_pipeline(path: Path) -> PipelineConfig:
     load_dotenv(project)
     os.environ.setdefault("DLT_PROJECT_DIR", str(project))  # where dlt looks for secrets.toml
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from None
+        text = path.read_text(encoding="utf-8")
+        ensure_bounded(text, path)
+        documents = list(yaml.safe_load_all(text))
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        # the last three: dates and numbers that are none, keys that can't be keys
+        raise ConfigError(f"{path}: not YAML: {error}", hint="correct the file") from None
     ours = [
         each for each in documents if isinstance(each, dict) and each.get("type") == COMPONENT_TYPE
     ]

@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from millstream.config.bounds import ensure_bounded
 from millstream.errors import ConfigError
 from millstream.ledger import column_line, comments
 from millstream.ledger.diff import canonical
@@ -61,6 +62,7 @@ def read(path: Path) -> dict[str, SchemaVersion]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read: {error}") from None
+    ensure_bounded(text, path)
     return _Reader(path).read(text)
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 8 << 20
 _ROWS = 1000
+# What is read whole must fit into memory, however small its compressed form is.
+LONGEST_LINE = 256 << 20
+LARGEST_DOCUMENT = 512 << 20
 # enough digits that orjson may have to round
 _LONG_INTEGER = re.compile(rb"\d{19}")
 
@@ -150,11 +153,14 @@ class FilesSource:
             file = _unpacked(raw, compression)
             try:
                 if format_ == "json":
-                    yield from _document(path, file.read())
+                    yield from _document(path, _whole(path, file.read))
                 else:
                     yield from _lines(path, file, self.config.parallel)
             except (OSError, EOFError) as error:
-                raise SourceDataError(f"{path}: can't be read: {error}") from error
+                raise SourceDataError(
+                    f"{path}: can't be read: {error}",
+                    hint="is the file whole? Put it there again; nothing of this run was loaded",
+                ) from error
 
 
 def _stamp(info: dict[str, Any]) -> str:
@@ -192,6 +198,20 @@ def _unpacked(file: IO[bytes], compression: str | None) -> Any:
     return file
 
 
+def _whole(path: str, read: Callable[[int], bytes]) -> bytes:
+    pieces, size = [], 0
+    while piece := read(_BLOCK):
+        size += len(piece)
+        if size > LARGEST_DOCUMENT:
+            raise SourceDataError(
+                f"{path}: more than {LARGEST_DOCUMENT >> 20} MB of JSON in one document, which is "
+                "read whole",
+                hint="write it as JSON lines, one row a line, which is read in blocks",
+            )
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
 def _document(path: str, text: bytes) -> Iterator[list[Any]]:
     """A file that is one JSON value: the items of a list, or the one row that it is."""
     import orjson
@@ -199,13 +219,22 @@ def _document(path: str, text: bytes) -> Iterator[list[Any]]:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise SourceDataError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+        raise SourceDataError(
+            f"{path}, line {error.lineno}: not JSON: {error.msg}",
+            hint="correct the file; nothing of this run was loaded",
+        ) from None
     rows = found if isinstance(found, list) else [found]
     if _LONG_INTEGER.search(text):
         # orjson rounds integers beyond 64 bits; Python keeps them, and they travel as text
-        found = json.loads(text)
-        rows = found if isinstance(found, list) else [found]
-        rows = [orjson.Fragment(json.dumps(row).encode()) for row in rows]
+        try:
+            found = json.loads(text)
+            rows = found if isinstance(found, list) else [found]
+            rows = [orjson.Fragment(json.dumps(row).encode()) for row in rows]
+        except (RecursionError, ValueError) as error:  # more digits than Python converts
+            raise SourceDataError(
+                f"{path}: can't be read: {error}",
+                hint="correct the file; nothing of this run was loaded",
+            ) from None
     for start in range(0, len(rows), _ROWS):
         yield rows[start : start + _ROWS]
 
@@ -217,7 +246,7 @@ def _lines(path: str, file: Any, parallel: int) -> Iterator[list[Any]]:
     with ThreadPoolExecutor(parallel, "millstream-files") as pool:
         ahead: deque[tuple[bytes, Future[int]]] = deque()
         line = 0
-        for block in _blocks(file.read):
+        for block in _blocks(path, file.read):
             ahead.append((block, pool.submit(_objects, block)))
             if len(ahead) > parallel:
                 rows, line = _take(path, ahead, line)
@@ -241,13 +270,18 @@ def _take(path: str, ahead: deque[tuple[bytes, Future[int]]], line: int) -> tupl
     return rows, line + len(lines)
 
 
-def _blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+def _blocks(path: str, read: Callable[[int], bytes]) -> Iterator[bytes]:
     """The file in blocks of whole lines, each ending with a newline."""
     rest: list[bytes] = []
     while piece := read(_BLOCK):
         end = piece.rfind(b"\n") + 1
         if not end:
             rest.append(piece)
+            if sum(map(len, rest)) > LONGEST_LINE:
+                raise SourceDataError(
+                    f"{path}: a line of more than {LONGEST_LINE >> 20} MB",
+                    hint="is it JSON lines? One document in a file needs `format: json`",
+                )
             continue
         yield b"".join((*rest, piece[:end]))
         rest = [piece[end:]]
@@ -263,13 +297,16 @@ def _objects(block: bytes) -> int:
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
+    # Arrow 25 takes the whole process down over a line that is `null`
+    if block.count(b"\n{") + block.startswith(b"{") != block.count(b"\n"):
+        return -1
     if not block.isascii():
         try:
             block.decode()
         except UnicodeDecodeError:
             return -1
-    # escaped surrogates, and control characters in texts: orjson is strict about them
-    if b"\\ud" in block or b"\\uD" in block or b"\0" in block:
+    # escaped surrogates, control characters in texts, NaN and Infinity: orjson is strict about them
+    if any(each in block for each in (b"\\ud", b"\\uD", b"\0", b"NaN", b"Infinity")):
         return -1
     try:
         found = arrow_json.read_json(
