@@ -21,7 +21,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help demo test test-all test-nightly check format bench clean
+.PHONY: help demo test test-all test-nightly check audit format bench clean
 
 help:  ## Show these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -54,6 +54,10 @@ check: $(VENV)/.dev  ## Lint, types, layers, docs drift
 	@$(BIN)/mypy
 	@said=$$($(BIN)/lint-imports --no-cache) || { echo "$$said"; exit 1; }
 	@$(BIN)/python docs/build_reference.py --check
+	@$(BIN)/python docs/check_reliability.py
+
+audit: $(VENV)/.dev  ## Look the pinned dependencies up in the advisory database (needs the network)
+	@$(BIN)/uvx pip-audit --strict --disable-pip --no-deps -r constraints.txt
 
 format: $(VENV)/.dev  ## Format the code and rebuild the generated reference
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
