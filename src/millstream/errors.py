@@ -13,7 +13,8 @@
     │   ├── DestinationNotFoundError
     │   └── DestinationUnavailableError
     └── RunError                    one step of a run failed; names the stream and the step
-        └── SchemaHeldError         the policy holds a change until someone accepts it
+        ├── SchemaHeldError         the policy holds a change until someone accepts it
+        └── QuarantineLimitError    too many rows can't be loaded
 
 Each message says what is wrong and where, then, after a blank line, `hint: ` and the fix.
 """
@@ -132,4 +133,20 @@ class SchemaHeldError(RunError):
     ) -> None:
         self.decisions = tuple(decisions)
         self.rows = dict(rows)
+        super().__init__(message, stream=stream, step="govern", hint=hint)
+
+
+class QuarantineLimitError(RunError):
+    """A run stopped before it sent anything: more rows than allowed would go to quarantine.
+
+    The package is kept, no cursor moved; the next run goes on with it once the limit allows.
+
+    Attributes:
+        quarantined: by table and reason (`millstream.model.QuarantinedRows`).
+    """
+
+    def __init__(
+        self, message: str, *, stream: str, quarantined: Sequence[Any], hint: str | None = None
+    ) -> None:
+        self.quarantined = tuple(quarantined)
         super().__init__(message, stream=stream, step="govern", hint=hint)

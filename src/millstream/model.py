@@ -29,8 +29,12 @@ ChangeKind = Literal[
     "map_explosion",
 ]
 Severity = Literal["safe", "risky", "breaking"]
-Action = Literal["allow", "warn", "hold"]
-"""Go on in silence, go on and say so, send nothing until someone accepts."""
+Action = Literal["allow", "warn", "hold", "quarantine"]
+"""Go on in silence, go on and say so, send nothing until someone accepts, or go on without the
+rows that need the change."""
+QuarantineReason = Literal["contract", "policy", "refused", "nul", "unreadable"]
+"""A dlt schema contract discards it, a rule of ours quarantines it, dlt can't normalize it, it
+holds the character NUL and the destination takes none, or the source could not read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,22 @@ class TableLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantinedRows:
+    """Rows of the source that one run put aside for one reason.
+
+    Attributes:
+        table: where they, or what of them was put aside, would have gone.
+        detail: in words, of the first of them.
+        rows: rows of the source, whose other parts may have been loaded.
+    """
+
+    table: str
+    reason: QuarantineReason
+    detail: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """What one run of one stream did: the only thing that metadata, checks and the CLI print from.
 
@@ -191,6 +211,7 @@ class RunReport:
         decisions: what the policy said of those changes that nobody had accepted before.
         schema: the stream's tables after the run.
         engine_rows: rows by who normalized them, `{"dlt": 120}`.
+        quarantined: what went to `_millstream_quarantine` instead of the tables.
     """
 
     pipeline: str
@@ -206,6 +227,7 @@ class RunReport:
     engine_rows: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    quarantined: tuple[QuarantinedRows, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 
-from millstream import destinations, ledger, sources
+from millstream import destinations, engine, ledger, sources
 from millstream.config import PipelineConfig
 from millstream.model import SchemaVersion
+from millstream.quarantine.watch import Watch
 from millstream.steps import explain
 
 
@@ -37,7 +38,10 @@ def preview(config: PipelineConfig, stream: str, *, pages: int | None = 10) -> S
         )
         try:
             pipeline.extract(opened, schema=dlt.Schema(f"{config.name}__preview"))
-            pipeline.normalize()
+            watch = Watch(config.name, stream, config.quarantine)
+            watched = {pipeline.pipeline_name: watch} if config.quarantine.enabled else {}
+            with engine.enabled(watched):
+                pipeline.normalize()
         except Exception as error:
             raise explain(error, f"{config.name}.{stream}", stream, "extract") from None
         if pipeline.default_schema_name is None:

@@ -25,7 +25,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream import destinations, engine, ledger, load_ids, packages, workdir
 from millstream.config import TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError
-from millstream.model import ColumnProfile, Decision, RunReport, SchemaVersion, TableLoad
+from millstream.model import (
+    ColumnProfile,
+    Decision,
+    QuarantinedRows,
+    RunReport,
+    SchemaVersion,
+    TableLoad,
+)
+from millstream.quarantine import limits
+from millstream.quarantine.watch import Watch
 
 if TYPE_CHECKING:
     import dlt
@@ -66,6 +75,9 @@ class Work:
     decisions: list[Decision] = field(default_factory=list)
     engine_rows: Counter[str] = field(default_factory=Counter)
     profile: Mapping[str, Mapping[str, ColumnProfile]] = field(default_factory=dict)
+    quarantined: list[QuarantinedRows] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Of rows that came again from quarantine."""
     before: SchemaVersion | None = None
     """What the destination had before an interrupted run, whose package this one finished."""
     loaded: destinations.Loads | None = None
@@ -158,10 +170,25 @@ class Work:
             OvertakenError: its rows are older than what the destination has by now.
         """
         with self.step("normalize"):
-            with engine.enabled():
+            with engine.enabled(self._watches(run)) as is_watched:
+                if self.target.quarantine.enabled and not is_watched:
+                    raise ConfigError(
+                        "quarantine does not fit the installed dlt",
+                        hint="install the dlt that Millstream asks for, or set "
+                        "`quarantine: {enabled: false}`, and lose what contracts discard",
+                    )
                 counted = packages.counted(run, _counts(pipeline.normalize()))
-            seen = engine.collect(Path(pipeline.working_dir), {count.load_id for count in counted})
+            waiting = {count.load_id for count in counted} | {*packages.pending(run)}
+            seen = engine.collect(Path(pipeline.working_dir), waiting)
         with self.step("govern"):
+            if not seen.outcomes:  # rows that are replayed are expected to be bad
+                limits.check(
+                    self.target.quarantine,
+                    seen.quarantined,
+                    sum(seen.rows.values()),
+                    pipeline=self.target.name,
+                    stream=self.stream,
+                )
             new = _packaged(pipeline, run, seen.profile)
             if not seen.rows.get("dlt"):  # else the profile knows some of the rows alone
                 new = ledger.attach(new, ledger.complete(new, seen.profile))
@@ -175,12 +202,29 @@ class Work:
             packages.forget(run)
         self._count(counted)
         self.engine_rows.update(seen.rows)
+        self.quarantined += seen.quarantined
+        self.outcomes.update(seen.outcomes)
         self.profile = {
             table.name: {column.name: column.profile for column in table.columns if column.profile}
             for table in new.tables
         }
-        self.decisions += decisions
+        self.decisions += (*seen.refusals, *decisions)
         self.accept(_schema_of(pipeline))
+
+    def _watches(self, run: Path) -> Mapping[str, Watch]:
+        """How the rows of this run's packages are watched while dlt normalizes them."""
+        if not self.target.quarantine.enabled:
+            return {}
+        gate = ledger.gate(
+            ledger.held.recall(run, self.stream),
+            self.accepted(),
+            self.target.schema_policy,
+            stream=self.stream,
+            waived=ledger.held.waived(run),
+        )
+        takes_nul = destinations.takes_nul(self.target)
+        settings = self.target.quarantine
+        return {self.name: Watch(self.target.name, self.stream, settings, gate, takes_nul)}
 
     def _load(self, pipeline: dlt.Pipeline) -> None:
         """Load, and try again where two runs that make the same table or dataset collide."""
@@ -213,6 +257,11 @@ class Work:
             self.target.schema_policy,
             stream=self.stream,
             waived=ledger.held.waived(run),
+        )
+        # what should be quarantined, and yet came this far, came in a form that is not rows
+        decisions = tuple(
+            replace(each, action="hold") if each.action == "quarantine" else each
+            for each in decisions
         )
         if any(decision.action == "hold" for decision in decisions):
             rows: Counter[str] = Counter()
@@ -332,6 +381,7 @@ class Work:
             engine_rows=dict(self.engine_rows),
             warnings=(*self.warnings, *appended, *destinations.replaced(pipeline)),
             decisions=tuple(self.decisions),
+            quarantined=tuple(self.quarantined),
         )
 
     def _totals(self, pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int | None]:
@@ -429,5 +479,5 @@ def _counts(info: NormalizeInfo | None) -> list[packages.Count]:
         for load_id, metrics in (info.metrics.items() if info else ())
         for metric in metrics
         for table, counted in metric["table_metrics"].items()
-        if not table.startswith("_dlt")
+        if not table.lower().startswith(("_dlt", "_millstream"))
     ]

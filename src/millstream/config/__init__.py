@@ -14,6 +14,7 @@ from millstream.config.governance import (
     EmailAlert,
     PolicyConfig,
     PolicyRule,
+    QuarantineConfig,
     SlackAlert,
     WebhookAlert,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "PipelineConfig",
     "PolicyConfig",
     "PolicyRule",
+    "QuarantineConfig",
     "SlackAlert",
     "SourceConfig",
     "TargetConfig",

@@ -9,16 +9,32 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import (
     Field,
     field_validator,
+    model_validator,
 )
 
 from millstream.config.base import Model
 from millstream.model import Action, ChangeKind, Severity
 
+MADE_BY_ROWS: frozenset[ChangeKind] = frozenset(
+    {
+        "table_added",
+        "column_added",
+        "variant_added",
+        "became_object",
+        "became_list",
+        "became_scalar",
+    }
+)
+"""What single rows bring about, so that it can be kept out with them."""
+
 
 class PolicyRule(Model):
     """What to do about some changes. Patterns take `*` and `?`; what is left out matches all."""
 
-    action: Action = Field(description="`allow`, `warn` or `hold`.")
+    action: Action = Field(
+        description="`allow`, `warn`, `hold`, or `quarantine`, which puts the rows aside that need "
+        "the change, and loads the others without it."
+    )
     change: tuple[str, ...] = Field(
         default=(), description="Kinds (`variant_added`) or severities (`risky`); one or a list."
     )
@@ -43,6 +59,16 @@ class PolicyRule(Model):
                 raise ValueError(f"{name!r} is no change, did you mean {close[0]}?")
         return value
 
+    @model_validator(mode="after")
+    def _rows_to_blame(self) -> PolicyRule:
+        for name in self.change if self.action == "quarantine" else ():
+            if name in get_args(ChangeKind) and name not in MADE_BY_ROWS:
+                raise ValueError(
+                    f"no single row makes `{name}`, so none can be put aside for it: hold it, or "
+                    f"quarantine {', '.join(sorted(MADE_BY_ROWS))}"
+                )
+        return self
+
 
 class PolicyConfig(Model):
     """What happens when a schema changes: the first rule that matches, else the preset."""
@@ -53,6 +79,40 @@ class PolicyConfig(Model):
         "`strict` holds every change; `anything` allows all.",
     )
     rules: tuple[PolicyRule, ...] = ()
+
+
+class QuarantineConfig(Model):
+    """Rows that can't be loaded go to `_millstream_quarantine` in the destination."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Put aside what can't be read, what dlt refuses, and what dlt's contracts "
+        "discard. Without it the first two fail the run, and the last is lost, as dlt has it.",
+    )
+    redact: tuple[str, ...] = Field(
+        default=(),
+        description="JSON paths (`user.email`, `tokens[].secret`, `*.password`) whose values are "
+        "not kept; such rows can't be replayed.",
+    )
+    max_row_bytes: int = Field(
+        default=65_536,
+        ge=100,
+        description="A larger row is cut, and its digest kept; it can't be replayed.",
+    )
+    max_rows: int = Field(
+        default=10_000, ge=0, description="A load that would put more rows aside fails, unloaded."
+    )
+    max_share: float = Field(
+        default=0.5, ge=0, le=1, description="The same, as a share of the load's rows."
+    )
+
+    @field_validator("redact")
+    @classmethod
+    def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            if not all(path.replace("[]", "").split(".")):
+                raise ValueError(f"{path!r} is not a path such as user.email or tokens[].secret")
+        return value
 
 
 class _Alert(Model):

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from millstream.config.base import Model
-from millstream.config.governance import AlertConfig, PolicyConfig
+from millstream.config.governance import AlertConfig, PolicyConfig, QuarantineConfig
 from millstream.config.sources import FilesConfig, MongoDBConfig, SourceConfig
 from millstream.errors import ConfigError
 
@@ -63,6 +63,10 @@ class TargetConfig(Model):
     alerts: tuple[AlertConfig, ...] = Field(
         default=(), description="Who is told of schema changes, one message a run."
     )
+    quarantine: QuarantineConfig = Field(
+        default=QuarantineConfig(),
+        description="What happens to rows that can't be loaded.",
+    )
     history: bool = Field(
         default=True,
         description="Keep the schema's history in `_millstream_*` tables beside the data.",
@@ -77,6 +81,16 @@ class TargetConfig(Model):
     @classmethod
     def _preset_alone(cls, value: Any) -> Any:
         return {"preset": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _somewhere_to_go(self) -> TargetConfig:
+        if self.quarantine.enabled:
+            return self
+        if any(rule.action == "quarantine" for rule in self.schema_policy.rules):
+            raise ValueError(
+                "a rule of `schema_policy` quarantines rows, and `quarantine.enabled` is false"
+            )
+        return self
 
     @property
     def dataset(self) -> str:
@@ -126,11 +140,12 @@ class PipelineConfig(TargetConfig):
         return self.stream_jobs
 
     @model_validator(mode="after")
-    def _catalog_beside(self) -> PipelineConfig:
+    def _told_to_source(self) -> PipelineConfig:
         if isinstance(self.source, MongoDBConfig):
             self.source._folder = self.folder
         if isinstance(self.source, FilesConfig):
             self.source._folder = self.project
+            self.source._sets_aside = self.quarantine.enabled
         return self
 
 

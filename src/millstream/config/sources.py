@@ -224,11 +224,17 @@ class FilesConfig(Model):
     )
     parallel: int = Field(default=2, ge=1, le=16, description="Chunks checked at once.")
     _folder: Path | None = PrivateAttr(default=None)
+    _sets_aside: bool = PrivateAttr(default=False)
 
     @property
     def folder(self) -> Path | None:
         """The folder that relative paths start from; None for the current one."""
         return self._folder
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether a line that is no JSON goes to quarantine; else it is an error."""
+        return self._sets_aside
 
 
 SourceConfig = Annotated[

@@ -10,18 +10,22 @@ The way of a batch, one file a step:
     bson              the same for MongoDB's documents, as the server sent them
     profile, report   what was in the columns, and who did how much
 
-`rules` is what these ask of a schema; `seam` answers with dlt's, and is the only file that knows
-it.
+`rules` is what these ask of a schema; `seam` answers with dlt's, and `sieve` is dlt's own way, with
+what it would lose put aside. These two are the only files that know dlt's normalizer.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Lock, Thread
+from typing import TYPE_CHECKING
 
 from millstream.engine.report import EngineReport, collect
+
+if TYPE_CHECKING:
+    from millstream.quarantine.watch import Watch
 
 __all__ = ["EngineReport", "accelerate", "collect", "disable", "enable", "enabled", "warming"]
 
@@ -50,10 +54,16 @@ _outside: bool | None = None
 
 
 @contextmanager
-def enabled() -> Iterator[None]:
+def enabled(watches: Mapping[str, Watch] | None = None) -> Iterator[bool]:
     """Normalize through the engine within this block, and count; then all is as it was before.
 
     Other dlt pipelines of the process keep the normalizer that their owner chose.
+
+    Args:
+        watches: by the name of a dlt schema, how its rows are watched.
+
+    Yields:
+        Whether rows are watched; not where Millstream does not fit the installed dlt.
     """
     global _entered, _outside
     from millstream.engine import seam
@@ -61,13 +71,17 @@ def enabled() -> Iterator[None]:
     with _entering:
         if not _entered:
             _outside = seam.active()
-            enable(keep_stats=True)
         _entered += 1
+        for name, watch in (watches or {}).items():
+            seam.watch(name, watch)
+        is_watched = enable(keep_stats=True) or seam.activate(keep_stats=True, columnar=False)
     try:
-        yield
+        yield is_watched
     finally:
         with _entering:
             _entered -= 1
+            for name in watches or ():
+                seam.watch(name, None)
             if not _entered:
                 if _outside is None:
                     seam.deactivate()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from millstream.model import ColumnProfile
+from millstream.model import ColumnProfile, Decision, QuarantinedRows, SchemaChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,17 @@ class EngineReport:
         rows: extracted rows by who normalized them, `{"millstream": 119, "dlt": 1}`.
         reasons: why rows were left to dlt, and how many batches of them each time.
         profile: by table and column, of the rows that the engine normalized itself.
+        quarantined: rows that were put aside, by table and reason.
+        refusals: what the policy said of the changes that it kept out of the schema.
+        outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     profile: Mapping[str, Mapping[str, ColumnProfile]] = field(default_factory=dict)
+    quarantined: tuple[QuarantinedRows, ...] = ()
+    refusals: tuple[Decision, ...] = ()
+    outcomes: Mapping[str, int] = field(default_factory=dict)
 
 
 def folder_of(working_dir: Path, load_id: str) -> Path:
@@ -36,6 +42,9 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
     """Gather what workers counted for these loads."""
     rows: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    put_aside: dict[tuple[str, Any], QuarantinedRows] = {}
+    refusals: dict[tuple[Any, ...], Decision] = {}
     documents: list[Mapping[str, Any]] = []
     for load_id in load_ids:
         folder = folder_of(working_dir, load_id)
@@ -43,6 +52,16 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
             document = json.loads(file.read_text(encoding="utf-8"))
             rows.update(document["rows"])
             reasons.update(document["reasons"])
+            outcomes.update(document["outcomes"])
+            for table, reason, detail, count in document["quarantined"]:
+                known = put_aside.get((table, reason))
+                count += known.rows if known else 0
+                detail = known.detail if known else detail
+                put_aside[table, reason] = QuarantinedRows(table, reason, detail, count)
+            for plain in document["refusals"]:
+                change = SchemaChange(**plain.pop("change"))
+                key = (change.kind, change.table, change.column, change.new)
+                refusals.setdefault(key, Decision(change, **plain))
             documents.append(document["profile"])
     if not documents:
         return EngineReport()
@@ -51,4 +70,11 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
     profile = Profile()
     for document in documents:
         profile.take(document)
-    return EngineReport(dict(rows), dict(reasons), profile.columns())
+    return EngineReport(
+        dict(rows),
+        dict(reasons),
+        profile.columns(),
+        tuple(put_aside.values()),
+        tuple(refusals.values()),
+        dict(outcomes),
+    )

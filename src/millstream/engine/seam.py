@@ -1,4 +1,4 @@
-"""Where the engine meets dlt: the only file that knows dlt's internals.
+"""Where the engine meets dlt: with `sieve`, all that knows dlt's internals.
 
 `install()` puts `ColumnarNormalizer` where dlt's normalize workers look for the class that turns
 extracted rows into load files. It is that class, with one method replaced: a chunk of rows goes
@@ -12,9 +12,7 @@ Spawned worker processes get the seam through a container context that dlt hands
 from __future__ import annotations
 
 import gc
-import gzip
 import inspect
-import io
 import json as plain_json
 import re
 import warnings
@@ -41,8 +39,9 @@ from dlt.common.libs.pyarrow import get_py_arrow_datatype
 from dlt.common.normalizers.json.helpers import get_row_hash
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES as ID_BYTES
+from dlt.common.schema import Schema
 from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
-from dlt.common.schema.utils import has_table_seen_data, new_table
+from dlt.common.schema.utils import new_table
 from dlt.common.time import get_context_timezone_name, normalize_timezone
 from dlt.normalize import worker as dlt_worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
@@ -56,9 +55,11 @@ from millstream.engine.ids import Ids, from_texts, random_ids
 from millstream.engine.lane import Lane
 from millstream.engine.rules import Columns, Rules, Unfit
 from millstream.engine.settle import Settled, settle
+from millstream.engine.sieve import WATCHES, WatchedNormalizer
 from millstream.engine.stats import FileStats
 from millstream.engine.unfold import MANY_LEVELS, TableRows, as_row, unfold
 from millstream.engine.writer import ColumnSet, align, runs
+from millstream.quarantine.watch import Watch
 
 BATCH = 2000
 """Rows a batch: more fall out of the processor's caches, fewer pay more per column."""
@@ -68,7 +69,6 @@ _REST = 16
 _LARGE = float(2**63)
 _worker: Any = dlt_worker
 _MARK = PUA_START_UTF8_MAGIC[:1]
-_READ = 1 << 24
 # orjson writes floats from 1e16 on with an exponent
 _LARGE_IN_JSON = re.compile(r"\de\+\d\d")
 
@@ -91,7 +91,7 @@ class ColumnarParquetWriter(ParquetDataWriter):
             self.writer.write_table(table, row_group_size=self.parquet_format.row_group_size)
 
 
-class ColumnarNormalizer(JsonLItemsNormalizer):
+class ColumnarNormalizer(WatchedNormalizer):
     """A drop-in for dlt's `JsonLItemsNormalizer`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -100,24 +100,18 @@ class ColumnarNormalizer(JsonLItemsNormalizer):
         self._rules = DltRules(self)
         self._misses = 0
         self._lane = Lane()
-        self._stats: FileStats | None = None
+        self._header: handover.Header | None = None
 
-    def __call__(self, extracted_items_file: str, root_table_name: str) -> list[Any]:
+    def _file(self, extracted_items_file: str, root: str) -> list[Any]:
         if self._fits is None:
-            self._fits = self._is_for_columns(root_table_name)
-        if root_table_name in self.schema.dlt_table_names():
-            return super().__call__(extracted_items_file, root_table_name)
-        self._stats = FileStats(extracted_items_file)
-        header = self._header(extracted_items_file)
-        if not self._fits and header is None:
-            updates = super().__call__(extracted_items_file, root_table_name)
-        else:
-            with _no_garbage_collection():
-                updates = self._file(extracted_items_file, root_table_name, header)
-        self._stats.save(self.load_storage.config.load_volume_path, self.load_id)
-        return updates
+            self._fits = self._is_for_columns()
+        self._header = self._header_of(extracted_items_file)
+        if not self._fits and self._header is None:
+            return super()._file(extracted_items_file, root)
+        with _no_garbage_collection():
+            return super()._file(extracted_items_file, root)
 
-    def _is_for_columns(self, root: str) -> bool:
+    def _is_for_columns(self) -> bool:
         return (
             self.item_storage.writer_cls is ParquetDataWriter
             and type(self.schema.data_item_normalizer) is DataItemNormalizer
@@ -126,52 +120,21 @@ class ColumnarNormalizer(JsonLItemsNormalizer):
             and get_context_timezone_name() == "UTC"
         )
 
-    def _header(self, extracted_items_file: str) -> handover.Header | None:
+    def _header_of(self, extracted_items_file: str) -> handover.Header | None:
         storage = self.normalize_storage.extracted_packages.storage
         with storage.open_file(extracted_items_file, "rb") as file:
             start = file.read(len(handover.MARK))
             return handover.header(start + file.readline()) if start == handover.MARK else None
 
-    def _file(
-        self, extracted_items_file: str, root: str, header: handover.Header | None
-    ) -> list[Any]:
-        """dlt's own `__call__`, with the line at hand to parse it again."""
-        updates = []
-        line_no = None
-        storage = self.normalize_storage.extracted_packages.storage
-        with storage.open_file(extracted_items_file, "rb") as file:
-            # lines are megabytes long: a small buffer would put each together from hundreds of
-            # pieces
-            lines = io.BufferedReader(file, _READ) if isinstance(file, gzip.GzipFile) else file
-            if isinstance(file, io.BufferedReader):
-                lines = io.BufferedReader(file.raw, _READ)
-            if header is not None:
-                lines.readline()
-                found = self._undecoded(root, header, lines)
-            else:
-                found = (self._line(root, line) for line in lines)
-            for line_no, update in enumerate(found):  # noqa: B007
-                self._maybe_cancel()
-                updates.append(update)
-            writer = self.item_storage.get_active_writer(self.load_id, self.schema.name, root)[1]
-            if root in self.schema.tables and writer is None:
-                seen = has_table_seen_data(self.schema.tables[root])
-                if line_no is None or seen:
-                    if not seen:
-                        updates.append(super()._normalize_chunk(root, [{}], False, skip_write=True))
-                    self.item_storage.write_empty_items_file(
-                        self.load_id, self.schema.name, root, self.schema.get_table_columns(root)
-                    )
-        return updates
-
-    def _normalize_chunk(
-        self, root_table_name: str, items: list[Any], may_have_pua: bool, skip_write: bool
-    ) -> Any:
-        if self._stats is not None and not skip_write:
-            self._stats.count("dlt", len(items))
-        return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+    def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+        if self._header is None:
+            return super()._updates(root, file)
+        file.readline()
+        return self._undecoded(root, self._header, file)
 
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
+        if not self._fits or self._suspicious:
+            return super()._line(root, line)
         rules = self._rules
         # most lines have no such byte at all, and one byte is found much faster than two
         rules.marked = _MARK in line and may_have_pua(line)
@@ -239,18 +202,10 @@ class ColumnarNormalizer(JsonLItemsNormalizer):
                 line = exact.line(part)
                 if line.doubles:
                     rules.declare_doubles(root, line.doubles, update)
-                for name, tables in self._row_line(root, line.text).items():
+                for name, tables in self._watched_line(root, line.text).items():
                     update.setdefault(name, []).extend(tables)
             yield update
         exact.tell()
-
-    def _row_line(self, root: str, line: bytes) -> Mapping[str, list[Any]]:
-        if self._fits:
-            return self._line(root, line)
-        found: Mapping[str, list[Any]] = self._normalize_chunk(
-            root, json.loadb(line), may_have_pua(line), False
-        )
-        return found
 
     def _reads_columns(self, root: str) -> bool:
         """Whether rows of a known shape need not be looked at one by one."""
@@ -390,6 +345,7 @@ class DltRules(Rules):
 
     def check_table(self, table: str, root: bool) -> bool:
         if table in self.owner._filtered_tables:
+            self._leave_to_watch(table)
             return False
         if not root and not self.normalizer._should_be_nested(table):
             raise Unfit(f"{table} is not declared as nested")
@@ -422,7 +378,14 @@ class DltRules(Rules):
             return False
         if modes[column] == "discard_row":
             raise Unfit(f"the contract discards rows with {table}.{column}")
-        return bool(modes[column] == "discard_value")
+        if modes[column] == "discard_value":
+            self._leave_to_watch(f"{table}.{column}")
+            return True
+        return False
+
+    def _leave_to_watch(self, what: str) -> None:
+        if self.owner._watch is not None:
+            raise Unfit(f"what the contract discards is kept: {what}")
 
     def may_be_null(self, table: str, column: str) -> bool:
         found = self.schema._schema_tables.get(table)
@@ -620,6 +583,9 @@ class DltRules(Rules):
             raise Unfit("links are missing")
 
     def _evolves_freely(self, table: TableRows) -> bool:
+        watch = self.owner._watch
+        if watch is not None and watch.gate is not None:
+            return False
         ancestor: TableRows | None = table
         while ancestor is not None and ancestor.name not in self.schema.tables:
             ancestor = ancestor.parent
@@ -683,19 +649,27 @@ class EngineContext(ContainerInjectableContext):
     worker_affinity: ClassVar[bool] = True
 
     keep_stats: bool = False
+    columnar: bool = True
+    watches: Any = None
 
     def after_add(self) -> None:
-        install(keep_stats=self.keep_stats)
+        WATCHES.update(self.watches or {})
+        install(keep_stats=self.keep_stats, columnar=self.columnar)
 
 
 _installed = False
 
 
-def install(*, keep_stats: bool) -> bool:
-    """Put the engine where dlt's workers look for their normalizer; False where it does not fit."""
+def install(*, keep_stats: bool, columnar: bool = True) -> bool:
+    """Put the engine where dlt's workers look for their normalizer; False where it does not fit.
+
+    Args:
+        columnar: False for dlt's own normalizer, watched.
+    """
     global _installed
     FileStats.keep = keep_stats
-    if _worker.JsonLItemsNormalizer is ColumnarNormalizer:
+    wanted = ColumnarNormalizer if columnar else WatchedNormalizer
+    if _worker.JsonLItemsNormalizer is wanted:
         return True
     if problem := mismatch():
         if not _installed:
@@ -706,23 +680,33 @@ def install(*, keep_stats: bool) -> bool:
             )
         _installed = True
         return False
-    _worker.JsonLItemsNormalizer = ColumnarNormalizer
+    _worker.JsonLItemsNormalizer = wanted
     _installed = True
     return True
 
 
-def activate(*, keep_stats: bool) -> bool:
+def activate(*, keep_stats: bool, columnar: bool = True) -> bool:
     """Install the seam in this process and in the workers that it starts."""
-    if not install(keep_stats=keep_stats):
+    if not install(keep_stats=keep_stats, columnar=columnar):
         return False
-    handover.Engine.reads = True
-    Container()[EngineContext] = EngineContext(keep_stats=keep_stats)
+    handover.Engine.reads = columnar
+    context = EngineContext(keep_stats=keep_stats, columnar=columnar)
+    context.watches = WATCHES  # the workers get what it holds when they start
+    Container()[EngineContext] = context
     return True
 
 
 def active() -> bool | None:
-    """Whether workers leave counts, where the seam is in place; None where it is not."""
+    """Whether workers leave counts, where the engine is in place; None where it is not."""
     return FileStats.keep if _worker.JsonLItemsNormalizer is ColumnarNormalizer else None
+
+
+def watch(schema_name: str, how: Watch | None) -> None:
+    """Put aside what of a schema's rows can't be loaded; None ends that."""
+    if how is None:
+        WATCHES.pop(schema_name, None)
+    else:
+        WATCHES[schema_name] = how
 
 
 def deactivate() -> None:
@@ -747,6 +731,14 @@ _SHAPES = {
     (JsonLItemsNormalizer, "_infer_column"): (
         "self", "k", "v", "data_type", "is_variant", "table_name",
     ),
+    (JsonLItemsNormalizer, "_filter_columns"): ("self", "filtered_columns", "row"),
+    (Schema, "update_table"): (
+        "self", "partial_table", "normalize_identifiers", "merge_compound_props",
+    ),
+    (Schema, "apply_schema_contract"): (
+        "self", "schema_contract", "partial_table", "data_item", "raise_on_freeze",
+    ),
+    (DataItemNormalizer, "_reset"): ("self",),
     (DataItemNormalizer, "_normalize_row"): (
         "self", "dict_row", "extend", "ident_path", "parent_path", "parent_row_id", "pos",
         "_r_lvl", "is_root",

@@ -9,22 +9,34 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from millstream.engine.profile import Profile
 from millstream.engine.report import folder_of
+from millstream.model import Decision
+from millstream.quarantine.entry import Problem
 
 
 @dataclass(slots=True)
 class FileStats:
-    """What happened to the rows of one extracted file."""
+    """What happened to the rows of one extracted file.
+
+    Attributes:
+        quarantined: rows by the table and the reason of their first problem, and its words.
+        refusals: what the policy said of the changes that it kept out, each once.
+        outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
+    """
 
     file: str
     rows: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     profile: Profile = field(default_factory=Profile)
+    quarantined: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    refusals: dict[tuple[str, str, str | None, str | None], Decision] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
 
     keep: ClassVar[bool] = False
 
@@ -34,6 +46,17 @@ class FileStats:
     def missed(self, reason: str) -> None:
         if reason in self.reasons or len(self.reasons) < 20:
             self.reasons[reason] += 1
+
+    def put_aside(self, problems: Sequence[Problem]) -> int:
+        """Count a row; its number in this file."""
+        first = problems[0]
+        detail, rows = self.quarantined.get((first.table, first.reason), (first.detail, 0))
+        self.quarantined[first.table, first.reason] = (detail, rows + 1)
+        return sum(rows for _, rows in self.quarantined.values())
+
+    def refuse(self, decision: Decision) -> None:
+        change = decision.change
+        self.refusals[change.kind, change.table, change.column, change.new] = decision
 
     def save(self, load_folder: str, load_id: str) -> None:
         if not self.keep:
@@ -45,7 +68,16 @@ class FileStats:
             "rows": self.rows,
             "reasons": self.reasons,
             "profile": self.profile.to_json(),
+            "quarantined": [[*key, *value] for key, value in self.quarantined.items()],
+            "refusals": [_plain(decision) for decision in self.refusals.values()],
+            "outcomes": self.outcomes,
         }
         part = target.with_suffix(f".{os.getpid()}")
         part.write_text(json.dumps(content), encoding="utf-8")
         part.replace(target)
+
+
+def _plain(decision: Decision) -> dict[str, Any]:
+    plain = asdict(decision)
+    plain["change"].pop("after")
+    return plain

@@ -4,6 +4,7 @@ snapshot    a dlt schema as a SchemaVersion
 diff        what changed between two versions; observe: what only the data tells
 baseline    the accepted schema, `schema.yaml` beside `defs.yaml`
 policy      what to do about a change; govern: what is news, and what to do about it
+gate        the same, asked row by row, for what is to be quarantined
 held        what a run that waits for someone keeps beside its package
 store       the history, in tables beside the data
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from millstream.ledger import baseline, held, store
 from millstream.ledger.diff import apply, canonical, diff
+from millstream.ledger.gate import gate
 from millstream.ledger.govern import fingerprint, govern
 from millstream.ledger.profile import attach, complete
 from millstream.ledger.snapshot import snapshot
@@ -26,6 +28,7 @@ __all__ = [
     "complete",
     "diff",
     "fingerprint",
+    "gate",
     "govern",
     "held",
     "snapshot",

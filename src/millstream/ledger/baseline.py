@@ -28,9 +28,9 @@ from pathlib import Path
 
 from millstream.config.bounds import ensure_bounded
 from millstream.errors import ConfigError
+from millstream.json_paths import json_path, list_path
 from millstream.ledger import column_line, comments
 from millstream.ledger.diff import canonical
-from millstream.ledger.snapshot import json_path, list_path
 from millstream.model import Column, SchemaVersion, Table
 
 FILE_NAME = "schema.yaml"

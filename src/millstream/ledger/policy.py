@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from millstream.config import PolicyConfig, PolicyRule
+from millstream.config.governance import MADE_BY_ROWS
 from millstream.model import Action, ChangeKind, Decision, SchemaChange, Severity
 
 PRESETS: dict[str, dict[Severity, Action]] = {
@@ -31,6 +32,8 @@ def decide(
 
 def _decide(change: SchemaChange, policy: PolicyConfig, stream: str, first: bool) -> Decision:
     for number, rule in enumerate(policy.rules, start=1):
+        if rule.action == "quarantine" and not _can_be_kept_out(change, first):
+            continue
         if _matches(rule, change, stream):
             action, reason = rule.action, f"rule {number}"
             break
@@ -46,6 +49,11 @@ def _preset(change: SchemaChange, preset: str, first: bool) -> tuple[Action, str
     if action == "hold" and (change.kind in _PASSING or (first and change.severity == "risky")):
         action = "warn"
     return action, f"preset {preset}: {change.severity}"
+
+
+def _can_be_kept_out(change: SchemaChange, first: bool) -> bool:
+    """Whether rows make the change, and there is something without it."""
+    return change.kind in MADE_BY_ROWS and not (first and change.kind == "table_added")
 
 
 def _matches(rule: PolicyRule, change: SchemaChange, stream: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from millstream.json_paths import json_path, list_path, variant_base
 from millstream.model import Column, ColumnProfile, SchemaVersion, Table
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ Profile = Mapping[str, Mapping[str, ColumnProfile]]
 
 OWN_PREFIX = "_millstream_"
 """Millstream's own tables, which hold no data of the source."""
-
-LIST_ITEM = "value"
-"""dlt's name for the column that holds a list's items when these are no objects."""
 
 
 def snapshot(
@@ -59,6 +57,11 @@ def snapshot(
             for name, parent, prefix in _walk(tables, separator, resource)
         )
     )
+
+
+def column_from(column: Mapping[str, Any]) -> Column:
+    """One column of a dlt schema, complete, without its JSON path."""
+    return _column(column, column["name"], "__", "", {})
 
 
 def _is_complete(column: Mapping[str, Any]) -> bool:
@@ -110,35 +113,3 @@ def _column(
         path="" if name.startswith(own) else json_path(prefix, base or name, separator),
         profile=profile.get(name),
     )
-
-
-def variant_base(name: str, data_type: str, separator: str = "__") -> str:
-    """The column that a variant belongs to.
-
-    >>> variant_base("n__v_text", "text")
-    'n'
-    """
-    # a long name is cut and tagged by dlt's naming: then the suffix is not there to be found
-    suffix = f"{separator}v_{data_type}"
-    return name[: -len(suffix)] if name.endswith(suffix) else name.split(f"{separator}v_")[0]
-
-
-def list_path(table: str, child: str, separator: str = "__") -> str:
-    """The JSON path of a child table's rows within a row of its parent.
-
-    >>> list_path("issues", "issues__user__emails")
-    'user.emails[].'
-    """
-    field = child.removeprefix(f"{table}{separator}")
-    return f"{field.replace(separator, '.')}[]."
-
-
-def json_path(prefix: str, column: str, separator: str = "__") -> str:
-    """The JSON path of a column, as far as the normalized names still tell.
-
-    >>> json_path("", "user__login"), json_path("labels[].", "name"), json_path("tags[].", "value")
-    ('user.login', 'labels[].name', 'tags[]')
-    """
-    if prefix and column == LIST_ITEM:
-        return prefix.removesuffix(".")
-    return prefix + column.replace(separator, ".")

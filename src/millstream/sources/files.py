@@ -25,6 +25,7 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.model import Check, Stream
+from millstream.quarantine import envelope
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -155,7 +156,9 @@ class FilesSource:
                 if format_ == "json":
                     yield from _document(path, _whole(path, file.read))
                 else:
-                    yield from _lines(path, file, self.config.parallel)
+                    yield from _lines(
+                        path, file, self.config.parallel, sets_aside=self.config.sets_aside
+                    )
             except (OSError, EOFError) as error:
                 raise SourceDataError(
                     f"{path}: can't be read: {error}",
@@ -239,26 +242,34 @@ def _document(path: str, text: bytes) -> Iterator[list[Any]]:
         yield rows[start : start + _ROWS]
 
 
-def _lines(path: str, file: Any, parallel: int) -> Iterator[list[Any]]:
-    """A file of JSON lines, checked some blocks ahead while earlier ones are handed on."""
+def _lines(path: str, file: Any, parallel: int, *, sets_aside: bool = False) -> Iterator[list[Any]]:
+    """A file of JSON lines, checked some blocks ahead while earlier ones are handed on.
+
+    With `sets_aside`, a line that is no JSON goes to quarantine; else it is an error.
+    """
     from orjson import Fragment
 
     with ThreadPoolExecutor(parallel, "millstream-files") as pool:
         ahead: deque[tuple[bytes, Future[int]]] = deque()
         line = 0
-        for block in _blocks(path, file.read):
-            ahead.append((block, pool.submit(_objects, block)))
-            if len(ahead) > parallel:
-                rows, line = _take(path, ahead, line)
-                for start in range(0, len(rows), _ROWS):
-                    yield [Fragment(row) for row in rows[start : start + _ROWS]]
-        while ahead:
-            rows, line = _take(path, ahead, line)
+
+        def take() -> Iterator[list[Any]]:
+            nonlocal line
+            rows, line = _take(path, ahead, line, sets_aside=sets_aside)
             for start in range(0, len(rows), _ROWS):
                 yield [Fragment(row) for row in rows[start : start + _ROWS]]
 
+        for block in _blocks(path, file.read):
+            ahead.append((block, pool.submit(_objects, block)))
+            if len(ahead) > parallel:
+                yield from take()
+        while ahead:
+            yield from take()
 
-def _take(path: str, ahead: deque[tuple[bytes, Future[int]]], line: int) -> tuple[list[bytes], int]:
+
+def _take(
+    path: str, ahead: deque[tuple[bytes, Future[int]]], line: int, *, sets_aside: bool
+) -> tuple[list[bytes], int]:
     block, objects = ahead.popleft()
     lines = block.split(b"\n")[:-1]
     rows = lines
@@ -266,7 +277,7 @@ def _take(path: str, ahead: deque[tuple[bytes, Future[int]]], line: int) -> tupl
         rows = [row for row in map(bytes.strip, lines) if row]
     # as many objects as lines, and each line begins and ends like one: one object a line
     if objects.result() != len(rows) or any(row[0] != 123 or row[-1] != 125 for row in rows):
-        _find_fault(path, lines, line)
+        rows = _each(path, lines, line, sets_aside=sets_aside)
     return rows, line + len(lines)
 
 
@@ -321,16 +332,31 @@ def _objects(block: bytes) -> int:
     return int(found.num_rows)
 
 
-def _find_fault(path: str, lines: list[bytes], before: int) -> None:
-    """Raise for the first line that is not JSON, if there is one."""
+def _each(path: str, lines: list[bytes], before: int, *, sets_aside: bool) -> list[bytes]:
+    """The rows of a block line by line; what is no JSON in an envelope for quarantine.
+
+    Raises:
+        SourceDataError: a line is no JSON, and is not to be put aside.
+    """
     import orjson
 
+    rows = []
     for number, line in enumerate(lines, before + 1):
-        if line.strip():
-            try:
-                orjson.loads(line)
-            except orjson.JSONDecodeError as error:
+        row = line.strip()
+        if not row:
+            continue
+        try:
+            orjson.loads(row)
+        except orjson.JSONDecodeError as error:
+            where = f"{path}, line {number}"
+            what = f"not JSON: {error.msg} (column {error.colno})"
+            if not sets_aside:
                 raise SourceDataError(
-                    f"{path}, line {number}: not JSON: {error.msg} (column {error.colno})",
+                    f"{where}: {what}",
                     hint="correct the line, or take it out; nothing of this run was loaded",
                 ) from None
+            # a byte that is no UTF-8 is shown as such, `\xff`
+            text = row.decode("utf-8", "backslashreplace")
+            row = orjson.dumps(envelope.unreadable(text, detail=what, origin=where))
+        rows.append(row)
+    return rows

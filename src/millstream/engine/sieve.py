@@ -1,0 +1,418 @@
+"""dlt's own normalizer, watched: what it would discard or refuse is put aside, not lost.
+
+The other half of `seam`, and with it all that knows dlt's normalizer. A chunk of rows goes through
+dlt's code as ever, into a buffer. Where nothing of it was discarded or refused, the buffer is
+written, and that was all. Else the schema is put back as it was, and the rows go again one by one,
+so that each lands whole, in part, or in quarantine, and no change of the schema stays that only a
+row made which did not land.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy, deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from dlt.common.json import json, may_have_pua
+from dlt.common.schema.exceptions import (
+    CannotCoerceColumnException,
+    CannotCoerceNullException,
+)
+from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
+from dlt.normalize.items_normalizers import JsonLItemsNormalizer
+
+from millstream.engine.stats import FileStats
+from millstream.json_paths import variant_base
+from millstream.model import Decision
+from millstream.quarantine import entry, envelope
+from millstream.quarantine.entry import Problem, path_of
+from millstream.quarantine.watch import Watch
+
+WATCHES: dict[str, Watch] = {}
+"""By the name of a dlt schema; what is not named is normalized as dlt has it."""
+
+_READ = 1 << 24
+_NUL = b"\\u0000"
+_ROW_ERRORS = (
+    CannotCoerceNullException,
+    CannotCoerceColumnException,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    RecursionError,
+)
+_EVOLVES = {"tables": "evolve", "columns": "evolve", "data_type": "evolve"}
+
+
+class _OneByOne(Exception):  # noqa: N818
+    """Something of a chunk was discarded: its rows must be tried one by one."""
+
+
+class _Refused(Exception):  # noqa: N818
+    """The policy keeps a row out."""
+
+    def __init__(self, decision: Decision, problem: Problem) -> None:
+        self.decision = decision
+        self.problem = problem
+        super().__init__(problem.detail)
+
+
+class _Noticing(set[str]):
+    """The tables that contracts discard; tells each time that a row of one comes."""
+
+    def __init__(self, noticed: Any) -> None:
+        super().__init__()
+        self._noticed = noticed
+
+    def __contains__(self, table: object) -> bool:
+        found = super().__contains__(table)
+        if found:
+            self._noticed(table)
+        return found
+
+
+class _Buffer:
+    """Stands for dlt's item storage while rows are tried."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Any]] = {}
+        self.columns: dict[str, Any] = {}
+
+    def write_data_item(
+        self, load_id: str, schema_name: str, table: str, item: Any, columns: Any
+    ) -> None:
+        self.rows.setdefault(table, []).append(item)
+        self.columns[table] = columns
+
+
+class WatchedNormalizer(JsonLItemsNormalizer):
+    """A drop-in for dlt's `JsonLItemsNormalizer`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._watch = WATCHES.get(self.schema.name)
+        self._stats: FileStats | None = None
+        self._root = ""
+        self._hits: list[Problem] = []
+        self._entries: list[dict[str, Any]] = []
+        self._suspicious = False
+        if self._watch is not None:
+            self._filtered_tables = _Noticing(self._hit_table)
+
+    def __call__(self, extracted_items_file: str, root_table_name: str) -> list[Any]:
+        if root_table_name in self.schema.dlt_table_names():
+            return super().__call__(extracted_items_file, root_table_name)
+        self._stats = FileStats(extracted_items_file)
+        self._root = root_table_name
+        updates = self._file(extracted_items_file, root_table_name)
+        self._stats.save(self.load_storage.config.load_volume_path, self.load_id)
+        return updates
+
+    def _file(self, extracted_items_file: str, root: str) -> list[Any]:
+        """dlt's own `__call__`, with each line at hand."""
+        updates = []
+        line_no = None
+        storage = self.normalize_storage.extracted_packages.storage
+        with storage.open_file(extracted_items_file, "rb") as file:
+            # lines are megabytes long: a small buffer would put each together from hundreds of
+            # pieces
+            lines = io.BufferedReader(file, _READ) if isinstance(file, gzip.GzipFile) else file
+            if isinstance(file, io.BufferedReader):
+                lines = io.BufferedReader(file.raw, _READ)
+            for line_no, update in enumerate(self._updates(root, lines)):  # noqa: B007
+                self._maybe_cancel()
+                updates.append(update)
+            writer = self.item_storage.get_active_writer(self.load_id, self.schema.name, root)[1]
+            if root in self.schema.tables and writer is None:
+                seen = has_table_seen_data(self.schema.tables[root])
+                if line_no is None or seen:
+                    if not seen:
+                        updates.append(super()._normalize_chunk(root, [{}], False, skip_write=True))
+                    self.item_storage.write_empty_items_file(
+                        self.load_id, self.schema.name, root, self.schema.get_table_columns(root)
+                    )
+        return updates
+
+    def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+        """Normalize what a file holds, piece by piece; the changes of the schema by each."""
+        return (self._watched_line(root, line) for line in file)
+
+    def _watched_line(self, root: str, line: bytes) -> dict[str, Any]:
+        watch = self._watch
+        self._suspicious = watch is not None and (
+            envelope.MARK in line or (not watch.takes_nul and _NUL in line)
+        )
+        return self._line(root, line)
+
+    def _line(self, root: str, line: bytes) -> dict[str, Any]:
+        items: list[Any] = json.loadb(line)
+        found: dict[str, Any] = self._normalize_chunk(root, items, may_have_pua(line), False)
+        return found
+
+    def _normalize_chunk(
+        self, root_table_name: str, items: list[Any], may_have_pua: bool, skip_write: bool
+    ) -> Any:
+        if self._watch is None or self._stats is None or skip_write:
+            if self._stats is not None and not skip_write:
+                self._stats.count("dlt", len(items))
+            return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+        updates: dict[str, list[Any]] = {}
+        if not self._suspicious:
+            try:
+                with self._undoable() as buffer:
+                    found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
+                    if self._hits:
+                        raise _OneByOne
+            except (_OneByOne, _Refused, *_ROW_ERRORS):
+                pass
+            else:
+                self._write_buffer(buffer)
+                self._stats.count("dlt", len(items))
+                return found
+        for item in items:
+            self._one(root_table_name, item, may_have_pua, updates)
+        self._stats.count("dlt", len(items))
+        self._keep(updates)
+        return updates
+
+    def _one(self, root: str, item: Any, pua: bool, updates: dict[str, list[Any]]) -> None:
+        assert self._watch is not None
+        assert self._stats is not None
+        if not envelope.is_one(item):
+            problems, document = self._row(root, item, pua, updates)
+            if problems:
+                self._put_aside(root, problems, document)
+            return
+        found = item[envelope.KEY]
+        if "unreadable" in found:
+            problem = Problem("unreadable", found["unreadable"], root)
+            self._put_aside(root, [problem], found["text"], found["origin"], is_text=True)
+            return
+        if "superseded" in found:
+            self._entries.append(entry.closed(found["superseded"], "superseded"))
+            self._stats.outcomes["superseded"] += 1
+            return
+        problems, document = self._row(root, item["row"], pua, updates)
+        if problems:
+            self._stats.put_aside(problems)
+            self._entries.append(entry.again(self._watch, found["replay"], problems, document))
+        else:
+            self._entries.append(entry.closed(found["replay"], "replayed"))
+        self._stats.outcomes["waiting" if problems else "replayed"] += 1
+
+    def _row(
+        self, root: str, row: Any, pua: bool, updates: dict[str, list[Any]]
+    ) -> tuple[list[Problem], Any]:
+        """Land a row; what of it could not land, and the row to keep for that."""
+        assert self._watch is not None
+        assert self._stats is not None
+        kept = deepcopy(row) if pua else row  # dlt decodes in place what stays whole
+        if not self._watch.takes_nul and self._suspicious:
+            path = _path_to_nul(row)
+            if path is not None:
+                detail = "a text holds the character NUL, which the destination can't take"
+                return [Problem("nul", detail, root, path)], kept
+        try:
+            with self._undoable() as buffer:
+                found = super()._normalize_chunk(root, [row], pua, False)
+        except _Refused as refused:
+            self._stats.refuse(refused.decision)
+            return [refused.problem], kept
+        except _ROW_ERRORS as error:
+            return [_refusal(root, error)], kept
+        self._write_buffer(buffer)
+        _add(updates, found)
+        whole = root not in buffer.rows
+        return [replace(problem, whole=whole) for problem in self._hits], kept
+
+    def _put_aside(
+        self,
+        root: str,
+        problems: list[Problem],
+        document: Any,
+        origin: str = "",
+        *,
+        is_text: bool = False,
+    ) -> None:
+        assert self._watch is not None
+        assert self._stats is not None
+        number = self._stats.put_aside(problems)
+        table = self.schema.tables.get(root, {})
+        self._entries.append(
+            entry.make(
+                self._watch,
+                problems,
+                document,
+                load_id=self.load_id,
+                position=f"{Path(self._stats.file).name}:{number}",
+                disposition=table.get("write_disposition") or "append",
+                origin=origin,
+                is_text=is_text,
+            )
+        )
+
+    def _keep(self, updates: dict[str, list[Any]]) -> None:
+        """Write what was put aside to its table, through dlt's normalizer as it is."""
+        rows, self._entries = self._entries, []
+        if not rows:
+            return
+        table = self.schema.naming.normalize_tables_path(entry.TABLE)
+        if table not in self.schema.tables:
+            columns = {
+                name: {"name": name, "data_type": data_type, "nullable": True}
+                for name, data_type in entry.COLUMNS.items()
+            }
+            made: Any = {
+                "name": entry.TABLE,
+                "columns": columns,
+                "write_disposition": "append",
+                # of no stream: a full refresh of one must not empty what belongs to all
+                "resource": entry.TABLE,
+                "schema_contract": dict(_EVOLVES),
+            }
+            made = self.schema.update_table(made)
+            updates.setdefault(table, []).append(made)
+        _add(updates, super()._normalize_chunk(table, rows, False, False))
+
+    def _write_buffer(self, buffer: _Buffer) -> None:
+        for table, rows in buffer.rows.items():
+            self.item_storage.write_data_item(
+                self.load_id, self.schema.name, table, rows, buffer.columns[table]
+            )
+
+    @contextmanager
+    def _undoable(self) -> Iterator[_Buffer]:
+        """Let dlt normalize into a buffer; an error puts the schema back as it was."""
+        schema: Any = self.schema
+        storage, buffer = self.item_storage, _Buffer()
+        saved: list[Any] = []
+        update_table, apply_contract = schema.update_table, schema.apply_schema_contract
+
+        def update(*args: Any, **kwargs: Any) -> Any:
+            if not saved:
+                saved.extend(deepcopy((schema._schema_tables, schema._normalizers_config)))
+                saved.append(copy(self._column_schemas))
+            return update_table(*args, **kwargs)
+
+        def apply(*args: Any, **kwargs: Any) -> Any:
+            row = kwargs.get("data_item") or {}
+            partial, filters = apply_contract(*args, **kwargs)
+            for entity, name, _ in filters:
+                if entity == "tables":
+                    self._hit_table(name, row)
+            if partial is not None:
+                self._ask_gate(partial, row)
+            return partial, filters
+
+        self._hits = []
+        self.item_storage = buffer  # type: ignore[assignment]
+        schema.update_table, schema.apply_schema_contract = update, apply
+        try:
+            yield buffer
+        except Exception:
+            if saved:
+                schema._schema_tables, schema._normalizers_config, self._column_schemas = saved
+                schema.data_item_normalizer._reset()  # it caches what it asked the schema
+            raise
+        finally:
+            del schema.update_table, schema.apply_schema_contract
+            self.item_storage = storage
+
+    def _ask_gate(self, partial: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+        assert self._watch is not None
+        if self._watch.gate is None:
+            return
+        prefix = self.schema._dlt_tables_prefix
+        columns = {
+            name: column
+            for name, column in partial["columns"].items()
+            if not is_dlt_table_or_column(name, prefix)
+        }
+        table = partial["name"]
+        if not columns and table in self.schema.tables:
+            return
+        decision = self._watch.gate.refuses(table, partial.get("parent"), columns)
+        if decision is None:
+            return
+        column = decision.change.column
+        if column is not None and column in columns and columns[column].get("variant"):
+            column = variant_base(column, columns[column]["data_type"])
+        raise _Refused(
+            decision,
+            Problem(
+                "policy",
+                f"{decision.change.message} ({decision.reason})",
+                table,
+                path_of(self._root, table, column, self._index(row)),
+            ),
+        )
+
+    def _hit_table(self, table: str, row: Mapping[str, Any] | None = None) -> None:
+        detail = f"the contract allows no table `{table}`"
+        path = path_of(self._root, table, None, self._index(row or {}))
+        self._hits.append(Problem("contract", detail, table, path))
+
+    def _filter_columns(self, filtered_columns: Any, row: Any) -> Any:
+        if self._watch is not None:
+            for name, mode in filtered_columns.items():
+                if name in row and (mode == "discard_row" or row[name] is not None):
+                    self._hit_column(filtered_columns, name, mode, row)
+        return super()._filter_columns(filtered_columns, row)
+
+    def _hit_column(self, filtered: Any, name: str, mode: str, row: Any) -> None:
+        tables = self._filtered_tables_columns.items()
+        table = next(each for each, found in tables if found is filtered)
+        what = "the row" if mode == "discard_row" else "the value"
+        base = name if name in (self.schema.tables.get(table) or {}).get("columns", {}) else None
+        column = base or name.split(f"{self.naming.PATH_SEPARATOR}v_")[0]
+        detail = f"the contract discards {what} for the column `{name}`"
+        self._hits.append(
+            Problem("contract", detail, table, path_of(self._root, table, column, self._index(row)))
+        )
+
+    def _index(self, row: Mapping[str, Any]) -> int | None:
+        found = row.get(getattr(self.schema.data_item_normalizer, "c_dlt_list_idx", ""))
+        return found if isinstance(found, int) else None
+
+
+def _add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
+    for table, found in more.items():
+        updates.setdefault(table, []).extend(found)
+
+
+def _refusal(root: str, error: Exception) -> Problem:
+    """Why dlt refuses a row, without the value: it may be a secret."""
+    if isinstance(error, CannotCoerceColumnException):
+        detail = f"a value that is {error.from_type} does not fit the column, {error.to_type}"
+        path = path_of(root, error.table_name, error.column_name)
+        return Problem("refused", detail, error.table_name, path)
+    named = re.search(r"table `(.*?)` column `(.*?)`", str(error))
+    if isinstance(error, CannotCoerceNullException) and named:
+        table, column = named.groups()
+        detail = f"null in `{column}`, which may not be null"
+        return Problem("refused", detail, table, path_of(root, table, column))
+    return Problem("refused", f"dlt can't normalize it: {type(error).__name__}", root)
+
+
+def _path_to_nul(value: Any, path: str = "") -> str | None:
+    """The JSON path of the first text, or key, with a NUL; None where there is none."""
+    if isinstance(value, str):
+        return path if "\0" in value else None
+    if isinstance(value, dict):
+        for key, each in value.items():
+            below = f"{path}.{key}" if path else str(key)
+            found = below if "\0" in str(key) else _path_to_nul(each, below)
+            if found is not None:
+                return found.replace("\0", "\\u0000")
+    if isinstance(value, list):
+        for number, each in enumerate(value):
+            found = _path_to_nul(each, f"{path}[{number}]")
+            if found is not None:
+                return found
+    return None

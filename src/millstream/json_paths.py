@@ -1,0 +1,38 @@
+"""Where values lie in the JSON, as far as dlt's normalized names still tell."""
+
+from __future__ import annotations
+
+LIST_ITEM = "value"
+"""dlt's name for the column that holds a list's items when these are no objects."""
+
+
+def variant_base(name: str, data_type: str, separator: str = "__") -> str:
+    """The column that a variant belongs to.
+
+    >>> variant_base("n__v_text", "text")
+    'n'
+    """
+    # a long name is cut and tagged by dlt's naming: then the suffix is not there to be found
+    suffix = f"{separator}v_{data_type}"
+    return name[: -len(suffix)] if name.endswith(suffix) else name.split(f"{separator}v_")[0]
+
+
+def list_path(table: str, child: str, separator: str = "__") -> str:
+    """The JSON path of a child table's rows within a row of its parent.
+
+    >>> list_path("issues", "issues__user__emails")
+    'user.emails[].'
+    """
+    field = child.removeprefix(f"{table}{separator}")
+    return f"{field.replace(separator, '.')}[]."
+
+
+def json_path(prefix: str, column: str, separator: str = "__") -> str:
+    """The JSON path of a column.
+
+    >>> json_path("", "user__login"), json_path("labels[].", "name"), json_path("tags[].", "value")
+    ('user.login', 'labels[].name', 'tags[]')
+    """
+    if prefix and column == LIST_ITEM:
+        return prefix.removesuffix(".")
+    return prefix + column.replace(separator, ".")

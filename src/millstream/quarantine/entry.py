@@ -1,0 +1,181 @@
+"""One row put aside, as a row of the table `_millstream_quarantine`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from hashlib import sha256
+from typing import Any, Literal
+
+from millstream.json_paths import json_path, list_path
+from millstream.model import QuarantineReason
+from millstream.quarantine.redaction import redacted
+from millstream.quarantine.watch import Watch
+
+TABLE = "_millstream_quarantine"
+
+Status = Literal["waiting", "replayed", "superseded"]
+
+# words that SQL keeps to itself, such as `row` or `table`, would have to be quoted by every reader
+COLUMNS: dict[str, str] = {
+    "id": "text",
+    "status": "text",
+    "pipeline": "text",
+    "stream": "text",
+    "table_name": "text",
+    "reason": "text",
+    "detail": "text",
+    "json_path": "text",
+    "change_id": "text",
+    "problems": "bigint",
+    "partial": "bool",
+    "disposition": "text",
+    "load_id": "text",
+    "quarantined_at": "timestamp",
+    "origin": "text",
+    "document": "text",
+    "document_bytes": "bigint",
+    "is_cut": "bool",
+    "redacted_paths": "text",
+    "attempts": "bigint",
+}
+CUT = "_millstream_cut"
+"""The key of what stands for a document that is too large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a row was put aside.
+
+    Attributes:
+        table: where the value, or the row, would have gone.
+        index: the position in its list of a row of a child table; None where it is not known.
+        change_id: the id of the schema change, for `policy`.
+        whole: nothing of the source's row was loaded; else the rest of it was.
+    """
+
+    reason: QuarantineReason
+    detail: str
+    table: str
+    path: str = ""
+    change_id: str | None = None
+    whole: bool = True
+
+
+def path_of(root: str, table: str, column: str | None, index: int | None = None) -> str:
+    """The JSON path of a column, or of a table's rows, within a row of the root table.
+
+    >>> path_of("orders", "orders", "buyer__name")
+    'buyer.name'
+    >>> path_of("orders", "orders__lines", "price", 2)
+    'lines[2].price'
+    >>> path_of("orders", "orders__lines", None)
+    'lines[]'
+    """
+    prefix = list_path(root, table) if table != root else ""
+    if index is not None:
+        prefix = prefix.replace("[].", f"[{index}].")
+    return json_path(prefix, column) if column else prefix.removesuffix(".")
+
+
+def make(
+    watch: Watch,
+    problems: Sequence[Problem],
+    document: Any,
+    *,
+    load_id: str,
+    position: str,
+    disposition: str,
+    origin: str = "",
+    is_text: bool = False,
+) -> dict[str, Any]:
+    """The entry of a row that waits.
+
+    Args:
+        document: the row; or, with `is_text`, the text that could not be read as one.
+        position: of the row in its load, which never has two at one position.
+        disposition: how the stream's table is written: `append`, `merge` or `replace`.
+    """
+    return {
+        "id": identity(load_id, position),
+        "status": "waiting",
+        "pipeline": watch.pipeline,
+        "stream": watch.stream,
+        "disposition": disposition,
+        "load_id": load_id,
+        "quarantined_at": datetime.now(timezone.utc),
+        "origin": origin or None,
+        "attempts": 0,
+        **_why(problems),
+        **_document(watch, document, is_text=is_text),
+    }
+
+
+def again(
+    watch: Watch, known: dict[str, Any], problems: Sequence[Problem], document: Any
+) -> dict[str, Any]:
+    """The entry of a row that was replayed and still can't be loaded."""
+    return {
+        **known,
+        "status": "waiting",
+        "attempts": known["attempts"] + 1,
+        **_why(problems),
+        **_document(watch, document, is_text=False),
+    }
+
+
+def closed(known: dict[str, Any], status: Status) -> dict[str, Any]:
+    """The entry of a row that waits no more; the document is in the tables, or out of date."""
+    return {**known, "status": status, "attempts": known["attempts"] + 1, "document": None}
+
+
+def identity(load_id: str, position: str) -> str:
+    return sha256(f"{load_id}\0{position}".encode()).hexdigest()[:16]
+
+
+def _why(problems: Sequence[Problem]) -> dict[str, Any]:
+    first = problems[0]
+    return {
+        "table_name": first.table,
+        "reason": first.reason,
+        "detail": first.detail,
+        "json_path": first.path,
+        "change_id": first.change_id,
+        "problems": len(problems),
+        "partial": not first.whole,
+    }
+
+
+def _document(watch: Watch, document: Any, *, is_text: bool) -> dict[str, Any]:
+    from dlt.common.json import json as typed
+
+    settings = watch.settings
+    found: Sequence[str] = ()
+    if not is_text:
+        document, found = redacted(document, settings.redact)
+        # typed: decimals, moments and bytes of a Python source come back as what they were
+        text = typed.typed_dumps(document)
+    elif settings.redact:
+        # where the text can't be read, nobody knows where in it a secret is
+        text, found = json.dumps("[redacted]"), ("",)
+    else:
+        text = json.dumps(document, ensure_ascii=False)
+    data = text.encode("utf-8", "surrogatepass")
+    is_cut = len(data) > settings.max_row_bytes
+    if is_cut:
+        text = json.dumps(
+            {
+                CUT: data[: settings.max_row_bytes].decode("utf-8", "ignore"),
+                "bytes": len(data),
+                "sha256": sha256(data).hexdigest(),
+            },
+            ensure_ascii=False,
+        )
+    return {
+        "document": text,
+        "document_bytes": len(data),
+        "is_cut": is_cut,
+        "redacted_paths": json.dumps(list(found)) if found else None,
+    }

@@ -1,0 +1,42 @@
+"""How something that is no plain row travels through an extracted file to the normalizer.
+
+    {"_millstream_quarantine": {"unreadable": "...", "text": "...", "origin": "..."}}
+    {"_millstream_quarantine": {"replay": {ENTRY}}, "row": {...}}
+    {"_millstream_quarantine": {"superseded": {ENTRY}}}
+
+The extracted file is committed together with the cursor, so that what a source could not read is
+neither lost nor put aside twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+KEY = "_millstream_quarantine"
+MARK = b'"_millstream_quarantine"'
+"""In the text of every envelope, and hardly in any other."""
+
+
+def unreadable(text: str, *, detail: str, origin: str) -> dict[str, Any]:
+    """For a text that is no row.
+
+    Args:
+        detail: what is wrong with it, in words that do not quote it.
+        origin: where it was: a file and a line, a document's id.
+    """
+    return {KEY: {"unreadable": detail, "text": text, "origin": origin}}
+
+
+def replay(entry: Mapping[str, Any], row: Any) -> dict[str, Any]:
+    """For a row that waited, to be loaded now."""
+    return {KEY: {"replay": dict(entry)}, "row": row}
+
+
+def superseded(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """For a row that waited, and that must not be loaded any more."""
+    return {KEY: {"superseded": dict(entry)}}
+
+
+def is_one(item: Any) -> bool:
+    return type(item) is dict and isinstance(item.get(KEY), dict)

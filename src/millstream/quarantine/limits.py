@@ -1,0 +1,43 @@
+"""How much is too much: a load whose rows are mostly bad has another fault than its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from millstream.config import QuarantineConfig
+from millstream.errors import QuarantineLimitError
+from millstream.model import QuarantinedRows
+
+
+def check(
+    settings: QuarantineConfig,
+    put_aside: Sequence[QuarantinedRows],
+    rows: int,
+    *,
+    pipeline: str,
+    stream: str,
+) -> None:
+    """Refuse a load that would put too many rows aside.
+
+    Args:
+        rows: rows of the source in the load, those put aside included.
+
+    Raises:
+        QuarantineLimitError: says which limit, how many, and why they were put aside.
+    """
+    total = sum(each.rows for each in put_aside)
+    if total > settings.max_rows:
+        limit = f"`max_rows` is {settings.max_rows:,}"
+    elif rows and total / rows > settings.max_share:
+        limit = f"`max_share` is {settings.max_share:g}"
+    else:
+        return
+    lines = [f"  {each.rows:,}  {each.reason}: {each.table}: {each.detail}" for each in put_aside]
+    raise QuarantineLimitError(
+        f"{pipeline}.{stream}: {total:,} of {rows:,} rows would go to quarantine, and {limit}; "
+        "nothing was loaded\n" + "\n".join(lines[:5]),
+        stream=stream,
+        quarantined=put_aside,
+        hint="correct the rows or the contract and run with --full-refresh, or raise the limit "
+        "under `quarantine` in defs.yaml: what was extracted waits, and the next run loads it",
+    )
