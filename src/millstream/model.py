@@ -212,6 +212,8 @@ class RunReport:
         schema: the stream's tables after the run.
         engine_rows: rows by who normalized them, `{"dlt": 120}`.
         quarantined: what went to `_millstream_quarantine` instead of the tables.
+        replayed: rows that came again from there, by what became of them: `replayed`, `waiting`
+            (still can't be loaded), `superseded`.
     """
 
     pipeline: str
@@ -228,6 +230,7 @@ class RunReport:
     warnings: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
     quarantined: tuple[QuarantinedRows, ...] = ()
+    replayed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

@@ -8,17 +8,20 @@ run had extracted is finished first, and its rows are part of the report.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from millstream import destinations, engine, ledger, packages, sources, workdir
+from millstream import destinations, engine, ledger, packages, replaying, sources, workdir
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import ConfigError
 from millstream.model import RunReport
 from millstream.steps import OvertakenError, Progress, Work, own_pipeline
+
+if TYPE_CHECKING:
+    import dlt
 
 logger = logging.getLogger("millstream")
 
@@ -44,12 +47,7 @@ def run(
         RunError: any other failure, with the step that failed.
     """
     source = sources.create(config.source)
-    names = [each.name for each in source.streams()]
-    if stream not in names:
-        raise ConfigError(
-            f"pipeline {config.name!r} has no stream {stream!r}",
-            hint=f"it has {', '.join(names)}",
-        )
+    _check_stream(config, source, stream)
     return _run(
         lambda: source.open(stream, full_refresh=full_refresh),
         config,
@@ -95,11 +93,76 @@ def run_data(
     )
 
 
+def replay(
+    config: PipelineConfig,
+    stream: str,
+    *,
+    ids: Collection[str] = (),
+    corrected: str | None = None,
+    progress: Progress = "none",
+) -> tuple[RunReport, replaying.Plan]:
+    """Load rows of a stream that wait in quarantine, each once; no cursor moves.
+
+    A row lands as the stream's own rows do. One that still can't be loaded goes on waiting, with a
+    new reason; one of which the table has a newer version is noted as superseded.
+
+    Args:
+        ids: the entries to replay; all that wait where left out.
+        corrected: a JSON text to load in place of the row of the one entry in `ids`.
+
+    Returns:
+        The report, and what was planned, with what had to be left and why.
+
+    Raises:
+        ConfigError: no such stream, or nothing waits under one of these ids.
+        MillstreamError: as `run`.
+    """
+    source = sources.create(config.source)
+    _check_stream(config, source, stream)
+    planned = replaying.Plan()
+
+    def rows(work: Work, pipeline: dlt.Pipeline, opened: Any) -> Any:
+        nonlocal planned
+        found = work.quarantine(pipeline, documents=True)
+        missing = {*ids} - {each.id for each in found if each.status == "waiting"}
+        if missing:
+            raise ConfigError(
+                f"nothing waits under {', '.join(sorted(missing))}",
+                hint=f"`millstream quarantine list --stream {stream}` names what waits",
+            )
+        if not found:
+            return replaying.nothing()
+        with work.writer():
+            planned = replaying.plan(
+                pipeline, work.name, opened, found, ids=ids, corrected=corrected
+            )
+        return replaying.extractable(opened, pipeline.schemas[work.name], planned)
+
+    report = _run(
+        lambda: source.open(stream),
+        config,
+        stream,
+        accepted_in=config.folder,
+        progress=progress,
+        instead=rows,
+    )
+    return report, planned
+
+
 def waiting(config: TargetConfig, stream: str) -> list[ledger.held.Held]:
     """The packages of a stream that the policy holds on this machine, oldest first."""
     key = Work(config, stream, None, "none").key
     found = [ledger.held.read(left.path) for left in workdir.abandoned(config.name, key)]
     return [held for held in found if held is not None]
+
+
+def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:
+    names = [each.name for each in source.streams()]
+    if stream not in names:
+        raise ConfigError(
+            f"pipeline {config.name!r} has no stream {stream!r}",
+            hint=f"it has {', '.join(names)}",
+        )
 
 
 def _run(
@@ -111,6 +174,7 @@ def _run(
     accepted_in: Path | None = None,
     full_refresh: bool = False,
     progress: Progress = "none",
+    instead: Callable[[Work, dlt.Pipeline, Any], Any] | None = None,
 ) -> RunReport:
     work = Work(target, stream, credentials, progress, accepted_in)
     started_at = datetime.now(timezone.utc)
@@ -132,7 +196,8 @@ def _run(
                         before = work.restore(pipeline, folder.path)
                         ledger.held.remember(folder.path, stream, before)
                     with work.step("extract"), engine.warming():
-                        work.extract(pipeline, opened, full_refresh=full_refresh)
+                        found = instead(work, pipeline, opened) if instead else opened
+                        work.extract(pipeline, found, full_refresh=full_refresh)
                     work.process(pipeline, folder.path)
                     with work.writer():
                         with work.step("report"):

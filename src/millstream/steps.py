@@ -22,7 +22,7 @@ from random import random
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from millstream import destinations, engine, ledger, load_ids, packages, workdir
+from millstream import destinations, engine, ledger, load_ids, packages, replaying, workdir
 from millstream.config import TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError
 from millstream.model import (
@@ -33,7 +33,8 @@ from millstream.model import (
     SchemaVersion,
     TableLoad,
 )
-from millstream.quarantine import limits
+from millstream.quarantine import limits, store
+from millstream.quarantine.store import Entry
 from millstream.quarantine.watch import Watch
 
 if TYPE_CHECKING:
@@ -143,6 +144,29 @@ class Work:
     def _standing(self) -> Sequence[object]:
         return astuple(self.loaded) if self.loaded else ()
 
+    def quarantine(self, pipeline: dlt.Pipeline, *, documents: bool = False) -> list[Entry]:
+        """What was put aside of this stream, read from the destination.
+
+        Raises:
+            ConfigError: the destination holds no tables to query.
+        """
+        from dlt.common.destination.exceptions import SqlClientNotAvailable
+
+        try:
+            pipeline.sql_client()
+        except (SqlClientNotAvailable, NotImplementedError):
+            raise ConfigError(
+                f"{self.target.destination.type} can't be queried, so nobody knows what waits there"
+            ) from None
+        with self.writer():
+            return store.entries(
+                pipeline.destination,
+                pipeline.dataset_name,
+                self.target.name,
+                self.stream,
+                documents=documents,
+            )
+
     def extract(self, pipeline: dlt.Pipeline, opened: Any, *, full_refresh: bool) -> None:
         import dlt
 
@@ -154,6 +178,8 @@ class Work:
         else:
             schema = dlt.Schema(self.name)
         newest = self.loaded.newest if self.loaded else None
+        if full_refresh:
+            replaying.remember_refresh(pipeline, self.name, newest)
         # the engine is on so that sources know what it reads itself
         with engine.enabled(), load_ids.above(newest, stream=self.stream):
             pipeline.extract(
@@ -382,6 +408,7 @@ class Work:
             warnings=(*self.warnings, *appended, *destinations.replaced(pipeline)),
             decisions=tuple(self.decisions),
             quarantined=tuple(self.quarantined),
+            replayed=dict(self.outcomes),
         )
 
     def _totals(self, pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int | None]:

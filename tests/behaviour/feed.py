@@ -65,3 +65,23 @@ def shelves(count: int = 4) -> Any:
         return [rows(number) for number in range(count)]
 
     return source()
+
+
+def guarded(
+    write_disposition: str = "append", contract: Any = "discard_row", key: str | None = None
+) -> Any:
+    """A resource `orders` with a contract on its columns and their types, and a cursor."""
+
+    @dlt.resource(
+        name="orders",
+        primary_key=key,
+        write_disposition=write_disposition,  # type: ignore[call-overload]
+        schema_contract={"tables": "evolve", "columns": contract, "data_type": contract},
+    )
+    def rows() -> Iterator[list[dict[str, Any]]]:
+        state = dlt.current.resource_state()
+        state["asked"] = FEED.asked = state.get("asked", 0) + 1
+        if FEED.rows:
+            yield FEED.rows
+
+    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millstream.cli import demo, discover, doctor, init, run, schema
+from millstream.cli import demo, discover, doctor, init, quarantine, run, schema
 from millstream.cli.command import Command
 
 ROOT = Command(
@@ -14,6 +14,7 @@ ROOT = Command(
         discover.COMMAND,
         run.COMMAND,
         schema.COMMAND,
+        quarantine.COMMAND,
         doctor.COMMAND,
         demo.COMMAND,
     ),

@@ -33,7 +33,24 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     if report.load_id is None:
         lines.append("  nothing new to load")
     lines += ["", *change_lines(report.changes, stream)]
+    lines += quarantine_lines(report, stream)
     lines += [paint(f"  warning: {text}", "yellow", stream=stream) for text in report.warnings]
+    return lines
+
+
+def quarantine_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """What was put aside, and what became of rows that came again; nothing where all is well."""
+    lines = []
+    if report.replayed:
+        outcomes = ", ".join(f"{rows:,} {words}" for words, rows in report.replayed.items())
+        lines.append(f"  from quarantine: {outcomes}")
+    if report.quarantined:
+        rows = count(sum(each.rows for each in report.quarantined), "row")
+        lines.append(paint(f"  {rows} in quarantine", "yellow", stream=stream))
+        lines += [
+            f"    {each.rows:,}  {each.table}: {each.reason}: {each.detail}"
+            for each in report.quarantined
+        ]
     return lines
 
 

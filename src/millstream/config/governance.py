@@ -103,7 +103,10 @@ class QuarantineConfig(Model):
         default=10_000, ge=0, description="A load that would put more rows aside fails, unloaded."
     )
     max_share: float = Field(
-        default=0.5, ge=0, le=1, description="The same, as a share of the load's rows."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="The same, as a share of the load's rows, where these are 100 or more.",
     )
 
     @field_validator("redact")

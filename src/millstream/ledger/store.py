@@ -4,15 +4,12 @@
     _millstream_schema_changes    each change, what the policy said of it, and the run that made it
     _millstream_profiles          what each load saw in each column, where the engine counted
 
-They are loaded by a dlt pipeline of their own, with a schema of their own and without state, so
-that the schema, state and cursors of the streams are not touched. Rows are only ever appended:
-runs that write at the same time take nothing from one another.
+Rows are only ever appended: runs that write at the same time take nothing from one another.
 """
 
 from __future__ import annotations
 
 import base64
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,6 +17,7 @@ from hashlib import sha256
 from struct import pack, unpack
 from typing import TYPE_CHECKING, Any, Literal
 
+from millstream import own_tables
 from millstream.ledger import baseline
 from millstream.ledger.govern import fingerprint
 from millstream.ledger.profile import pool
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     import dlt
 
 SCHEMA_NAME = "millstream_ledger"
-ATTEMPTS = 3
 NEWEST_PROFILES = 20_000
 """Rows read to find the last loads: a row is a column, and a history may hold years."""
 
@@ -263,40 +260,9 @@ def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, A
 
 
 def _append(place: Place, rows: Mapping[HistoryTable, Sequence[Mapping[str, Any]]]) -> None:
-    import dlt
-
-    for attempt in range(ATTEMPTS):
-        with tempfile.TemporaryDirectory(prefix="millstream-ledger-") as folder:
-            pipeline = dlt.pipeline(
-                pipeline_name=SCHEMA_NAME,
-                pipelines_dir=folder,
-                destination=place.destination,
-                dataset_name=place.dataset,
-            )
-            # its schema is known and it has no state: nothing to ask the destination for
-            pipeline.config.restore_from_destination = False
-            try:
-                pipeline.run(
-                    [_resource(name, table) for name, table in rows.items() if table],
-                    schema=dlt.Schema(SCHEMA_NAME),
-                )
-                return
-            except Exception:
-                # two first runs may both find the tables missing, and only one can make them
-                if attempt + 1 == ATTEMPTS:
-                    raise
-
-
-def _resource(name: HistoryTable, rows: Sequence[Mapping[str, Any]]) -> Any:
-    import dlt
-
-    columns: Any = {
-        column: {"data_type": data_type, "nullable": True}
-        for column, data_type in _COLUMNS[name].items()
-    }
-    return dlt.resource(
-        [dict(row) for row in rows], name=name, write_disposition="append", columns=columns
-    )
+    tables = {str(name): table for name, table in rows.items()}
+    columns = {str(name): each for name, each in _COLUMNS.items()}
+    own_tables.append(place.destination, place.dataset, SCHEMA_NAME, tables, columns)
 
 
 def _read(
@@ -307,27 +273,17 @@ def _read(
     *,
     newest: int | None = None,
 ) -> list[dict[str, Any]]:
-    import dlt
-    from dlt.common.destination.exceptions import DestinationUndefinedEntity
-    from dlt.destinations.exceptions import DatabaseUndefinedRelation
-
-    described = _resource(table, []).compute_table_schema()
-    # dlt reads files only of tables that its schema knows to have had rows
-    described["x-normalizer"] = {"seen-data": True}
-    schema = dlt.Schema(SCHEMA_NAME)
-    schema.update_table(described)
-    columns = list(_COLUMNS[table])
-    relation = dlt.dataset(place.destination, place.dataset, schema)[table].select(*columns)
-    relation = relation.where("pipeline", "eq", pipeline)
-    if stream is not None:
-        relation = relation.where("stream", "eq", stream)
-    if newest is not None:
-        relation = relation.order_by("recorded_at", "desc").limit(newest)
-    try:
-        found = relation.fetchall()
-    except (DestinationUndefinedEntity, DatabaseUndefinedRelation):
-        return []  # no run has changed anything yet
-    rows = [dict(zip(columns, row)) for row in found]
+    where = {"pipeline": pipeline} | ({} if stream is None else {"stream": stream})
+    rows = own_tables.read(
+        place.destination,
+        place.dataset,
+        SCHEMA_NAME,
+        table,
+        _COLUMNS[table],
+        where,
+        newest_by="recorded_at",
+        limit=newest,
+    )
     return sorted(rows, key=lambda row: (row["recorded_at"], row.get("position") or 0))
 
 

@@ -36,6 +36,7 @@ def stream_metadata(report: RunReport) -> dict[str, Any]:
     # where nothing has ever been loaded, there is no table
     metadata |= _of_table(report, root) if root else {"rows_loaded": 0, "bytes_loaded": 0}
     metadata |= _changes(report.changes)
+    metadata |= _quarantine(report)
     metadata["seconds_total"] = round(report.total_seconds, 3)
     metadata |= {f"seconds_{step}": round(s, 3) for step, s in report.seconds.items()}
     if report.engine_rows:
@@ -91,6 +92,30 @@ def _changes(changes: Sequence[SchemaChange]) -> dict[str, Any]:
             schema=_CHANGES,
         ),
     }
+
+
+def _quarantine(report: RunReport) -> dict[str, Any]:
+    """What was put aside; always a count, so that Dagster plots it."""
+    metadata: dict[str, Any] = {
+        "rows_quarantined": sum(each.rows for each in report.quarantined),
+    }
+    if report.quarantined:
+        metadata["quarantined"] = dg.MetadataValue.table(
+            records=[
+                dg.TableRecord(
+                    {
+                        "table": each.table,
+                        "reason": each.reason,
+                        "rows": each.rows,
+                        "meaning": each.detail,
+                    }
+                )
+                for each in report.quarantined
+            ]
+        )
+    if report.replayed:
+        metadata["rows_replayed"] = dg.MetadataValue.json(dict(report.replayed))
+    return metadata
 
 
 def explain(changes: Iterable[SchemaChange]) -> str:

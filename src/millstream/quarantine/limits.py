@@ -8,6 +8,9 @@ from millstream.config import QuarantineConfig
 from millstream.errors import QuarantineLimitError
 from millstream.model import QuarantinedRows
 
+FEW = 100
+"""A share of fewer rows says little: of one row it is none or all."""
+
 
 def check(
     settings: QuarantineConfig,
@@ -28,7 +31,7 @@ def check(
     total = sum(each.rows for each in put_aside)
     if total > settings.max_rows:
         limit = f"`max_rows` is {settings.max_rows:,}"
-    elif rows and total / rows > settings.max_share:
+    elif rows >= FEW and total / rows > settings.max_share:
         limit = f"`max_share` is {settings.max_share:g}"
     else:
         return

@@ -1,0 +1,228 @@
+"""`millstream quarantine`: rows that could not be loaded, and to load them after all."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millstream.cli.command import Command
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from millstream.config import PipelineConfig
+    from millstream.quarantine.store import Entry
+
+_REASONS = ("contract", "policy", "refused", "nul", "unreadable")
+
+
+def _pipeline_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        help="a defs.yaml, or a folder with one (default: this folder)",
+    )
+    parser.add_argument(
+        "--stream",
+        metavar="NAME",
+        action="append",
+        dest="streams",
+        help="only this stream; may be given more than once",
+    )
+
+
+def _list_arguments(parser: ArgumentParser) -> None:
+    _pipeline_arguments(parser)
+    parser.add_argument("--since", metavar="TIME", help="put aside at or after this ISO 8601 time")
+    parser.add_argument("--reason", choices=_REASONS, help="only rows put aside for this reason")
+    parser.add_argument("--all", action="store_true", help="also what waits no more")
+    parser.add_argument("--json", action="store_true", help="print JSON, with the rows themselves")
+
+
+def _replay_arguments(parser: ArgumentParser) -> None:
+    _pipeline_arguments(parser)
+    parser.add_argument(
+        "--id",
+        metavar="ID",
+        action="append",
+        dest="ids",
+        help="only this entry; may be given more than once (default: all that wait)",
+    )
+    parser.add_argument(
+        "--row", metavar="JSON", help="load this in place of the row of the one --id, corrected"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _list(options: Namespace) -> int:
+    config, streams = _open(options)
+    since = _time(options.since) if options.since else None
+    with redirect_stdout(sys.stderr):
+        found = _entries(config, documents=options.json)
+    shown = [
+        entry
+        for entry in found
+        if entry.stream in streams
+        and (options.all or entry.status == "waiting")
+        and options.reason in (None, entry.fields["reason"])
+        and (since is None or entry.at >= since)
+    ]
+    if options.json:
+        _print_json([dict(entry.fields) for entry in shown])
+        return 0
+    if not shown:
+        print("nothing waits in quarantine")
+    for entry in shown:
+        print("\n".join(_lines(entry)))
+    return 0
+
+
+def _lines(entry: Entry) -> list[str]:
+    fields = entry.fields
+    where = fields["json_path"] or fields["origin"] or ""
+    status = "" if entry.status == "waiting" else f"  {entry.status}"
+    part = "  (the rest of the row is loaded)" if fields["partial"] else ""
+    return [
+        f"{entry.id}  {entry.at:%Y-%m-%d %H:%M}  {fields['reason']:<10}  "
+        f"{entry.stream}: {fields['table_name']}{f': {where}' if where else ''}{status}",
+        f"    {fields['detail']}{part}",
+    ]
+
+
+def _replay(options: Namespace) -> int:
+    from millstream import runner
+    from millstream.cli.parser import UsageError
+    from millstream.cli.report import report_lines
+    from millstream.cli.run import _show_log
+
+    if options.row is not None and len(options.ids or ()) != 1:
+        raise UsageError("millstream quarantine replay: --row needs one --id")
+    if options.row is not None:
+        _check_json(options.row)
+    _show_log()
+    config, streams = _open(options)
+    with redirect_stdout(sys.stderr):
+        found = [each for each in _entries(config) if each.status == "waiting"]
+    ids = set(options.ids or ())
+    _check_ids(ids, {each.id for each in found if each.stream in streams})
+    document: list[dict[str, Any]] = []
+    for stream in streams:
+        mine = {each.id for each in found if each.stream == stream}
+        chosen = mine & ids if ids else mine
+        if not chosen:
+            continue
+        with redirect_stdout(sys.stderr):
+            report, plan = runner.replay(config, stream, ids=chosen, corrected=options.row)
+        left = [{"id": entry.id, "why": why} for entry, why in plan.left]
+        document.append({"report": report.to_dict(), "left": left})
+        if not options.json:
+            print("\n".join(report_lines(report, sys.stdout)))
+            for each in left:
+                print(f"  left in quarantine: {each['id']}: {each['why']}")
+    if options.json:
+        _print_json(document)
+    elif not document:
+        print("nothing waits in quarantine")
+    return 0
+
+
+def _check_ids(wanted: set[str], there: set[str]) -> None:
+    from millstream.errors import ConfigError
+
+    if missing := wanted - there:
+        raise ConfigError(
+            f"nothing waits under {', '.join(sorted(missing))}",
+            hint="`millstream quarantine list` names what waits",
+        )
+
+
+def _check_json(text: str) -> None:
+    import json
+
+    from millstream.cli.parser import UsageError
+
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"millstream quarantine replay: --row is not JSON: {error}") from None
+
+
+def _time(text: str) -> datetime:
+    from datetime import datetime, timezone
+
+    from millstream.cli.parser import UsageError
+
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise UsageError(
+            f"millstream quarantine list: --since: {text!r} is no time such as 2026-01-31T00:00:00Z"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _open(options: Namespace) -> tuple[PipelineConfig, list[str]]:
+    from millstream import sources
+    from millstream.cli.run import _choose
+    from millstream.config import read_pipeline
+
+    config = read_pipeline(options.path)
+    with redirect_stdout(sys.stderr):
+        known = [stream.name for stream in sources.create(config.source).streams()]
+    return config, _choose(options.streams, known)
+
+
+def _entries(config: PipelineConfig, *, documents: bool = False) -> list[Entry]:
+    from millstream import destinations
+    from millstream.quarantine import store
+
+    # a DuckDB file is open to one process at a time
+    with destinations.writer(config):
+        return store.entries(
+            destinations.build(config), config.dataset, config.name, documents=documents
+        )
+
+
+def _print_json(document: Any) -> None:
+    import json
+
+    print(json.dumps(document, indent=2, default=str))
+
+
+COMMAND = Command(
+    name="quarantine",
+    summary="see rows that could not be loaded, and load them after all",
+    description="They are kept in the table _millstream_quarantine in the destination.",
+    examples=("millstream quarantine list", "millstream quarantine replay --stream issues"),
+    commands=(
+        Command(
+            name="list",
+            summary="list what waits, with the reason, oldest first",
+            description="Reads the destination; --json shows the rows too.",
+            examples=(
+                "millstream quarantine list --reason contract",
+                "millstream quarantine list --since 2026-01-31 --json",
+            ),
+            arguments=_list_arguments,
+            run=_list,
+        ),
+        Command(
+            name="replay",
+            summary="load what waits, after the fix or the accepted change",
+            description="Rows enter the tables as the stream's own do, each once; no cursor moves. "
+            "What still can't be loaded goes on waiting, with a new reason.",
+            examples=(
+                "millstream quarantine replay --stream issues",
+                "millstream quarantine replay --id 1f2e3d4c5b6a7988 --row '{\"id\": 1}'",
+            ),
+            arguments=_replay_arguments,
+            run=_replay,
+        ),
+    ),
+)

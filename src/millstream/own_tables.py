@@ -1,0 +1,106 @@
+"""Millstream's own tables in the destination: appended to and read, whatever the destination is.
+
+They are loaded by dlt pipelines of their own, without state, so that the schema, state and cursors
+of the streams are not touched.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+ATTEMPTS = 3
+
+Columns = Mapping[str, str]
+"""dlt data types by column."""
+
+
+def append(
+    destination: Any,
+    dataset: str,
+    schema_name: str,
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    columns: Mapping[str, Columns],
+) -> None:
+    """Append rows to tables, in one load package.
+
+    Args:
+        tables: rows by table; columns: of each of these tables.
+
+    Raises:
+        Exception: dlt's, when the destination still refuses after some attempts.
+    """
+    import dlt
+
+    for attempt in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory(prefix="millstream-own-") as folder:
+            pipeline = dlt.pipeline(
+                pipeline_name=schema_name,
+                pipelines_dir=folder,
+                destination=destination,
+                dataset_name=dataset,
+            )
+            # its schema is known and it has no state: nothing to ask the destination for
+            pipeline.config.restore_from_destination = False
+            try:
+                pipeline.run(
+                    [_resource(name, columns[name], rows) for name, rows in tables.items() if rows],
+                    schema=dlt.Schema(schema_name),
+                )
+                return
+            except Exception:
+                # two first runs may both find the tables missing, and only one can make them
+                if attempt + 1 == ATTEMPTS:
+                    raise
+
+
+def read(
+    destination: Any,
+    dataset: str,
+    schema_name: str,
+    table: str,
+    columns: Columns,
+    where: Mapping[str, str],
+    *,
+    only: Sequence[str] = (),
+    newest_by: str = "",
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of a table with these values; none where there is no such table yet.
+
+    Args:
+        only: these columns; all of them where left out.
+        newest_by: with `limit`, the column by which rows are new.
+    """
+    import dlt
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+    from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+    described = _resource(table, columns, []).compute_table_schema()
+    # dlt reads files only of tables that its schema knows to have had rows
+    described["x-normalizer"] = {"seen-data": True}
+    schema = dlt.Schema(schema_name)
+    schema.update_table(described)
+    names = list(only or columns)
+    relation = dlt.dataset(destination, dataset, schema)[table].select(*names)
+    for column, value in where.items():
+        relation = relation.where(column, "eq", value)
+    if limit is not None:
+        relation = relation.order_by(newest_by, "desc").limit(limit)
+    try:
+        found = relation.fetchall()
+    except (DestinationUndefinedEntity, DatabaseUndefinedRelation):
+        return []
+    return [dict(zip(names, row)) for row in found]
+
+
+def _resource(name: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> Any:
+    import dlt
+
+    hints: Any = {
+        column: {"data_type": data_type, "nullable": True} for column, data_type in columns.items()
+    }
+    return dlt.resource(
+        [dict(row) for row in rows], name=name, write_disposition="append", columns=hints
+    )

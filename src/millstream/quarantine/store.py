@@ -1,0 +1,68 @@
+"""What was put aside, as the destination has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from millstream import own_tables
+from millstream.quarantine.entry import COLUMNS, TABLE, Status
+
+_SCHEMA = "millstream_quarantine"
+_LOAD = "_dlt_load_id"
+_COLUMNS = {**COLUMNS, _LOAD: "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row that was put aside, as it is now.
+
+    Attributes:
+        fields: the columns of `_millstream_quarantine`; `document` only where it was asked for.
+        loads: the loads that replayed it, successfully or not.
+    """
+
+    id: str
+    stream: str
+    status: Status
+    at: datetime
+    fields: Mapping[str, Any]
+    loads: frozenset[str] = frozenset()
+
+
+def entries(
+    destination: Any,
+    dataset: str,
+    pipeline: str,
+    stream: str | None = None,
+    *,
+    documents: bool = False,
+) -> list[Entry]:
+    """All that was ever put aside, each once, oldest first.
+
+    Args:
+        destination: a dlt destination.
+        documents: whether to read the rows themselves.
+    """
+    only = [name for name in _COLUMNS if documents or name != "document"]
+    where = {"pipeline": pipeline} | ({} if stream is None else {"stream": stream})
+    rows = own_tables.read(destination, dataset, _SCHEMA, TABLE, _COLUMNS, where, only=only)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: (row[_LOAD], row["attempts"])):
+        found.setdefault(row["id"], []).append(row)
+    made = [_entry(history) for history in found.values()]
+    return sorted(made, key=lambda entry: (entry.at, entry.id))
+
+
+def _entry(history: Sequence[Mapping[str, Any]]) -> Entry:
+    last = history[-1]
+    return Entry(
+        id=last["id"],
+        stream=last["stream"],
+        status=last["status"],
+        at=last["quarantined_at"],
+        fields={name: value for name, value in last.items() if name != _LOAD},
+        loads=frozenset(row[_LOAD] for row in history if row["attempts"]),
+    )

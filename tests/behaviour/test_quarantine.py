@@ -1,0 +1,156 @@
+"""Rows that can't be loaded are put aside, and replayed once, in every destination."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from behaviour.conftest import configured, forget
+from behaviour.feed import FEED
+from millstream import runner
+from millstream.config import DltConfig, PipelineConfig
+from millstream.model import QuarantinedRows
+from parts.places import Place
+
+FIRST = [{"id": n, "n": n, "lines": [{"price": n}]} for n in range(6)]
+TABLE = "_millstream_quarantine"
+
+
+def shop(place: Place, contract: str = "discard_row", **more: Any) -> PipelineConfig:
+    arguments = {"contract": contract, **more}
+    return configured(place, DltConfig(path="behaviour.feed:guarded", arguments=arguments))
+
+
+def waiting(place: Place) -> list[tuple[Any, ...]]:
+    """What waits, as the destination says: the last word on each id."""
+    found = place.query(
+        "SELECT id, status, reason, json_path, document, attempts "
+        f"FROM {place.from_clause(TABLE)} ORDER BY attempts"
+    )
+    last = {row[0]: row[1:] for row in found}
+    return sorted((row[1:4] for row in last.values() if row[0] == "waiting"), key=str)
+
+
+def test_put_aside_then_replayed_exactly_once(place: Place) -> None:
+    if not place.merges:
+        pytest.skip(f"{place.kind}: its files can't be asked for what waits")
+    FEED.rows = FIRST
+    runner.run(shop(place), "orders")
+    FEED.rows = [
+        {"id": 10, "n": 10, "lines": [{"price": 1}]},
+        {"id": 11, "n": 11, "note": "new"},
+        {"id": 12, "n": "twelve", "lines": [{"price": 2}, {"price": 3}]},
+    ]
+    report = runner.run(shop(place), "orders")
+    assert report.rows == 1
+    assert [(each.table, each.reason, each.rows) for each in report.quarantined] == [
+        ("orders", "contract", 2)
+    ]
+    assert place.count("orders") == 7
+    assert waiting(place) == [
+        ("contract", "n", json.dumps(FEED.rows[2], separators=(",", ":"))),
+        ("contract", "note", json.dumps(FEED.rows[1], separators=(",", ":"))),
+    ]
+
+    # the contract is as it was: they go on waiting
+    again, _ = runner.replay(shop(place), "orders")
+    assert (again.rows, again.replayed) == (0, {"waiting": 2})
+    assert len(waiting(place)) == 2
+
+    forget(place)
+    asked = FEED.asked
+    done, plan = runner.replay(shop(place, "evolve"), "orders")
+    assert (done.rows, done.replayed, plan.left) == (2, {"replayed": 2}, [])
+    assert FEED.asked == asked, "the source was read"
+    assert place.column("orders", "id") == [0, 1, 2, 3, 4, 5, 10, 11, 12]
+    assert place.count("orders__lines") == 9
+    assert waiting(place) == []
+
+    twice, _ = runner.replay(shop(place, "evolve"), "orders")
+    assert (twice.rows, twice.replayed) == (0, {})
+    FEED.rows = []
+    runner.run(shop(place, "evolve"), "orders")
+    assert place.count("orders") == 9
+    assert FEED.asked == asked + 1, "the replay moved the cursor"
+
+
+@pytest.mark.parametrize("engine", ["millstream", "dlt"])
+def test_a_discarded_value_is_kept_and_comes_back_by_the_key(
+    duckdb_place: Place, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
+    place = duckdb_place
+    FEED.rows = FIRST
+    runner.run(shop(place, "discard_value", write_disposition="merge", key="id"), "orders")
+    FEED.rows = [{"id": 3, "n": "three", "lines": [{"price": 7, "tax": 1}]}, {"id": 9, "n": 9}]
+    report = runner.run(shop(place, "discard_value", write_disposition="merge", key="id"), "orders")
+    assert report.quarantined[0].rows == 1
+    assert report.rows == 2, "the rest of the row is loaded"
+    assert place.query(f"SELECT partial, problems FROM {place.from_clause(TABLE)}") == [(True, 2)]
+    done, _ = runner.replay(shop(place, "evolve", write_disposition="merge", key="id"), "orders")
+    assert done.replayed == {"replayed": 1}
+    assert place.query("SELECT n__v_text FROM shop.orders WHERE id = 3") == [("three",)]
+    assert place.query("SELECT price, tax FROM shop.orders__lines WHERE tax = 1") == [(7, 1)]
+    assert place.count("orders") == 7
+
+
+def test_an_appended_row_is_never_doubled_for_a_value(duckdb_place: Place) -> None:
+    FEED.rows = FIRST
+    runner.run(shop(duckdb_place, "discard_value"), "orders")
+    FEED.rows = [{"id": 7, "n": "seven"}, {"id": 8, "n": 8}]
+    runner.run(shop(duckdb_place, "discard_value"), "orders")
+    report, plan = runner.replay(shop(duckdb_place, "evolve"), "orders")
+    assert report.replayed == {}
+    assert "would be doubled" in plan.left[0][1]
+    assert duckdb_place.count("orders") == 8
+
+
+def test_a_newer_version_is_not_overwritten(duckdb_place: Place) -> None:
+    def config(contract: str) -> PipelineConfig:
+        return shop(duckdb_place, contract, write_disposition="merge", key="id")
+
+    FEED.rows = FIRST
+    runner.run(config("discard_row"), "orders")
+    for n in ("older", "newer"):
+        FEED.rows = [{"id": 1, "n": n}, {"id": 2, "n": n}, {"id": 3, "n": 3}, {"id": 4, "n": 4}]
+        runner.run(config("discard_row"), "orders")
+    FEED.rows = [{"id": 1, "n": 100}]
+    runner.run(config("discard_row"), "orders")
+    report, _ = runner.replay(config("evolve"), "orders")
+    assert report.replayed == {"replayed": 1, "superseded": 3}
+    assert duckdb_place.query("SELECT n FROM shop.orders WHERE id = 1") == [(100,)]
+    assert duckdb_place.query("SELECT n__v_text FROM shop.orders WHERE id = 2") == [("newer",)]
+
+
+@pytest.mark.parametrize("disposition", ["append", "replace"])
+def test_what_was_read_again_is_not_replayed(duckdb_place: Place, disposition: str) -> None:
+    config = shop(duckdb_place, write_disposition=disposition)
+    FEED.rows = FIRST
+    runner.run(config, "orders")
+    FEED.rows = [*FIRST, {"id": 7, "n": "seven"}]
+    runner.run(config, "orders")
+    runner.run(config, "orders", full_refresh=disposition == "append")
+    rows = duckdb_place.count("orders")
+    open_ = shop(duckdb_place, "evolve", write_disposition=disposition)
+    report, _ = runner.replay(open_, "orders")
+    assert report.replayed == {"replayed": 1, "superseded": 1}
+    assert duckdb_place.count("orders") == rows + 1, "a replay replaces nothing"
+
+
+def test_nul_is_put_aside_where_the_destination_takes_none(postgres_place: Place) -> None:
+    FEED.rows = [{"id": 1, "n": 1}, {"id": 2, "n": 2, "lines": [{"price": 1, "name": "a\0b"}]}]
+    report = runner.run(shop(postgres_place), "orders")
+    assert report.quarantined == (
+        QuarantinedRows(
+            "orders", "nul", "a text holds the character NUL, which the destination can't take", 1
+        ),
+    )
+    assert postgres_place.column("orders", "id") == [1]
+    assert waiting(postgres_place)[0][1] == "lines[0].name"
+
+
+test_nul_is_put_aside_where_the_destination_takes_none = pytest.mark.xdist_group("postgres")(
+    test_nul_is_put_aside_where_the_destination_takes_none
+)
