@@ -14,7 +14,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy, deepcopy
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -297,7 +297,6 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         def update(*args: Any, **kwargs: Any) -> Any:
             if not saved:
                 saved.extend(deepcopy((schema._schema_tables, schema._normalizers_config)))
-                saved.append(copy(self._column_schemas))
             return update_table(*args, **kwargs)
 
         def apply(*args: Any, **kwargs: Any) -> Any:
@@ -317,7 +316,10 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             yield buffer
         except Exception:
             if saved:
-                schema._schema_tables, schema._normalizers_config, self._column_schemas = saved
+                # in place: where dlt uses no workers, its own schema holds the same tables
+                _restore(schema._schema_tables, saved[0])
+                _restore(schema._normalizers_config, saved[1])
+                self._column_schemas.clear()  # parts of the schema as it was
                 schema.data_item_normalizer._reset()  # it caches what it asked the schema
             raise
         finally:
@@ -379,6 +381,17 @@ class WatchedNormalizer(JsonLItemsNormalizer):
     def _index(self, row: Mapping[str, Any]) -> int | None:
         found = row.get(getattr(self.schema.data_item_normalizer, "c_dlt_list_idx", ""))
         return found if isinstance(found, int) else None
+
+
+def _restore(live: dict[str, Any], saved: Mapping[str, Any]) -> None:
+    for name in live.keys() - saved.keys():
+        del live[name]
+    for name, value in saved.items():
+        if isinstance(value, dict) and isinstance(live.get(name), dict):
+            live[name].clear()
+            live[name].update(value)
+        else:
+            live[name] = value
 
 
 def _add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:

@@ -1,0 +1,198 @@
+"""Runs that put rows aside: why, how many, what else stays, and once only whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import pytest
+
+from millstream import runner, steps
+from millstream.cli import main
+from millstream.config import PipelineConfig, TargetConfig
+from millstream.errors import QuarantineLimitError, RunError, SchemaHeldError
+from millstream.model import RunReport
+
+BASE = [{"id": n, "n": n, "user": "ann"} for n in range(50)]
+RULES = {"rules": [{"action": "quarantine", "change": ["risky", "breaking", "table_added"]}]}
+
+
+def target(folder: Path, **more: Any) -> TargetConfig:
+    return TargetConfig.model_validate({"name": "shop", "project": folder, **more})
+
+
+def load(folder: Path, rows: list[Any], config: Any = None, **hints: Any) -> RunReport:
+    data = dlt.resource(lambda: iter([rows]), name="orders", **hints)
+    return runner.run_data(data, config or target(folder))
+
+
+def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(folder / "shop_db.duckdb")) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def columns(folder: Path, table: str) -> set[str]:
+    sql = f"SELECT column_name FROM information_schema.columns WHERE table_name = '{table}'"
+    return {row[0] for row in query(folder, sql)}
+
+
+@pytest.mark.parametrize("engine", ["millstream", "dlt"])
+def test_a_rule_keeps_rows_out_and_no_ddl_is_sent(
+    tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
+    load(tmp_path, BASE)
+    before = columns(tmp_path, "orders")
+    rows = [
+        *({"id": 100 + n, "n": n, "user": "bob", "note": "allowed"} for n in range(60)),
+        {"id": 200, "n": "two"},
+        {"id": 201, "user": {"login": "eve"}},
+        {"id": 202, "tags": ["a"], "also": 1},
+        {"id": 203, "n": "three"},
+    ]
+    report = load(tmp_path, rows, target(tmp_path, schema_policy=RULES))
+    assert report.rows == 60
+    assert {(each.table, each.reason, each.rows) for each in report.quarantined} == {
+        ("orders", "policy", 3),
+        ("orders__tags", "policy", 1),
+    }
+    assert columns(tmp_path, "orders") == before | {"note"}, "what only a refused row has stays out"
+    assert columns(tmp_path, "orders__tags") == set()
+    decided = {(d.action, d.change.kind) for d in report.decisions}
+    assert decided == {
+        ("allow", "column_added"),
+        ("quarantine", "variant_added"),
+        ("quarantine", "became_object"),
+        ("quarantine", "table_added"),
+    }
+    found = query(
+        tmp_path, "SELECT document FROM shop._millstream_quarantine WHERE json_path = 'n'"
+    )
+    assert sorted(json.loads(row[0])["id"] for row in found) == [200, 203]
+
+
+def test_a_first_run_has_nothing_to_keep_out(tmp_path: Path) -> None:
+    config = target(tmp_path, schema_policy={"rules": [{"action": "quarantine"}]})
+    report = load(tmp_path, BASE, config)
+    assert (report.rows, report.quarantined) == (50, ())
+
+
+def test_what_comes_in_columns_is_held(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    load(tmp_path, BASE)
+    config = target(tmp_path, schema_policy={"rules": [{"action": "quarantine"}]})
+    table = pa.table({"id": [1], "n": [1], "user": ["x"], "note": ["no row to put aside"]})
+    with pytest.raises(SchemaHeldError, match="note"):
+        runner.run_data(dlt.resource([table], name="orders"), config)
+
+
+def test_null_in_a_key_takes_no_load_along(tmp_path: Path) -> None:
+    report = load(tmp_path, [*BASE, {"id": None, "n": 7}], primary_key="id")
+    assert report.rows == 50
+    (put_aside,) = report.quarantined
+    assert (put_aside.reason, put_aside.rows) == ("refused", 1)
+    off = target(tmp_path, name="other", quarantine={"enabled": False})
+    with pytest.raises(RunError, match="not nullable"):
+        load(tmp_path, [*BASE, {"id": None, "n": 7}], off, primary_key="id")
+
+
+def test_too_many_wait_until_the_limit_allows(tmp_path: Path) -> None:
+    contract = {"columns": "discard_row"}
+    load(tmp_path, BASE)
+    bad = [{"id": n, "n": n, "extra": 1} for n in range(3)]
+    config = target(tmp_path, quarantine={"max_rows": 2})
+    with pytest.raises(QuarantineLimitError):
+        load(tmp_path, bad, config, schema_contract=contract)
+    with pytest.raises(duckdb.CatalogException):
+        query(tmp_path, "SELECT * FROM shop._millstream_quarantine")
+    report = load(tmp_path, [{"id": 60}], schema_contract=contract)
+    assert report.quarantined[0].rows == 3
+    assert query(tmp_path, "SELECT count(*) FROM shop._millstream_quarantine") == [(3,)]
+    assert query(tmp_path, "SELECT count(*) FROM shop.orders") == [(51,)]
+
+
+@pytest.mark.parametrize("moment", ["govern", "load"])
+def test_a_killed_run_puts_aside_once(
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = {"columns": "discard_row"}
+    load(tmp_path, BASE)
+    rows = [{"id": 70}, {"id": 71, "extra": 1}, {"id": 72, "extra": 2}]
+    child = os.fork()
+    if child == 0:
+        if moment == "govern":  # normalized, not yet loaded
+            steps.Work.govern = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        else:  # loaded, not yet told so
+            steps.packages.forget = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        load(tmp_path, rows, schema_contract=contract)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    report = load(tmp_path, [{"id": 73}], schema_contract=contract)
+    assert query(
+        tmp_path, "SELECT count(DISTINCT id), count(*) FROM shop._millstream_quarantine"
+    ) == [(2, 2)]
+    assert query(tmp_path, "SELECT id FROM shop.orders WHERE id >= 70 ORDER BY 1") == [(70,), (73,)]
+    if moment == "govern":
+        assert report.quarantined[0].rows == 2
+
+
+def test_lines_that_are_no_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_bytes(b'{"id": 1}\n{"id": 2, "broken": \n{"id": 3}\n\xff\n')
+    config = {
+        "type": "millstream.Pipeline",
+        "attributes": {
+            "name": "shop",
+            "source": {"type": "files", "streams": {"orders": {"path": file.name}}},
+        },
+    }
+    defs = tmp_path / "defs.yaml"
+    defs.write_text(json.dumps(config))
+    assert main(["run", str(defs)]) == 0
+    assert "2 rows in quarantine" in capsys.readouterr().out
+    assert query(tmp_path, "SELECT id FROM shop.orders ORDER BY 1") == [(1,), (3,)]
+
+    assert main(["quarantine", "list", str(defs), "--reason", "unreadable", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["origin"].rsplit(", ")[-1] for each in found] == ["line 2", "line 4"]
+    assert json.loads(found[0]["document"]) == '{"id": 2, "broken":'
+    assert main(["quarantine", "replay", str(defs)]) == 0
+    assert "correct it with --row" in capsys.readouterr().out
+
+    only = ["--id", found[0]["id"], "--row", '{"id": 2}']
+    assert main(["quarantine", "replay", str(defs), *only]) == 0
+    assert "1 replayed" in capsys.readouterr().out
+    assert main(["quarantine", "replay", str(defs), *only]) == 1, "it waits no more"
+    assert "nothing waits under" in capsys.readouterr().err
+    assert query(tmp_path, "SELECT id FROM shop.orders ORDER BY 1") == [(1,), (2,), (3,)]
+    assert main(["quarantine", "list", str(defs)]) == 0
+    assert found[0]["id"] not in capsys.readouterr().out
+
+
+def test_worker_processes_put_aside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NORMALIZE__WORKERS", "2")
+    monkeypatch.setenv("EXTRACT__DATA_WRITER__FILE_MAX_ITEMS", "30")
+    load(tmp_path, BASE)
+    rows = [{"id": n, "n": "bad" if n % 10 == 0 else n} for n in range(100, 200)]
+    report = load(tmp_path, rows, target(tmp_path, schema_policy=RULES))
+    assert report.rows == 90
+    assert report.quarantined[0].rows == 10
+    assert query(tmp_path, "SELECT count(DISTINCT id) FROM shop._millstream_quarantine") == [(10,)]
+
+
+def test_the_configuration_reaches_the_source(tmp_path: Path) -> None:
+    for enabled in (True, False):
+        made = PipelineConfig.model_validate(
+            {
+                "name": "shop",
+                "source": {"type": "files", "streams": {"orders": {"path": "x.jsonl"}}},
+                "quarantine": {"enabled": enabled},
+            }
+        )
+        assert made.source.sets_aside is enabled  # type: ignore[union-attr]
