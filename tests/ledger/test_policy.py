@@ -88,7 +88,7 @@ def test_a_variant_is_meant_by_the_name_of_its_column() -> None:
         {"rules": [{"change": "safe"}]},
         {"rules": [{"action": "hold", "change": "variant_aded"}]},
         {"rules": [{"action": "stop"}]},
-        {"rules": [{"action": "quarantine"}]},
+        {"rules": [{"action": "quarantined"}]},
         {"rules": [{"action": "hold", "tables": "x"}]},
     ],
 )
