@@ -32,9 +32,9 @@ Severity = Literal["safe", "risky", "breaking"]
 Action = Literal["allow", "warn", "hold", "quarantine"]
 """Go on in silence, go on and say so, send nothing until someone accepts, or go on without the
 rows that need the change."""
-QuarantineReason = Literal["contract", "policy", "refused", "nul", "unreadable"]
-"""A dlt schema contract discards it, a rule of ours quarantines it, dlt can't normalize it, it
-holds the character NUL and the destination takes none, or the source could not read it."""
+QuarantineReason = Literal["contract", "policy", "refused", "unreadable"]
+"""A dlt schema contract discards it, a rule of ours quarantines it, dlt can't normalize it, or the
+source could not read it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,9 +248,8 @@ class Work:
             stream=self.stream,
             waived=ledger.held.waived(run),
         )
-        takes_nul = destinations.takes_nul(self.target)
         settings = self.target.quarantine
-        return {self.name: Watch(self.target.name, self.stream, settings, gate, takes_nul)}
+        return {self.name: Watch(self.target.name, self.stream, settings, gate)}
 
     def _load(self, pipeline: dlt.Pipeline) -> None:
         """Load, and try again where two runs that make the same table or dataset collide."""

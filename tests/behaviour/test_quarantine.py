@@ -11,7 +11,6 @@ from behaviour.conftest import configured, forget
 from behaviour.feed import FEED
 from millstream import runner
 from millstream.config import DltConfig, PipelineConfig
-from millstream.model import QuarantinedRows
 from parts.places import Place
 
 FIRST = [{"id": n, "n": n, "lines": [{"price": n}]} for n in range(6)]
@@ -137,20 +136,3 @@ def test_what_was_read_again_is_not_replayed(duckdb_place: Place, disposition: s
     report, _ = runner.replay(open_, "orders")
     assert report.replayed == {"replayed": 1, "superseded": 1}
     assert duckdb_place.count("orders") == rows + 1, "a replay replaces nothing"
-
-
-def test_nul_is_put_aside_where_the_destination_takes_none(postgres_place: Place) -> None:
-    FEED.rows = [{"id": 1, "n": 1}, {"id": 2, "n": 2, "lines": [{"price": 1, "name": "a\0b"}]}]
-    report = runner.run(shop(postgres_place), "orders")
-    assert report.quarantined == (
-        QuarantinedRows(
-            "orders", "nul", "a text holds the character NUL, which the destination can't take", 1
-        ),
-    )
-    assert postgres_place.column("orders", "id") == [1]
-    assert waiting(postgres_place)[0][1] == "lines[0].name"
-
-
-test_nul_is_put_aside_where_the_destination_takes_none = pytest.mark.xdist_group("postgres")(
-    test_nul_is_put_aside_where_the_destination_takes_none
-)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from millstream.config import PipelineConfig
     from millstream.quarantine.store import Entry
 
-_REASONS = ("contract", "policy", "refused", "nul", "unreadable")
+_REASONS = ("contract", "policy", "refused", "unreadable")
 
 
 def _pipeline_arguments(parser: ArgumentParser) -> None:

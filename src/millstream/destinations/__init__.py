@@ -15,7 +15,7 @@ undo        take out what an interrupted load had appended
 from __future__ import annotations
 
 from millstream.destinations.counts import row_counts
-from millstream.destinations.factory import build, loader_file_format, storage_kind, takes_nul
+from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import redact
 from millstream.destinations.names import full_names, nested_table, table_name
@@ -41,7 +41,6 @@ __all__ = [
     "row_counts",
     "storage_kind",
     "table_name",
-    "takes_nul",
     "undo",
     "writer",
 ]

@@ -30,9 +30,6 @@ _LOSSY = {
     ("postgres", "csv"): "turns empty strings into nulls, and can't carry bytes",
 }
 
-# Texts can't hold the character NUL, and dlt takes it out without a word.
-_WITHOUT_NUL = frozenset({"postgres", "redshift"})
-
 # Drivers that are extras of Millstream; those of other destinations are extras of dlt.
 _EXTRAS = frozenset({"postgres", "bigquery"})
 
@@ -104,11 +101,6 @@ def loader_file_format(config: TargetConfig) -> Any:
     None leaves the choice to dlt.
     """
     return config.destination.loader_file_format or _LOADER_FORMATS.get(config.destination.type)
-
-
-def takes_nul(config: TargetConfig) -> bool:
-    """Whether texts in the destination may hold the character NUL."""
-    return config.destination.type.rsplit(".", 1)[-1] not in _WITHOUT_NUL
 
 
 def storage_kind(config: TargetConfig) -> str:

@@ -38,7 +38,6 @@ WATCHES: dict[str, Watch] = {}
 """By the name of a dlt schema; what is not named is normalized as dlt has it."""
 
 _READ = 1 << 24
-_NUL = b"\\u0000"
 _ROW_ERRORS = (
     CannotCoerceNullException,
     CannotCoerceColumnException,
@@ -144,10 +143,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         return (self._watched_line(root, line) for line in file)
 
     def _watched_line(self, root: str, line: bytes) -> dict[str, Any]:
-        watch = self._watch
-        self._suspicious = watch is not None and (
-            envelope.MARK in line or (not watch.takes_nul and _NUL in line)
-        )
+        self._suspicious = self._watch is not None and envelope.MARK in line
         return self._line(root, line)
 
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
@@ -213,11 +209,6 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         assert self._watch is not None
         assert self._stats is not None
         kept = deepcopy(row) if pua else row  # dlt decodes in place what stays whole
-        if not self._watch.takes_nul and self._suspicious:
-            path = _path_to_nul(row)
-            if path is not None:
-                detail = "a text holds the character NUL, which the destination can't take"
-                return [Problem("nul", detail, root, path)], kept
         try:
             with self._undoable() as buffer:
                 found = super()._normalize_chunk(root, [row], pua, False)
@@ -411,21 +402,3 @@ def _refusal(root: str, error: Exception) -> Problem:
         detail = f"null in `{column}`, which may not be null"
         return Problem("refused", detail, table, path_of(root, table, column))
     return Problem("refused", f"dlt can't normalize it: {type(error).__name__}", root)
-
-
-def _path_to_nul(value: Any, path: str = "") -> str | None:
-    """The JSON path of the first text, or key, with a NUL; None where there is none."""
-    if isinstance(value, str):
-        return path if "\0" in value else None
-    if isinstance(value, dict):
-        for key, each in value.items():
-            below = f"{path}.{key}" if path else str(key)
-            found = below if "\0" in str(key) else _path_to_nul(each, below)
-            if found is not None:
-                return found.replace("\0", "\\u0000")
-    if isinstance(value, list):
-        for number, each in enumerate(value):
-            found = _path_to_nul(each, f"{path}[{number}]")
-            if found is not None:
-                return found
-    return None

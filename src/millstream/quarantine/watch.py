@@ -27,11 +27,9 @@ class Watch:
         settings: the pipeline's; where they are not enabled, the rows below are all that changes:
             what comes in an envelope and can't be loaded fails the load.
         gate: asked of each change of the schema; None where no rule quarantines.
-        takes_nul: whether texts in the destination may hold the character NUL.
     """
 
     pipeline: str
     stream: str
     settings: QuarantineConfig
     gate: Gate | None = None
-    takes_nul: bool = True
