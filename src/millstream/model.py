@@ -214,6 +214,7 @@ class RunReport:
         quarantined: what went to `_millstream_quarantine` instead of the tables.
         replayed: rows that came again from there, by what became of them: `replayed`, `waiting`
             (still can't be loaded), `superseded`.
+        partition: the key of the partition that was loaded; None of a stream without any.
     """
 
     pipeline: str
@@ -231,6 +232,7 @@ class RunReport:
     decisions: tuple[Decision, ...] = ()
     quarantined: tuple[QuarantinedRows, ...] = ()
     replayed: Mapping[str, int] = field(default_factory=dict)
+    partition: str | None = None
 
     @property
     def rows(self) -> int:
@@ -244,6 +246,40 @@ class RunReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values, for `--json`."""
         return {**asdict(self), "started_at": self.started_at.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A part of one stream that is loaded, and loaded again, on its own.
+
+    Attributes:
+        key: its name; rows hold it in the column `_millstream_partition`.
+        by: the field in which a row says what it belongs to, dots between levels; None: the source
+            knows.
+        start, end: of a window of time, in UTC: from `start` on and before `end`; else None.
+        timezone: where `start` is the beginning of a day.
+        value: of a static partition: what the field `by` holds.
+        arguments: of a dlt source's function: which of them get `start`, `end` and `key`.
+        cursor_type: what a dlt resource's own incremental compares.
+    """
+
+    key: str
+    by: str | None
+    start: datetime | None = None
+    end: datetime | None = None
+    timezone: str = "UTC"
+    value: str | int | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    cursor_type: str = "timestamp"
+
+    @property
+    def window(self) -> tuple[datetime, datetime] | None:
+        """Start and end; None of a static partition."""
+        return (self.start, self.end) if self.start and self.end else None
+
+
+PARTITION_COLUMN = "_millstream_partition"
+"""The column of root tables that tells which partition a row was loaded with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from millstream import destinations, engine, ledger, packages, replaying, sources, workdir
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import ConfigError
-from millstream.model import RunReport
+from millstream.model import Partition, RunReport
 from millstream.steps import OvertakenError, Progress, Work, own_pipeline
 
 if TYPE_CHECKING:
@@ -30,17 +30,20 @@ def run(
     config: PipelineConfig,
     stream: str,
     *,
+    partition: str | None = None,
     full_refresh: bool = False,
     progress: Progress = "none",
 ) -> RunReport:
-    """Load one stream of a pipeline, from its cursor on.
+    """Load one stream of a pipeline, from its cursor on, or one partition of it.
 
     Args:
         stream: a stream of `config.source`.
+        partition: the key of a partition, of a stream that `config.partitions` covers: all of it is
+            read, and replaces what an earlier run of it loaded.
         full_refresh: forget cursors, read all, and replace what the tables hold.
 
     Raises:
-        ConfigError: the pipeline has no such stream.
+        ConfigError: the pipeline has no such stream, or the stream no such partition.
         DestinationError: it can't be reached or written to; nothing was extracted.
         SourceError: it can't be read; nothing was loaded and no cursor moved.
         SchemaHeldError: the policy holds a change; nothing was sent and no cursor moved.
@@ -48,10 +51,17 @@ def run(
     """
     source = sources.create(config.source)
     _check_stream(config, source, stream)
+    part = config.partition_of(stream, partition)
+    if part is not None and full_refresh:
+        raise ConfigError(
+            f"{config.name}.{stream}: a partition is always read whole, and replaces its rows",
+            hint="leave out the full refresh",
+        )
     return _run(
-        lambda: source.open(stream, full_refresh=full_refresh),
+        lambda: source.open(stream, full_refresh=full_refresh, partition=part),
         config,
         stream,
+        partition=part,
         accepted_in=config.folder,
         full_refresh=full_refresh,
         progress=progress,
@@ -152,7 +162,9 @@ def replay(
 def waiting(config: TargetConfig, stream: str) -> list[ledger.held.Held]:
     """The packages of a stream that the policy holds on this machine, oldest first."""
     key = Work(config, stream, None, "none").key
-    found = [ledger.held.read(left.path) for left in workdir.abandoned(config.name, key)]
+    keys = [key, *workdir.parts(config.name, key)]
+    left = (each for name in keys for each in workdir.abandoned(config.name, name))
+    found = [ledger.held.read(each.path) for each in left]
     return [held for held in found if held is not None]
 
 
@@ -170,13 +182,14 @@ def _run(
     target: TargetConfig,
     stream: str,
     *,
+    partition: Partition | None = None,
     credentials: str | None = None,
     accepted_in: Path | None = None,
     full_refresh: bool = False,
     progress: Progress = "none",
     instead: Callable[[Work, dlt.Pipeline, Any], Any] | None = None,
 ) -> RunReport:
-    work = Work(target, stream, credentials, progress, accepted_in)
+    work = Work(target, stream, credentials, progress, partition, accepted_in)
     started_at = datetime.now(timezone.utc)
 
     with work.step("prepare"):
@@ -185,11 +198,13 @@ def _run(
             destinations.ensure_ready(target, credentials)
         opened = open_source()
 
-    with workdir.exclusive(work.name, what=f"the stream {target.name}.{stream}"), own_pipeline():
+    turn = destinations.turn(target, work.name, what=work.what, credentials=credentials)
+    with turn as work.holds_turn, own_pipeline():
         for left in workdir.abandoned(target.name, work.key):
             work.finish(left, drop=full_refresh)
         while True:
             with workdir.create(target.name, work.key) as folder:
+                ledger.held.waive(folder.path, work.waived)
                 pipeline = work.pipeline(folder.path)
                 try:
                     with work.step("restore"), work.writer():

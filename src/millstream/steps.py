@@ -12,7 +12,7 @@ import logging
 import re
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime
@@ -28,6 +28,7 @@ from millstream.errors import ConfigError, MillstreamError, RunError
 from millstream.model import (
     ColumnProfile,
     Decision,
+    Partition,
     QuarantinedRows,
     RunReport,
     SchemaVersion,
@@ -66,6 +67,7 @@ class Work:
     stream: str
     credentials: str | None
     progress: Progress
+    partition: Partition | None = None
     accepted_in: Path | None = None
     """The folder whose `schema.yaml` holds what people accepted; None where there is none."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -83,20 +85,34 @@ class Work:
     """What the destination had before an interrupted run, whose package this one finished."""
     loaded: destinations.Loads | None = None
     """The stream's loads when this run took its cursor from the destination."""
+    waived: frozenset[str] = frozenset()
+    """Changes that people accepted for an earlier run of the partition, which this one replaces."""
+    holds_turn: Callable[[], None] = lambda: None
+    """Raises where another machine may be loading the same stream by now."""
+
+    @property
+    def schema(self) -> str:
+        """The name of the stream's dlt schema; partitions share it, as they share tables."""
+        return f"{self.target.name}__{_plain(self.stream)}"
 
     @property
     def name(self) -> str:
-        """The name of the stream's dlt pipeline, and of its dlt schema."""
-        return f"{self.target.name}__{self.key}"
+        """The name of the dlt pipeline, which belongs to the stream or partition alone."""
+        if self.partition is None:
+            return self.schema
+        return f"{self.schema}__{_plain(self.partition.key)}"
 
     @property
     def key(self) -> str:
-        """The stream's name as a folder, a dlt pipeline and a dlt schema may be called."""
-        plain = re.sub(r"[^a-z0-9]+", "_", self.stream.lower()).strip("_")
-        # two streams must never share state: `a.b` and `a_b` are told apart by a digest
-        if plain != self.stream:
-            plain += "_" + sha1(self.stream.encode(), usedforsecurity=False).hexdigest()[:6]
-        return plain
+        """The name of the folder with the working folders of the stream or partition."""
+        plain = _plain(self.stream)
+        return plain if self.partition is None else f"{plain}@{_plain(self.partition.key)}"
+
+    @property
+    def what(self) -> str:
+        """What people call the stream or partition."""
+        name = f"{self.target.name}.{self.stream}"
+        return name if self.partition is None else f"{name} [{self.partition.key}]"
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -108,7 +124,7 @@ class Work:
             raise
         except Exception as error:
             # not `from error`: what the driver said may hold a secret, which explain() takes out
-            raise explain(error, f"{self.target.name}.{self.stream}", self.stream, name) from None
+            raise explain(error, self.what, self.stream, name) from None
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
 
@@ -126,20 +142,47 @@ class Work:
         # setting in the environment still comes first
         dlt.config[f"{self.name}.data_writer.disable_compression"] = True
         dlt.config[f"{self.name}.sources.data_writer.buffer_max_items"] = 1000
-        return dlt.pipeline(
+        pipeline = dlt.pipeline(
             pipeline_name=self.name,
             pipelines_dir=str(folder),
             destination=destinations.build(self.target, self.credentials),
             dataset_name=self.target.dataset,
             progress=collector(self.progress, self.stream) or NULL_COLLECTOR,
         )
+        if self.partition is not None:
+            # a partition is read whole each time: no cursor may keep a row from coming again
+            pipeline.config.restore_from_destination = False
+        return pipeline
 
     def restore(self, pipeline: dlt.Pipeline, run: Path) -> SchemaVersion:
         """Take cursors and schema from the destination; the schema as it was before this run."""
-        self.loaded = destinations.loads(pipeline, self.name)
+        if self.partition is not None:
+            return self.catch_up(pipeline)
+        self.loaded = destinations.loads(pipeline, self.schema)
         packages.begin(run, self._standing())
-        destinations.restore(pipeline, self.name, self.loaded)
-        return _schema_of(pipeline)
+        destinations.restore(pipeline, self.schema, self.loaded)
+        if not pipeline.schemas.has_schema(self.schema):  # no state, and yet partitions loaded
+            stored = destinations.stored_schema(pipeline, self.schema)
+            if stored is not None:
+                pipeline.schemas.save_schema(stored)
+        return self.version(pipeline)
+
+    def catch_up(self, pipeline: dlt.Pipeline) -> SchemaVersion:
+        """Take over what other partitions of the stream have made of its schema meanwhile.
+
+        Raises:
+            ConfigError: the tables hold rows that no partition can replace.
+        """
+        self.loaded = destinations.loads(pipeline, self.schema)
+        stored = destinations.stored_schema(pipeline, self.schema)
+        if stored is None:
+            return SchemaVersion()
+        before = ledger.snapshot(stored)
+        destinations.refuse_unpartitioned(stored, self.what)
+        if pipeline.schemas.has_schema(self.schema):
+            stored = destinations.united(stored, pipeline.schemas[self.schema])
+        pipeline.schemas.save_schema(stored)
+        return before
 
     def _standing(self) -> Sequence[object]:
         return astuple(self.loaded) if self.loaded else ()
@@ -170,13 +213,17 @@ class Work:
     def extract(self, pipeline: dlt.Pipeline, opened: Any, *, full_refresh: bool) -> None:
         import dlt
 
-        schema: Any = None  # dlt takes None, and does not say so
-        if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
-            opened = opened.clone(with_name=self.name)
-        elif self.name in pipeline.schema_names:
-            schema = pipeline.schemas[self.name]
+        known = pipeline.schemas.has_schema(self.schema)
+        schema: Any = pipeline.schemas[self.schema] if known else dlt.Schema(self.schema)
+        if self.partition is not None:
+            for resource in _resources(opened):
+                destinations.confine(pipeline, schema.naming, resource)
         else:
-            schema = dlt.Schema(self.name)
+            for resource in _resources(opened):
+                destinations.refuse_partitioned(schema, resource, self.what)
+        if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
+            opened = opened.clone(with_name=self.schema)
+            schema = None
         newest = self.loaded.newest if self.loaded else None
         if full_refresh:
             replaying.remember_refresh(pipeline, self.name, newest)
@@ -195,6 +242,22 @@ class Work:
         Raises:
             OvertakenError: its rows are older than what the destination has by now.
         """
+        if self.partition is None:
+            self._process(pipeline, run)
+            return
+        # partitions share tables and a schema: each in its turn; extracting is done by then
+        with destinations.turn(
+            self.target,
+            self.schema,
+            what=f"the stream {self.target.name}.{self.stream}",
+            credentials=self.credentials,
+        ) as self.holds_turn:
+            with self.step("restore"), self.writer():
+                self.before = self.catch_up(pipeline)
+                ledger.held.remember(run, self.stream, self.before)
+            self._process(pipeline, run)
+
+    def _process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         with self.step("normalize"):
             with engine.enabled(self._watches(run)) as is_watched:
                 if self.target.quarantine.enabled and not is_watched:
@@ -215,14 +278,18 @@ class Work:
                     pipeline=self.target.name,
                     stream=self.stream,
                 )
-            new = _packaged(pipeline, run, seen.profile)
+            new = self.packaged(pipeline, run, seen.profile)
             if not seen.rows.get("dlt"):  # else the profile knows some of the rows alone
                 new = ledger.attach(new, ledger.complete(new, seen.profile))
             recent = self.recent(pipeline) if seen.profile else {}
             decisions = self.govern(run, new, counted, recent)
         with self.step("load"), self.writer():
-            if destinations.loads(pipeline, self.name) != self.loaded:
-                raise OvertakenError
+            self.holds_turn()
+            if self.partition is None:
+                if destinations.loads(pipeline, self.schema) != self.loaded:
+                    raise OvertakenError
+            elif not any(count.rows for count in counted):
+                self.clear(pipeline, self.partition)
             packages.keep(run, pipeline)
             self._load(pipeline)
             packages.forget(run)
@@ -235,7 +302,15 @@ class Work:
             for table in new.tables
         }
         self.decisions += (*seen.refusals, *decisions)
-        self.accept(_schema_of(pipeline))
+        self.accept(self.version(pipeline))
+
+    def clear(self, pipeline: dlt.Pipeline, partition: Partition) -> None:
+        """Take out what a partition held that holds nothing any more."""
+        schema = pipeline.schemas[self.schema]
+        roots = [str(table["name"]) for table in schema.data_tables() if not table.get("parent")]
+        gone = destinations.clear(pipeline, schema, roots, partition.key)
+        if gone:
+            self.warnings.append(f"the partition is empty now: {gone:,} rows were deleted")
 
     def _watches(self, run: Path) -> Mapping[str, Watch]:
         """How the rows of this run's packages are watched while dlt normalizes them."""
@@ -249,7 +324,7 @@ class Work:
             waived=ledger.held.waived(run),
         )
         settings = self.target.quarantine
-        return {self.name: Watch(self.target.name, self.stream, settings, gate)}
+        return {self.schema: Watch(self.target.name, self.stream, settings, gate)}
 
     def _load(self, pipeline: dlt.Pipeline) -> None:
         """Load, and try again where two runs that make the same table or dataset collide."""
@@ -281,7 +356,7 @@ class Work:
             new,
             self.target.schema_policy,
             stream=self.stream,
-            waived=ledger.held.waived(run),
+            waived=self.waived | ledger.held.waived(run),
         )
         # what should be quarantined, and yet came this far, came in a form that is not rows
         decisions = tuple(
@@ -346,8 +421,14 @@ class Work:
         return report
 
     def finish(self, left: workdir.WorkDir, *, drop: bool) -> None:
-        """Load what a run that was interrupted had extracted, unless newer data got there first."""
-        if not drop and packages.pending(left.path):
+        """Load what a run that was interrupted had extracted, unless newer data got there first.
+
+        A partition is read again instead: since then its rows may have changed, or have moved to
+        another partition that was loaded meanwhile.
+        """
+        if self.partition is not None:
+            self.waived |= ledger.held.waived(left.path)
+        elif not drop and packages.pending(left.path):
             try:
                 try:
                     self._finish(left.path)
@@ -364,7 +445,7 @@ class Work:
         with self.step("restore"), self.writer():
             packages.settle(run)
             pipeline = self.pipeline(run)
-            self.loaded = destinations.loads(pipeline, self.name)
+            self.loaded = destinations.loads(pipeline, self.schema)
             if not packages.began_with(run, self._standing()):
                 raise OvertakenError  # by another run; or by itself, killed right after its load
             logger.info("%s: loading the package of an interrupted run first", self.stream)
@@ -377,7 +458,7 @@ class Work:
     def report(
         self, pipeline: dlt.Pipeline, before: SchemaVersion, started_at: datetime
     ) -> RunReport:
-        schema = ledger.attach(_schema_of(pipeline), self.profile)
+        schema = ledger.attach(self.version(pipeline), self.profile)
         tables = [table.name for table in schema.tables]
         totals = self._totals(pipeline, tables)
         names = destinations.full_names(pipeline, self.target, tables)
@@ -408,6 +489,7 @@ class Work:
             decisions=tuple(self.decisions),
             quarantined=tuple(self.quarantined),
             replayed=dict(self.outcomes),
+            partition=self.partition.key if self.partition else None,
         )
 
     def _totals(self, pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int | None]:
@@ -416,6 +498,29 @@ class Work:
         except Exception as error:  # the rows are in; a count that fails must not say otherwise
             self.warnings.append(f"rows were not counted: {destinations.redact(str(error))}")
             return {}
+
+    def version(self, pipeline: dlt.Pipeline) -> SchemaVersion:
+        """The stream's tables as its pipeline knows them."""
+        if not pipeline.schemas.has_schema(self.schema):  # the first run
+            return SchemaVersion()
+        return ledger.snapshot(pipeline.schemas[self.schema])
+
+    def packaged(
+        self,
+        pipeline: dlt.Pipeline,
+        run: Path,
+        profile: Mapping[str, Mapping[str, ColumnProfile]],
+    ) -> SchemaVersion:
+        """The schema that the newest package would load.
+
+        A run that was killed right after normalize left it in the package alone.
+        """
+        import dlt
+
+        found = sorted(run.glob("*/load/normalized/*/schema.json"))
+        if not found:
+            return ledger.attach(self.version(pipeline), profile)
+        return ledger.snapshot(dlt.Schema.from_dict(json.loads(found[-1].read_bytes())), profile)
 
     def _count(self, counted: Sequence[packages.Count]) -> None:
         for count in counted:
@@ -477,25 +582,21 @@ def _too_deep(error: BaseException) -> bool:
     return any(each in str(error) for each in said)
 
 
-def _schema_of(pipeline: dlt.Pipeline) -> SchemaVersion:
-    if pipeline.default_schema_name is None:  # the first run
-        return SchemaVersion()
-    return ledger.snapshot(pipeline.default_schema)
+def _plain(name: str) -> str:
+    """A name as folders, dlt pipelines and dlt schemas may be called."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    # two streams must never share state: `a.b` and `a_b` are told apart by a digest
+    if plain != name:
+        plain += "_" + sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]
+    return plain
 
 
-def _packaged(
-    pipeline: dlt.Pipeline, run: Path, profile: Mapping[str, Mapping[str, ColumnProfile]]
-) -> SchemaVersion:
-    """The schema that the newest package would load.
-
-    A run that was killed right after normalize left it in the package alone.
-    """
+def _resources(opened: Any) -> list[Any]:
     import dlt
 
-    found = sorted(run.glob("*/load/normalized/*/schema.json"))
-    if not found:
-        return ledger.attach(_schema_of(pipeline), profile)
-    return ledger.snapshot(dlt.Schema.from_dict(json.loads(found[-1].read_bytes())), profile)
+    if isinstance(opened, dlt.sources.DltSource):
+        return list(opened.selected_resources.values())
+    return [opened]
 
 
 def _counts(info: NormalizeInfo | None) -> list[packages.Count]:

@@ -2,6 +2,7 @@
 
     DATA_DIR/runs/PIPELINE/STREAM/RUN_ID/        dlt's pipeline folder: packages, state, schema
                                         /lock    held with flock(2) by the process that runs
+                          /STREAM@PARTITION/...  the same, of one partition
 
 The kernel drops the lock when its process dies, however it dies. A folder whose lock can be taken
 is therefore nobody's: the next run of that stream finishes its packages, or removes it.
@@ -53,6 +54,11 @@ def abandoned(pipeline: str, stream: str) -> Iterator[WorkDir]:
         with _locked(path) as held:
             if held and path.is_dir():
                 yield WorkDir(path)
+
+
+def parts(pipeline: str, stream: str) -> list[str]:
+    """The names under which runs of a stream's partitions have folders."""
+    return sorted(path.name for path in _runs_of(pipeline, stream).parent.glob(f"{stream}@*"))
 
 
 @contextmanager

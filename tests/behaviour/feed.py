@@ -13,6 +13,7 @@ import dlt
 class Feed:
     rows: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
+    window: tuple[Any, ...] = ()
 
     def reset(self) -> None:
         self.rows, self.asked = [], 0
@@ -83,5 +84,40 @@ def guarded(
         state["asked"] = FEED.asked = state.get("asked", 0) + 1
         if FEED.rows:
             yield FEED.rows
+
+    return rows
+
+
+def between() -> Any:
+    """A resource with a cursor of its own, which tells what it was asked for."""
+
+    @dlt.resource(name="orders", primary_key="id", write_disposition="merge")
+    def rows(
+        at: Any = dlt.sources.incremental("at", initial_value=None),  # noqa: B008 (dlt's way)
+    ) -> Iterator[list[dict[str, Any]]]:
+        FEED.window = (at.last_value.isoformat(), at.end_value.isoformat())
+        yield FEED.rows
+
+    return rows
+
+
+def asked_for(since: Any, until: Any, name: str) -> Any:
+    """A resource whose function is told the window."""
+    FEED.window = (since, until, name)
+    return dlt.resource(FEED.rows, name="orders", primary_key="id", write_disposition="merge")
+
+
+def hours() -> Any:
+    """Five rows an hour for 100 hours; later ones have a field more."""
+
+    @dlt.resource(name="orders", write_disposition="append")
+    def rows() -> Iterator[list[dict[str, Any]]]:
+        for hour in range(100):
+            at = f"2024-01-{1 + hour // 24:02}T{hour % 24:02}:30:00Z"
+            late = {"late": True} if hour >= 50 else {}
+            yield [
+                {"id": hour * 5 + n, "at": at, "books": [{"n": 1}, {"n": 2}], **late}
+                for n in range(5)
+            ]
 
     return rows

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from millstream.cli.command import Command
 
 if TYPE_CHECKING:
+    from millstream.config import PipelineConfig
     from millstream.model import RunReport
     from millstream.steps import Progress
 
@@ -32,6 +33,14 @@ def _arguments(parser: ArgumentParser) -> None:
         help="load only this stream; may be given more than once",
     )
     parser.add_argument(
+        "--partition",
+        metavar="KEY",
+        action="append",
+        dest="partitions",
+        help="load this partition of each partitioned stream, or all from FIRST...LAST; may be "
+        "given more than once",
+    )
+    parser.add_argument(
         "--full-refresh",
         action="store_true",
         help="replace the tables and forget the cursors",
@@ -51,34 +60,50 @@ def _run(options: Namespace) -> int:
     with redirect_stdout(sys.stderr):
         known = [stream.name for stream in sources.create(config.source).streams()]
     streams = _choose(options.streams, known)
+    loads = _loads(config, streams, options.partitions or [])
 
     # bars of several streams would overwrite each other
     alone = len(streams) == 1 or config.streams_abreast == 1
     progress: Progress = "bar" if sys.stderr.isatty() and alone else "log"
 
-    def load(stream: str) -> RunReport | Exception:
+    def load_one(stream: str, partition: str | None) -> RunReport | Exception:
         try:
-            return runner.run(config, stream, full_refresh=options.full_refresh, progress=progress)
+            return runner.run(
+                config,
+                stream,
+                partition=partition,
+                full_refresh=options.full_refresh,
+                progress=progress,
+            )
         except Exception as error:  # the other streams still load
             return error
+
+    def load(stream: str) -> list[RunReport | Exception]:
+        return [load_one(stream, partition) for partition in loads[stream]]
 
     reports: list[RunReport] = []
     failures: list[dict[str, str | None]] = []
     out = sys.stdout
     with redirect_stdout(sys.stderr):
-        for stream, outcome in abreast(config, streams, load):
-            if isinstance(outcome, Exception):
-                failures.append(_failure(stream, outcome, debug=options.debug))
-                continue
-            reports.append(outcome)
-            if not options.json:
-                print("\n".join(report_lines(outcome, out)) + "\n", file=out, flush=True)
+        for stream, outcomes in abreast(config, list(loads), load):
+            for partition, outcome in zip(loads[stream], outcomes):
+                if isinstance(outcome, Exception):
+                    failures.append(_failure(stream, partition, outcome, debug=options.debug))
+                    continue
+                reports.append(outcome)
+                if not options.json:
+                    print("\n".join(report_lines(outcome, out)) + "\n", file=out, flush=True)
 
     if options.json:
         _print_json(config.name, reports, failures)
     if failures:
-        names = ", ".join(str(failure["stream"]) for failure in failures)
-        print(f"{len(failures)} of {len(streams)} streams failed: {names}", file=sys.stderr)
+        names = ", ".join(
+            " ".join(filter(None, (failure["stream"], failure["partition"])))
+            for failure in failures
+        )
+        noun = "partitions" if options.partitions else "streams"
+        total = sum(map(len, loads.values()))
+        print(f"{len(failures)} of {total} {noun} failed: {names}", file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -109,16 +134,39 @@ def _choose(wanted: list[str] | None, known: list[str]) -> list[str]:
     return [name for name in known if not wanted or name in wanted]
 
 
-def _failure(stream: str, error: Exception, *, debug: bool) -> dict[str, str | None]:
+def _loads(
+    config: PipelineConfig, streams: list[str], wanted: list[str]
+) -> dict[str, list[str | None]]:
+    """What to load of each stream: all of it, or the partitions that are named."""
+    from millstream.cli.parser import UsageError
+    from millstream.config import between
+
+    if not wanted:
+        return {stream: [None] for stream in streams}
+    partitions = config.partitions
+    chosen = [stream for stream in streams if partitions and partitions.covers(stream)]
+    if partitions is None or not chosen:
+        raise UsageError(
+            "millstream run: --partition: no stream here is partitioned",
+            hint="`partitions` in defs.yaml says which streams are, and how",
+        )
+    keys = list(dict.fromkeys(key for text in wanted for key in between(partitions, text)))
+    return {stream: list[str | None](keys) for stream in chosen}
+
+
+def _failure(
+    stream: str, partition: str | None, error: Exception, *, debug: bool
+) -> dict[str, str | None]:
     from millstream.cli.complain import complain
     from millstream.errors import MillstreamError
     from millstream.redact import redact
 
-    complain(error, debug=debug, what=stream)
+    complain(error, debug=debug, what=f"{stream} {partition}" if partition else stream)
     message = error.message if isinstance(error, MillstreamError) else str(error)
     hint = error.hint if isinstance(error, MillstreamError) else None
     return {
         "stream": stream,
+        "partition": partition,
         "error": redact(message),
         "kind": type(error).__name__,
         "hint": redact(hint) if hint else None,
@@ -149,6 +197,7 @@ COMMAND = Command(
     examples=(
         "millstream run",
         "millstream run github_issues --stream issues",
+        "millstream run --partition 2024-01-01...2024-01-31",
         "millstream run github_issues --full-refresh --json",
     ),
     arguments=_arguments,

@@ -18,6 +18,12 @@ from millstream.config.governance import (
     SlackAlert,
     WebhookAlert,
 )
+from millstream.config.partitions import (
+    PartitionsConfig,
+    StaticPartitions,
+    TimePartitions,
+    between,
+)
 from millstream.config.pipeline import (
     DestinationConfig,
     PipelineConfig,
@@ -49,14 +55,18 @@ __all__ = [
     "GitHubStream",
     "MongoDBCollection",
     "MongoDBConfig",
+    "PartitionsConfig",
     "PipelineConfig",
     "PolicyConfig",
     "PolicyRule",
     "QuarantineConfig",
     "SlackAlert",
     "SourceConfig",
+    "StaticPartitions",
     "TargetConfig",
+    "TimePartitions",
     "WebhookAlert",
+    "between",
     "credential",
     "data_dir",
     "load_dotenv",

@@ -16,8 +16,10 @@ from pydantic import (
 
 from millstream.config.base import Model
 from millstream.config.governance import AlertConfig, PolicyConfig, QuarantineConfig
+from millstream.config.partitions import PartitionsConfig
 from millstream.config.sources import FilesConfig, MongoDBConfig, SourceConfig
 from millstream.errors import ConfigError
+from millstream.model import Partition
 
 
 class DestinationConfig(Model):
@@ -122,6 +124,17 @@ class PipelineConfig(TargetConfig):
         description="A job for each stream beside the pipeline's own; only for MongoDB when left "
         "out.",
     )
+    pool: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Dagster's concurrency pool; `millstream_DESTINATION` when left out. It limits "
+        "nothing until Dagster is told a limit.",
+    )
+    partitions: PartitionsConfig | None = Field(
+        default=None,
+        description="Load in partitions: windows of time, or static keys. Each replaces its own "
+        "rows alone, in any order and side by side.",
+    )
     folder: Path | None = Field(
         default=None,
         exclude=True,
@@ -138,6 +151,29 @@ class PipelineConfig(TargetConfig):
         if self.stream_jobs is None:
             return isinstance(self.source, MongoDBConfig)
         return self.stream_jobs
+
+    def partition_of(self, stream: str, key: str | None) -> Partition | None:
+        """The partition of a stream that a key names; None for a stream without partitions.
+
+        Raises:
+            ConfigError: no such key, no key where there must be one, or one where there is none.
+        """
+        partitioned = self.partitions is not None and self.partitions.covers(stream)
+        if not partitioned:
+            if key is None:
+                return None
+            raise ConfigError(
+                f"{self.name}.{stream} is not partitioned, and was to load {key!r}",
+                hint="`partitions` in defs.yaml says which streams are",
+            )
+        assert self.partitions is not None
+        if key is None:
+            last = self.partitions.keys()[-1:]
+            raise ConfigError(
+                f"{self.name}.{stream} is loaded in partitions: which one?",
+                hint=f"--partition {last[0]}" if last else "no window has ended yet",
+            )
+        return self.partitions.partition(stream, key)
 
     @model_validator(mode="after")
     def _told_to_source(self) -> PipelineConfig:

@@ -204,7 +204,8 @@ class FileStream(Model):
 
     path: str = Field(
         description="A file or a pattern (`data/*.jsonl.gz`, `s3://bucket/**/*.json`); relative "
-        "paths start from the project. `.gz` and `.zst` are unpacked."
+        "paths start from the project. `.gz` and `.zst` are unpacked. `{partition}` stands for a "
+        "partition's key, `{partition:%Y/%m/%d}` for the start of its window."
     )
     format: Literal["jsonl", "json"] | None = Field(
         default=None, description="From the file's name when left out."

@@ -9,6 +9,8 @@ fallbacks   what dlt does instead where a destination can't do what was asked
 nul         characters that a destination can't store
 writer      who may write now, and what was written last
 restore     cursors and schema, as the last load left them
+turns       one run of a stream at a time, on whichever machine
+parts       a partition's rows, replaced as one
 undo        take out what an interrupted load had appended
 """
 
@@ -20,14 +22,25 @@ from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import redact
 from millstream.destinations.names import full_names, nested_table, table_name
 from millstream.destinations.nul import replaced
+from millstream.destinations.parts import (
+    clear,
+    confine,
+    refuse_partitioned,
+    refuse_unpartitioned,
+    stored_schema,
+    united,
+)
 from millstream.destinations.readiness import ensure_ready, preflight
 from millstream.destinations.restore import restore
+from millstream.destinations.turns import turn
 from millstream.destinations.undo import undo
 from millstream.destinations.writer import Loads, loads, writer
 
 __all__ = [
     "Loads",
     "build",
+    "clear",
+    "confine",
     "ensure_ready",
     "fallbacks",
     "full_names",
@@ -36,11 +49,16 @@ __all__ = [
     "nested_table",
     "preflight",
     "redact",
+    "refuse_partitioned",
+    "refuse_unpartitioned",
     "replaced",
     "restore",
     "row_counts",
     "storage_kind",
+    "stored_schema",
     "table_name",
+    "turn",
     "undo",
+    "united",
     "writer",
 ]

@@ -62,6 +62,19 @@ def ensure_ready(config: TargetConfig, credentials: str | None = None) -> None:
         step()
 
 
+def resolved_credentials(config: TargetConfig, credentials: str | None = None) -> Any:
+    """The destination's credentials as dlt found them.
+
+    Raises:
+        ConfigError: no such destination or option, or a setting is missing.
+        DestinationAuthError: there are none, or they can't be read.
+    """
+    probe = _Probe(config, credentials)
+    probe.prepare()
+    probe.resolve()
+    return probe.resolved.credentials
+
+
 def _steps(
     config: TargetConfig, credentials: str | None, *, create: bool
 ) -> Iterator[tuple[str, Callable[[], str]]]:

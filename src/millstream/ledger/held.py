@@ -98,12 +98,18 @@ def read(folder: Path) -> Held | None:
     )
 
 
-def waived(folder: Path) -> Collection[str]:
+def waived(folder: Path) -> frozenset[str]:
     """Fingerprints of the changes that were accepted for this folder's package."""
     try:
         return frozenset(json.loads((folder / "accepted.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
         return frozenset()
+
+
+def waive(folder: Path, accepted: Collection[str]) -> None:
+    """Note changes that were accepted before, for a folder's package."""
+    if accepted:
+        (folder / "accepted.json").write_text(json.dumps(sorted(accepted)), encoding="utf-8")
 
 
 def accept(
@@ -122,8 +128,7 @@ def accept(
         everything = all(change in chosen for change in held.changes)
         version = held.schema if everything else _partly(held, file_folder, chosen)
         baseline.save(file_folder, held.stream, version, add=True)
-    ids = sorted({*waived(held.folder), *(change["id"] for change in chosen)})
-    (held.folder / "accepted.json").write_text(json.dumps(ids), encoding="utf-8")
+    waive(held.folder, {*waived(held.folder), *(change["id"] for change in chosen)})
     return tuple(chosen)
 
 

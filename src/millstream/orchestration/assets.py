@@ -10,6 +10,7 @@ from pydantic import Field
 
 from millstream.config import PipelineConfig, parse_pipeline, project_of
 from millstream.errors import ConfigError
+from millstream.orchestration import partitions
 from millstream.orchestration.jobs import jobs
 from millstream.orchestration.specs import asset_specs
 
@@ -39,7 +40,13 @@ def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.Ass
     pipeline = _config(config, attributes, "millstream.assets(...)")
 
     # the job bears the pipeline's name, and Dagster wants another one for the step
-    @dg.multi_asset(name=f"load_{pipeline.name}", specs=asset_specs(pipeline), can_subset=True)
+    @dg.multi_asset(
+        name=f"load_{pipeline.name}",
+        specs=asset_specs(pipeline),
+        can_subset=True,
+        pool=pipeline.pool or f"millstream_{pipeline.destination.type.rsplit('.', 1)[-1]}",
+        backfill_policy=_backfill(pipeline),
+    )
     def load_streams(
         context: dg.AssetExecutionContext, config: LoadConfig
     ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -65,12 +72,28 @@ def definitions(config: PipelineConfig | None = None, /, **attributes: Any) -> d
     return dg.Definitions(
         assets=[loaded],
         jobs=[job, *others],
-        schedules=[_schedule(config.name, config.schedule, job)] if config.schedule else [],
+        schedules=[_schedule(config, config.schedule, job)] if config.schedule else [],
     )
 
 
-def _schedule(name: str, cron: str, job: Any) -> dg.ScheduleDefinition:
+def _backfill(config: PipelineConfig) -> dg.BackfillPolicy | None:
+    if config.partitions is None:
+        return None
+    per_run = config.partitions.per_run
+    return dg.BackfillPolicy.multi_run(per_run) if per_run else dg.BackfillPolicy.single_run()
+
+
+def _schedule(config: PipelineConfig, cron: str, job: Any) -> dg.ScheduleDefinition:
+    name = config.name
     try:
+        if config.partitions is not None:
+            return dg.ScheduleDefinition(
+                name=f"{name}_schedule",
+                job=job,
+                cron_schedule=cron,
+                execution_timezone=getattr(config.partitions, "timezone", "UTC"),
+                execution_fn=lambda context: partitions.requests(config, context),
+            )
         return dg.ScheduleDefinition(name=f"{name}_schedule", job=job, cron_schedule=cron)
     except dg.DagsterInvalidDefinitionError:
         raise ConfigError(

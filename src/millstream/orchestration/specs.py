@@ -16,6 +16,7 @@ from millstream.config import PipelineConfig
 from millstream.errors import ConfigError
 from millstream.ledger import baseline
 from millstream.model import SchemaVersion, Stream, Table
+from millstream.orchestration import partitions
 from millstream.orchestration.columns import table_schema
 
 STREAM = "millstream/stream"
@@ -143,4 +144,5 @@ def _spec(
         owners=list(config.owners),
         tags=dict(config.tags),
         kinds={config.source.type, storage, "table"},
+        partitions_def=partitions.definition(config, stream.name),
     )

@@ -69,8 +69,14 @@ def load(
         else:
             todo[assets.stream] = assets
 
-    def load_one(stream: str) -> RunReport | _Loss:
-        return _run(context, config, stream, full_refresh)
+    def load_one(stream: str) -> list[RunReport] | _Loss:
+        reports: list[RunReport] = []
+        for key in _partitions(context, config, stream):
+            report = _run(context, config, stream, key, full_refresh)
+            if isinstance(report, _Loss):
+                return report
+            reports.append(report)
+        return reports
 
     losses: dict[str, _Loss] = {}
     for stream, outcome in abreast(config, list(todo), load_one):
@@ -105,15 +111,31 @@ def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets
     return found
 
 
+def _partitions(
+    context: dg.AssetExecutionContext, config: PipelineConfig, stream: str
+) -> Sequence[str | None]:
+    """The partitions of a stream that this run loads; None for all of a stream without any."""
+    partitioned = config.partitions is not None and config.partitions.covers(stream)
+    if partitioned and (context.has_partition_key or context.has_partition_key_range):
+        return list(context.partition_keys)
+    return [None]
+
+
 def _run(
-    context: dg.AssetExecutionContext, config: PipelineConfig, stream: str, full_refresh: bool
+    context: dg.AssetExecutionContext,
+    config: PipelineConfig,
+    stream: str,
+    partition: str | None,
+    full_refresh: bool,
 ) -> RunReport | _Loss:
     """The report, or where the stream failed, which is then logged, the reason."""
     from millstream.destinations import redact
 
     try:
         with logs.forwarded(context.log):
-            return runner.run(config, stream, full_refresh=full_refresh, progress="log")
+            return runner.run(
+                config, stream, partition=partition, full_refresh=full_refresh, progress="log"
+            )
     except MillstreamError as error:
         reason = redact(str(error))
         context.log.error(f"{stream}: {reason}")
@@ -124,9 +146,26 @@ def _run(
 
 
 def _results(
-    context: dg.AssetExecutionContext, assets: StreamAssets, report: RunReport
+    context: dg.AssetExecutionContext, assets: StreamAssets, reports: Sequence[RunReport]
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """What the run did, for each of its tables: selected or not, known before or new."""
+    """What the loads of a stream did: one of all of it, or one of each partition, oldest first."""
+    told = [_told(context, assets, report) for report in reports]
+    for key in (assets.root, *assets.children.values()):
+        if key not in assets.selected:
+            continue
+        if len(told) == 1:
+            yield dg.MaterializeResult(asset_key=key, metadata=told[0].get(key, _GONE))
+            continue
+        # Dagster makes an event of each partition, with the metadata that is its own
+        for report, metadata in zip(reports, told):
+            context.add_asset_metadata(metadata.get(key, _GONE), key, report.partition)
+        yield dg.MaterializeResult(asset_key=key)
+
+
+def _told(
+    context: dg.AssetExecutionContext, assets: StreamAssets, report: RunReport
+) -> dict[dg.AssetKey, dict[str, Any]]:
+    """The metadata of each of a load's tables; those that are not selected are told at once."""
     _, others = split(report.tables)
     metadata = {assets.root: stream_metadata(report)}
     metadata |= {assets.key_of(table.name): child_metadata(report, table) for table in others}
@@ -148,10 +187,10 @@ def _results(
     # before the results: Dagster drops what is logged after the last of them when the step fails
     for key in metadata:
         if key not in assets.selected:
-            context.log_event(dg.AssetMaterialization(key, metadata=metadata[key]))
-    for key in (assets.root, *assets.children.values()):
-        if key in assets.selected:
-            yield dg.MaterializeResult(asset_key=key, metadata=metadata.get(key, _GONE))
+            context.log_event(
+                dg.AssetMaterialization(key, metadata=metadata[key], partition=report.partition)
+            )
+    return metadata
 
 
 _GONE = {

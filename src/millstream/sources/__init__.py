@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from millstream.config import DltConfig, FilesConfig, GitHubConfig, MongoDBConfig, SourceConfig
-from millstream.model import Check, Stream
+from millstream.model import Check, Partition, Stream
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource, DltSource
@@ -19,10 +19,17 @@ class Source(Protocol):
     def streams(self) -> Sequence[Stream]:
         """The streams that are configured; no network, and for built-in sources no dlt."""
 
-    def open(self, stream: str, *, full_refresh: bool = False) -> DltResource | DltSource:
+    def open(
+        self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
+    ) -> DltResource | DltSource:
         """What extracts one stream, cursors and primary key included; called anew for each run.
 
+        Args:
+            partition: read what belongs to it, all of it and nothing else, whatever earlier runs
+                read; each row holds its key in `PARTITION_COLUMN`.
+
         Raises:
+            ConfigError: there is no such stream, or it can't be read by such partitions.
             SourceError: the source can't be used as configured; nothing was extracted yet.
         """
 

@@ -1,9 +1,16 @@
-"""Any dlt source or resource, named by `package.module:function`."""
+"""Any dlt source or resource, named by `package.module:function`.
+
+A partition reaches it in two ways, either of which is enough to read that part alone: as arguments
+of the function (`partitions.arguments`), and as initial and end value of a resource's own
+`dlt.sources.incremental`. Whatever comes is then checked row by row: only what belongs to the
+partition is loaded.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
@@ -12,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.config import DltConfig
 from millstream.errors import ConfigError, SourceNotFoundError
-from millstream.model import Check, Stream
+from millstream.model import Check, Partition, Stream
+from millstream.sources.partition import require_field, rows_of
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource, DltSource
@@ -30,9 +38,11 @@ class DltSourceAdapter:
             return [Stream(name) for name in self.config.streams]
         return [Stream(name) for name in self._source.selected_resources]
 
-    def open(self, stream: str, *, full_refresh: bool = False) -> DltSource:
+    def open(
+        self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
+    ) -> DltSource:
         # a fresh call for each run: dlt's sources hold generators, which run out
-        source = self._build()
+        source = self._build(partition)
         if stream not in source.resources:
             close = get_close_matches(stream, source.resources, n=1)
             raise SourceNotFoundError(
@@ -41,7 +51,10 @@ class DltSourceAdapter:
                 if close
                 else "it has " + ", ".join(sorted(source.resources)),
             )
-        return source.with_resources(stream)
+        source = source.with_resources(stream)
+        if partition is not None:
+            _confine(source.resources[stream], partition)
+        return source
 
     def check(self) -> Sequence[Check]:
         try:
@@ -54,10 +67,10 @@ class DltSourceAdapter:
     def _source(self) -> DltSource:
         return self._build()
 
-    def _build(self) -> DltSource:
+    def _build(self, partition: Partition | None = None) -> DltSource:
         from dlt.sources import DltResource, DltSource
 
-        made = self._function()(**self.config.arguments)
+        made = self._function()(**{**self.config.arguments, **_arguments(partition)})
         if isinstance(made, DltSource):
             return made
         if isinstance(made, DltResource):
@@ -85,6 +98,54 @@ class DltSourceAdapter:
         if not callable(function):
             raise ConfigError(f"source path {self.config.path!r} is not callable")
         return function  # type: ignore[no-any-return]
+
+
+def _arguments(partition: Partition | None) -> dict[str, Any]:
+    if partition is None:
+        return {}
+    found = {"start": partition.start, "end": partition.end, "key": partition.value}
+    if partition.value is None:
+        found["key"] = partition.key
+    return {name: found[what] for what, name in partition.arguments.items()}
+
+
+def _confine(resource: DltResource, partition: Partition) -> None:
+    """Let a resource yield the rows of a partition alone."""
+    import dlt
+
+    what = f"stream {resource.name!r}"
+    field = require_field(partition, what)
+    if resource.incremental is not None and partition.window is not None:
+        start, end = _bounds(partition, *partition.window)
+        resource.apply_hints(
+            incremental=dlt.sources.incremental(field, initial_value=start, end_value=end)
+        )
+
+    def mine(item: Any) -> Any:
+        if not isinstance(item, Mapping):
+            raise ConfigError(
+                f"{what} yields {type(item).__name__}, and only rows that are dicts can be told "
+                "apart by partitions",
+                hint="yield dicts or lists of dicts",
+            )
+        return next(rows_of(partition, [item], what), None)
+
+    resource.add_map(mine)
+    resource.add_filter(lambda row: row is not None)
+
+
+def _bounds(partition: Partition, start: datetime, end: datetime) -> tuple[Any, Any]:
+    """What a resource's own incremental is to begin and end with; never too narrow."""
+    if partition.cursor_type in ("epoch", "epoch_ms"):
+        unit = 1000 if partition.cursor_type == "epoch_ms" else 1
+        return int(start.timestamp()) * unit, int(end.timestamp()) * unit
+    if partition.cursor_type == "timestamp":
+        return start, end
+    # dates and texts of other time zones, or written otherwise, compare otherwise
+    start, end = start - timedelta(days=2), end + timedelta(days=2)
+    if partition.cursor_type == "date":
+        return start.date(), end.date()
+    return start.strftime("%Y-%m-%dT%H:%M:%SZ"), end.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _as_source(resource: DltResource) -> DltSource:

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from millstream.config import FilesConfig, FileStream
 from millstream.errors import (
@@ -24,8 +25,9 @@ from millstream.errors import (
     SourceNotFoundError,
     SourceUnavailableError,
 )
-from millstream.model import Check, Stream
+from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.quarantine import envelope
+from millstream.sources.partition import instant, rows_of
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -35,6 +37,8 @@ _ROWS = 1000
 # What is read whole must fit into memory, however small its compressed form is.
 LONGEST_LINE = 256 << 20
 LARGEST_DOCUMENT = 512 << 20
+_PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
+"""`{partition}` in a path; `{partition:%Y/%m}` writes the window's start that way."""
 # enough digits that orjson may have to round
 _LONG_INTEGER = re.compile(rb"\d{19}")
 
@@ -44,6 +48,8 @@ class _File:
     path: str
     stamp: str
     """Time of change and size, or whatever else the file system tells of its version."""
+    changed: Any = None
+    """Its time of change, as the file system tells it; None where it does not."""
 
 
 class FilesSource:
@@ -59,17 +65,26 @@ class FilesSource:
             for name, each in self.config.streams.items()
         ]
 
-    def open(self, stream: str, *, full_refresh: bool = False) -> DltResource:
+    def open(
+        self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
+    ) -> DltResource:
         """The rows of the stream's new files; the first look at the place happens here.
 
+        A partition is the files whose path names it (`{partition}` in `path`), else the rows whose
+        field tells that they belong to it, else the files that were changed in its window.
+
         Raises:
+            ConfigError: `path` has a place for the partition, and there is none; or files that
+                change can't be told apart by the time of change, for want of a primary key.
             SourceNotFoundError: no file fits the pattern.
             SourceUnavailableError: the place can't be listed.
         """
         import dlt
 
-        settings = self._settings(stream)
-        files = self._list(stream, settings)
+        settings = _for(partition, stream, self._settings(stream))
+        files = self._list(stream, settings, may_be_none=partition is not None)
+        if partition is not None:
+            return self._part(stream, settings, files, partition)
 
         def rows() -> Iterator[list[Any]]:
             seen = dlt.current.resource_state(stream).setdefault("files", {})
@@ -87,13 +102,49 @@ class FilesSource:
                 yield from self._rows(file.path, settings)
                 seen[file.path] = file.stamp
 
+        return self._resource(rows, stream, settings, replace=full_refresh)
+
+    def _part(
+        self, stream: str, settings: FileStream, files: Sequence[_File], partition: Partition
+    ) -> DltResource:
+        """The rows of one partition, whatever was read before."""
+        what = f"stream {stream!r}"
+        named = _PLACE.search(self._settings(stream).path) is not None
+        if not named and partition.by is None:
+            assert partition.window is not None, "`field` is set where there are static keys"
+            start, end = partition.window
+            for file in files:
+                if file.changed is None:
+                    raise ConfigError(
+                        f"{what}: nothing tells when {file.path} was changed",
+                        hint="set `partitions.cursor`, or put `{partition}` into `path`",
+                    )
+            files = [
+                file for file in files if start <= instant(file.changed, partition, file.path) < end
+            ]
+
+        def rows() -> Iterator[list[Any]]:
+            for file in files:
+                for page in self._rows(file.path, settings):
+                    if named or partition.by is None:
+                        yield [_stamped(row, partition) for row in page]
+                    elif mine := list(rows_of(partition, map(_object, page), what)):
+                        yield mine
+
+        return self._resource(rows, stream, settings)
+
+    def _resource(
+        self, rows: Any, stream: str, settings: FileStream, *, replace: bool = False
+    ) -> DltResource:
+        import dlt
+
         disposition = "merge" if settings.primary_key else "append"
         resource: Any = dlt.resource
         made: DltResource = resource(
             rows,
             name=stream,
             primary_key=list(settings.primary_key) or None,
-            write_disposition="replace" if full_refresh else disposition,
+            write_disposition="replace" if replace else disposition,
         )
         return made
 
@@ -115,7 +166,7 @@ class FilesSource:
             names = ", ".join(self.config.streams)
             raise ConfigError(f"no such stream: {stream!r}", hint=f"there is {names}") from None
 
-    def _list(self, stream: str, settings: FileStream) -> list[_File]:
+    def _list(self, stream: str, settings: FileStream, *, may_be_none: bool = False) -> list[_File]:
         import fsspec
 
         path = settings.path
@@ -135,11 +186,11 @@ class FilesSource:
                 f"stream {stream!r}: {settings.path} can't be listed: {error}"
             ) from error
         files = [
-            _File(fs.unstrip_protocol(name), _stamp(info))
+            _File(fs.unstrip_protocol(name), _stamp(info), _changed(info))
             for name, info in found.items()
             if info.get("type") == "file"
         ]
-        if not files:
+        if not files and not may_be_none:
             raise SourceNotFoundError(
                 f"stream {stream!r}: no file fits {settings.path}",
                 hint=f"relative paths start from {self.project}",
@@ -166,10 +217,69 @@ class FilesSource:
                 ) from error
 
 
-def _stamp(info: dict[str, Any]) -> str:
+def _changed(info: dict[str, Any]) -> Any:
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified")
-    changed = changed or info.get("updated") or info.get("ETag") or info.get("etag") or ""
+    return changed or info.get("updated")
+
+
+def _stamp(info: dict[str, Any]) -> str:
+    changed = _changed(info) or info.get("ETag") or info.get("etag") or ""
     return f"{changed} {info.get('size')}"
+
+
+def _for(partition: Partition | None, stream: str, settings: FileStream) -> FileStream:
+    """The settings with the partition's name in the path, where it has a place for it."""
+    place = _PLACE.search(settings.path)
+    if partition is None:
+        if place:
+            raise ConfigError(
+                f"stream {stream!r}: {settings.path} is the files of a partition",
+                hint="name `partitions` in defs.yaml, or put a `*` into the path",
+            )
+        return settings
+    if place is None:
+        if partition.by is None and not settings.primary_key:
+            raise ConfigError(
+                f"stream {stream!r}: a file that is changed moves to another window, and its rows "
+                "would be doubled",
+                hint="set `primary_key`; or `partitions.cursor`; or put `{partition}` into `path`",
+            )
+        return settings
+
+    def name(found: re.Match[str]) -> str:
+        if not found[1]:
+            return partition.key
+        if partition.start is None:
+            raise ConfigError(
+                f"stream {stream!r}: {found[0]} in {settings.path} is for windows of time",
+                hint="`{partition}` alone stands for a static key",
+            )
+        return partition.start.astimezone(ZoneInfo(partition.timezone)).strftime(found[1])
+
+    path = _PLACE.sub(name, settings.path)
+    return settings.model_copy(update={"path": path})
+
+
+def _object(row: Any) -> dict[str, Any]:
+    """A row as an object; a line comes as it is."""
+    import orjson
+
+    if isinstance(row, orjson.Fragment):
+        row = json.loads(orjson.dumps(row))  # integers of any length
+    return row if isinstance(row, dict) else {"value": row}
+
+
+def _stamped(row: Any, partition: Partition) -> Any:
+    """A row with its partition; a line stays as it is, but for what is put behind its bracket."""
+    import orjson
+
+    if isinstance(row, orjson.Fragment):
+        line = orjson.dumps(row)
+        end = line.rindex(b"}")
+        comma = b"," if line[1:end].strip() else b""
+        added = orjson.dumps(PARTITION_COLUMN) + b":" + orjson.dumps(partition.key)
+        return orjson.Fragment(line[:end] + comma + added + line[end:])
+    return {**_object(row), PARTITION_COLUMN: partition.key}
 
 
 def _kind(path: str, settings: FileStream) -> tuple[str, str | None]:

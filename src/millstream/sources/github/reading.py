@@ -37,45 +37,45 @@ class Reading:
         self, client: Client, pager: Pager, config: GitHubConfig, stream: str, spec: Spec
     ) -> None:
         self._client = client
-        self._pager = pager
+        self.pager = pager
         self._config = config
         self._stream = stream
-        self._spec = spec
+        self.spec = spec
 
     def read(self, state: RepositoryState) -> Iterator[list[Row]]:
         """The pages of rows that are new or changed; then the state is ready for the next run."""
-        if self._spec.reading == "commits":
+        if self.spec.reading == "commits":
             yield from self._commits(state)
-        elif self._spec.reading == "newest_first" and state.start is not None:
+        elif self.spec.reading == "newest_first" and state.start is not None:
             yield from self._newest_first(state, state.start)
         else:
             yield from self._list(state)
 
     def _list(self, state: RepositoryState) -> Iterator[list[Row]]:
-        params: dict[str, Any] = {**self._spec.params}
-        whole = self._spec.reading == "whole"
-        if self._spec.reading == "since" and state.start is not None:
+        params: dict[str, Any] = {**self.spec.params}
+        whole = self.spec.reading == "whole"
+        if self.spec.reading == "since" and state.start is not None:
             params["since"] = state.start
-        listing = self._listing(state, params, checked=not whole)
+        listing = self.listing(state, params, checked=not whole)
         # a list that is never asked for again under the same URL needs no ETags
         tags = PageTags() if whole or "since" in params else None
-        tracker = _Tracker(self._spec)
-        for page in self._pager.read(listing, state.tags if tags else None, tags):
+        tracker = _Tracker(self.spec)
+        for page in self.pager.read(listing, state.tags if tags else None, tags):
             tracker.note(page)
-            if rows := self._finish(page.rows, state):
+            if rows := self.finish(page.rows, state):
                 yield rows
         state.commit(newest=tracker.newest, served_at=tracker.served_at, tags=tags)
 
     def _newest_first(self, state: RepositoryState, start: str) -> Iterator[list[Row]]:
-        params = self._spec.newest_first or self._spec.params
-        listing = self._listing(state, params, together=False)
+        params = self.spec.newest_first or self.spec.params
+        listing = self.listing(state, params, together=False)
         tags = PageTags()
-        tracker = _Tracker(self._spec)
-        for page in self._pager.read(listing, state.tags, tags):
+        tracker = _Tracker(self.spec)
+        for page in self.pager.read(listing, state.tags, tags):
             tracker.note(page)
-            recent = [row for row in page.rows if (moment(self._spec, row) or start) >= start]
+            recent = [row for row in page.rows if (moment(self.spec, row) or start) >= start]
             if recent:
-                yield self._finish(recent, state)
+                yield self.finish(recent, state)
             if not recent:
                 # all older; or unchanged since the last run, and so is everything behind it
                 break
@@ -98,18 +98,18 @@ class Reading:
                 compare = f"/repos/{state.name}/compare/{state.head}...{head}"
                 found = self._client.get(compare, {"per_page": 1}, about=about, allowed=(404,))
                 if found.status != 404:  # else: history was rewritten, and the old head is gone
-                    listing = self._listing(state, {}, path=compare, field="commits")
+                    listing = self.listing(state, {}, path=compare, field="commits")
             if listing is None:
                 params = {"sha": head}
                 if self._config.since:
                     params["since"] = self._config.since
-                listing = self._listing(state, params)
-            for page in self._pager.read(listing):
-                if rows := self._finish(page.rows, state):
+                listing = self.listing(state, params)
+            for page in self.pager.read(listing):
+                if rows := self.finish(page.rows, state):
                     yield rows
         state.commit(head=head)
 
-    def _listing(
+    def listing(
         self,
         state: RepositoryState,
         params: Any,
@@ -120,22 +120,22 @@ class Reading:
         field: str | None = None,
     ) -> Listing:
         return Listing(
-            path=path or f"/repos/{state.name}/{self._spec.path}",
+            path=path or f"/repos/{state.name}/{self.spec.path}",
             params={**params, "per_page": self._config.per_page},
             about=f"repository {state.name}",
-            key=lambda row: key(self._spec, row),
-            accept=self._spec.accept,
+            key=lambda row: key(self.spec, row),
+            accept=self.spec.accept,
             together=together,
             checked=checked,
             field=field,
         )
 
-    def _finish(self, rows: list[Row], state: RepositoryState) -> list[Row]:
+    def finish(self, rows: list[Row], state: RepositoryState) -> list[Row]:
         since = self._config.since
         return [
-            finish(self._stream, self._spec, state.name, row)
+            finish(self._stream, self.spec, state.name, row)
             for row in rows
-            if since is None or (moment(self._spec, row) or since) >= since
+            if since is None or (moment(self.spec, row) or since) >= since
         ]
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.config import GitHubConfig, credential
 from millstream.errors import ConfigError, SourceError
-from millstream.model import Check, Stream
+from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
+from millstream.sources.github import windows
 from millstream.sources.github.clock import Clock, SystemClock
 from millstream.sources.github.refusals import TOKEN_NAMES, SwitchedOffError
 from millstream.sources.github.streams import STREAMS, Row
@@ -48,11 +49,13 @@ class GitHubSource:
             for name in self._config.streams
         ]
 
-    def open(self, stream: str, *, full_refresh: bool = False) -> DltResource:
-        """The dlt resource of one stream: merges what changed, or replaces everything.
+    def open(
+        self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
+    ) -> DltResource:
+        """The dlt resource of one stream: what changed, everything, or one window of time.
 
         Raises:
-            ConfigError: the configuration has no such stream.
+            ConfigError: the configuration has no such stream, or no window can be read of it.
         """
         if stream not in self._config.streams:
             raise ConfigError(
@@ -62,10 +65,15 @@ class GitHubSource:
         import dlt
 
         spec = STREAMS[stream]
+        if partition is not None:
+            windows.check(stream, spec, partition)
 
         def rows() -> Iterator[list[Row]]:
             state = dlt.current.resource_state()
-            if full_refresh:
+            if partition is not None:
+                for page in self._read(stream, {}, partition):
+                    yield [{**row, PARTITION_COLUMN: partition.key} for row in page]
+            elif full_refresh:
                 state.clear()
                 yield from _once(self._read(stream, state), spec.primary_key)
             else:
@@ -101,7 +109,9 @@ class GitHubSource:
         except SourceError as error:
             return [Check("github", False, error.message, error.hint)]
 
-    def _read(self, stream: str, state: MutableMapping[str, Any]) -> Iterator[list[Row]]:
+    def _read(
+        self, stream: str, state: MutableMapping[str, Any], partition: Partition | None = None
+    ) -> Iterator[list[Row]]:
         from millstream.sources.github.reading import Reading
         from millstream.sources.github.state import RepositoryState
 
@@ -117,7 +127,10 @@ class GitHubSource:
                     state, repository, self._config.since, self._config.lag_seconds
                 )
                 try:
-                    yield from reading.read(progress)
+                    if partition is not None:
+                        yield from windows.read(reading, progress, partition)
+                    else:
+                        yield from reading.read(progress)
                 except SwitchedOffError as error:
                     if repository.lower() in typed:
                         raise

@@ -9,6 +9,7 @@ ranges      a collection in ranges of `_id`
 reading     ranges in threads, again from the last document on after a fault
 spool       what was read, until dlt has it: a load that broke goes on from there
 cursor      incremental reads by a field
+windows     the query for one partition
 changes     change streams
 raw         BSON as it came, for the engine to read in columns
 encode      BSON -> dlt's typed JSON, where it does not
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from millstream.config import MongoDBCollection, MongoDBConfig
 from millstream.errors import ConfigError, MillstreamError
-from millstream.model import Check, Stream
+from millstream.model import Check, Partition, Stream
 from millstream.sources.mongodb import discovery, names
 from millstream.sources.mongodb.names import Located
 
@@ -92,8 +93,10 @@ class MongoDBSource:
         found = discovery.discover(self._config, discovery.load(self._folder), only)
         return discovery.save(found, self._folder)
 
-    def open(self, stream: str, *, full_refresh: bool = False) -> DltSource:
-        """The dlt source that extracts one collection.
+    def open(
+        self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
+    ) -> DltSource:
+        """The dlt source that extracts one collection, or one partition of it.
 
         Raises:
             SourceError: the server can't be reached, or the collection not be read.
@@ -103,7 +106,7 @@ class MongoDBSource:
         from millstream.sources.mongodb import connection, jobs, load
 
         with connection.connect() as client:
-            job = self._job(client, located, full=full_refresh)
+            job = self._job(client, located, full=full_refresh, partition=partition)
         jobs.check(job)
         table = names.table_name(stream, [each.stream for each in self._located()])
         return load.source(job, table)
@@ -126,13 +129,20 @@ class MongoDBSource:
         except MillstreamError as error:
             return [Check("MongoDB", False, error.message, error.hint)]
 
-    def _job(self, client: Client, located: Located, *, full: bool = False) -> Job:
+    def _job(
+        self,
+        client: Client,
+        located: Located,
+        *,
+        full: bool = False,
+        partition: Partition | None = None,
+    ) -> Job:
         from millstream.sources.mongodb import jobs
 
         what = f"collection {located.stream}"
         facts = jobs.facts(client, _database(located), located.collection, what)
         settings = self._config.settings_of(located.stream)
-        return jobs.Job(self._config, located, settings, facts, full)
+        return jobs.Job(self._config, located, settings, facts, full, partition)
 
     def _located(self) -> Sequence[Located]:
         return names.locate(self._config, discovery.load(self._folder))

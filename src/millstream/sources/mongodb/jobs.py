@@ -12,7 +12,8 @@ from bson import json_util
 
 from millstream.config import MongoDBCollection, MongoDBConfig
 from millstream.errors import ConfigError, SourceNotFoundError
-from millstream.sources.mongodb import changes
+from millstream.model import Partition
+from millstream.sources.mongodb import changes, windows
 from millstream.sources.mongodb.names import Located
 from millstream.sources.mongodb.reading import again
 
@@ -37,6 +38,7 @@ class Job:
 
     Attributes:
         mode: `full` replaces the table, `cursor` and `changes` merge into it after a full load.
+        partition: of which the rows are replaced; None: all.
         full: read all, whatever earlier runs did.
     """
 
@@ -45,9 +47,12 @@ class Job:
     settings: MongoDBCollection
     facts: Facts
     full: bool
+    partition: Partition | None = None
 
     @property
     def mode(self) -> str:
+        if self.partition is not None:
+            return "partition"
         if self.settings.cursor:
             return "cursor"
         wanted = self.config.changes if self.settings.changes is None else self.settings.changes
@@ -73,6 +78,8 @@ class Job:
         """Changes when what is read changes, so that the table must be read anew."""
         settings = self.settings.model_dump(mode="json", exclude={"lag"})
         what = [_FORMAT, self.mode, self.located.collection, settings, self.config.deletes]
+        if self.partition is not None:
+            what.append([self.partition.key, self.partition.by])
         text = json.dumps(what, sort_keys=True)
         return sha1(text.encode(), usedforsecurity=False).hexdigest()
 
@@ -144,6 +151,8 @@ def check(job: Job) -> None:
     Raises:
         ConfigError: the settings contradict each other, or what the server has.
     """
+    if job.partition is not None:
+        windows.condition(job.partition, job.what)  # says what is missing
     if job.mode != "changes" or job.config.deletes != "soft":
         return
     if job.settings.filter:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from millstream import handover
 from millstream.config import data_dir
 from millstream.errors import SourceDataError
-from millstream.sources.mongodb import changes, connection, cursor, ids, ranges, spool
+from millstream.model import PARTITION_COLUMN, Partition
+from millstream.sources.mongodb import changes, connection, cursor, ids, ranges, spool, windows
 from millstream.sources.mongodb.encode import EXACT, Encoder
 from millstream.sources.mongodb.hints import HandOn
 from millstream.sources.mongodb.jobs import Job
@@ -60,6 +61,9 @@ def _extract(job: Job, table: str) -> Iterator[Any]:
     ):
         collection = _collection(client, job)
         hand_on = HandOn(table, dlt.current.source_schema())
+        if job.partition is not None:
+            yield from _part(job, job.partition, table, collection, parts, normalize, hand_on)
+            return
         if not fresh and job.mode == "changes":
             try:
                 yield from _follow(job, collection, parts, known, normalize, hand_on, state)
@@ -118,6 +122,40 @@ def _all(
         **({"token": plan["token"]} if "token" in plan else {}),
         **({"highest": plan["highest"]} if "highest" in plan else {}),
     }
+    parts.clear()
+
+
+def _part(
+    job: Job,
+    partition: Partition,
+    table: str,
+    collection: Collection[Any],
+    parts: spool.Spool,
+    normalize: Any,
+    hand_on: HandOn,
+) -> Iterator[Any]:
+    """One partition, chosen by the server, whatever was read before."""
+    parts.clear()
+    where = windows.condition(partition, job.what)
+    query = {"$and": [job.query, where]} if job.query else where
+    with connection.causal(collection.database.client) as session:
+        kind = again(job.what, lambda: _kind(collection, session)) if job.has_index else None
+        _check_id_column(job, table, kind)
+        hand_on.kind = kind
+        # as lines: what the engine reads itself may bear times beside it, and no texts
+        reader = Reader(
+            collection,
+            job.what,
+            lambda: _encoder(job, kind, normalize),
+            query,
+            job.projection,
+            job.config.chunk_size,
+            session,
+            extra={PARTITION_COLUMN: partition.key},
+        )
+        for part in read_whole(reader, parts):
+            yield hand_on(part)
+    windows.tell_homeless(collection, job.query, partition, job.what)
     parts.clear()
 
 

@@ -1,0 +1,141 @@
+"""One window of time of one stream: all rows that last changed in it.
+
+since         Pages sorted by change, each begun at the last change of the one before. A row that
+              is changed meanwhile leaves the list and pulls the others forward; since each page is
+              the first of its own list, none is pulled past a page that was read. Where more rows
+              than a page holds changed in one second, pages are read by number, again and again
+              until they show nothing new.
+newest_first  From now back to the window's start: a row that is changed meanwhile comes to the
+              front and only pushes others to later pages.
+whole         Everything, and of that what lies in the window.
+
+A row belongs to the window of its last change: when it changes again, it moves to a later one, and
+rows merge on their key. Commits can't be read by windows: a merge brings old ones. Labels bear no
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from millstream.errors import ConfigError, SourceDataError
+from millstream.model import Partition
+from millstream.sources.github.streams import Row, Spec, key, moment
+
+if TYPE_CHECKING:
+    from millstream.sources.github.reading import Reading
+    from millstream.sources.github.state import RepositoryState
+
+
+def check(stream: str, spec: Spec, partition: Partition) -> None:
+    """Refuse what can't be read by windows.
+
+    Raises:
+        ConfigError: saying why, and what can be done instead.
+    """
+    if partition.start is None:
+        raise ConfigError(
+            f"GitHub's {stream} can't be partitioned by keys",
+            hint="`type: time`; several repositories are several pipelines",
+        )
+    if spec.time is None or spec.reading == "commits":
+        why = (
+            "a merge brings commits of windows that were loaded long ago"
+            if spec.time
+            else "they bear no time"
+        )
+        raise ConfigError(
+            f"GitHub's {stream} can't be partitioned by time: {why}",
+            hint="name the streams that can under `partitions.streams`",
+        )
+    if partition.by not in (None, spec.time):
+        raise ConfigError(
+            f"GitHub's {stream} can be partitioned by {spec.time!r} alone, not by {partition.by!r}",
+            hint="leave `cursor` out",
+        )
+
+
+def read(reading: Reading, state: RepositoryState, partition: Partition) -> Iterator[list[Row]]:
+    """The pages of rows of a window, each row once.
+
+    Raises:
+        SourceDataError: a row tells no time.
+    """
+    window = _Window(reading.spec, partition)
+    if reading.spec.reading == "since":
+        pages = _by_change(reading, state, window)
+    elif reading.spec.reading == "newest_first":
+        pages = _backwards(reading, state, window)
+    else:
+        listing = reading.listing(state, dict(reading.spec.params), checked=True)
+        pages = (page.rows for page in reading.pager.read(listing))
+    for rows in pages:
+        if mine := window.new(rows):
+            yield reading.finish(mine, state)
+
+
+class _Window:
+    def __init__(self, spec: Spec, partition: Partition) -> None:
+        from millstream.sources.github.state import to_iso
+
+        assert partition.window is not None, "checked when the stream was opened"
+        self.start, self.end = map(to_iso, partition.window)
+        self._spec = spec
+        self._seen: set[object] = set()
+
+    def time(self, row: Row) -> str:
+        # a draft of a release is not published yet
+        when = moment(self._spec, row) or row.get("created_at")
+        if not isinstance(when, str):
+            raise SourceDataError(f"a row tells no time: {self._spec.time!r} is {when!r}")
+        return when
+
+    def new(self, rows: list[Row]) -> list[Row]:
+        """The rows of the window that were not seen before."""
+        found = []
+        for row in rows:
+            identity = key(self._spec, row)
+            if self.start <= self.time(row) < self.end and identity not in self._seen:
+                self._seen.add(identity)
+                found.append(row)
+        return found
+
+    def knows(self, rows: list[Row]) -> bool:
+        return all(key(self._spec, row) in self._seen for row in rows)
+
+
+def _by_change(reading: Reading, state: RepositoryState, window: _Window) -> Iterator[list[Row]]:
+    since = window.start
+    while True:
+        params = {
+            **reading.spec.params,
+            "sort": "updated",
+            "direction": "asc",
+            "since": since,
+        }
+        pages, news, later = 0, False, None
+        for page in reading.pager.read(reading.listing(state, params, together=False)):
+            pages += 1
+            inside = [row for row in page.rows if window.time(row) < window.end]
+            news = news or not window.knows(inside)
+            yield page.rows
+            if page.rows:
+                later = window.time(page.rows[-1])
+            if later is not None and (later > since or len(inside) < len(page.rows)):
+                break
+        else:
+            later = None  # the list has ended
+        if pages > 1 and news:
+            continue  # of one second more than a page: until nothing new comes
+        if later is None or later >= window.end:
+            return
+        since = later
+
+
+def _backwards(reading: Reading, state: RepositoryState, window: _Window) -> Iterator[list[Row]]:
+    params = dict(reading.spec.newest_first or reading.spec.params)
+    for page in reading.pager.read(reading.listing(state, params, together=False)):
+        yield page.rows
+        if page.rows and all(window.time(row) < window.start for row in page.rows):
+            return

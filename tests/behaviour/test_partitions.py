@@ -1,0 +1,276 @@
+"""Partitions of one stream, in any order, side by side and again: each row there once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from behaviour.conftest import configured
+from behaviour.feed import FEED
+from millstream.config import DltConfig, PipelineConfig
+from millstream.errors import ConfigError
+from millstream.model import RunReport
+from millstream.runner import run
+from parts.places import Place
+
+PARTS = 100 if os.environ.get("MILLSTREAM_NIGHTLY") else 8
+
+DAYS = {"type": "time", "every": "day", "start": "2024-01-01", "cursor": "at"}
+
+
+BOTH = ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Place:
+    """DuckDB; of tests whose subject is what the destination does, PostgreSQL too."""
+    made: Place = request.getfixturevalue(f"{getattr(request, 'param', 'duckdb')}_place")
+    return made
+
+
+def order(number: int, day: int, *books: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "at": f"2024-01-{day:02}T12:00:00Z",
+        "books": [{"title": title, "pages": [{"n": 1}]} for title in books],
+        **more,
+    }
+
+
+def parted(place: Place, path: str = "behaviour.feed:orders", **partitions: Any) -> PipelineConfig:
+    disposition = partitions.pop("disposition", None)
+    source = DltConfig(
+        path=path,
+        arguments={"write_disposition": disposition} if disposition else {},
+        streams=["orders"],
+    )
+    return configured(place, source).model_copy(
+        update={
+            "partitions": PipelineConfig.model_validate(
+                {"name": "x", "source": source, "partitions": partitions or DAYS}
+            ).partitions
+        }
+    )
+
+
+def load(config: PipelineConfig, key: str, *rows: dict[str, Any]) -> RunReport:
+    FEED.rows = list(rows)
+    return run(config, "orders", partition=key)
+
+
+def orders(place: Place) -> list[tuple[Any, ...]]:
+    return place.query(
+        f"SELECT id, _millstream_partition FROM {place.from_clause('orders')} ORDER BY 1, 2"
+    )
+
+
+def titles(place: Place) -> list[tuple[Any, ...]]:
+    """Child and grandchild rows, each with the id of its order; no orphans among them."""
+    root, books, pages = map(place.from_clause, ("orders", "orders__books", "orders__books__pages"))
+    joined = (
+        f"FROM {pages} AS p JOIN {books} AS b ON p._dlt_parent_id = b._dlt_id "
+        f"JOIN {root} AS o ON b._dlt_parent_id = o._dlt_id"
+    )
+    found = place.query(f"SELECT o.id, b.title {joined} ORDER BY 1, 2")
+    assert place.count("orders__books") == place.count("orders__books__pages") == len(found)
+    return found
+
+
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+@pytest.mark.parametrize("disposition", ["merge", "append"])
+def test_a_partition_replaces_its_own_rows_alone(place: Place, disposition: str) -> None:
+    config = parted(place, **DAYS, disposition=disposition)
+    everything = [order(1, 1, "a", "b"), order(2, 1), order(3, 2, "c")]
+
+    first = load(config, "2024-01-01", *everything)
+    load(config, "2024-01-02", *everything)
+
+    assert (first.rows, first.partition) == (2, "2024-01-01")
+    assert orders(place) == [(1, "2024-01-01"), (2, "2024-01-01"), (3, "2024-01-02")]
+    assert titles(place) == [(1, "a"), (1, "b"), (3, "c")]
+
+    # again: one row is gone, one has other children, one is new
+    load(config, "2024-01-01", order(1, 1, "d"), order(4, 1))
+
+    assert orders(place) == [(1, "2024-01-01"), (3, "2024-01-02"), (4, "2024-01-01")]
+    assert titles(place) == [(1, "d"), (3, "c")]
+
+    # and again: nothing is left of it
+    report = load(config, "2024-01-01", order(3, 2, "c"))
+
+    assert report.rows == 0
+    assert report.warnings == ("the partition is empty now: 2 rows were deleted",)
+    assert orders(place) == [(3, "2024-01-02")]
+    assert titles(place) == [(3, "c")]
+
+
+def test_a_partition_that_is_empty_before_there_is_a_table(place: Place) -> None:
+    config = parted(place, **DAYS, disposition="append")
+    assert load(config, "2024-01-03").rows == 0
+    load(config, "2024-01-01", order(1, 1))
+    assert orders(place) == [(1, "2024-01-01")]
+
+
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+def test_a_row_that_moves_is_there_once(place: Place) -> None:
+    config = parted(place)
+    load(config, "2024-01-01", order(1, 1, "a"), order(2, 1))
+    load(config, "2024-01-02", order(1, 2, "a", "b"))
+    assert orders(place) == [(1, "2024-01-02"), (2, "2024-01-01")]
+    assert titles(place) == [(1, "a"), (1, "b")]
+
+    load(config, "2024-01-01", order(2, 1))  # the row is another partition's by now
+
+    assert orders(place) == [(1, "2024-01-02"), (2, "2024-01-01")]
+
+
+def test_partitions_share_one_schema(place: Place) -> None:
+    config = parted(place)
+    load(config, "2024-01-01", order(1, 1, n=1))
+    load(config, "2024-01-02", order(2, 2, n="one"))
+    report = load(config, "2024-01-03", order(3, 3, n="two", new=True))
+
+    # the type of the first partition holds, as in loads without partitions
+    assert place.query(
+        f"SELECT id, n, n__v_text FROM {place.from_clause('orders')} ORDER BY 1"
+    ) == [
+        (1, 1, None),
+        (2, None, "one"),
+        (3, None, "two"),
+    ]
+    assert [(c.kind, c.column) for c in report.changes] == [("column_added", "new")]
+
+
+def test_rows_by_a_key(place: Place) -> None:
+    config = parted(place, type="static", field="shop.region", values=["eu", 7])
+    rows = [order(n, 1, shop={"region": region}) for n, region in enumerate(["eu", "us", 7, "eu"])]
+    load(config, "7", *rows)
+    load(config, "eu", *rows)
+    assert orders(place) == [(0, "eu"), (2, "7"), (3, "eu")]
+
+
+def test_a_window_bounds_a_resources_own_cursor(place: Place) -> None:
+    config = parted(
+        place, "behaviour.feed:between", type="time", every="day", start="2024-01-01", cursor="at"
+    )
+    rows = [{"id": day, "at": f"2024-01-0{day}T00:00:00+00:00"} for day in (1, 2, 3)]
+    from dlt.common.pendulum import pendulum
+
+    load(config, "2024-01-02", *({**row, "at": pendulum.parse(row["at"])} for row in rows))
+    assert FEED.window == ("2024-01-02T00:00:00+00:00", "2024-01-03T00:00:00+00:00")
+    assert orders(place) == [(2, "2024-01-02")]
+    # no cursor is kept: the same window is read again
+    load(config, "2024-01-02", *({**row, "at": pendulum.parse(row["at"])} for row in rows))
+    assert orders(place) == [(2, "2024-01-02")]
+
+
+def test_a_window_as_arguments(place: Place) -> None:
+    config = parted(
+        place,
+        "behaviour.feed:asked_for",
+        **DAYS,
+        arguments={"start": "since", "end": "until", "key": "name"},
+    )
+    load(config, "2024-01-02", order(2, 2))
+    since, until, name = FEED.window
+    assert (since.isoformat(), until.isoformat(), name) == (
+        "2024-01-02T00:00:00+00:00",
+        "2024-01-03T00:00:00+00:00",
+        "2024-01-02",
+    )
+
+
+def test_rows_without_a_time_stop_the_run(place: Place) -> None:
+    config = parted(place)
+    with pytest.raises(Exception, match="a row has no 'at', so that it belongs to no partition"):
+        load(config, "2024-01-01", {"id": 1})
+
+
+def test_what_would_double_rows_is_refused(place: Place) -> None:
+    append = DltConfig(path="behaviour.feed:orders", arguments={"write_disposition": "append"})
+    FEED.rows = [order(1, 1)]
+    run(configured(place, append), "orders")
+    with pytest.raises(ConfigError, match="table orders was loaded without partitions"):
+        load(parted(place, **DAYS, disposition="append"), "2024-01-01", order(1, 1))
+
+
+def test_what_partitions_loaded_is_not_appended_to(place: Place) -> None:
+    load(parted(place, **DAYS, disposition="append"), "2024-01-01", order(1, 1))
+    append = DltConfig(path="behaviour.feed:orders", arguments={"write_disposition": "append"})
+    with pytest.raises(ConfigError, match="table orders was loaded in partitions"):
+        run(configured(place, append), "orders")
+
+
+def test_a_table_that_merges_may_become_partitioned(place: Place) -> None:
+    FEED.rows = [order(1, 1, "a"), order(2, 2, "b")]
+    run(configured(place), "orders")
+    load(parted(place), "2024-01-01", order(1, 1, "c"))
+    assert orders(place) == [(1, "2024-01-01"), (2, None)]
+    assert titles(place) == [(1, "c"), (2, "b")]
+
+
+def test_a_partition_must_be_named_and_exist(place: Place) -> None:
+    config = parted(place)
+    with pytest.raises(ConfigError, match="loaded in partitions: which one"):
+        run(config, "orders")
+    with pytest.raises(ConfigError, match="no partition '2023-12-31'"):
+        run(config, "orders", partition="2023-12-31")
+    with pytest.raises(ConfigError, match="always read whole"):
+        run(config, "orders", partition="2024-01-01", full_refresh=True)
+    with pytest.raises(ConfigError, match="is not partitioned"):
+        run(configured(place), "orders", partition="2024-01-01")
+
+
+WORKER = """
+import json, sys
+from millstream.config import PipelineConfig
+from millstream.runner import run
+
+given = json.loads(sys.argv[1])
+config = PipelineConfig(**given)
+for key in sys.argv[2:]:
+    run(config, "orders", partition=key)
+"""
+
+
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+def test_a_backfill_side_by_side_and_again(place: Place) -> None:
+    """Many partitions, half of which bring a column that the others lack."""
+    hours = {"type": "time", "every": "hour", "start": "2024-01-01", "cursor": "at"}
+    config = parted(place, "behaviour.feed:hours", **hours)
+    keys = [
+        f"2024-01-{1 + n // 24:02}-{n % 24:02}:00" for n in range(50 - PARTS // 2, 50 + PARTS // 2)
+    ]
+    random.shuffle(keys)
+    again = random.sample(keys, 4)
+    given = json.dumps({**config.model_dump(mode="json"), "project": str(place.project)})
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, given, *keys[n::4], again[n], again[n - 1]],
+            env={**os.environ, "PYTHONPATH": path},
+            cwd=place.project,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(4)
+    ]
+    ended = [(worker, worker.communicate()[1]) for worker in workers]
+    assert [worker.returncode for worker, _ in ended] == [0] * 4, ended[0][1][-3000:]
+
+    assert place.query(
+        f"SELECT COUNT(*), COUNT(DISTINCT id), COUNT(DISTINCT _millstream_partition), COUNT(late) "
+        f"FROM {place.from_clause('orders')}"
+    ) == [(5 * PARTS, 5 * PARTS, PARTS, 5 * PARTS // 2)]
+    assert place.query(
+        f"SELECT COUNT(*) FROM {place.from_clause('orders__books')} AS b "
+        f"JOIN {place.from_clause('orders')} AS o ON b._dlt_parent_id = o._dlt_id"
+    ) == [(10 * PARTS,)]
+    assert place.count("orders__books") == 10 * PARTS
