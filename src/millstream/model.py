@@ -165,6 +165,28 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Jump:
+    """A share of one column that moved further than recent loads moved it.
+
+    Attributes:
+        share: `presence`, of rows whose JSON had the field; `null share`, of rows that hold null.
+        now: in this load, 0 to 1.
+        lowest, highest: in the loads that it is compared with.
+        rows: rows of the table in this load.
+        message: one plain sentence for people.
+    """
+
+    table: str
+    column: str
+    share: Literal["presence", "null share"]
+    now: float
+    lowest: float
+    highest: float
+    rows: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableLoad:
     """What one run did to one table.
 
@@ -215,6 +237,9 @@ class RunReport:
         replayed: rows that came again from there, by what became of them: `replayed`, `waiting`
             (still can't be loaded), `superseded`.
         partition: the key of the partition that was loaded; None of a stream without any.
+        history: the full name of the table that keeps the schema's changes; None where none does.
+        jumps: shares that moved further than they did in recent loads.
+        compared_loads: how many loads these are; 0 where none is known, or nothing was counted.
     """
 
     pipeline: str
@@ -233,6 +258,9 @@ class RunReport:
     quarantined: tuple[QuarantinedRows, ...] = ()
     replayed: Mapping[str, int] = field(default_factory=dict)
     partition: str | None = None
+    history: str | None = None
+    jumps: tuple[Jump, ...] = ()
+    compared_loads: int = 0
 
     @property
     def rows(self) -> int:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import tempfile
+from typing import TYPE_CHECKING, Any
 
 from millstream import destinations, engine, ledger, sources
 from millstream.config import PipelineConfig
-from millstream.model import SchemaVersion
+from millstream.model import Column, SchemaVersion
 from millstream.quarantine.watch import Watch
 from millstream.steps import explain
 
+if TYPE_CHECKING:
+    import dlt
 
-def preview(config: PipelineConfig, stream: str, *, pages: int | None = 10) -> SchemaVersion:
+
+def preview(
+    config: PipelineConfig,
+    stream: str,
+    accepted: SchemaVersion | None = None,
+    *,
+    pages: int | None = 10,
+) -> SchemaVersion:
     """The schema of a stream's first pages, normalized as for its destination; loads nothing.
 
     The destination is not asked: cursors start from the beginning, and what it has is not known.
 
     Args:
+        accepted: what is taken to be there already: values of another type go into a variant of
+            its columns, as they would in a run, and none of them is missing from the result.
         pages: how many pages to read; None reads all.
 
     Raises:
@@ -37,7 +49,7 @@ def preview(config: PipelineConfig, stream: str, *, pages: int | None = 10) -> S
             dataset_name=config.dataset,
         )
         try:
-            pipeline.extract(opened, schema=dlt.Schema(f"{config.name}__preview"))
+            pipeline.extract(opened, schema=_schema(config, accepted))
             watch = Watch(config.name, stream, config.quarantine)
             watched = {pipeline.pipeline_name: watch} if config.quarantine.enabled else {}
             with engine.enabled(watched):
@@ -47,3 +59,32 @@ def preview(config: PipelineConfig, stream: str, *, pages: int | None = 10) -> S
         if pipeline.default_schema_name is None:
             return SchemaVersion()
         return ledger.snapshot(pipeline.default_schema)
+
+
+def _schema(config: PipelineConfig, accepted: SchemaVersion | None) -> dlt.Schema:
+    """A dlt schema that has these tables; their keys are for the source to say."""
+    import dlt
+
+    schema = dlt.Schema(f"{config.name}__preview")
+    for table in accepted.tables if accepted else ():
+        columns: Any = {column.name: _column(column) for column in table.columns}
+        described: Any = {"name": table.name, "columns": columns}
+        if table.parent is not None:
+            described["parent"] = table.parent
+        schema.update_table(described)
+    return schema
+
+
+def _column(column: Column) -> dict[str, Any]:
+    traits = {
+        "precision": column.precision,
+        "scale": column.scale,
+        "timezone": column.timezone,
+        "variant": column.variant_of is not None or None,
+    }
+    return {
+        "name": column.name,
+        "data_type": column.data_type,
+        "nullable": column.nullable,
+        **{name: value for name, value in traits.items() if value is not None},
+    }

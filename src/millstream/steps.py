@@ -28,6 +28,7 @@ from millstream.errors import ConfigError, MillstreamError, RunError
 from millstream.model import (
     ColumnProfile,
     Decision,
+    Jump,
     Partition,
     QuarantinedRows,
     RunReport,
@@ -81,6 +82,8 @@ class Work:
     quarantined: list[QuarantinedRows] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     """Of rows that came again from quarantine."""
+    jumps: dict[tuple[str, str], Jump] = field(default_factory=dict)
+    compared_loads: int = 0
     before: SchemaVersion | None = None
     """What the destination had before an interrupted run, whose package this one finished."""
     loaded: destinations.Loads | None = None
@@ -281,8 +284,8 @@ class Work:
             new = self.packaged(pipeline, run, seen.profile)
             if not seen.rows.get("dlt"):  # else the profile knows some of the rows alone
                 new = ledger.attach(new, ledger.complete(new, seen.profile))
-            recent = self.recent(pipeline) if seen.profile else {}
-            decisions = self.govern(run, new, counted, recent)
+            recent = self.recent(pipeline) if seen.profile else ()
+            decisions = self.govern(run, new, counted, ledger.pool(recent))
         with self.step("load"), self.writer():
             self.holds_turn()
             if self.partition is None:
@@ -302,6 +305,7 @@ class Work:
             for table in new.tables
         }
         self.decisions += (*seen.refusals, *decisions)
+        self._compare(new, recent)
         self.accept(self.version(pipeline))
 
     def clear(self, pipeline: dlt.Pipeline, partition: Partition) -> None:
@@ -372,17 +376,26 @@ class Work:
             raise error
         return decisions
 
-    def recent(self, pipeline: dlt.Pipeline) -> Mapping[str, Mapping[str, ColumnProfile]]:
-        """What the last loads saw; nothing where no history is kept, or none can be read."""
+    def recent(self, pipeline: dlt.Pipeline) -> Sequence[Mapping[str, Mapping[str, ColumnProfile]]]:
+        """What each of the last loads saw; nothing where no history is kept or can be read."""
         if not self.target.history or self.loaded is None:
-            return {}
+            return ()
         try:
             with self.writer():
                 return ledger.store.recent(pipeline, self.target.name, self.stream)
         except Exception as error:  # a help, and no condition of a load
             text = destinations.redact(str(error))
             logger.warning("%s: the schema's history was not read: %s", self.stream, text)
-            return {}
+            return ()
+
+    def _compare(
+        self, new: SchemaVersion, recent: Sequence[Mapping[str, Mapping[str, ColumnProfile]]]
+    ) -> None:
+        """Remember which shares left the range of the loads before."""
+        check = self.target.profile_check
+        found = ledger.jumps(new, recent, threshold=check.threshold, min_rows=check.min_rows)
+        self.jumps.update({(jump.table, jump.column): jump for jump in found})
+        self.compared_loads = max(self.compared_loads, len(recent))
 
     def accepted(self) -> SchemaVersion | None:
         """What people accepted of this stream; None where there is no file, or not yet."""
@@ -461,7 +474,7 @@ class Work:
         schema = ledger.attach(self.version(pipeline), self.profile)
         tables = [table.name for table in schema.tables]
         totals = self._totals(pipeline, tables)
-        names = destinations.full_names(pipeline, self.target, tables)
+        names = destinations.full_names(pipeline, self.target, [*tables, ledger.store.CHANGES])
         appended = destinations.fallbacks(pipeline, pipeline.default_schema)
         return RunReport(
             pipeline=self.target.name,
@@ -490,6 +503,9 @@ class Work:
             quarantined=tuple(self.quarantined),
             replayed=dict(self.outcomes),
             partition=self.partition.key if self.partition else None,
+            history=names[ledger.store.CHANGES] if self.target.history else None,
+            jumps=tuple(self.jumps.values()),
+            compared_loads=self.compared_loads,
         )
 
     def _totals(self, pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int | None]:

@@ -19,6 +19,7 @@ attributes:
   destination: {type: duckdb, database: warehouse.duckdb, dataset: shop}
 """
 ROWS = """\
+import json
 import os
 import dlt
 
@@ -32,7 +33,7 @@ def shop():
     @dlt.resource
     def visits():
         print("a library that talks")
-        yield {"page": "/"}
+        yield json.loads(os.environ.get("VISIT", '{"page": "/", "n": 1}'))
 
     @dlt.resource
     def broken():
@@ -102,6 +103,34 @@ def test_json_is_all_of_stdout(shop: Path) -> None:
     assert failed["stream"] == "broken"
     assert "the till is closed" in failed["error"]
     assert "swordfish9" not in done.stdout + done.stderr
+
+
+def test_what_the_policy_says_is_printed_and_in_the_json(shop: Path) -> None:
+    arguments = ("run", "--stream", "visits")
+    millstream(shop, *arguments)
+
+    warned = millstream(shop, *arguments, VISIT='{"page": "/", "n": "two"}')
+    assert warned.returncode == 0
+    assert (
+        "  1 warning by the schema policy\n  ! visits: `n`: bigint, now also text" in warned.stdout
+    )
+    assert "(preset evolve:" in warned.stdout
+    assert all(len(line) <= 80 for line in warned.stdout.splitlines())
+
+    held = millstream(shop, *arguments, "--json", VISIT='{"page": {"path": "/"}, "n": 3}')
+    assert held.returncode == 1
+    (failed,) = json.loads(held.stdout)["failed"]
+    assert failed["kind"] == "SchemaHeldError"
+    assert failed["rows_waiting"] == {"visits": 1}
+    decisions = {d["column"]: d["action"] for d in failed["decisions"]}
+    assert decisions == {"page": "hold", "page__path": "allow"}
+    (waits,) = [d for d in failed["decisions"] if d["action"] == "hold"]
+    assert f"  {waits['id']}  visits: `page` was text, now it is also an object" in held.stderr
+    assert "millstream schema accept --stream visits" in held.stderr
+
+    assert millstream(shop, "schema", "accept", "--stream", "visits").returncode == 0
+    went_on = json.loads(millstream(shop, *arguments, "--json").stdout)
+    assert [report["decisions"] for report in went_on["reports"]] == [[]]
 
 
 def test_full_refresh_replaces_the_tables(shop: Path) -> None:

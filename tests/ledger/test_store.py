@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timezone
 from multiprocessing import get_context
 from pathlib import Path
@@ -90,7 +91,13 @@ def test_what_runs_changed_is_read_back(place: Place, tmp_path: Path) -> None:
     _, second = load(place, tmp_path / "2", [{"id": 2, "n": "two", "note": "x"}])
     second_report = report(first, second, "2")
     assert store.record(pipeline, second_report)
-    assert not store.record(pipeline, report(second, second, "3")), "nothing changed"
+    assert store.record(pipeline, report(second, second, "3")), "nothing changed, rows came"
+    none = replace(report(second, second, "4"), load_id=None)
+    assert not store.record(pipeline, none), "there was nothing to load"
+    loads = store.loads(history, NAME)
+    assert [(each.load_id, each.rows, each.tables["orders"]) for each in loads] == [
+        (number, 2, 2) for number in ("1", "2", "3")
+    ]
 
     told = store.changes(history, NAME, "orders")
     assert [(row["load_id"], row["kind"], row["column_name"], row["action"]) for row in told] == [
@@ -132,8 +139,10 @@ def test_profiles_are_read_back(place: Place, tmp_path: Path) -> None:
     loads = store.profiles(history, NAME, "orders", loads=2)
     assert [load_id for load_id, _ in loads] == ["1", "2"]
     assert loads[0][1] == {"orders": {"n": counted}}
-    assert store.recent(pipeline, NAME, "orders", loads=2)["orders"]["n"].rows == 200
-    assert store.recent(pipeline, NAME, "other") == {}
+    assert (
+        sum(p["orders"]["n"].rows for p in store.recent(pipeline, NAME, "orders", loads=2)) == 200
+    )
+    assert list(store.recent(pipeline, NAME, "other")) == []
 
 
 def test_a_long_history_is_not_read_whole(

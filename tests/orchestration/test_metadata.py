@@ -68,6 +68,13 @@ def values(metadata):
     return {name: value.value for name, value in kept.items()}
 
 
+def test_the_history_is_named():
+    kept = values(stream_metadata(report(history="db.gh._millstream_schema_changes")))
+    assert "`millstream schema log --stream issues`" in kept["schema_history"]
+    assert "`db.gh._millstream_schema_changes`" in kept["schema_history"]
+    assert "schema_history" not in values(stream_metadata(report()))
+
+
 def test_a_stream_tells_rows_bytes_and_seconds_a_step():
     found = values(stream_metadata(report()))
 

@@ -34,6 +34,7 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
         lines.append("  nothing new to load")
     lines += ["", *change_lines(report.changes, stream)]
     lines += quarantine_lines(report, stream)
+    lines += [*warned_lines(report, stream), *jump_lines(report, stream)]
     lines += [paint(f"  warning: {text}", "yellow", stream=stream) for text in report.warnings]
     return lines
 
@@ -92,6 +93,38 @@ def change_lines(
             mark, colour = _MARKS[change.severity]
             lines.append(f"  {paint(mark, colour, 'bold', stream=stream)} {change.message}")
     return lines
+
+
+def warned_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """What the policy warns of, with the rule that does and the id to accept or look it up by."""
+    from millstream.ledger import fingerprint
+
+    warned = [decision for decision in report.decisions if decision.action != "allow"]
+    if not warned:
+        return []
+    lines = ["", f"  {count(len(warned), 'warning')} by the schema policy"]
+    for decision in warned:
+        change = decision.change
+        text = f"{change.table}: {change.message} ({decision.reason}, id {fingerprint(change)})"
+        lines += _marked(text, _MARKS[change.severity], stream)
+    return lines
+
+
+def jump_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """The columns that are unlike what recent loads had."""
+    if not report.jumps:
+        return []
+    lines = ["", f"  {count(len(report.jumps), 'column')} unlike recent loads"]
+    for jump in report.jumps:
+        lines += _marked(f"{jump.table}: {jump.message}", _MARKS["risky"], stream)
+    return lines
+
+
+def _marked(text: str, mark: tuple[str, str], stream: TextIO) -> list[str]:
+    sign, colour = mark
+    first, *more = textwrap.wrap(text, _WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+    painted = paint(sign, colour, "bold", stream=stream)
+    return [f"  {painted} {first}", *(f"    {line}" for line in more)]
 
 
 def _is_new_column(change: SchemaChange) -> bool:

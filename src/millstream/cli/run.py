@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from millstream.cli.command import Command
 
@@ -82,7 +82,7 @@ def _run(options: Namespace) -> int:
         return [load_one(stream, partition) for partition in loads[stream]]
 
     reports: list[RunReport] = []
-    failures: list[dict[str, str | None]] = []
+    failures: list[dict[str, Any]] = []
     out = sys.stdout
     with redirect_stdout(sys.stderr):
         for stream, outcomes in abreast(config, list(loads), load):
@@ -156,31 +156,39 @@ def _loads(
 
 def _failure(
     stream: str, partition: str | None, error: Exception, *, debug: bool
-) -> dict[str, str | None]:
+) -> dict[str, Any]:
     from millstream.cli.complain import complain
-    from millstream.errors import MillstreamError
+    from millstream.errors import MillstreamError, SchemaHeldError
+    from millstream.ledger import held
     from millstream.redact import redact
 
     complain(error, debug=debug, what=f"{stream} {partition}" if partition else stream)
     message = error.message if isinstance(error, MillstreamError) else str(error)
     hint = error.hint if isinstance(error, MillstreamError) else None
-    return {
+    failure: dict[str, Any] = {
         "stream": stream,
         "partition": partition,
         "error": redact(message),
         "kind": type(error).__name__,
         "hint": redact(hint) if hint else None,
     }
+    if isinstance(error, SchemaHeldError):
+        failure["decisions"] = [held.to_dict(decision) for decision in error.decisions]
+        failure["rows_waiting"] = error.rows
+    return failure
 
 
-def _print_json(
-    pipeline: str, reports: list[RunReport], failures: list[dict[str, str | None]]
-) -> None:
+def _print_json(pipeline: str, reports: list[RunReport], failures: list[dict[str, Any]]) -> None:
     import json
+
+    from millstream.ledger import held
 
     document = {
         "pipeline": pipeline,
-        "reports": [report.to_dict() for report in reports],
+        "reports": [
+            {**report.to_dict(), "decisions": [held.to_dict(d) for d in report.decisions]}
+            for report in reports
+        ],
         "failed": failures,
     }
     print(json.dumps(document, indent=2, default=str))
@@ -191,8 +199,8 @@ COMMAND = Command(
     summary="load the streams of a pipeline, without Dagster",
     description=(
         "Reads the defs.yaml that Dagster reads, loads each stream on its own, and prints "
-        "the tables, the seconds and every schema change. A stream that fails does not stop "
-        "the others; the exit code is then 1."
+        "the tables, the seconds, every schema change and what the policy says of it. A stream "
+        "that fails does not stop the others; the exit code is then 1."
     ),
     examples=(
         "millstream run",

@@ -93,7 +93,7 @@ def _diff(options: Namespace) -> int:
     found: dict[str, Sequence[Decision]] = {}
     for stream in streams:
         with redirect_stdout(sys.stderr):
-            new = preview(config, stream, pages=options.pages or None)
+            new = preview(config, stream, accepted.get(stream), pages=options.pages or None)
         found[stream] = ledger.govern(
             SchemaVersion(), accepted.get(stream), new, config.schema_policy, stream=stream
         )
@@ -193,10 +193,9 @@ def _accept_source(config: PipelineConfig, stream: str, pages: int) -> list[dict
     if config.folder is None:
         raise ConfigError("this pipeline has no folder to keep an accepted schema in")
     with redirect_stdout(sys.stderr):
-        new = preview(config, stream, pages=pages or None)
-    made = ledger.govern(
-        SchemaVersion(), _accepted(config).get(stream), new, config.schema_policy, stream=stream
-    )
+        accepted = _accepted(config).get(stream)
+        new = preview(config, stream, accepted, pages=pages or None)
+    made = ledger.govern(SchemaVersion(), accepted, new, config.schema_policy, stream=stream)
     if made:
         ledger.baseline.save(config.folder, stream, new, add=True)
     return [_decision(decision) for decision in made]

@@ -7,7 +7,8 @@ needs them, in the environment, `.env` or dlt's `secrets.toml`, under the names 
 
 from __future__ import annotations
 
-from millstream.config.environment import credential, data_dir, load_dotenv
+from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
+from millstream.config.environment import credential, dagster_url, data_dir, load_dotenv
 from millstream.config.governance import (
     AlertConfig,
     AppriseAlert,
@@ -59,7 +60,9 @@ __all__ = [
     "PipelineConfig",
     "PolicyConfig",
     "PolicyRule",
+    "ProfileCheckConfig",
     "QuarantineConfig",
+    "SchemaCheckConfig",
     "SlackAlert",
     "SourceConfig",
     "StaticPartitions",
@@ -68,6 +71,7 @@ __all__ = [
     "WebhookAlert",
     "between",
     "credential",
+    "dagster_url",
     "data_dir",
     "load_dotenv",
     "parse_pipeline",

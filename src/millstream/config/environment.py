@@ -32,6 +32,11 @@ def credential(*names: str) -> str | None:
     return None
 
 
+def dagster_url() -> str | None:
+    """Where people reach Dagster's UI: `MILLSTREAM_DAGSTER_URL`, without a slash at its end."""
+    return os.environ.get("MILLSTREAM_DAGSTER_URL", "").strip().rstrip("/") or None
+
+
 def data_dir() -> Path:
     """Where runs keep packages until loaded: `MILLSTREAM_HOME` or `~/.millstream`."""
     return Path(os.environ.get("MILLSTREAM_HOME") or Path.home() / ".millstream")

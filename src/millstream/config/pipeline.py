@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from millstream.config.base import Model
+from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
 from millstream.config.governance import AlertConfig, PolicyConfig, QuarantineConfig
 from millstream.config.partitions import PartitionsConfig
 from millstream.config.sources import FilesConfig, MongoDBConfig, SourceConfig
@@ -72,6 +73,10 @@ class TargetConfig(Model):
     history: bool = Field(
         default=True,
         description="Keep the schema's history in `_millstream_*` tables beside the data.",
+    )
+    profile_check: ProfileCheckConfig = Field(
+        default=ProfileCheckConfig(),
+        description="When a load's columns count as unlike those of recent loads.",
     )
     project: Path = Field(
         default_factory=Path.cwd,
@@ -134,6 +139,9 @@ class PipelineConfig(TargetConfig):
         default=None,
         description="Load in partitions: windows of time, or static keys. Each replaces its own "
         "rows alone, in any order and side by side.",
+    )
+    schema_check: SchemaCheckConfig = Field(
+        default=SchemaCheckConfig(), description="Dagster's check of the accepted schema."
     )
     folder: Path | None = Field(
         default=None,

@@ -5,6 +5,7 @@ diff        what changed between two versions; observe: what only the data tells
 baseline    the accepted schema, `schema.yaml` beside `defs.yaml`
 policy      what to do about a change; govern: what is news, and what to do about it
 gate        the same, asked row by row, for what is to be quarantined
+jumps       shares that left the range of recent loads
 held        what a run that waits for someone keeps beside its package
 store       the history, in tables beside the data
 
@@ -17,7 +18,9 @@ from millstream.ledger import baseline, held, store
 from millstream.ledger.diff import apply, canonical, diff
 from millstream.ledger.gate import gate
 from millstream.ledger.govern import fingerprint, govern
-from millstream.ledger.profile import attach, complete
+from millstream.ledger.jumps import jumps
+from millstream.ledger.policy import comes_and_goes
+from millstream.ledger.profile import attach, complete, pool
 from millstream.ledger.snapshot import snapshot
 
 __all__ = [
@@ -25,12 +28,15 @@ __all__ = [
     "attach",
     "baseline",
     "canonical",
+    "comes_and_goes",
     "complete",
     "diff",
     "fingerprint",
     "gate",
     "govern",
     "held",
+    "jumps",
+    "pool",
     "snapshot",
     "store",
 ]

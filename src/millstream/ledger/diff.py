@@ -30,6 +30,12 @@ STRUCTURAL: frozenset[ChangeKind] = frozenset(
 """The kinds that change the schema; the others say what the data does."""
 
 
+DATA_ALONE: frozenset[ChangeKind] = frozenset(
+    {"column_gone", "column_renamed", "presence_changed", "null_share_changed"}
+)
+"""The kinds that only the counts of a load tell, and no two schemas."""
+
+
 def diff(old: SchemaVersion, new: SchemaVersion) -> tuple[SchemaChange, ...]:
     """Every change from `old` to `new`, in the order of the new schema; what is gone comes last.
 

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from millstream.config import PolicyConfig
 from millstream.errors import ConfigError, SchemaHeldError
 from millstream.ledger import baseline
-from millstream.ledger.diff import apply, diff
-from millstream.ledger.govern import fingerprint
-from millstream.model import Decision, SchemaVersion
+from millstream.ledger.diff import DATA_ALONE, apply, diff
+from millstream.ledger.govern import fingerprint, govern
+from millstream.ledger.policy import decide
+from millstream.model import Decision, SchemaChange, SchemaVersion
 
+_WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
 SHOWN = 5
 """Held changes that an error names; the rest is counted."""
 
@@ -110,6 +113,29 @@ def waive(folder: Path, accepted: Collection[str]) -> None:
     """Note changes that were accepted before, for a folder's package."""
     if accepted:
         (folder / "accepted.json").write_text(json.dumps(sorted(accepted)), encoding="utf-8")
+
+
+def standing(
+    held: Held, accepted: SchemaVersion | None, policy: PolicyConfig
+) -> tuple[Decision, ...]:
+    """What the policy says by now of the changes that a package waits for."""
+    known = govern(
+        recall(held.folder, held.stream),
+        accepted,
+        held.schema,
+        policy,
+        stream=held.stream,
+        waived=waived(held.folder),
+    )
+    # what only the counts of the load told is in no schema: it is as it was written down
+    told = [
+        SchemaChange(**{name: change[name] for name in _WRITTEN})
+        for change in held.changes
+        if change["kind"] in DATA_ALONE and change["id"] not in waived(held.folder)
+    ]
+    said = {fingerprint(decision.change) for decision in known}
+    counted = [change for change in told if fingerprint(change) not in said]
+    return (*known, *decide(counted, policy, stream=held.stream))
 
 
 def accept(

@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from math import lgamma, log
 
 from millstream.ledger.explosion import explosions
+from millstream.ledger.shares import jumped
 from millstream.ledger.sketch import matching
 from millstream.ledger.wording import percent, type_words
 from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
@@ -16,10 +17,6 @@ from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion,
 SEPARATOR = "__"
 CHANCE = 0.0001
 """A field counts as gone when its absence by chance is less likely than this."""
-JUMP = 0.10
-"""A share that moves by less than this many points is never worth a word."""
-JUMP_Z = 4.0
-"""Nor one that moves by fewer standard errors than this: small loads vary."""
 RENAME_SHARE = 0.5
 """The share of the new column's values that the old one must have had."""
 
@@ -215,10 +212,10 @@ def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
         if column.variant_of is not None:
             continue
         then, now = old.profile, column.profile
-        if _jumped(then.present, then.rows, now.present, now.rows):
+        if jumped(then.present, then.rows, now.present, now.rows):
             shares = percent(then.presence), percent(now.presence)
             moved.setdefault(shares, []).append((old, column))
-        elif _jumped(then.nulls, then.rows, now.nulls, now.rows):
+        elif jumped(then.nulls, then.rows, now.nulls, now.rows):
             yield SchemaChange(
                 "null_share_changed",
                 table.name,
@@ -241,17 +238,6 @@ def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
                 "risky",
                 f"{what} arrives in {now_share} of rows, before in {then_share}",
             )
-
-
-def _jumped(old_hits: int, old_rows: int, new_hits: int, new_rows: int) -> bool:
-    """The two-proportion z-test, with a floor on the difference itself."""
-    if not old_rows or not new_rows:
-        return False
-    difference = abs(new_hits / new_rows - old_hits / old_rows)
-    # one row more on either side (Agresti and Caffo 2000) keeps tiny loads and 0% or 100% honest
-    then, now = (old_hits + 1) / (old_rows + 2), (new_hits + 1) / (new_rows + 2)
-    error = then * (1 - then) / (old_rows + 2) + now * (1 - now) / (new_rows + 2)
-    return bool(difference >= JUMP and abs(now - then) > JUMP_Z * error**0.5)
 
 
 def _sketch(profile: ColumnProfile | None) -> tuple[int, ...]:

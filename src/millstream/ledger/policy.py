@@ -30,6 +30,11 @@ def decide(
     return tuple(_decide(change, policy, stream, first) for change in changes)
 
 
+def comes_and_goes(decision: Decision) -> bool:
+    """Shares move from load to load: in every report, but news only where a rule asks for it."""
+    return decision.change.kind in _PASSING and decision.reason.startswith("preset")
+
+
 def _decide(change: SchemaChange, policy: PolicyConfig, stream: str, first: bool) -> Decision:
     for number, rule in enumerate(policy.rules, start=1):
         if rule.action == "quarantine" and not _can_be_kept_out(change, first):

@@ -3,6 +3,7 @@
     _millstream_schema_versions   each schema that a run loaded and that was new then
     _millstream_schema_changes    each change, what the policy said of it, and the run that made it
     _millstream_profiles          what each load saw in each column, where the engine counted
+    _millstream_loads             each load: rows, bytes and seconds
 
 Rows are only ever appended: runs that write at the same time take nothing from one another.
 """
@@ -10,6 +11,7 @@ Rows are only ever appended: runs that write at the same time take nothing from 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream import own_tables
 from millstream.ledger import baseline
 from millstream.ledger.govern import fingerprint
-from millstream.ledger.profile import pool
 from millstream.ledger.sketch import SIZE
 from millstream.ledger.snapshot import Profile
 from millstream.model import ColumnProfile, RunReport, SchemaVersion
@@ -29,12 +30,17 @@ if TYPE_CHECKING:
     import dlt
 
 SCHEMA_NAME = "millstream_ledger"
+NEWEST_LOADS = 5_000
 NEWEST_PROFILES = 20_000
 """Rows read to find the last loads: a row is a column, and a history may hold years."""
 
 HistoryTable = Literal[
-    "_millstream_schema_versions", "_millstream_schema_changes", "_millstream_profiles"
+    "_millstream_schema_versions",
+    "_millstream_schema_changes",
+    "_millstream_profiles",
+    "_millstream_loads",
 ]
+CHANGES: HistoryTable = "_millstream_schema_changes"
 _RUN = {
     "pipeline": "text",
     "stream": "text",
@@ -78,6 +84,15 @@ _COLUMNS: dict[HistoryTable, dict[str, str]] = {
         "longest": "bigint",
         "sketch": "text",
     },
+    "_millstream_loads": {
+        **_RUN,
+        "started_at": "timestamp",
+        "seconds": "double",
+        "steps": "text",
+        "row_count": "bigint",
+        "byte_count": "bigint",
+        "table_rows": "text",
+    },
 }
 
 
@@ -87,6 +102,25 @@ class Place:
 
     destination: Any
     dataset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One load of one stream.
+
+    Attributes:
+        seconds: of the whole run, but for the writing of this; `steps`: of each of its steps.
+        rows: of the stream's own table; `tables`: of every table.
+    """
+
+    stream: str
+    load_id: str
+    started_at: datetime
+    seconds: float
+    steps: Mapping[str, float]
+    rows: int
+    bytes: int
+    tables: Mapping[str, int]
 
 
 def place_of(pipeline: dlt.Pipeline) -> Place:
@@ -132,6 +166,7 @@ def rows_of(report: RunReport) -> dict[HistoryTable, list[dict[str, Any]]]:
         "_millstream_schema_versions": _version_rows(report, run),
         "_millstream_schema_changes": _change_rows(report, run),
         "_millstream_profiles": _profile_rows(report, run),
+        "_millstream_loads": _load_rows(report, run),
     }
 
 
@@ -145,7 +180,24 @@ def versions(place: Place, pipeline: str, stream: str | None = None) -> list[dic
 
 def changes(place: Place, pipeline: str, stream: str | None = None) -> list[dict[str, Any]]:
     """The changes of a pipeline's schema, oldest first; none where there is no history yet."""
-    return _read(place, "_millstream_schema_changes", pipeline, stream)
+    return _read(place, CHANGES, pipeline, stream)
+
+
+def loads(place: Place, pipeline: str) -> list[Load]:
+    """The newest loads of a pipeline, oldest first, at most `NEWEST_LOADS` of all its streams."""
+    return [
+        Load(
+            stream=row["stream"],
+            load_id=row["load_id"],
+            started_at=row["started_at"],
+            seconds=row["seconds"],
+            steps=json.loads(row["steps"]),
+            rows=row["row_count"],
+            bytes=row["byte_count"],
+            tables=json.loads(row["table_rows"]),
+        )
+        for row in _read(place, "_millstream_loads", pipeline, None, newest=NEWEST_LOADS)
+    ]
 
 
 def profiles(
@@ -175,8 +227,8 @@ def profiles(
     return list(found.items())[-loads:]
 
 
-def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -> Profile:
-    """What the last loads of a stream saw, added up; empty where no history tells.
+def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -> Sequence[Profile]:
+    """What the last loads of a stream saw, oldest first; empty where no history tells.
 
     Args:
         pipeline: any dlt pipeline that loads into the place of the history.
@@ -187,8 +239,8 @@ def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -
     try:
         pipeline.sql_client()
     except (SqlClientNotAvailable, NotImplementedError):
-        return {}
-    return pool([seen for _, seen in profiles(place_of(pipeline), name, stream, loads=loads)])
+        return ()
+    return [seen for _, seen in profiles(place_of(pipeline), name, stream, loads=loads)]
 
 
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:
@@ -256,6 +308,23 @@ def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, A
         for table in report.schema.tables
         for column in table.columns
         if (seen := column.profile) is not None and seen.rows
+    ]
+
+
+def _load_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    tables = {table.name: table.rows for table in report.tables}
+    if report.load_id is None or not any(tables.values()):
+        return []  # there was nothing to load
+    return [
+        {
+            **run,
+            "started_at": report.started_at,
+            "seconds": report.total_seconds,
+            "steps": json.dumps({step: round(s, 3) for step, s in report.seconds.items()}),
+            "row_count": report.rows,
+            "byte_count": sum(table.bytes for table in report.tables),
+            "table_rows": json.dumps(tables),
+        }
     ]
 
 

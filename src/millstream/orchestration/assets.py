@@ -11,8 +11,9 @@ from pydantic import Field
 from millstream.config import PipelineConfig, parse_pipeline, project_of
 from millstream.errors import ConfigError
 from millstream.orchestration import partitions
+from millstream.orchestration.checks import check_specs
 from millstream.orchestration.jobs import jobs
-from millstream.orchestration.specs import asset_specs
+from millstream.orchestration.specs import asset_specs, roots
 
 
 class LoadConfig(dg.Config):
@@ -39,17 +40,20 @@ def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.Ass
     """
     pipeline = _config(config, attributes, "millstream.assets(...)")
 
+    specs = asset_specs(pipeline)
+
     # the job bears the pipeline's name, and Dagster wants another one for the step
     @dg.multi_asset(
         name=f"load_{pipeline.name}",
-        specs=asset_specs(pipeline),
+        specs=specs,
+        check_specs=check_specs(pipeline, roots(specs)),
         can_subset=True,
         pool=pipeline.pool or f"millstream_{pipeline.destination.type.rsplit('.', 1)[-1]}",
         backfill_policy=_backfill(pipeline),
     )
     def load_streams(
         context: dg.AssetExecutionContext, config: LoadConfig
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         # here, so that loading definitions imports neither the runner nor what it needs
         from millstream.orchestration import step
 

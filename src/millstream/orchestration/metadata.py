@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, repeat
 from typing import Any
 
 import dagster as dg
@@ -37,6 +37,10 @@ def stream_metadata(report: RunReport) -> dict[str, Any]:
     metadata |= _of_table(report, root) if root else {"rows_loaded": 0, "bytes_loaded": 0}
     metadata |= _changes(report.changes)
     metadata |= _quarantine(report)
+    if report.history:
+        metadata["schema_history"] = dg.MetadataValue.md(
+            f"`millstream schema log --stream {report.stream}`, or the table `{report.history}`"
+        )
     metadata["seconds_total"] = round(report.total_seconds, 3)
     metadata |= {f"seconds_{step}": round(s, 3) for step, s in report.seconds.items()}
     if report.engine_rows:
@@ -74,23 +78,7 @@ def _changes(changes: Sequence[SchemaChange]) -> dict[str, Any]:
     return {
         "schema_changes_explained": dg.MetadataValue.md(explain(changes)),
         "schema_changes_count": len(changes),
-        "schema_changes": dg.MetadataValue.table(
-            records=[
-                dg.TableRecord(
-                    {
-                        "table": change.table,
-                        "column": change.column or "",
-                        "change": change.kind.replace("_", " "),
-                        "before": change.old or "",
-                        "now": change.new or "",
-                        "severity": change.severity,
-                        "meaning": change.message,
-                    }
-                )
-                for change in changes
-            ],
-            schema=_CHANGES,
-        ),
+        "schema_changes": changes_table(changes),
     }
 
 
@@ -116,6 +104,32 @@ def _quarantine(report: RunReport) -> dict[str, Any]:
     if report.replayed:
         metadata["rows_replayed"] = dg.MetadataValue.json(dict(report.replayed))
     return metadata
+
+
+def changes_table(
+    changes: Sequence[SchemaChange], more: Sequence[Mapping[str, str]] = ()
+) -> dg.TableMetadataValue:
+    """The changes, one a row; `more` has further columns, in the order of the changes."""
+    columns = [dg.TableColumn(name) for name in (more[0] if more else ())]
+    extras: Iterable[Mapping[str, str]] = more or repeat({})
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "table": change.table,
+                    "column": change.column or "",
+                    "change": change.kind.replace("_", " "),
+                    "before": change.old or "",
+                    "now": change.new or "",
+                    "severity": change.severity,
+                    "meaning": change.message,
+                    **extra,
+                }
+            )
+            for change, extra in zip(changes, extras)
+        ],
+        schema=dg.TableSchema(columns=[*_CHANGES.columns, *columns]),
+    )
 
 
 def explain(changes: Iterable[SchemaChange]) -> str:

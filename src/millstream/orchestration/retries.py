@@ -68,6 +68,38 @@ def carried_on(
             )
 
 
+def checks_carried_on(
+    context: dg.AssetExecutionContext, keys: Iterable[dg.AssetCheckKey]
+) -> Iterator[dg.AssetCheckResult]:
+    """What these checks said when a run that this one continues loaded their asset.
+
+    Without it, a retry would let downstream assets run although a blocking check had failed.
+    """
+    said: dict[dg.AssetCheckKey, tuple[str, dg.AssetCheckEvaluation]] = {}
+    for run_id in reversed(list(_runs_that_this_one_continues(context))):  # the newest word counts
+        found = context.instance.get_records_for_run(
+            run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        )
+        for record in found.records:
+            event = record.event_log_entry.dagster_event
+            if event is not None:
+                evaluation = event.asset_check_evaluation_data
+                said[evaluation.asset_check_key] = (run_id, evaluation)
+    for key in said.keys() & set(keys):
+        run_id, evaluation = said[key]
+        yield dg.AssetCheckResult(
+            asset_key=key.asset_key,
+            check_name=key.name,
+            passed=evaluation.passed,
+            severity=evaluation.severity,
+            description=evaluation.description,
+            metadata={
+                **evaluation.metadata,
+                "loaded_in_run": dg.MetadataValue.dagster_run(run_id),
+            },
+        )
+
+
 def _runs_that_this_one_continues(context: dg.AssetExecutionContext) -> dict[str, float]:
     """Ids of these runs and when each was created, in seconds since 1970."""
     runs: dict[str, float] = {}

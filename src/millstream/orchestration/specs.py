@@ -6,7 +6,7 @@ stream                     asset [pipeline, stream], or [pipeline, database, col
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -51,6 +51,14 @@ def asset_specs(config: PipelineConfig) -> Sequence[dg.AssetSpec]:
                 )
             specs[spec.key] = spec
     return list(specs.values())
+
+
+def roots(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetKey]:
+    """Of each stream the asset of its own table, which is the first of its specs."""
+    first: dict[str, dg.AssetKey] = {}
+    for spec in specs:
+        first.setdefault(spec.metadata[STREAM], spec.key)
+    return list(first.values())
 
 
 def split(tables: Sequence[Any]) -> tuple[Any | None, Sequence[Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -12,11 +13,13 @@ import dagster as dg
 from millstream import runner
 from millstream.abreast import abreast
 from millstream.config import PipelineConfig, load_dotenv
-from millstream.errors import MillstreamError
+from millstream.errors import MillstreamError, SchemaHeldError
+from millstream.ledger import alerts
 from millstream.model import RunReport
-from millstream.orchestration import logs
+from millstream.orchestration import checks, logs
+from millstream.orchestration.downstream import downstream_of, history_page, links_of
 from millstream.orchestration.metadata import child_metadata, stream_metadata
-from millstream.orchestration.retries import already_loaded, carried_on
+from millstream.orchestration.retries import already_loaded, carried_on, checks_carried_on
 from millstream.orchestration.specs import STREAM, TABLE, child_key, split
 
 
@@ -28,7 +31,8 @@ class StreamAssets:
         root: the asset of the stream's own table.
         table: the name of that table.
         children: the other assets, by table.
-        selected: those of all these that this step is to materialize; never empty.
+        selected: those of all these that this step is to materialize.
+        checks: those of the root's checks that this step is to evaluate. Never empty, both of them.
     """
 
     stream: str
@@ -36,6 +40,7 @@ class StreamAssets:
     table: str
     children: Mapping[str, dg.AssetKey]
     selected: frozenset[dg.AssetKey]
+    checks: frozenset[dg.AssetCheckKey] = frozenset()
 
     def key_of(self, table: str) -> dg.AssetKey:
         """The asset of a child table; of one that is new, what it will be after a reload."""
@@ -46,51 +51,66 @@ class StreamAssets:
 class _Loss:
     stream: str
     reason: str
+    held: SchemaHeldError | None = None
 
 
 def load(
     context: dg.AssetExecutionContext, config: PipelineConfig, *, full_refresh: bool = False
-) -> Iterator[dg.MaterializeResult[Any]]:
-    """Run each stream that has a selected asset; yield a result for each selected asset.
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Run each stream that has a selected asset; yield a result for each selected asset and check.
+
+    A check that is selected without an asset of its stream is evaluated without loading.
 
     Raises:
         dagster.Failure: at the end, naming the streams that failed; the others are materialized.
+            No retry is asked for where all of them wait for someone to accept a change.
     """
     load_dotenv(config.project)
     wanted = selected_streams(context)
     done = already_loaded(context, [key for stream in wanted for key in stream.selected])
     todo: dict[str, StreamAssets] = {}
+    losses: dict[str, _Loss] = {}
     for assets in wanted:
+        if not assets.selected:
+            yield from _judge(context, config, assets, losses)
+            continue
         if assets.selected <= done.keys():
             before = {key: done[key] for key in assets.selected}
             (run, *_) = {record.run_id for record in before.values()}
             context.log.info(f"{assets.stream}: loaded before, in run {run}; not loaded again")
             yield from carried_on(context, before)
+            yield from checks_carried_on(context, assets.checks)
         else:
             todo[assets.stream] = assets
 
     def load_one(stream: str) -> list[RunReport] | _Loss:
         reports: list[RunReport] = []
         for key in _partitions(context, config, stream):
-            report = _run(context, config, stream, key, full_refresh)
+            report = _run(context, config, todo[stream], key, full_refresh)
             if isinstance(report, _Loss):
                 return report
             reports.append(report)
         return reports
 
-    losses: dict[str, _Loss] = {}
     for stream, outcome in abreast(config, list(todo), load_one):
-        if isinstance(outcome, _Loss):
-            losses[stream] = outcome
-        else:
-            yield from _results(context, todo[stream], outcome)
+        assets = todo[stream]
+        if not isinstance(outcome, _Loss):
+            yield from _results(context, assets, outcome)
+            yield from _checked(
+                context, assets, checks.results(config, assets.root, _together(outcome))
+            )
+            continue
+        losses[stream] = outcome
+        if outcome.held is not None:
+            held = checks.held_result(assets.root, outcome.held)
+            yield from _checked(context, assets, [held])
     if losses:
-        in_order = [losses[stream] for stream in todo if stream in losses]
+        in_order = [losses[each.stream] for each in wanted if each.stream in losses]
         raise _failure(config, in_order, [stream.stream for stream in wanted])
 
 
 def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets]:
-    """The streams with a selected asset, in the order of the configuration."""
+    """The streams with a selected asset or check, in the order of the configuration."""
     by_stream: dict[str, dict[str, dg.AssetKey]] = {}
     for spec in context.assets_def.specs:
         by_stream.setdefault(spec.metadata[STREAM], {})[spec.metadata[TABLE]] = spec.key
@@ -98,7 +118,8 @@ def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets
     for stream, keys in by_stream.items():
         root, *children = keys  # the specs of a stream begin with its own table
         selected = context.selected_asset_keys & set(keys.values())
-        if selected:
+        chosen = {k for k in context.selected_asset_check_keys if k.asset_key == keys[root]}
+        if selected or chosen:
             found.append(
                 StreamAssets(
                     stream,
@@ -106,6 +127,7 @@ def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets
                     root,
                     {table: keys[table] for table in children},
                     frozenset(selected),
+                    frozenset(chosen),
                 )
             )
     return found
@@ -124,25 +146,87 @@ def _partitions(
 def _run(
     context: dg.AssetExecutionContext,
     config: PipelineConfig,
-    stream: str,
+    assets: StreamAssets,
     partition: str | None,
     full_refresh: bool,
 ) -> RunReport | _Loss:
     """The report, or where the stream failed, which is then logged, the reason."""
+    told = (
+        alerts.about(
+            links=links_of(context, assets.root),
+            downstream=downstream_of(context, [assets.root, *assets.children.values()]),
+        )
+        if config.alerts
+        else nullcontext()
+    )
+    try:
+        with logs.forwarded(context.log), told:
+            return runner.run(
+                config,
+                assets.stream,
+                partition=partition,
+                full_refresh=full_refresh,
+                progress="log",
+            )
+    except Exception as error:
+        return _lost(context, assets.stream, error)
+
+
+def _lost(context: dg.AssetExecutionContext, stream: str, error: Exception) -> _Loss:
+    """Log what a stream's run raised, without secrets."""
     from millstream.destinations import redact
 
-    try:
-        with logs.forwarded(context.log):
-            return runner.run(
-                config, stream, partition=partition, full_refresh=full_refresh, progress="log"
-            )
-    except MillstreamError as error:
+    if isinstance(error, MillstreamError):
         reason = redact(str(error))
         context.log.error(f"{stream}: {reason}")
-    except Exception as error:
+    else:
         reason = redact(f"unexpected {type(error).__name__}: {error}")
-        context.log.error(f"{stream}: {redact(traceback.format_exc())}")
-    return _Loss(stream, reason)
+        trace = "".join(traceback.format_exception(error))
+        context.log.error(f"{stream}: {redact(trace)}")
+    held = error if isinstance(error, SchemaHeldError) else None
+    return _Loss(stream, reason, held)
+
+
+def _judge(
+    context: dg.AssetExecutionContext,
+    config: PipelineConfig,
+    assets: StreamAssets,
+    losses: dict[str, _Loss],
+) -> Iterator[dg.AssetCheckResult]:
+    """The selected checks of a stream that is not loaded now."""
+    for key in sorted(assets.checks, key=lambda key: key.name):
+        try:
+            with logs.forwarded(context.log):
+                result = checks.standing_result(config, assets.stream, key)
+        except Exception as error:
+            losses[assets.stream] = _lost(context, assets.stream, error)
+        else:
+            yield result
+
+
+def _checked(
+    context: dg.AssetExecutionContext,
+    assets: StreamAssets,
+    results: Sequence[dg.AssetCheckResult],
+) -> Iterator[dg.AssetCheckResult]:
+    """The results, whether or not the check was selected: a child's run loads its stream too."""
+    for result in results:
+        name = str(result.check_name)
+        # Dagster lets a result through that was not selected, with a warning, and gates on it:
+        # right for one that failed; one that passed is recorded without ado
+        if dg.AssetCheckKey(assets.root, name) in assets.checks or not result.passed:
+            yield result
+        else:
+            context.log_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=assets.root,
+                    check_name=name,
+                    passed=True,
+                    metadata=result.metadata,
+                    severity=result.severity,
+                    description=result.description,
+                )
+            )
 
 
 def _results(
@@ -162,6 +246,15 @@ def _results(
         yield dg.MaterializeResult(asset_key=key)
 
 
+def _together(reports: Sequence[RunReport]) -> RunReport:
+    """What the checks judge: the last report, with what the policy said in all of them."""
+    return replace(
+        reports[-1],
+        decisions=tuple(each for report in reports for each in report.decisions),
+        jumps=tuple(each for report in reports for each in report.jumps),
+    )
+
+
 def _told(
     context: dg.AssetExecutionContext, assets: StreamAssets, report: RunReport
 ) -> dict[dg.AssetKey, dict[str, Any]]:
@@ -169,6 +262,8 @@ def _told(
     _, others = split(report.tables)
     metadata = {assets.root: stream_metadata(report)}
     metadata |= {assets.key_of(table.name): child_metadata(report, table) for table in others}
+
+    metadata[assets.root] |= history_page(assets.root)
 
     context.log.info(
         f"{report.stream}: {_many(report.rows, 'row')} in {report.total_seconds:.1f} s, "
@@ -218,4 +313,6 @@ def _failure(config: PipelineConfig, losses: Sequence[_Loss], wanted: Sequence[s
             "failed_streams": ", ".join(lost),
             "loaded_streams": ", ".join(kept) or "none",
         },
+        # nothing but an acceptance helps a stream that is held
+        allow_retries=any(loss.held is None for loss in losses),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from millstream.ledger.govern import fingerprint
+from millstream.ledger.policy import comes_and_goes
 from millstream.model import Decision, Severity
 
 SHOWN = 20
@@ -116,19 +117,13 @@ def compose(
         if _ORDER.index(decision.change.severity) >= _ORDER.index(at_least)
         and (decision.action != "allow" or decision.change.severity == "safe")
         and decision.reason != "accepted"
-        and not _comes_and_goes(decision)
+        and not comes_and_goes(decision)
     ]
     if not worth:
         return None
     worth.sort(key=lambda decision: -_ORDER.index(decision.change.severity))
     held = any(decision.action == "hold" for decision in decisions)
     return Message(pipeline, stream, held, tuple(worth), rows, _context.get())
-
-
-def _comes_and_goes(decision: Decision) -> bool:
-    """Shares move from load to load: reported each time, a message only where a rule asks."""
-    moving = decision.change.kind in ("presence_changed", "null_share_changed")
-    return moving and decision.reason.startswith("preset")
 
 
 def plain(message: Message) -> str:

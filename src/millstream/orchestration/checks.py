@@ -1,0 +1,212 @@
+"""The checks of a stream's own asset: `schema`, is each change accepted; `profile`, is the data
+as it was. Made from the RunReport, or from what a run that was held says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from millstream.config import PipelineConfig
+from millstream.errors import SchemaHeldError
+from millstream.ledger import comes_and_goes, fingerprint
+from millstream.model import Decision, Jump, RunReport
+from millstream.orchestration.metadata import changes_table, explain
+
+SCHEMA = "schema"
+PROFILE = "profile"
+
+Result = dg.AssetCheckResult
+
+_JUMPS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("table"),
+        dg.TableColumn("column"),
+        dg.TableColumn("share", description="Presence in the JSON, or null in the column."),
+        dg.TableColumn("now", "float", description="In this load, 0 to 1."),
+        dg.TableColumn("lowest", "float", description="In the loads it is compared with."),
+        dg.TableColumn("highest", "float"),
+        dg.TableColumn("rows", "int", description="Rows of the table in this load."),
+    ]
+)
+
+
+def check_specs(config: PipelineConfig, roots: Iterable[dg.AssetKey]) -> list[dg.AssetCheckSpec]:
+    """The checks of each stream's own asset. Connects to nothing."""
+    return [spec for root in roots for spec in _specs_of(config, root)]
+
+
+def _specs_of(config: PipelineConfig, root: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
+    yield dg.AssetCheckSpec(
+        SCHEMA,
+        asset=root,
+        blocking=config.schema_check.blocking,
+        description="Fails while the policy holds a schema change that nobody has accepted; warns "
+        "of what the policy warns of.",
+    )
+    if config.history:  # else there is nothing to compare with
+        yield dg.AssetCheckSpec(
+            PROFILE,
+            asset=root,
+            blocking=config.profile_check.blocking,
+            description="Compares how often each field arrives, and how often each column is null, "
+            "with each of the last ten loads.",
+        )
+
+
+def results(config: PipelineConfig, root: dg.AssetKey, report: RunReport) -> list[Result]:
+    """What the checks say of a run that has loaded."""
+    found = [schema_result(root, report.decisions)]
+    if config.history:
+        columns = (column for table in report.schema.tables for column in table.columns)
+        counted = any(column.profile for column in columns)
+        found.append(profile_result(config, root, report.jumps, report.compared_loads, counted))
+    return found
+
+
+def held_result(root: dg.AssetKey, error: SchemaHeldError) -> Result:
+    """What `schema` says of a run that was held; there is nothing loaded to profile."""
+    return _held(root, error.stream, error.decisions, error.rows)
+
+
+def _held(
+    root: dg.AssetKey, stream: str, decisions: Sequence[Decision], rows: Mapping[str, int]
+) -> Result:
+    held = [decision for decision in decisions if decision.action == "hold"]
+    waiting = sum(rows.values())
+    wait = f", {_many(waiting, 'row')} wait{'s' if waiting == 1 else ''}" if waiting else ""
+    return Result(
+        asset_key=root,
+        check_name=SCHEMA,
+        passed=False,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{_many(len(held), 'change')} must be accepted first; nothing is loaded{wait}",
+        metadata={
+            "accept": dg.MetadataValue.md(accept_words(stream, held)),
+            **_decided(decisions),
+            "rows_waiting": dg.MetadataValue.json(dict(rows)),
+        },
+    )
+
+
+def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) -> Result:
+    """What a check says of a stream as it stands, without loading it.
+
+    Raises:
+        MillstreamError: neither the source nor the history could be asked.
+    """
+    from millstream import standing
+
+    if key.name == PROFILE:
+        jumps, loads = standing.profile(config, stream)
+        return profile_result(config, key.asset_key, jumps, loads, counted=True)
+    decisions, rows = standing.schema(config, stream)
+    if any(decision.action == "hold" for decision in decisions):
+        return _held(key.asset_key, stream, decisions, rows)
+    return schema_result(key.asset_key, decisions)
+
+
+def accept_words(stream: str, held: Sequence[Decision]) -> str:
+    """The commands that accept what is held, as Markdown."""
+    lines = [f"`millstream schema accept --stream {stream}` accepts all; the next run loads it."]
+    if len(held) > 1:
+        lines.append("One at a time:")
+        lines += [
+            f"- `millstream schema accept --change {fingerprint(decision.change)}`: "
+            f"{decision.change.table}: {decision.change.message}"
+            for decision in held
+        ]
+    return "\n\n".join(lines[:2]) + "".join(f"\n{line}" for line in lines[2:])
+
+
+def schema_result(root: dg.AssetKey, decisions: Sequence[Decision]) -> Result:
+    """What `schema` says of decisions that hold nothing."""
+    warned = [d for d in decisions if d.action == "warn" and not comes_and_goes(d)]
+    if warned:
+        description = f"loaded, with {_many(len(warned), 'change')} to look at"
+    elif decisions:
+        description = f"{_many(len(decisions), 'change')}, allowed or accepted"
+    else:
+        description = "as accepted"
+    return Result(
+        asset_key=root,
+        check_name=SCHEMA,
+        passed=not warned,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata=_decided(decisions),
+    )
+
+
+def profile_result(
+    config: PipelineConfig,
+    root: dg.AssetKey,
+    jumps: Sequence[Jump],
+    loads: int,
+    counted: bool,
+) -> Result:
+    """What `profile` says of a load, compared with so many earlier ones.
+
+    Args:
+        counted: whether this load's columns were counted at all.
+    """
+    blocking = config.profile_check.blocking
+    if jumps:
+        description = f"{_many(len(jumps), 'column')} unlike the last {_many(loads, 'load')}"
+    elif not counted:
+        description = "nothing to compare: no rows came, or dlt, which counts none, normalized them"
+    elif not loads:
+        description = "the first load that was counted: nothing to compare it with yet"
+    else:
+        description = f"as in the last {_many(loads, 'load')}"
+    return Result(
+        asset_key=root,
+        check_name=PROFILE,
+        passed=not jumps,
+        severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata={
+            "explained": dg.MetadataValue.md(
+                "\n".join(f"- **{jump.table}**: {jump.message}" for jump in jumps)
+                or "No column is unlike what recent loads had."
+            ),
+            "columns": dg.MetadataValue.table(
+                records=[
+                    dg.TableRecord(
+                        {
+                            "table": jump.table,
+                            "column": jump.column,
+                            "share": jump.share,
+                            "now": round(jump.now, 4),
+                            "lowest": round(jump.lowest, 4),
+                            "highest": round(jump.highest, 4),
+                            "rows": jump.rows,
+                        }
+                    )
+                    for jump in jumps
+                ],
+                schema=_JUMPS,
+            ),
+            "loads_compared": loads,
+        },
+    )
+
+
+def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:
+    return {
+        "explained": dg.MetadataValue.md(explain([d.change for d in decisions])),
+        "changes": changes_table(
+            [decision.change for decision in decisions],
+            [
+                {"decision": d.action, "by": d.reason, "id": fingerprint(d.change)}
+                for d in decisions
+            ],
+        ),
+        "held": sum(d.action == "hold" for d in decisions),
+    }
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

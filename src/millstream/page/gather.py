@@ -1,0 +1,70 @@
+"""What the history in the destination knows of a pipeline, stream by stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from millstream import destinations
+from millstream.config import PipelineConfig
+from millstream.ledger import attach, store
+from millstream.model import SchemaVersion
+
+LOADS = 60
+"""Loads of a stream that are shown, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHistory:
+    """One stream.
+
+    Attributes:
+        schema: its tables by now, each column with what the newest load saw in it.
+        changes: rows of `_millstream_schema_changes`, oldest first.
+        loads: its last loads, oldest first.
+        presence: of the last loads, oldest first: table, column, share of rows with the field.
+    """
+
+    name: str
+    schema: SchemaVersion
+    changes: Sequence[Mapping[str, Any]]
+    loads: Sequence[store.Load]
+    presence: Sequence[Mapping[tuple[str, str], float]]
+
+
+def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
+    """Each stream that a run has recorded, by name; none where no history is kept, or not yet.
+
+    Raises:
+        Exception: dlt's, when the destination can't be asked.
+    """
+    with destinations.writer(config):  # a DuckDB file is open to one process at a time
+        place = store.Place(destinations.build(config), config.dataset)
+        versions = store.versions(place, config.name)
+        changes = store.changes(place, config.name)
+        loads = store.loads(place, config.name)
+        names = sorted({row["stream"] for row in versions} | {load.stream for load in loads})
+        profiles = {name: store.profiles(place, config.name, name) for name in names}
+    found = []
+    for name in names:
+        rows = [row for row in versions if row["stream"] == name]
+        schema = store.version_from(rows[-1]) if rows else SchemaVersion()
+        seen = [profile for _, profile in profiles[name]]
+        found.append(
+            StreamHistory(
+                name=name,
+                schema=attach(schema, seen[-1]) if seen else schema,
+                changes=[row for row in changes if row["stream"] == name],
+                loads=[load for load in loads if load.stream == name][-LOADS:],
+                presence=[
+                    {
+                        (table, column): profile.presence
+                        for table, columns in load.items()
+                        for column, profile in columns.items()
+                    }
+                    for load in seen
+                ],
+            )
+        )
+    return tuple(found)
