@@ -52,7 +52,7 @@ def compare(loads: Sequence[bytes], **resource: Any) -> list[int]:
             read.append(settled[0].table.size)
 
     class Plain(seam.ColumnarNormalizer):
-        def _is_for_columns(self, root: str) -> bool:
+        def _is_for_columns(self) -> bool:
             return False
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
