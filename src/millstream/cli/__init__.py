@@ -33,8 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
-    finally:
-        gc.freeze()
     return code
 
 
