@@ -79,10 +79,8 @@ def rest_api(url: str, folder: Path) -> None:
     _pipeline("rest_api", folder).run(source)
 
 
-def millstream(url: str, folder: Path) -> None:
-    """Ours: `millstream run`, on a `defs.yaml` as `millstream init` writes it."""
-    from millstream.cli import main as millstream_command
-
+def millstream(url: str, folder: Path) -> list[str]:
+    """Ours: the command `millstream run`, on a `defs.yaml` as `millstream init` writes it."""
     (folder / "defs.yaml").write_text(
         f"""\
 type: millstream.Pipeline
@@ -92,15 +90,12 @@ attributes:
   destination: {{type: duckdb, database: {folder / "issues.duckdb"}, dataset: github}}
 """
     )
-    if code := millstream_command(["run", str(folder), "--stream", "issues"]):
-        sys.exit(code)
+    command = Path(core_python()).with_name("millstream")
+    return [str(command), "run", str(folder), "--stream", "issues"]
 
 
-PEERS: dict[str, tuple[str, Callable[[str, Path], None]]] = {
-    "post": ("the post's loop", post),
-    "rest_api": ("dlt rest_api", rest_api),
-    "millstream": ("millstream", millstream),
-}
+SCRIPTS: dict[str, Callable[[str, Path], None]] = {"post": post, "rest_api": rest_api}
+PEERS = {"post": "the post's loop", "rest_api": "dlt rest_api", "millstream": "millstream"}
 
 
 def _pipeline(name: str, folder: Path) -> Any:
@@ -135,8 +130,12 @@ def measure(peer: str, url: str, number: int) -> tuple[Run, dict[str, Any]]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _server(url, "/_fixture/forget")
+    if peer in SCRIPTS:
+        command = [core_python(), __file__, "--script", peer, "--url", url, "--folder", str(folder)]
+    else:
+        command = millstream(url, folder)
     timed = run(
-        [core_python(), __file__, "--peer", peer, "--url", url, "--folder", str(folder)],
+        command,
         env={
             "DLT_DATA_DIR": str(folder / "dlt"),
             "MILLSTREAM_HOME": str(folder / "home"),
@@ -163,12 +162,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 below the targets")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--peer", choices=list(PEERS), help=argparse.SUPPRESS)
+    parser.add_argument("--script", choices=list(SCRIPTS), help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peer:
-        PEERS[options.peer][1](options.url, options.folder)
+    if options.script:
+        SCRIPTS[options.script](options.url, options.folder)
         return 0
     results, counted = {}, {}
     with server() as url:
@@ -176,13 +175,13 @@ def main() -> int:
             measured = [measure(peer, url, number) for number in range(options.runs)]
             counted[peer] = [stats for _, stats in measured]
             notes = f"{counted[peer][-1]['requests']} requests"
-            results[peer] = median(PEERS[peer][0], [timed for timed, _ in measured], notes)
+            results[peer] = median(PEERS[peer], [timed for timed, _ in measured], notes)
     targets = []
     if "millstream" in results:
         ours = results["millstream"].seconds
         for peer, least in (("post", 20.0), ("rest_api", 5.0)):
             if peer in results:
-                name = f"times as fast as {PEERS[peer][0]}"
+                name = f"times as fast as {PEERS[peer]}"
                 targets.append(Target(name, round(results[peer].seconds / ours, 2), least))
         never = all(stats["refused"] == 0 for stats in counted["millstream"])
         once = all(stats["complete"] for stats in counted["millstream"])

@@ -8,7 +8,7 @@ import pytest
 
 from millstream import destinations
 from millstream.config import TargetConfig
-from millstream.destinations import faults
+from millstream.destinations import factory, faults
 from millstream.destinations.factory import duckdb_catalog
 from millstream.errors import (
     ConfigError,
@@ -106,22 +106,39 @@ def test_storage_kinds(kind, more, shown):
     assert destinations.storage_kind(target(kind, **more)) == shown
 
 
+def test_credentials_are_looked_up_once(monkeypatch):
+    # dlt asks its destination for them a hundred times in a run
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me:first@db.test/shop")
+    destination = destinations.build(target("postgres"))
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me:second@db.test/shop")
+    found = destination.configuration(factory.settings(destination, target("postgres")))
+    assert (found.credentials.password, found.credentials.host) == ("first", "db.test")
+    assert "first" not in repr(destination)
+
+
+def test_where_there_are_no_credentials_whoever_needs_them_says_so(monkeypatch):
+    destination = destinations.build(target("postgres"))
+    assert "credentials" not in destination.config_params
+
+
 class TestDuckDBFile:
     def test_is_relative_to_the_project(self, tmp_path):
         destination = destinations.build(target(project=tmp_path, database="data/x.duckdb"))
-        assert destination.config_params["credentials"] == str(tmp_path / "data" / "x.duckdb")
+        assert destination.config_params["credentials"].database == str(
+            tmp_path / "data" / "x.duckdb"
+        )
         assert (tmp_path / "data").is_dir()
 
     def test_may_be_absolute_or_in_the_home_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         for database in ("~/x.duckdb", str(tmp_path / "x.duckdb")):
             destination = destinations.build(target(database=database))
-            assert destination.config_params["credentials"] == str(tmp_path / "x.duckdb")
+            assert destination.config_params["credentials"].database == str(tmp_path / "x.duckdb")
 
     def test_may_be_given_as_credentials(self, tmp_path):
         for given in ("x.duckdb", f"duckdb:///{tmp_path}/x.duckdb"):
             destination = destinations.build(target(project=tmp_path), given)
-            assert destination.config_params["credentials"] == str(tmp_path / "x.duckdb")
+            assert destination.config_params["credentials"].database == str(tmp_path / "x.duckdb")
 
     def test_must_not_be_named_as_the_dataset(self, tmp_path):
         # DuckDB 2.0 and dlt 1.31: "Ambiguous reference to catalog or schema", for each load

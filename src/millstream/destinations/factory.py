@@ -87,12 +87,40 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         destination = Destination.from_reference(name, **arguments)
         assert destination is not None
         _ = destination.client_class  # imports the driver
+        if found := _settled_credentials(destination, config):
+            destination = Destination.from_reference(name, **{**arguments, "credentials": found})
+            assert destination is not None
     except UnknownDestinationModule:
         raise _unknown(name) from None
     except (MissingDependencyException, ModuleNotFoundError) as error:
         raise not_installed(name, error) from None
     _refuse_unknown_format(config, destination)
     return destination
+
+
+def settings(destination: AnyDestination, config: TargetConfig) -> Any:
+    """The destination's settings with the dataset, for dlt to fill in the rest."""
+    made: Any = destination.spec()
+    if hasattr(made, "dataset_name"):
+        made.dataset_name = config.dataset
+    return made
+
+
+def _settled_credentials(destination: AnyDestination, config: TargetConfig) -> Any:
+    """The credentials, looked up once; None where they are missing, or hang on a pipeline.
+
+    dlt looks them up again for each of a hundred questions that one run asks of its destination,
+    which is a tenth of a short run's time.
+    """
+    from dlt.common.storages import WithLocalFiles
+
+    # a local file may be named after the pipeline, which is not known here; DuckDB's is named
+    if issubclass(destination.spec, WithLocalFiles) and config.destination.type != "duckdb":
+        return None
+    try:
+        return destination.configuration(settings(destination, config)).credentials
+    except Exception:  # whoever needs them says better what is wrong
+        return None
 
 
 def loader_file_format(config: TargetConfig) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from millstream.config import TargetConfig
 from millstream.destinations import faults
-from millstream.destinations.factory import build, credentials_variable
+from millstream.destinations.factory import build, credentials_variable, settings
 from millstream.errors import (
     DestinationAuthError,
     DestinationError,
@@ -106,12 +106,11 @@ class _Probe:
             ConfigurationException,
         )
 
-        spec: Any = self.destination.spec()
-        if hasattr(spec, "dataset_name"):
-            spec.dataset_name = self.config.dataset
         problem: MillstreamError
         try:
-            self.resolved: Any = self.destination.configuration(spec)
+            self.resolved: Any = self.destination.configuration(
+                settings(self.destination, self.config)
+            )
         except ConfigFieldMissingException as error:
             problem = faults.missing(error, self.config)
         except ConfigurationException:

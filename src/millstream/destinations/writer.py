@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream import workdir
 from millstream.config import TargetConfig
-from millstream.destinations.factory import build, duckdb_file
+from millstream.destinations.factory import build, duckdb_file, settings
 
 if TYPE_CHECKING:
     import dlt
@@ -41,9 +41,7 @@ def _client(config: TargetConfig, credentials: str | None) -> AbstractContextMan
     import dlt
 
     destination = build(config, credentials)
-    settings: Any = destination.spec()
-    settings.dataset_name = config.dataset
-    client: Any = destination.client(dlt.Schema(config.name), settings)
+    client: Any = destination.client(dlt.Schema(config.name), settings(destination, config))
     found: AbstractContextManager[Any] = client  # dlt's own type forgets the exit's arguments
     return found
 
