@@ -14,42 +14,49 @@ def home(tmp_path, monkeypatch):
 
 
 def test_runs_of_one_stream_have_folders_of_their_own():
-    with workdir.create("p", "s") as one, workdir.create("p", "s") as two:
+    with workdir.create("p", "s", "here") as one, workdir.create("p", "s", "here") as two:
         assert one.path != two.path
         assert one.path.is_dir()
-        assert list(workdir.abandoned("p", "s")) == []
+        assert list(workdir.abandoned("p", "s", "here")) == []
 
 
 def test_a_folder_whose_run_ended_is_abandoned_until_removed():
-    with workdir.create("p", "s") as folder:
+    with workdir.create("p", "s", "here") as folder:
         (folder.path / "package").touch()
-    left = list(workdir.abandoned("p", "s"))
+    left = list(workdir.abandoned("p", "s", "here"))
     assert [each.path for each in left] == [folder.path]
-    assert list(workdir.abandoned("p", "other")) == []
+    assert list(workdir.abandoned("p", "other", "here")) == []
     left[0].remove()
-    assert list(workdir.abandoned("p", "s")) == []
+    assert list(workdir.abandoned("p", "s", "here")) == []
+
+
+def test_what_is_to_be_loaded_elsewhere_is_left_alone():
+    with workdir.create("p", "s", "there") as folder:
+        pass
+    assert list(workdir.abandoned("p", "s", "here")) == []
+    assert [each.path for each in workdir.abandoned("p", "s", "there")] == [folder.path]
 
 
 def test_a_killed_process_leaves_its_folder_to_the_next_run():
     code = """
         import os, signal
         from millstream import workdir
-        with workdir.create("p", "s") as folder:
+        with workdir.create("p", "s", "here") as folder:
             print(folder.path, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
     )
-    assert [str(left.path) for left in workdir.abandoned("p", "s")] == [done.stdout.strip()]
+    assert [str(left.path) for left in workdir.abandoned("p", "s", "here")] == [done.stdout.strip()]
 
 
 def test_two_runs_never_take_the_same_abandoned_folder():
-    with workdir.create("p", "s"):
+    with workdir.create("p", "s", "here"):
         pass
-    first = workdir.abandoned("p", "s")
+    first = workdir.abandoned("p", "s", "here")
     assert next(first).path.is_dir()
-    assert list(workdir.abandoned("p", "s")) == []
+    assert list(workdir.abandoned("p", "s", "here")) == []
 
 
 def test_exclusive_lets_one_in_at_a_time():

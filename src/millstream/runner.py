@@ -160,10 +160,15 @@ def replay(
 
 
 def waiting(config: TargetConfig, stream: str) -> list[ledger.held.Held]:
-    """The packages of a stream that the policy holds on this machine, oldest first."""
+    """The packages of a stream that the policy holds on this machine, oldest first.
+
+    Raises:
+        ConfigError, DestinationAuthError: nothing says which destination they are for.
+    """
     key = Work(config, stream, None, "none").key
     keys = [key, *workdir.parts(config.name, key)]
-    left = (each for name in keys for each in workdir.abandoned(config.name, name))
+    place = destinations.address(config)
+    left = (each for name in keys for each in workdir.abandoned(config.name, name, place))
     found = [ledger.held.read(each.path) for each in left]
     return [held for held in found if held is not None]
 
@@ -196,14 +201,15 @@ def _run(
         work.accepted()
         with work.writer():
             destinations.ensure_ready(target, credentials)
+        place = destinations.address(target, credentials)
         opened = open_source()
 
     turn = destinations.turn(target, work.name, what=work.what, credentials=credentials)
     with turn as work.holds_turn, own_pipeline():
-        for left in workdir.abandoned(target.name, work.key):
+        for left in workdir.abandoned(target.name, work.key, place):
             work.finish(left, drop=full_refresh)
         while True:
-            with workdir.create(target.name, work.key) as folder:
+            with workdir.create(target.name, work.key, place) as folder:
                 ledger.held.waive(folder.path, work.waived)
                 pipeline = work.pipeline(folder.path)
                 try:

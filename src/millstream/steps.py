@@ -285,7 +285,7 @@ class Work:
             if not seen.rows.get("dlt"):  # else the profile knows some of the rows alone
                 new = ledger.attach(new, ledger.complete(new, seen.profile))
             recent = self.recent(pipeline) if seen.profile else ()
-            decisions = self.govern(run, new, counted, ledger.pool(recent))
+            decisions = self.govern(run, new, counted, ledger.measure(recent))
         with self.step("load"), self.writer():
             self.holds_turn()
             if self.partition is None:
@@ -300,10 +300,7 @@ class Work:
         self.engine_rows.update(seen.rows)
         self.quarantined += seen.quarantined
         self.outcomes.update(seen.outcomes)
-        self.profile = {
-            table.name: {column.name: column.profile for column in table.columns if column.profile}
-            for table in new.tables
-        }
+        self._remember(ledger.profile_of(new))
         self.decisions += (*seen.refusals, *decisions)
         self._compare(new, recent)
         self.accept(self.version(pipeline))
@@ -376,24 +373,32 @@ class Work:
             raise error
         return decisions
 
-    def recent(self, pipeline: dlt.Pipeline) -> Sequence[Mapping[str, Mapping[str, ColumnProfile]]]:
+    def _remember(self, profile: Mapping[str, Mapping[str, ColumnProfile]]) -> None:
+        """Note what a package's columns held; a run may load an interrupted one's before its own."""
+        if not any(profile.values()):
+            return
+        self.profile = ledger.pool([self.profile, profile]) if self.profile else profile
+
+    def recent(self, pipeline: dlt.Pipeline) -> Sequence[ledger.Seen]:
         """What each of the last loads saw; nothing where no history is kept or can be read."""
         if not self.target.history or self.loaded is None:
             return ()
         try:
             with self.writer():
-                return ledger.store.recent(pipeline, self.target.name, self.stream)
+                known = ledger.store.recent(pipeline, self.target.name, self.stream)
+            # the package that this run loaded first is in no history yet
+            own = ledger.Seen(self.profile, ledger.settled(self.decisions, self.profile))
+            return (*known, own) if self.profile else known
         except Exception as error:  # a help, and no condition of a load
             text = destinations.redact(str(error))
             logger.warning("%s: the schema's history was not read: %s", self.stream, text)
             return ()
 
-    def _compare(
-        self, new: SchemaVersion, recent: Sequence[Mapping[str, Mapping[str, ColumnProfile]]]
-    ) -> None:
+    def _compare(self, new: SchemaVersion, recent: Sequence[ledger.Seen]) -> None:
         """Remember which shares left the range of the loads before."""
         check = self.target.profile_check
-        found = ledger.jumps(new, recent, threshold=check.threshold, min_rows=check.min_rows)
+        loads = [seen.profile for seen in recent]
+        found = ledger.jumps(new, loads, threshold=check.threshold, min_rows=check.min_rows)
         self.jumps.update({(jump.table, jump.column): jump for jump in found})
         self.compared_loads = max(self.compared_loads, len(recent))
 

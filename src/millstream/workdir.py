@@ -2,10 +2,12 @@
 
     DATA_DIR/runs/PIPELINE/STREAM/RUN_ID/        dlt's pipeline folder: packages, state, schema
                                         /lock    held with flock(2) by the process that runs
+                                        /place   where its packages are to be loaded
                           /STREAM@PARTITION/...  the same, of one partition
 
 The kernel drops the lock when its process dies, however it dies. A folder whose lock can be taken
-is therefore nobody's: the next run of that stream finishes its packages, or removes it.
+is therefore nobody's: the next run of that stream finishes its packages, or removes it. A pipeline of
+the same name that loads elsewhere, such as another project's or a test's, leaves it alone.
 """
 
 from __future__ import annotations
@@ -36,23 +38,28 @@ class WorkDir:
 
 
 @contextmanager
-def create(pipeline: str, stream: str) -> Iterator[WorkDir]:
-    """A new folder, locked; the caller removes it once nothing in it is needed."""
+def create(pipeline: str, stream: str, place: str) -> Iterator[WorkDir]:
+    """A new folder, locked; the caller removes it once nothing in it is needed.
+
+    Args:
+        place: names the destination and dataset that the run loads into.
+    """
     path = _runs_of(pipeline, stream) / uuid4().hex
     path.mkdir(parents=True, mode=0o700)
     with _locked(path) as held:
         assert held, "a folder that was just made is nobody else's"
+        (path / "place").write_text(place, encoding="utf-8")
         yield WorkDir(path)
 
 
-def abandoned(pipeline: str, stream: str) -> Iterator[WorkDir]:
+def abandoned(pipeline: str, stream: str, place: str) -> Iterator[WorkDir]:
     """The folders that dead runs left, oldest first, each locked while the caller looks at it."""
     folder = _runs_of(pipeline, stream)
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime):
         with _locked(path) as held:
-            if held and path.is_dir():
+            if held and path.is_dir() and _place(path) in (place, None):
                 yield WorkDir(path)
 
 
@@ -94,6 +101,14 @@ def _locked(path: Path) -> Iterator[bool]:
         yield False
     finally:
         os.close(descriptor)
+
+
+def _place(path: Path) -> str | None:
+    """Where a run loads; None of one that was killed before it said so, and so had no package."""
+    try:
+        return (path / "place").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 def _runs_of(pipeline: str, stream: str) -> Path:

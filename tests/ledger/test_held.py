@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from behaviour.feed import FEED
-from millstream import runner, workdir
-from millstream.config import DltConfig, PipelineConfig
+from millstream import runner
+from millstream.config import DestinationConfig, DltConfig, PipelineConfig
 from millstream.errors import ConfigError, SchemaHeldError
 from millstream.ledger import baseline, held, store
 from millstream.model import RunReport
@@ -59,11 +60,7 @@ def load(config: PipelineConfig, rows: list[dict[str, Any]], **more: Any) -> Run
 
 
 def waiting(config: PipelineConfig) -> list[held.Held]:
-    return [
-        found
-        for left in workdir.abandoned(config.name, "orders")
-        if (found := held.read(left.path)) is not None
-    ]
+    return runner.waiting(config, "orders")
 
 
 def catalogue(place: Place) -> dict[str, Any]:
@@ -152,8 +149,7 @@ def test_acceptance_by_a_commit_is_enough_where_the_package_is_not(duckdb_place:
         load(config, BREAKING)
     (found,) = waiting(config)
     baseline.save(config.folder, "orders", found.schema)  # type: ignore[arg-type]
-    for left in workdir.abandoned(config.name, "orders"):
-        left.remove()
+    shutil.rmtree(found.folder)
     assert load(config, BREAKING).rows == 1
     assert duckdb_place.column("orders", "buyer__login") == [None, "bob"]
 
@@ -173,6 +169,24 @@ def test_accepting_one_change_of_two_still_holds_the_other(duckdb_place: Place) 
     columns = baseline.load(config.folder)["orders"].table["orders"].column  # type: ignore[arg-type]
     assert "note" in columns
     assert "other" not in columns
+
+
+def test_a_package_goes_nowhere_else(duckdb_place: Place) -> None:
+    """Two projects, or production and a trial, with one pipeline name on one machine."""
+    here = configured(duckdb_place)
+    elsewhere = {**duckdb_place.destination, "database": "other.duckdb"}
+    there = here.model_copy(
+        update={"destination": DestinationConfig(**elsewhere), "folder": duckdb_place.project}
+    )
+    load(there, FIRST)
+    load(here, FIRST)
+    with pytest.raises(SchemaHeldError):
+        load(here, BREAKING)
+    assert waiting(there) == []
+    assert load(there, SAFE).rows == 1, "its own"
+    held.accept(waiting(here)[0], here.folder)
+    assert load(here, []).rows == 1
+    assert duckdb_place.column("orders", "buyer__login") == [None, "bob"]
 
 
 def test_a_looser_policy_lets_the_package_go(duckdb_place: Place) -> None:
@@ -300,7 +314,33 @@ def test_a_field_that_stops_arriving_is_noticed_although_the_schema_stays(
         ("column_gone", "note", "warn")
     ]
     again = [{**row, "id": row["id"] + 100, "changed": row["changed"] + 100} for row in without]
-    assert load(config, again).decisions != (), "half of the recent rows still had it"
+    assert load(config, again).decisions == (), "told once"
+    back = [{**row, "id": row["id"] + 400, "changed": row["changed"] + 400} for row in rows]
+    told = load(config, back).decisions
+    assert [(d.change.kind, d.change.column) for d in told] == [("presence_changed", "note")]
+
+
+def test_what_only_the_data_tells_is_accepted_for_good(duckdb_place: Place) -> None:
+    config = configured(
+        duckdb_place, {"rules": [{"action": "hold", "change": ["column_gone", "presence_changed"]}]}
+    )
+
+    def rows(first: int, *names: str) -> list[dict[str, Any]]:
+        values = {name: f"{name} {first}" for name in names}
+        return [{"id": n, "changed": n, "at": {**values}} for n in range(first, first + 100)]
+
+    load(config, rows(1, "town", "street", "zip"))
+    load(config, rows(101, "town", "street", "zip"))
+    with pytest.raises(SchemaHeldError, match="`at__street` no longer arrives"):
+        load(config, rows(201, "town", "zip"))
+    held.accept(waiting(config)[0], config.folder)
+    # the package that waited, then this run's own, which is as that one was
+    report = load(config, rows(301, "town", "zip"))
+    assert report.rows == 200
+    assert {d.reason for d in report.decisions} == {"accepted"}
+    assert load(config, rows(401, "town", "zip")).decisions == ()
+    with pytest.raises(SchemaHeldError, match="`at__zip` no longer arrives"):
+        load(config, rows(501, "town"))
 
 
 def test_a_likely_rename_is_held(duckdb_place: Place) -> None:

@@ -30,7 +30,7 @@ from millstream.destinations.parts import (
     stored_schema,
     united,
 )
-from millstream.destinations.readiness import ensure_ready, preflight
+from millstream.destinations.readiness import address, ensure_ready, preflight
 from millstream.destinations.restore import restore
 from millstream.destinations.turns import turn
 from millstream.destinations.undo import undo
@@ -38,6 +38,7 @@ from millstream.destinations.writer import Loads, loads, writer
 
 __all__ = [
     "Loads",
+    "address",
     "build",
     "clear",
     "confine",

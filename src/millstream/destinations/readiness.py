@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,6 +74,19 @@ def resolved_credentials(config: TargetConfig, credentials: str | None = None) -
     probe.prepare()
     probe.resolve()
     return probe.resolved.credentials
+
+
+def address(config: TargetConfig, credentials: str | None = None) -> str:
+    """A name of the destination and the dataset in it, whoever signs in; the same in every run.
+
+    Raises:
+        ConfigError, DestinationAuthError: as `resolved_credentials`.
+    """
+    probe = _Probe(config, credentials)
+    probe.prepare()
+    probe.resolve()
+    where = _place(probe.kind, probe.resolved, with_user=False)
+    return sha256(f"{where}\n{config.dataset}".encode()).hexdigest()[:16]
 
 
 def _steps(
@@ -233,7 +247,7 @@ def _writable(folder: Path) -> None:
         raise DestinationAuthError(f"{nearest}: no permission to write here")
 
 
-def _place(kind: str, resolved: Any) -> str:
+def _place(kind: str, resolved: Any, *, with_user: bool = True) -> str:
     credentials = resolved.credentials
     if kind == "duckdb":
         return f"duckdb at {credentials.database}"
@@ -244,7 +258,7 @@ def _place(kind: str, resolved: Any) -> str:
     host = getattr(credentials, "host", None)
     if host:
         port = f":{credentials.port}" if getattr(credentials, "port", None) else ""
-        user = getattr(credentials, "username", None)
+        user = getattr(credentials, "username", None) if with_user else None
         database = getattr(credentials, "database", None) or ""
         return f"{kind} at {f'{user}@' if user else ''}{host}{port}/{database}"
     return kind

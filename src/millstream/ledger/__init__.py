@@ -20,10 +20,11 @@ from millstream.ledger.gate import gate
 from millstream.ledger.govern import fingerprint, govern
 from millstream.ledger.jumps import jumps
 from millstream.ledger.policy import comes_and_goes
-from millstream.ledger.profile import attach, complete, pool
+from millstream.ledger.profile import Seen, attach, complete, measure, pool, profile_of, settled
 from millstream.ledger.snapshot import snapshot
 
 __all__ = [
+    "Seen",
     "apply",
     "attach",
     "baseline",
@@ -36,7 +37,10 @@ __all__ = [
     "govern",
     "held",
     "jumps",
+    "measure",
     "pool",
+    "profile_of",
+    "settled",
     "snapshot",
     "store",
 ]

@@ -2,12 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from millstream.ledger.diff import DATA_ALONE
+from millstream.ledger.policy import comes_and_goes
 from millstream.ledger.sketch import SIZE
 from millstream.ledger.snapshot import Profile
-from millstream.model import ColumnProfile, SchemaVersion
+from millstream.model import ColumnProfile, Decision, SchemaVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one load saw.
+
+    Attributes:
+        settled: table and column of which it was decided with this load what its data became.
+    """
+
+    profile: Profile
+    settled: frozenset[tuple[str, str]] = frozenset()
+
+
+def settled(decisions: Iterable[Decision], profile: Profile) -> frozenset[tuple[str, str]]:
+    """Columns of which a load that went through changed what only the data tells.
+
+    No schema remembers such a change: what was accepted, or warned of, would be told again for as
+    long as recent loads were otherwise.
+    """
+    changed = {
+        (decision.change.table, str(decision.change.column))
+        for decision in decisions
+        if decision.change.kind in DATA_ALONE and not comes_and_goes(decision)
+    }
+    return frozenset(
+        (table, name)
+        for table, columns in profile.items()
+        for name in columns
+        for changed_table, changed_name in changed
+        # an object is told as one, however many fields it had
+        if table == changed_table and (name == changed_name or name.startswith(f"{changed_name}__"))
+    )
+
+
+def measure(loads: Sequence[Seen]) -> Profile:
+    """What a load is compared with: recent ones as if they were one.
+
+    Args:
+        loads: oldest first. Of a column that was settled with one of them, those before are none.
+    """
+    kept: list[Profile] = []
+    known: set[tuple[str, str]] = set()
+    for seen in reversed(loads):
+        kept.append(
+            {
+                table: {
+                    name: profile
+                    for name, profile in columns.items()
+                    if (table, name) not in known
+                }
+                for table, columns in seen.profile.items()
+            }
+        )
+        known |= seen.settled
+    return pool(kept[::-1])
 
 
 def pool(loads: Sequence[Profile]) -> Profile:
@@ -41,6 +99,14 @@ def attach(version: SchemaVersion, profile: Profile) -> SchemaVersion:
             for table in version.tables
         )
     )
+
+
+def profile_of(version: SchemaVersion) -> Profile:
+    """The profile that the version's columns carry."""
+    return {
+        table.name: {column.name: column.profile for column in table.columns if column.profile}
+        for table in version.tables
+    }
 
 
 def complete(version: SchemaVersion, profile: Profile) -> Profile:

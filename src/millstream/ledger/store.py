@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream import own_tables
 from millstream.ledger import baseline
 from millstream.ledger.govern import fingerprint
+from millstream.ledger.profile import Seen, profile_of, settled
 from millstream.ledger.sketch import SIZE
 from millstream.ledger.snapshot import Profile
 from millstream.model import ColumnProfile, RunReport, SchemaVersion
@@ -83,6 +84,7 @@ _COLUMNS: dict[HistoryTable, dict[str, str]] = {
         "distinct_count": "bigint",
         "longest": "bigint",
         "sketch": "text",
+        "is_settled": "bool",
     },
     "_millstream_loads": {
         **_RUN,
@@ -207,7 +209,12 @@ def profiles(
 
     Fewer loads where they had so many columns that `NEWEST_PROFILES` rows do not hold them all.
     """
+    return [(load_id, seen.profile) for load_id, seen in _seen(place, pipeline, stream, loads)]
+
+
+def _seen(place: Place, pipeline: str, stream: str, loads: int) -> Sequence[tuple[str, Seen]]:
     found: dict[str, dict[str, dict[str, ColumnProfile]]] = {}
+    settled: dict[str, set[tuple[str, str]]] = {}
     rows = _read(place, "_millstream_profiles", pipeline, stream, newest=NEWEST_PROFILES)
     if len(rows) == NEWEST_PROFILES:
         cut_off = rows[0]["load_id"]
@@ -224,10 +231,15 @@ def profiles(
             longest=row["longest"],
             sketch=_unpacked(row["sketch"]),
         )
-    return list(found.items())[-loads:]
+        if row["is_settled"]:
+            settled.setdefault(row["load_id"], set()).add((row["table_name"], row["column_name"]))
+    return [
+        (load_id, Seen(tables, frozenset(settled.get(load_id, ()))))
+        for load_id, tables in list(found.items())[-loads:]
+    ]
 
 
-def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -> Sequence[Profile]:
+def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -> Sequence[Seen]:
     """What the last loads of a stream saw, oldest first; empty where no history tells.
 
     Args:
@@ -240,7 +252,7 @@ def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -
         pipeline.sql_client()
     except (SqlClientNotAvailable, NotImplementedError):
         return ()
-    return [seen for _, seen in profiles(place_of(pipeline), name, stream, loads=loads)]
+    return [seen for _, seen in _seen(place_of(pipeline), name, stream, loads)]
 
 
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:
@@ -291,6 +303,7 @@ def _change_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, An
 
 
 def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    decided = settled(report.decisions, profile_of(report.schema))
     return [
         {
             **run,
@@ -304,6 +317,7 @@ def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, A
             "distinct_count": seen.distinct,
             "longest": seen.longest,
             "sketch": _packed(seen.sketch[:SIZE]),
+            "is_settled": (table.name, column.name) in decided,
         }
         for table in report.schema.tables
         for column in table.columns
