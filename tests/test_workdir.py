@@ -1,10 +1,11 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from millstream import workdir
+from millstream import whole, workdir
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +73,16 @@ def test_exclusive_lets_one_in_at_a_time():
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(timeout=1.5)
     assert waiting.communicate(timeout=30)[0].strip() == "in"
+
+
+def test_a_writer_that_dies_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    file = tmp_path / "accepted.json"
+    whole.write(file, "first")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        whole.write(file, "second")
+    assert file.read_text() == "first"

@@ -7,7 +7,8 @@ of the streams are not touched.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 ATTEMPTS = 3
@@ -34,7 +35,7 @@ def append(
     import dlt
 
     for attempt in range(ATTEMPTS):
-        with tempfile.TemporaryDirectory(prefix="millstream-own-") as folder:
+        with tempfile.TemporaryDirectory(prefix="millstream-own-") as folder, own_pipeline():
             pipeline = dlt.pipeline(
                 pipeline_name=schema_name,
                 pipelines_dir=folder,
@@ -104,3 +105,19 @@ def _resource(name: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) ->
     return dlt.resource(
         [dict(row) for row in rows], name=name, write_disposition="append", columns=hints
     )
+
+
+@contextmanager
+def own_pipeline() -> Iterator[None]:
+    """Leave dlt's active pipeline, whose state resources read, as it was before the block."""
+    from dlt.common.configuration.container import Container
+    from dlt.common.pipeline import PipelineContext
+
+    active = Container()[PipelineContext]
+    before = active.pipeline() if active.is_active() else None
+    try:
+        yield
+    finally:
+        active.deactivate()
+        if before is not None:
+            active.activate(before)

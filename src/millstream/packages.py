@@ -23,6 +23,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from millstream import whole
+
 if TYPE_CHECKING:
     import dlt
 
@@ -48,7 +50,7 @@ def pending(run: Path) -> list[str]:
 
 def begin(run: Path, loaded: Sequence[object]) -> None:
     """Note what the destination has loaded by now, for whoever finishes this run."""
-    (run / "began.json").write_text(json.dumps(loaded), encoding="utf-8")
+    whole.write(run / "began.json", json.dumps(loaded))
 
 
 def began_with(run: Path, loaded: Sequence[object]) -> bool:
@@ -111,7 +113,7 @@ def counted(run: Path, counts: Sequence[Count]) -> list[Count]:
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     every = [*(Count(*each) for each in known), *counts]
     if counts:
-        file.write_text(json.dumps([astuple(each) for each in every]), encoding="utf-8")
+        whole.write(file, json.dumps([astuple(each) for each in every]))
     return every
 
 

@@ -11,14 +11,14 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream import destinations, engine, ledger, packages, replaying, sources, workdir
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import ConfigError
 from millstream.model import Partition, RunReport
-from millstream.steps import OvertakenError, Progress, Work, own_pipeline
+from millstream.own_tables import own_pipeline
+from millstream.steps import OvertakenError, Progress, Work
 
 if TYPE_CHECKING:
     import dlt
@@ -62,7 +62,6 @@ def run(
         config,
         stream,
         partition=part,
-        accepted_in=config.folder,
         full_refresh=full_refresh,
         progress=progress,
     )
@@ -152,7 +151,6 @@ def replay(
         lambda: source.open(stream),
         config,
         stream,
-        accepted_in=config.folder,
         progress=progress,
         instead=rows,
     )
@@ -189,16 +187,17 @@ def _run(
     *,
     partition: Partition | None = None,
     credentials: str | None = None,
-    accepted_in: Path | None = None,
     full_refresh: bool = False,
     progress: Progress = "none",
     instead: Callable[[Work, dlt.Pipeline, Any], Any] | None = None,
 ) -> RunReport:
-    work = Work(target, stream, credentials, progress, partition, accepted_in)
+    keeper = destinations.keeper(target, credentials)
+    work = Work(target, stream, credentials, progress, partition, keeper)
     started_at = datetime.now(timezone.utc)
 
     with work.step("prepare"):
-        work.accepted()
+        if keeper is not None:
+            keeper.check()
         with work.writer():
             destinations.ensure_ready(target, credentials)
         place = destinations.address(target, credentials)

@@ -6,7 +6,6 @@ from millstream import destinations, ledger, runner
 from millstream.config import PipelineConfig
 from millstream.model import Decision, Jump, SchemaVersion
 from millstream.preview import preview
-from millstream.steps import Work
 
 
 def schema(config: PipelineConfig, stream: str) -> tuple[tuple[Decision, ...], dict[str, int]]:
@@ -15,7 +14,8 @@ def schema(config: PipelineConfig, stream: str) -> tuple[tuple[Decision, ...], d
     Raises:
         SourceError: nothing waits on this machine, and the source can't be read.
     """
-    accepted = Work(config, stream, None, "none", accepted_in=config.folder).accepted()
+    keeper = destinations.keeper(config)
+    accepted = keeper.load().get(stream) if keeper else None
     for waiting in runner.waiting(config, stream):
         decisions = ledger.held.standing(waiting, accepted, config.schema_policy)
         return decisions, dict(waiting.rows)

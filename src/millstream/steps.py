@@ -69,8 +69,8 @@ class Work:
     credentials: str | None
     progress: Progress
     partition: Partition | None = None
-    accepted_in: Path | None = None
-    """The folder whose `schema.yaml` holds what people accepted; None where there is none."""
+    keeper: ledger.Keeper | None = None
+    """Has what people accepted; None where nobody can."""
     seconds: dict[str, float] = field(default_factory=dict)
     rows: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
@@ -262,7 +262,8 @@ class Work:
 
     def _process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         with self.step("normalize"):
-            with engine.enabled(self._watches(run)) as is_watched:
+            accepted = self.accepted()
+            with engine.enabled(self._watches(run, accepted)) as is_watched:
                 if self.target.quarantine.enabled and not is_watched:
                     raise ConfigError(
                         "quarantine does not fit the installed dlt",
@@ -285,7 +286,7 @@ class Work:
             if not seen.rows.get("dlt"):  # else the profile knows some of the rows alone
                 new = ledger.attach(new, ledger.complete(new, seen.profile))
             recent = self.recent(pipeline) if seen.profile else ()
-            decisions = self.govern(run, new, counted, ledger.measure(recent))
+            decisions = self.govern(run, new, counted, ledger.measure(recent), accepted)
         with self.step("load"), self.writer():
             self.holds_turn()
             if self.partition is None:
@@ -313,13 +314,13 @@ class Work:
         if gone:
             self.warnings.append(f"the partition is empty now: {gone:,} rows were deleted")
 
-    def _watches(self, run: Path) -> Mapping[str, Watch]:
+    def _watches(self, run: Path, accepted: SchemaVersion | None) -> Mapping[str, Watch]:
         """How the rows of this run's packages are watched while dlt normalizes them."""
         if not self.target.quarantine.enabled:
             return {}
         gate = ledger.gate(
             ledger.held.recall(run, self.stream),
-            self.accepted(),
+            accepted,
             self.target.schema_policy,
             stream=self.stream,
             waived=ledger.held.waived(run),
@@ -345,6 +346,7 @@ class Work:
         new: SchemaVersion,
         counted: Sequence[packages.Count],
         recent: Mapping[str, Mapping[str, ColumnProfile]],
+        accepted: SchemaVersion | None,
     ) -> tuple[Decision, ...]:
         """Let the policy decide what nobody has accepted yet, before anything is sent.
 
@@ -353,7 +355,7 @@ class Work:
         """
         decisions = ledger.govern(
             ledger.attach(ledger.held.recall(run, self.stream), recent),
-            self.accepted(),
+            accepted,
             new,
             self.target.schema_policy,
             stream=self.stream,
@@ -374,7 +376,7 @@ class Work:
         return decisions
 
     def _remember(self, profile: Mapping[str, Mapping[str, ColumnProfile]]) -> None:
-        """Note what a package's columns held; a run may load an interrupted one's before its own."""
+        """Note what a package's columns held; a run may load an interrupted one's first."""
         if not any(profile.values()):
             return
         self.profile = ledger.pool([self.profile, profile]) if self.profile else profile
@@ -403,19 +405,17 @@ class Work:
         self.compared_loads = max(self.compared_loads, len(recent))
 
     def accepted(self) -> SchemaVersion | None:
-        """What people accepted of this stream; None where there is no file, or not yet."""
-        if self.accepted_in is None:
-            return None
-        return ledger.baseline.load(self.accepted_in).get(self.stream)
+        """What people accepted of this stream; None where nobody did, or can."""
+        return self.keeper.load().get(self.stream) if self.keeper else None
 
     def accept(self, loaded: SchemaVersion) -> None:
         """Write down what the policy let in, for the next pull request to show."""
-        if self.accepted_in is None:
+        if self.keeper is None:
             return
         try:
-            ledger.baseline.save(self.accepted_in, self.stream, loaded, add=True)
-        except ConfigError as error:  # the rows are in; a project may be deployed read-only
-            self.warnings.append(error.message)
+            self.keeper.add(self.stream, loaded)
+        except Exception as error:  # the rows are in; a project may be deployed read-only
+            self.warnings.append(explain(error, self.what, self.stream, "accept").message)
 
     def tell(self, decisions: Sequence[Decision], rows: Mapping[str, int]) -> tuple[str, ...]:
         """Alert whom the configuration names; the alerts that could not be sent."""
@@ -549,22 +549,6 @@ class Work:
                 self.load_ids.append(count.load_id)
             self.rows[count.table] += count.rows
             self.bytes[count.table] += count.bytes
-
-
-@contextmanager
-def own_pipeline() -> Iterator[None]:
-    """Leave dlt's active pipeline, whose state resources read, as it was before the block."""
-    from dlt.common.configuration.container import Container
-    from dlt.common.pipeline import PipelineContext
-
-    active = Container()[PipelineContext]
-    before = active.pipeline() if active.is_active() else None
-    try:
-        yield
-    finally:
-        active.deactivate()
-        if before is not None:
-            active.activate(before)
 
 
 def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamError:

@@ -6,8 +6,8 @@
                           /STREAM@PARTITION/...  the same, of one partition
 
 The kernel drops the lock when its process dies, however it dies. A folder whose lock can be taken
-is therefore nobody's: the next run of that stream finishes its packages, or removes it. A pipeline of
-the same name that loads elsewhere, such as another project's or a test's, leaves it alone.
+is therefore nobody's: the next run of that stream finishes its packages, or removes it. A pipeline
+of the same name that loads elsewhere, such as another project's, leaves it alone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from millstream import whole
 from millstream.config import data_dir
 
 logger = logging.getLogger("millstream")
@@ -48,7 +49,7 @@ def create(pipeline: str, stream: str, place: str) -> Iterator[WorkDir]:
     path.mkdir(parents=True, mode=0o700)
     with _locked(path) as held:
         assert held, "a folder that was just made is nobody else's"
-        (path / "place").write_text(place, encoding="utf-8")
+        whole.write(path / "place", place)
         yield WorkDir(path)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
 from behaviour.conftest import configured, forget
 from behaviour.feed import FEED
-from millstream import runner
+from millstream import packages, runner
 from millstream.config import DltConfig, PipelineConfig
+from millstream.steps import Work
 from parts.places import Place
 
+NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 FIRST = [{"id": n, "n": n, "lines": [{"price": n}]} for n in range(6)]
 TABLE = "_millstream_quarantine"
 
@@ -73,6 +76,43 @@ def test_put_aside_then_replayed_exactly_once(place: Place) -> None:
     runner.run(shop(place, "evolve"), "orders")
     assert place.count("orders") == 9
     assert FEED.asked == asked + 1, "the replay moved the cursor"
+
+
+class Killed(BaseException):
+    """What a signal looks like from within: nothing that a run could catch."""
+
+
+@pytest.mark.parametrize("moment", ["before the load", "after the load"])
+def test_a_replay_that_dies_loads_each_row_once(
+    place: Place, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not place.merges:
+        pytest.skip(f"{place.kind}: its files can't be asked for what waits")
+    if place.kind == "bigquery" and moment == "before the load" and not NIGHTLY:
+        pytest.skip("nothing reaches the destination then")
+    FEED.rows = FIRST
+    runner.run(shop(place), "orders")
+    FEED.rows = [{"id": 11, "n": 11, "note": "new"}, {"id": 12, "n": 12}]
+    runner.run(shop(place), "orders")
+    FEED.rows = []
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if moment == "before the load":
+            patch.setattr(Work, "_load", die)
+        else:
+            patch.setattr(packages, "forget", die)
+        with pytest.raises(Killed):
+            runner.replay(shop(place, "evolve"), "orders")
+
+    done, plan = runner.replay(shop(place, "evolve"), "orders")
+    assert plan.left == []
+    # whoever comes next finishes what was extracted; what was loaded is known to be
+    assert done.replayed == ({"replayed": 1} if moment == "before the load" else {})
+    assert place.column("orders", "id") == [0, 1, 2, 3, 4, 5, 11, 12]
+    assert waiting(place) == []
 
 
 @pytest.mark.parametrize("engine", ["millstream", "dlt"])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
 
 from behaviour.feed import FEED
-from millstream import runner
+from millstream import destinations, packages, runner, whole
 from millstream.config import DestinationConfig, DltConfig, PipelineConfig
 from millstream.errors import ConfigError, SchemaHeldError
 from millstream.ledger import baseline, held, store
@@ -61,6 +61,10 @@ def load(config: PipelineConfig, rows: list[dict[str, Any]], **more: Any) -> Run
 
 def waiting(config: PipelineConfig) -> list[held.Held]:
     return runner.waiting(config, "orders")
+
+
+def accept(config: PipelineConfig, found: held.Held, only: Collection[str] = ()) -> None:
+    held.accept(found, destinations.keeper(config), only)
 
 
 def catalogue(place: Place) -> dict[str, Any]:
@@ -114,8 +118,9 @@ def test_every_preset(merging: Place, policy: str, rows: Any, goes_on: bool) -> 
     assert caught.value.rows == {"orders": 1}
 
 
-def test_held_until_accepted_then_the_next_run_goes_on(merging: Place) -> None:
-    config = configured(merging)
+@pytest.mark.parametrize("where", ["file", "destination"])
+def test_held_until_accepted_then_the_next_run_goes_on(merging: Place, where: str) -> None:
+    config = configured(merging, accepted_schema=where)
     load(config, FIRST)
     before = catalogue(merging)
     for _ in range(2):
@@ -128,8 +133,20 @@ def test_held_until_accepted_then_the_next_run_goes_on(merging: Place) -> None:
     (found,) = waiting(config)
     assert found.rows == {"orders": 1}
     assert [change["action"] for change in found.changes] == ["allow", "hold"]
-    held.accept(found, config.folder)
-    assert "buyer__login" in baseline.load(config.folder)["orders"].table["orders"].column  # type: ignore[arg-type]
+    accept(config, found)
+    keeper = destinations.keeper(config)
+    assert keeper is not None
+    assert "buyer__login" in keeper.load()["orders"].table["orders"].column
+    assert (config.folder / "schema.yaml").exists() is (where == "file")  # type: ignore[operator]
+    if where == "destination":
+        assert keeper.where.startswith("_millstream_accepted_schemas in ")
+        changed = catalogue(merging)
+        assert changed["rows"].pop("_millstream_accepted_schemas") == 2, "the first run's, and this"
+        assert before["rows"].pop("_millstream_accepted_schemas") == 1
+        for each in (changed["rows"], before["rows"]):
+            for own in ("_dlt_loads", "_dlt_version"):
+                each.pop(own)
+        assert changed == before
 
     report = load(config, [{"id": 3, "changed": 3, "buyer": {"login": "cid"}, "n": 3}])
     assert report.tables[0].rows == 2, "the package that waited, and this run's"
@@ -162,7 +179,7 @@ def test_accepting_one_change_of_two_still_holds_the_other(duckdb_place: Place) 
         load(config, both)
     (found,) = waiting(config)
     ids = {change["column"]: change["id"] for change in found.changes}
-    held.accept(found, config.folder, only={ids["note"]})
+    accept(config, found, only={ids["note"]})
     with pytest.raises(SchemaHeldError) as caught:
         load(config, both)
     assert [d.change.column for d in caught.value.decisions if d.action == "hold"] == ["other"]
@@ -184,9 +201,61 @@ def test_a_package_goes_nowhere_else(duckdb_place: Place) -> None:
         load(here, BREAKING)
     assert waiting(there) == []
     assert load(there, SAFE).rows == 1, "its own"
-    held.accept(waiting(here)[0], here.folder)
+    accept(here, waiting(here)[0])
     assert load(here, []).rows == 1
     assert duckdb_place.column("orders", "buyer__login") == [None, "bob"]
+
+
+class Killed(BaseException):
+    """What a signal looks like from within: nothing that a run could catch."""
+
+
+def test_killed_while_it_is_held_and_while_it_is_accepted(
+    duckdb_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are appended, so that one loaded twice would be there twice."""
+    config = configured(duckdb_place).model_copy(
+        update={
+            "source": DltConfig(
+                path="behaviour.feed:orders", arguments={"write_disposition": "append"}
+            )
+        }
+    )
+    load(config, FIRST)
+    before = catalogue(duckdb_place)
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    FEED.rows = BREAKING
+    write = whole.write
+    for file in ("held.yaml", "held.json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                whole,
+                "write",
+                lambda path, text, file=file: die() if path.name == file else write(path, text),
+            )
+            with pytest.raises(Killed):
+                runner.run(config, "orders")
+        assert waiting(config) == [], "not half of it"
+    asked = FEED.asked
+    with pytest.raises(SchemaHeldError):
+        load(config, [])
+    assert FEED.asked == asked
+    assert catalogue(duckdb_place) == before
+
+    with monkeypatch.context() as patch:
+        patch.setattr(held, "waive", die)
+        with pytest.raises(Killed):
+            accept(config, waiting(config)[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(packages, "forget", die)  # loaded, and not yet told so
+        with pytest.raises(Killed):
+            runner.run(config, "orders")
+    load(config, [])
+    assert duckdb_place.column("orders", "id") == [1, 2]
+    assert waiting(config) == []
 
 
 def test_a_looser_policy_lets_the_package_go(duckdb_place: Place) -> None:
@@ -246,10 +315,8 @@ def test_the_history_tells_what_was_decided(duckdb_place: Place) -> None:
     load(config, RISKY)
     with pytest.raises(SchemaHeldError):
         load(config, [{**BREAKING[0], "changed": 3}])
-    held.accept(waiting(config)[0], config.folder)
+    accept(config, waiting(config)[0])
     load(config, [])
-    from millstream import destinations
-
     told = store.changes(store.Place(destinations.build(config), config.dataset), NAME)
     assert [(row["kind"], row["action"], row["reason"]) for row in told] == [
         ("table_added", "allow", "first run"),
@@ -292,7 +359,7 @@ def test_whoever_is_named_is_told_once(
             "shop.orders: held: 1 schema change, breaking",
         ]
         office.answers = [(404, {}, "no_service")]
-        held.accept(waiting(config)[0], config.folder)
+        accept(config, waiting(config)[0])
         report = load(config, [{"id": 4, "changed": 4, "buyer": {"login": "x"}, "n": 1.5}])
         assert report.rows >= 1
         assert report.warnings == (
@@ -333,7 +400,7 @@ def test_what_only_the_data_tells_is_accepted_for_good(duckdb_place: Place) -> N
     load(config, rows(101, "town", "street", "zip"))
     with pytest.raises(SchemaHeldError, match="`at__street` no longer arrives"):
         load(config, rows(201, "town", "zip"))
-    held.accept(waiting(config)[0], config.folder)
+    accept(config, waiting(config)[0])
     # the package that waited, then this run's own, which is as that one was
     report = load(config, rows(301, "town", "zip"))
     assert report.rows == 200

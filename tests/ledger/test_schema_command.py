@@ -48,7 +48,7 @@ def call(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, s
 def test_show(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, "show", project) == (
         0,
-        "nothing accepted yet: the first run writes schema.yaml\n",
+        "nothing accepted yet: the first run accepts what it loads\n",
     )
     load(project, FIRST)
     code, printed = call(capsys, "show", project)

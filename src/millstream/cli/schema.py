@@ -142,7 +142,7 @@ def _log(options: Namespace) -> int:
 
 
 def _accept(options: Namespace) -> int:
-    from millstream.ledger import baseline
+    from millstream import destinations
 
     config, streams = _open(options)
     accepted: dict[str, list[dict[str, Any]]] = {}
@@ -168,36 +168,39 @@ def _accept(options: Namespace) -> int:
             print(f"accepted  {change['id']}  {stream}: {change['table']}: {change['message']}")
     if not accepted:
         print("nothing waits to be accepted")
-    elif config.folder is not None:
-        print(f"written to {config.folder / baseline.FILE_NAME}; the next run goes on")
+    elif keeper := destinations.keeper(config):
+        print(f"written to {keeper.where}; the next run goes on")
     return 0
 
 
 def _accept_held(config: PipelineConfig, stream: str, only: Sequence[str]) -> list[dict[str, Any]]:
-    from millstream import runner
+    from millstream import destinations, runner
     from millstream.ledger import held
 
-    return [
-        dict(change)
-        for found in runner.waiting(config, stream)
-        for change in held.accept(found, config.folder, only)
-    ]
+    with redirect_stdout(sys.stderr):
+        keeper = destinations.keeper(config)
+        return [
+            dict(change)
+            for found in runner.waiting(config, stream)
+            for change in held.accept(found, keeper, only)
+        ]
 
 
 def _accept_source(config: PipelineConfig, stream: str, pages: int) -> list[dict[str, Any]]:
-    from millstream import ledger
+    from millstream import destinations, ledger
     from millstream.errors import ConfigError
     from millstream.model import SchemaVersion
     from millstream.preview import preview
 
-    if config.folder is None:
+    keeper = destinations.keeper(config)
+    if keeper is None:
         raise ConfigError("this pipeline has no folder to keep an accepted schema in")
     with redirect_stdout(sys.stderr):
-        accepted = _accepted(config).get(stream)
+        accepted = keeper.load().get(stream)
         new = preview(config, stream, accepted, pages=pages or None)
-    made = ledger.govern(SchemaVersion(), accepted, new, config.schema_policy, stream=stream)
-    if made:
-        ledger.baseline.save(config.folder, stream, new, add=True)
+        made = ledger.govern(SchemaVersion(), accepted, new, config.schema_policy, stream=stream)
+        if made:
+            keeper.add(stream, new)
     return [_decision(decision) for decision in made]
 
 
@@ -210,7 +213,7 @@ def _show(options: Namespace) -> int:
         _print_json({name: asdict(version)["tables"] for name, version in accepted.items()})
         return 0
     if not accepted:
-        print("nothing accepted yet: the first run writes schema.yaml")
+        print("nothing accepted yet: the first run accepts what it loads")
     for name, version in accepted.items():
         print(f"{config.name}.{name}")
         print("\n".join(_tree_lines(version)))
@@ -248,9 +251,11 @@ def _open(options: Namespace) -> tuple[PipelineConfig, list[str]]:
 
 
 def _accepted(config: PipelineConfig) -> dict[str, SchemaVersion]:
-    from millstream.ledger import baseline
+    from millstream import destinations
 
-    return baseline.load(config.folder) if config.folder is not None else {}
+    with redirect_stdout(sys.stderr):
+        keeper = destinations.keeper(config)
+        return keeper.load() if keeper else {}
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
@@ -283,7 +288,8 @@ def _print_json(document: Any) -> None:
 COMMAND = Command(
     name="schema",
     summary="see, compare and accept the schema of a pipeline",
-    description="The accepted schema is kept in schema.yaml, beside defs.yaml.",
+    description="The accepted schema is kept in schema.yaml, beside defs.yaml, or in the "
+    "destination.",
     examples=("millstream schema show", "millstream schema accept --stream issues"),
     commands=(
         Command(
@@ -306,7 +312,8 @@ COMMAND = Command(
         Command(
             name="accept",
             summary="accept what a held run waits for",
-            description="Writes schema.yaml; the next run loads what waits, then goes on.",
+            description="Writes schema.yaml, or a row in the destination; the next run loads what "
+            "waits, then goes on.",
             examples=(
                 "millstream schema accept --stream issues",
                 "millstream schema accept --change 1f2e3d4c",
@@ -317,7 +324,7 @@ COMMAND = Command(
         Command(
             name="show",
             summary="print the accepted tables and columns as a tree",
-            description="Reads schema.yaml alone.",
+            description="Reads what was accepted, and asks nothing of the source.",
             examples=("millstream schema show --stream issues", "millstream schema show --json"),
             arguments=_with_json,
             run=_show,

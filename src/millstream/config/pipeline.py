@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     Field,
@@ -62,6 +62,11 @@ class TargetConfig(Model):
     schema_policy: PolicyConfig = Field(
         default=PolicyConfig(),
         description="What happens when the schema changes: a preset's name, or preset and rules.",
+    )
+    accepted_schema: Literal["file", "destination"] = Field(
+        default="file",
+        description="Where the accepted schema is kept: `file`, `schema.yaml` beside this one, or "
+        "`destination`, the table `_millstream_accepted_schemas`, whichever machine runs.",
     )
     alerts: tuple[AlertConfig, ...] = Field(
         default=(), description="Who is told of schema changes, one message a run."

@@ -11,11 +11,13 @@ writer      who may write now, and what was written last
 restore     cursors and schema, as the last load left them
 turns       one run of a stream at a time, on whichever machine
 parts       a partition's rows, replaced as one
+accepted    the accepted schema, where it is kept beside the data
 undo        take out what an interrupted load had appended
 """
 
 from __future__ import annotations
 
+from millstream.destinations.accepted import keeper
 from millstream.destinations.counts import row_counts
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
@@ -45,6 +47,7 @@ __all__ = [
     "ensure_ready",
     "fallbacks",
     "full_names",
+    "keeper",
     "loader_file_format",
     "loads",
     "nested_table",

@@ -2,7 +2,7 @@
 
 snapshot    a dlt schema as a SchemaVersion
 diff        what changed between two versions; observe: what only the data tells
-baseline    the accepted schema, `schema.yaml` beside `defs.yaml`
+baseline    the accepted schema, `schema.yaml` beside `defs.yaml`; keeper: it, or another place
 policy      what to do about a change; govern: what is news, and what to do about it
 gate        the same, asked row by row, for what is to be quarantined
 jumps       shares that left the range of recent loads
@@ -19,11 +19,14 @@ from millstream.ledger.diff import apply, canonical, diff
 from millstream.ledger.gate import gate
 from millstream.ledger.govern import fingerprint, govern
 from millstream.ledger.jumps import jumps
+from millstream.ledger.keeper import InFile, Keeper
 from millstream.ledger.policy import comes_and_goes
 from millstream.ledger.profile import Seen, attach, complete, measure, pool, profile_of, settled
 from millstream.ledger.snapshot import snapshot
 
 __all__ = [
+    "InFile",
+    "Keeper",
     "Seen",
     "apply",
     "attach",

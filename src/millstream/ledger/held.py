@@ -16,11 +16,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from millstream import whole
 from millstream.config import PolicyConfig
 from millstream.errors import ConfigError, SchemaHeldError
 from millstream.ledger import baseline
 from millstream.ledger.diff import DATA_ALONE, apply, diff
 from millstream.ledger.govern import fingerprint, govern
+from millstream.ledger.keeper import Keeper
 from millstream.ledger.policy import decide
 from millstream.model import Decision, SchemaChange, SchemaVersion
 
@@ -49,7 +51,7 @@ class Held:
 
 def remember(folder: Path, stream: str, before: SchemaVersion) -> None:
     """Keep the schema that the destination has, for whoever finishes this run."""
-    (folder / "before.yaml").write_text(baseline.render({stream: before}), encoding="utf-8")
+    whole.write(folder / "before.yaml", baseline.render({stream: before}))
 
 
 def recall(folder: Path, stream: str) -> SchemaVersion:
@@ -66,9 +68,9 @@ def hold(
     rows: Mapping[str, int],
 ) -> SchemaHeldError:
     """Keep what waits beside its package; the error to raise."""
-    (folder / "held.yaml").write_text(baseline.render({stream: new}), encoding="utf-8")
+    whole.write(folder / "held.yaml", baseline.render({stream: new}))
     document = {"stream": stream, "rows": dict(rows), "changes": [*map(to_dict, decisions)]}
-    (folder / "held.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+    whole.write(folder / "held.json", json.dumps(document, indent=2))
     held = [decision.change for decision in decisions if decision.action == "hold"]
     lines = [f"  {fingerprint(change)}  {change.table}: {change.message}" for change in held]
     if len(lines) > SHOWN:
@@ -112,7 +114,7 @@ def waived(folder: Path) -> frozenset[str]:
 def waive(folder: Path, accepted: Collection[str]) -> None:
     """Note changes that were accepted before, for a folder's package."""
     if accepted:
-        (folder / "accepted.json").write_text(json.dumps(sorted(accepted)), encoding="utf-8")
+        whole.write(folder / "accepted.json", json.dumps(sorted(accepted)))
 
 
 def standing(
@@ -139,28 +141,27 @@ def standing(
 
 
 def accept(
-    held: Held, file_folder: Path | None, only: Collection[str] = ()
+    held: Held, keeper: Keeper | None, only: Collection[str] = ()
 ) -> tuple[Mapping[str, Any], ...]:
     """Accept what waits, all of it or the changes with these ids; returns those accepted.
 
-    Writes `schema.yaml` in `file_folder`, so that other machines know, and a note beside the
-    package, for changes that no schema shows.
+    Tells the keeper, so that other machines know, and leaves a note beside the package, for
+    changes that no schema shows.
 
     Raises:
-        ConfigError: `schema.yaml` can't be read or written; nothing was accepted then.
+        Exception: the keeper's, where it can't be read or written; nothing was accepted then.
     """
     chosen = [change for change in held.changes if not only or change["id"] in only]
-    if file_folder is not None and chosen:
+    if keeper is not None and chosen:
         everything = all(change in chosen for change in held.changes)
-        version = held.schema if everything else _partly(held, file_folder, chosen)
-        baseline.save(file_folder, held.stream, version, add=True)
+        keeper.add(held.stream, held.schema if everything else _partly(held, keeper, chosen))
     waive(held.folder, {*waived(held.folder), *(change["id"] for change in chosen)})
     return tuple(chosen)
 
 
-def _partly(held: Held, file_folder: Path, chosen: Iterable[Mapping[str, Any]]) -> SchemaVersion:
-    """What the file has, with the chosen changes made, and those that nobody need accept."""
-    known = baseline.load(file_folder).get(held.stream) or recall(held.folder, held.stream)
+def _partly(held: Held, keeper: Keeper, chosen: Iterable[Mapping[str, Any]]) -> SchemaVersion:
+    """What is accepted already, with the chosen changes made, and those that nobody need accept."""
+    known = keeper.load().get(held.stream) or recall(held.folder, held.stream)
     waiting = {change["id"] for change in held.changes if change["action"] == "hold"}
     waiting -= {change["id"] for change in chosen}
     version = apply(known, [c for c in diff(known, held.schema) if fingerprint(c) not in waiting])

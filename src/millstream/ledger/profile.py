@@ -57,9 +57,7 @@ def measure(loads: Sequence[Seen]) -> Profile:
         kept.append(
             {
                 table: {
-                    name: profile
-                    for name, profile in columns.items()
-                    if (table, name) not in known
+                    name: profile for name, profile in columns.items() if (table, name) not in known
                 }
                 for table, columns in seen.profile.items()
             }

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+from millstream import whole
 from millstream.config import (
     AlertConfig,
     AppriseAlert,
@@ -181,6 +182,4 @@ class _Memory:
     def remember(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         now = datetime.now(timezone.utc).isoformat()
-        aside = self.file.with_suffix(".new")
-        aside.write_text(json.dumps({"key": self.key, "at": now}), encoding="utf-8")
-        aside.replace(self.file)
+        whole.write(self.file, json.dumps({"key": self.key, "at": now}))

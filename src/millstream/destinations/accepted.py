@@ -1,0 +1,100 @@
+"""The accepted schema in the destination, for pipelines that nobody deploys from a repository.
+
+    _millstream_accepted_schemas    what a stream's schema was accepted to be, each time it grew
+
+Rows are only appended, and what is accepted is all of them together: of two that accept something
+at the same time, neither takes the other's back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from millstream import own_tables
+from millstream.config import PipelineConfig, TargetConfig
+from millstream.destinations.factory import build
+from millstream.destinations.writer import writer
+from millstream.ledger import baseline, canonical
+from millstream.ledger.keeper import InFile, Keeper
+from millstream.model import SchemaVersion
+
+TABLE = "_millstream_accepted_schemas"
+_SCHEMA = "millstream_accepted"
+_COLUMNS = {
+    "pipeline": "text",
+    "stream": "text",
+    "accepted_at": "timestamp",
+    "definition": "text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InDestination:
+    """Beside the data, whichever machine asks."""
+
+    config: TargetConfig
+    credentials: str | None = None
+
+    @property
+    def where(self) -> str:
+        return f"{TABLE} in the dataset {self.config.dataset}"
+
+    def check(self) -> None:
+        """There is nothing to read without connecting."""
+
+    def load(self) -> dict[str, SchemaVersion]:
+        """The accepted tables of each stream.
+
+        Raises:
+            Exception: dlt's, when the destination can't be asked.
+        """
+        destination: Any = build(self.config, self.credentials)
+        # a DuckDB file is open to one process at a time
+        with writer(self.config, self.credentials):
+            rows = own_tables.read(
+                destination,
+                self.config.dataset,
+                _SCHEMA,
+                TABLE,
+                _COLUMNS,
+                {"pipeline": self.config.name},
+            )
+        found: dict[str, SchemaVersion] = {}
+        for row in sorted(rows, key=lambda row: row["accepted_at"]):
+            for stream, version in baseline.parse(row["definition"]).items():
+                found[stream] = baseline.merged(found.get(stream), version)
+        return {stream: canonical(version) for stream, version in found.items()}
+
+    def add(self, stream: str, version: SchemaVersion) -> bool:
+        """Accept a schema of a stream, and all that was accepted before; True where it is news.
+
+        Raises:
+            Exception: dlt's, when the destination can't be written.
+        """
+        known = self.load().get(stream)
+        together = canonical(baseline.merged(known, version))
+        if together == known:
+            return False
+        row = {
+            "pipeline": self.config.name,
+            "stream": stream,
+            "accepted_at": datetime.now(timezone.utc),
+            "definition": baseline.render({stream: together}, header=False),
+        }
+        destination: Any = build(self.config, self.credentials)
+        with writer(self.config, self.credentials):
+            own_tables.append(
+                destination, self.config.dataset, _SCHEMA, {TABLE: [row]}, {TABLE: _COLUMNS}
+            )
+        return True
+
+
+def keeper(config: TargetConfig, credentials: str | None = None) -> Keeper | None:
+    """Where a pipeline's accepted schema is; None where there is no folder to keep it in."""
+    if config.accepted_schema == "destination":
+        return InDestination(config, credentials)
+    if isinstance(config, PipelineConfig) and config.folder is not None:
+        return InFile(config.folder)
+    return None
