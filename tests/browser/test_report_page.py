@@ -167,6 +167,7 @@ def test_what_runs_recorded_is_on_the_page(
     titles = page.locator("svg.plot g title").all_text_contents()
     assert [title.rpartition(": ")[2] for title in titles[:2]] == ["30", "2"]
     assert "now also text in 50% of rows" in page.locator("#changes").inner_text()
+    assert "n__v_text" in page.locator("#changes li li code").all_inner_texts()
     assert "warn: preset evolve: risky" in page.locator("#changes").inner_text()
     row = page.locator("#columns tr").filter(has_text="changed").first.inner_text()
     assert "31 to 32" in row

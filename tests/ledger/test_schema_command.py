@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from behaviour.feed import FEED
-from millstream import runner
+from millstream import destinations, runner
 from millstream.cli import main
 from millstream.config import read_pipeline
+from millstream.destinations.accepted import InDestination
 from millstream.errors import SchemaHeldError
+from millstream.model import Column, SchemaVersion, Table
 
 DEFS = """\
 type: millstream.Pipeline
@@ -115,16 +117,40 @@ def test_accept_then_the_log_tells_it(project: Path, capsys: pytest.CaptureFixtu
     assert call(capsys, "log", project, "--table", "no")[1] == "no schema changes recorded\n"
 
 
+@pytest.mark.parametrize("where", ["file", "destination"])
 def test_accept_from_the_source_before_any_run(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:
+    (project / "defs.yaml").write_text(f"{DEFS}  accepted_schema: {where}\n")
     FEED.rows = FIRST
+    assert call(capsys, "diff", project)[0] == 0, "all of it is new, and safe"
+    assert not (project / "warehouse.duckdb").exists()
     code, printed = call(capsys, "accept", project, "--from-source")
     assert code == 0
     assert "orders__items__tags" in printed
-    assert "buyer: text" in (project / "schema.yaml").read_text()
-    assert not (project / "warehouse.duckdb").exists()
-    assert call(capsys, "diff", project)[0] == 0
+    if where == "file":
+        assert "buyer: text" in (project / "schema.yaml").read_text()
+        assert not (project / "warehouse.duckdb").exists()
+    assert "  │  buyer         text" in call(capsys, "show", project)[1].splitlines()
+    assert call(capsys, "diff", project) == (0, "shop.orders: as accepted\n")
+
+
+def test_two_that_accept_at_once_both_count(project: Path) -> None:
+    """Each adds to what it knows, and neither knows of the other yet."""
+    (project / "defs.yaml").write_text(f"{DEFS}  accepted_schema: destination\n")
+    keeper = destinations.keeper(read_pipeline(project))
+    assert isinstance(keeper, InDestination)
+
+    def version(*columns: Column) -> SchemaVersion:
+        return SchemaVersion((Table("orders", None, columns),))
+
+    known = version(Column("id", "bigint"))
+    assert keeper.add("orders", known)
+    assert not keeper.add("orders", known), "no news"
+    mine, theirs = (version(Column("id", "bigint"), Column(name, "text")) for name in ("a", "b"))
+    for each in (mine, theirs):
+        keeper.append("orders", each)
+    assert keeper.load()["orders"].table["orders"].column.keys() == {"id", "a", "b"}
 
 
 def test_a_stream_that_is_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

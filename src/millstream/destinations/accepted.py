@@ -14,7 +14,7 @@ from typing import Any
 
 from millstream import own_tables
 from millstream.config import PipelineConfig, TargetConfig
-from millstream.destinations.factory import build
+from millstream.destinations.factory import build, duckdb_file
 from millstream.destinations.writer import writer
 from millstream.ledger import baseline, canonical
 from millstream.ledger.keeper import InFile, Keeper
@@ -50,6 +50,9 @@ class InDestination:
         Raises:
             Exception: dlt's, when the destination can't be asked.
         """
+        is_file = self.config.destination.type == "duckdb"
+        if is_file and not duckdb_file(self.config, self.credentials).exists():
+            return {}  # asking would make it
         destination: Any = build(self.config, self.credentials)
         # a DuckDB file is open to one process at a time
         with writer(self.config, self.credentials):
@@ -77,18 +80,22 @@ class InDestination:
         together = canonical(baseline.merged(known, version))
         if together == known:
             return False
+        self.append(stream, together)
+        return True
+
+    def append(self, stream: str, version: SchemaVersion) -> None:
+        """Accept a schema, whatever else was accepted."""
         row = {
             "pipeline": self.config.name,
             "stream": stream,
             "accepted_at": datetime.now(timezone.utc),
-            "definition": baseline.render({stream: together}, header=False),
+            "definition": baseline.render({stream: version}, header=False),
         }
         destination: Any = build(self.config, self.credentials)
         with writer(self.config, self.credentials):
             own_tables.append(
                 destination, self.config.dataset, _SCHEMA, {TABLE: [row]}, {TABLE: _COLUMNS}
             )
-        return True
 
 
 def keeper(config: TargetConfig, credentials: str | None = None) -> Keeper | None:

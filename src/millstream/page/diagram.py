@@ -88,7 +88,8 @@ def _box(box: Box, rows: Mapping[str, int]) -> Markup:
     count = len(table.columns)
     words = f"{count} column{'' if count == 1 else 's'}"
     if table.name in rows:
-        words += f", {rows[table.name]:,} rows"
+        loaded = rows[table.name]
+        words += f", {loaded:,} row{'' if loaded == 1 else 's'}"
     return element(
         "a",
         element("title", table.name),

@@ -49,6 +49,16 @@ def text(value: object) -> str:
     return escape(_UNPRINTABLE.sub("\ufffd", str(value)), quote=True)
 
 
+def sentence(value: str) -> Markup:
+    """A sentence of the ledger, whose names stand between backticks.
+
+    >>> sentence("`n` is <b> now, and `")
+    '<code>n</code> is &lt;b&gt; now, and `'
+    """
+    parts = re.split("`([^`]+)`", value)
+    return join(*(element("code", part) if n % 2 else part for n, part in enumerate(parts)))
+
+
 def cut(value: str, length: int) -> str:
     """The text, or as much of it as `length` characters hold, and an ellipsis.
 

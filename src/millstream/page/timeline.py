@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from millstream.page.markup import Markup, element, join
+from millstream.page.markup import Markup, element, join, sentence
 
 SHOWN = 400
 """Changes on the page, the newest; `millstream schema log` has them all."""
@@ -61,7 +61,7 @@ def _change(row: Mapping[str, Any]) -> Markup:
         element("span", severity, class_=f"tag {severity}"),
         element("code", row["table_name"]),
         " ",
-        row["message"],
+        sentence(row["message"]),
         element("span", f" {row['action']}: {row['reason']}", class_="dim"),
     )
 
