@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from millstream.orchestration.assets import assets, definitions
     from millstream.orchestration.component import Pipeline
     from millstream.orchestration.resource import MillstreamResource
-    from millstream.runner import run
+    from millstream.runner import accept, run
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ _HOMES = {
     "RunReport": "millstream.model",
     "SchemaChange": "millstream.model",
     "accelerate": "millstream.engine",
+    "accept": "millstream.runner",
     "assets": "millstream.orchestration.assets",
     "definitions": "millstream.orchestration.assets",
     "run": "millstream.runner",
@@ -40,6 +41,7 @@ __all__ = [
     "SchemaChange",
     "__version__",
     "accelerate",
+    "accept",
     "assets",
     "definitions",
     "run",

@@ -8,7 +8,7 @@ run had extracted is finished first, and its rows are part of the report.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,36 @@ def replay(
     return report, planned
 
 
-def waiting(config: TargetConfig, stream: str) -> list[ledger.held.Held]:
+def accept(
+    config: TargetConfig,
+    stream: str,
+    *,
+    changes: Collection[str] = (),
+    credentials: str | None = None,
+) -> tuple[Mapping[str, Any], ...]:
+    """Accept what held runs of a stream wait for on this machine; the next run loads it.
+
+    Args:
+        changes: the ids of those to accept, as the held run's error has them; all where left out.
+        credentials: for the destination, where the run had any.
+
+    Returns:
+        The changes, each as the history has it, with its `id`; none where nothing waits.
+
+    Raises:
+        ConfigError: the accepted schema can't be read or written; nothing was accepted then.
+    """
+    keeper = destinations.keeper(config, credentials)
+    return tuple(
+        change
+        for found in waiting(config, stream, credentials)
+        for change in ledger.held.accept(found, keeper, changes)
+    )
+
+
+def waiting(
+    config: TargetConfig, stream: str, credentials: str | None = None
+) -> list[ledger.held.Held]:
     """The packages of a stream that the policy holds on this machine, oldest first.
 
     Raises:
@@ -165,7 +194,7 @@ def waiting(config: TargetConfig, stream: str) -> list[ledger.held.Held]:
     """
     key = Work(config, stream, None, "none").key
     keys = [key, *workdir.parts(config.name, key)]
-    place = destinations.address(config)
+    place = destinations.address(config, credentials)
     left = (each for name in keys for each in workdir.abandoned(config.name, name, place))
     found = [ledger.held.read(each.path) for each in left]
     return [held for held in found if held is not None]

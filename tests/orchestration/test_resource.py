@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 import millstream
-from millstream.errors import ConfigError, RunError
+from millstream.errors import ConfigError, RunError, SchemaHeldError
 
 from .conftest import log_lines
 
@@ -44,6 +44,24 @@ def test_an_asset_of_ones_own_loads_and_tells_what_it_did(tmp_path):
             ("bug",),
             ("ui",),
         ]
+
+
+def test_what_is_held_is_accepted_in_python(tmp_path):
+    resource = millstream.MillstreamResource(pipeline_name="github")
+    resource.run(ISSUES, stream="issues")
+    changed = [{"id": 2, "title": {"text": "two"}}]
+    with pytest.raises(SchemaHeldError, match=r"in Python `millstream\.accept`"):
+        resource.run(changed, stream="issues")
+    assert resource.accept("issues", changes=["00000000"]) == ()
+    (told,) = [each for each in resource.accept("issues") if each["action"] == "hold"]
+    assert told["message"] == "`title` was text, now it is also an object"
+    assert resource.run([], stream="issues").rows == 1
+    assert resource.accept("issues") == ()
+
+    free = millstream.MillstreamResource(pipeline_name="github", schema_policy="anything")
+    assert free.run([{"id": {"number": 3}}], stream="issues").rows == 1
+    with pytest.raises(ConfigError, match="schema_policy"):
+        millstream.MillstreamResource(pipeline_name="github", schema_policy="any").run([])
 
 
 def test_child_tables_can_be_told_of_as_well():

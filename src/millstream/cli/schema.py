@@ -174,16 +174,10 @@ def _accept(options: Namespace) -> int:
 
 
 def _accept_held(config: PipelineConfig, stream: str, only: Sequence[str]) -> list[dict[str, Any]]:
-    from millstream import destinations, runner
-    from millstream.ledger import held
+    from millstream import runner
 
     with redirect_stdout(sys.stderr):
-        keeper = destinations.keeper(config)
-        return [
-            dict(change)
-            for found in runner.waiting(config, stream)
-            for change in held.accept(found, keeper, only)
-        ]
+        return [dict(change) for change in runner.accept(config, stream, changes=only)]
 
 
 def _accept_source(config: PipelineConfig, stream: str, pages: int) -> list[dict[str, Any]]:

@@ -82,8 +82,8 @@ def hold(
         stream=stream,
         decisions=decisions,
         rows=rows,
-        hint=f"`millstream schema accept --stream {stream}` accepts, and the next run goes on; "
-        "`schema_policy` in defs.yaml decides what is held",
+        hint=f"`millstream schema accept --stream {stream}` accepts (in Python "
+        "`millstream.accept`), and the next run goes on; `schema_policy` decides what is held",
     )
 
 

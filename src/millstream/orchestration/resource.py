@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,11 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         json_schema_extra={"dagster__is_secret": True},
     )
 
+    schema_policy: str = Field(
+        default="evolve",
+        description="What happens when the schema changes: `evolve`, `strict` or `anything`.",
+    )
+
     def run(self, data: Any, *, stream: str | None = None, full_refresh: bool = False) -> RunReport:
         """Load rows, and the lists within them into child tables.
 
@@ -62,6 +68,7 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
             ConfigError: the fields of this resource name no destination, or `data` has no name.
             DestinationError: it can't be reached or written to; nothing was extracted.
             SourceError: `data` can't be read; nothing was loaded.
+            SchemaHeldError: the policy holds a change until `accept`; nothing was loaded.
             RunError: any other failure, with the step that failed.
         """
         from millstream import runner
@@ -76,6 +83,19 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
                 full_refresh=full_refresh,
                 progress="log" if context else "none",
             )
+
+    def accept(self, stream: str, *, changes: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
+        """Accept what a held run of a stream waits for on this machine; the next run loads it.
+
+        Args:
+            changes: the ids of those to accept, as the error has them; all where left out.
+
+        Returns:
+            The changes that were accepted; none where nothing waits.
+        """
+        from millstream import runner
+
+        return runner.accept(self._target(), stream, changes=changes, credentials=self.credentials)
 
     def materialize_result(
         self, report: RunReport, *, table: str | None = None, asset_key: Any = None
@@ -108,6 +128,7 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
                         "database": self.database,
                         "options": self.options,
                     },
+                    "schema_policy": self.schema_policy,
                     "project": project_of(Path.cwd()),
                 }
             )

@@ -132,7 +132,9 @@ def _apprise(alert: AppriseAlert, message: Message) -> None:
     service = apprise.Apprise()
     if not service.add(_secret(alert.url_from)):
         raise ConfigError(f"{alert.url_from} holds no address that apprise knows")
-    if not service.notify(title=message.title, body=plain(message)):
+    # as text, so that apprise escapes what a service would read as markup
+    kind = apprise.NotifyFormat.TEXT
+    if not service.notify(title=message.title, body=plain(message), body_format=kind):
         raise _RefusedError("the service refused it", 0.0)
 
 
