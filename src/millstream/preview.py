@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from millstream import destinations, engine, ledger, sources
 from millstream.config import PipelineConfig
 from millstream.model import Column, SchemaVersion
+from millstream.own_tables import own_pipeline
 from millstream.quarantine.watch import Watch
 from millstream.steps import explain
 
@@ -41,7 +42,7 @@ def preview(
     opened = sources.create(config.source).open(stream)
     if pages is not None:
         opened = opened.add_limit(pages)
-    with tempfile.TemporaryDirectory(prefix="millstream-preview-") as folder:
+    with tempfile.TemporaryDirectory(prefix="millstream-preview-") as folder, own_pipeline():
         pipeline = dlt.pipeline(
             pipeline_name=f"{config.name}__preview",
             pipelines_dir=folder,
