@@ -301,6 +301,7 @@ class Work:
         self.engine_rows.update(seen.rows)
         self.quarantined += seen.quarantined
         self.outcomes.update(seen.outcomes)
+        self.warnings += engine.told(seen.twins)
         self._remember(ledger.profile_of(new))
         self.decisions += (*seen.refusals, *decisions)
         self._compare(new, recent)

@@ -9,6 +9,7 @@ The way of a batch, one file a step:
     shape, direct     rows that look like those before skip all that: text straight to Arrow
     bson              the same for MongoDB's documents, as the server sent them
     profile, report   what was in the columns, and who did how much
+    twins             what keys of one name lose to each other
 
 `rules` is what these ask of a schema; `seam` answers with dlt's, and `sieve` is dlt's own way, with
 what it would lose put aside. These two are the only files that know dlt's normalizer.
@@ -23,11 +24,12 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from millstream.engine.report import EngineReport, collect
+from millstream.engine.twins import told
 
 if TYPE_CHECKING:
     from millstream.quarantine.watch import Watch
 
-__all__ = ["EngineReport", "accelerate", "collect", "disable", "enable", "enabled", "warming"]
+__all__ = ["EngineReport", "accelerate", "collect", "disable", "enable", "enabled", "told", "warming"]
 
 
 def enable(*, keep_stats: bool = False) -> bool:

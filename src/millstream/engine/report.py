@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from millstream.engine.twins import Twins
 from millstream.model import ColumnProfile, Decision, QuarantinedRows, SchemaChange
 
 
@@ -23,6 +24,7 @@ class EngineReport:
         quarantined: rows that were put aside, by table and reason.
         refusals: what the policy said of the changes that it kept out of the schema.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
+        twins: values that were lost to another key of their row.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
@@ -31,6 +33,7 @@ class EngineReport:
     quarantined: tuple[QuarantinedRows, ...] = ()
     refusals: tuple[Decision, ...] = ()
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    twins: Mapping[Twins, int] = field(default_factory=dict)
 
 
 def folder_of(working_dir: Path, load_id: str) -> Path:
@@ -43,6 +46,7 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
     rows: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
+    twins: Counter[Twins] = Counter()
     put_aside: dict[tuple[str, Any], QuarantinedRows] = {}
     refusals: dict[tuple[Any, ...], Decision] = {}
     documents: list[Mapping[str, Any]] = []
@@ -53,6 +57,8 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
             rows.update(document["rows"])
             reasons.update(document["reasons"])
             outcomes.update(document["outcomes"])
+            for (table, what, name, keys), count in document["twins"]:
+                twins[Twins(table, what, name, tuple(keys))] += count
             for table, reason, detail, count in document["quarantined"]:
                 known = put_aside.get((table, reason))
                 count += known.rows if known else 0
@@ -77,4 +83,5 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
         tuple(put_aside.values()),
         tuple(refusals.values()),
         dict(outcomes),
+        dict(twins),
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlt.common.json import json, may_have_pua
+from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.schema.exceptions import (
     CannotCoerceColumnException,
     CannotCoerceNullException,
@@ -28,6 +29,7 @@ from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream.engine.stats import FileStats
+from millstream.engine.twins import Finder
 from millstream.json_paths import variant_base
 from millstream.model import Decision
 from millstream.quarantine import entry, envelope
@@ -101,6 +103,9 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self._hits: list[Problem] = []
         self._entries: list[dict[str, Any]] = []
         self._suspicious = False
+        self._twins: Finder | None = None
+        if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
+            self._twins = Finder(self.schema.data_item_normalizer)
         if self._watch is not None:
             self._filtered_tables = _Noticing(self._hit_table)
 
@@ -155,12 +160,17 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self, root_table_name: str, items: list[Any], may_have_pua: bool, skip_write: bool
     ) -> Any:
         if self._watch is None or self._stats is None or skip_write:
-            if self._stats is not None and not skip_write:
-                self._stats.count("dlt", len(items))
-            return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+            if self._stats is None or skip_write:
+                return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+            self._stats.count("dlt", len(items))
+            suspects = self._suspects(items)
+            found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
+            self._count_twins(root_table_name, suspects)
+            return found
         updates: dict[str, list[Any]] = {}
         if not self._suspicious:
             try:
+                suspects = self._suspects(items)
                 with self._undoable() as buffer:
                     found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
                     if self._hits:
@@ -169,6 +179,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
                 pass
             else:
                 self._write_buffer(buffer)
+                self._count_twins(root_table_name, suspects)
                 self._stats.count("dlt", len(items))
                 return found
         for item in items:
@@ -209,6 +220,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         assert self._watch is not None
         assert self._stats is not None
         kept = deepcopy(row) if pua else row  # dlt decodes in place what stays whole
+        suspects = self._suspects([row])
         try:
             with self._undoable() as buffer:
                 found = super()._normalize_chunk(root, [row], pua, False)
@@ -219,8 +231,17 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             return [_refusal(root, error)], kept
         self._write_buffer(buffer)
         _add(updates, found)
+        if not self._hits:  # else it is kept in quarantine
+            self._count_twins(root, suspects)
         whole = root not in buffer.rows
         return [replace(problem, whole=whole) for problem in self._hits], kept
+
+    def _suspects(self, rows: list[Any]) -> list[Any]:
+        return self._twins.suspects(rows) if self._twins else []
+
+    def _count_twins(self, root: str, rows: list[Any]) -> None:
+        if rows and self._twins and self._stats:
+            self._stats.twins.update(self._twins.count(root, rows))
 
     def _put_aside(
         self,

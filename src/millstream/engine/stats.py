@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from millstream.engine.profile import Profile
 from millstream.engine.report import folder_of
+from millstream.engine.twins import Twins
 from millstream.model import Decision
 from millstream.quarantine.entry import Problem
 
@@ -28,6 +29,7 @@ class FileStats:
         quarantined: rows by the table and the reason of their first problem, and its words.
         refusals: what the policy said of the changes that it kept out, each once.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
+        twins: values that were lost to another key of their row.
     """
 
     file: str
@@ -37,6 +39,7 @@ class FileStats:
     quarantined: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     refusals: dict[tuple[str, str, str | None, str | None], Decision] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
+    twins: Counter[Twins] = field(default_factory=Counter)
 
     keep: ClassVar[bool] = False
 
@@ -71,6 +74,7 @@ class FileStats:
             "quarantined": [[*key, *value] for key, value in self.quarantined.items()],
             "refusals": [_plain(decision) for decision in self.refusals.values()],
             "outcomes": self.outcomes,
+            "twins": list(self.twins.items()),
         }
         part = target.with_suffix(f".{os.getpid()}")
         part.write_text(json.dumps(content), encoding="utf-8")
