@@ -1,0 +1,1 @@
+"""A shop, loaded by as many machines as there are."""
