@@ -18,7 +18,7 @@ _THEIRS = re.compile(
         DESTINATION__ | SOURCES__ | CREDENTIALS | RUNTIME__ | SCHEMA__ | NORMALIZE__ | LOAD__
         | DATA_WRITER__ | DLT_ | MILLSTREAM_ | DAGSTER_ | BUCKET_URL | PG[A-Z]+$ | MONGODB?_ | REDIS
         | AWS_ | AZURE_ | GOOGLE_ | GCLOUD_ | CLOUDSDK_ | BIGQUERY_ | SLACK_
-        | GITHUB_TOKEN | GH_TOKEN
+        | CELERY_ | GITHUB_TOKEN | GH_TOKEN
     )""",
     re.VERBOSE,
 )

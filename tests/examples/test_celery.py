@@ -136,7 +136,8 @@ def test_a_worker_dies_and_everything_is_loaded_once(
         stack.enter_context(worker(2, project))
         submitted = stack.enter_context(started("submit", submit, project)).wait()
         said = (project / "submit.log").read_text()
-        assert submitted == 0 and "LaunchBackfillSuccess" in said and "LaunchRunSuccess" in said, said
+        assert submitted == 0, said
+        assert said.count("Success") == 2, said
         stack.enter_context(started("daemon", ["dagster-daemon", "run", *module], project))
 
         def caught() -> bool:

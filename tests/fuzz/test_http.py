@@ -74,7 +74,9 @@ HEADERS = st.fixed_dictionaries(
 BODIES = (
     VALUES.map(json.dumps)
     | st.text(max_size=40)
-    | st.sampled_from(["[" * 100_000, '[{"id": 1' + "0" * 5000 + "}]", '[{"id": 1, "a": "\\ud800"}]'])
+    | st.sampled_from(
+        ["[" * 100_000, '[{"id": 1' + "0" * 5000 + "}]", '[{"id": 1, "a": "\\ud800"}]']
+    )
     | st.integers(0, ROWS).map(lambda count: json.dumps(issues(count)))
 )
 FAULTS = st.builds(
@@ -99,7 +101,7 @@ def server() -> Iterator[GitHubServer]:
 
 @given(fault=FAULTS, parallel=st.integers(1, 3))
 @settings(
-    max_examples=2000 if NIGHTLY else 100,
+    max_examples=1000 if NIGHTLY else 100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -148,7 +150,7 @@ def test_links_in_a_circle_end(server: GitHubServer, link: str) -> None:
 
 def test_a_bomb_is_not_unpacked(server: GitHubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("millstream.sources.github.client.LARGEST_ANSWER", 1 << 20)
-    packed = gzip.compress(b"[" + b" " * (2 << 20) + b"]").decode("latin-1")
+    packed = gzip.compress(b"[" + b" " * (2 << 20) + b"]")
     fault = Fault("/issues", None, 0, "answer", 200, {"Content-Encoding": "gzip"}, packed)
     outcome, _, asked = answered(server, fault)
     assert isinstance(outcome, Exception)

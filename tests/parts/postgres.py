@@ -27,6 +27,23 @@ class Postgres:
     """A running server that asks for a password."""
 
     port: int
+    programs: Path
+    data: Path
+    user: str | None
+
+    def start(self) -> bool:
+        """Start it, again on its port; False where that is taken."""
+        settings = " ".join(f"-c {option}" for option in _OPTIONS.split())
+        listen = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        command = ["-l", self.data.parent / "log", "-w", "-t", "120", "-o", f"{listen} {settings}"]
+        return self._control(*command, "start", check=False) == 0
+
+    def stop(self) -> None:
+        """Stop it at once, as when its machine fails: who is connected loses what is under way."""
+        self._control("-m", "immediate", "-w", "stop", check=False)
+
+    def _control(self, *command: Any, check: bool) -> int:
+        return _call([self.programs / "pg_ctl", "-D", self.data, *command], self.user, check=check)
 
     def url(self, database: str, *, user: str = OWNER, password: str = PASSWORD) -> str:
         from urllib.parse import quote
@@ -60,7 +77,6 @@ def running() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="millstream-postgres-"))
     secret = folder / "password"
     data = folder / "data"
-    log = folder / "log"
     try:
         secret.write_text(PASSWORD)
         if user:
@@ -72,36 +88,15 @@ def running() -> Iterator[Postgres]:
             user,
         )
         for _ in range(5):  # another process may take the port first
-            port = free_port()
-            settings = " ".join(f"-c {option}" for option in _OPTIONS.split())
-            options = (
-                f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= {settings}"
-            )
-            started = _call(
-                [
-                    programs / "pg_ctl",
-                    "-D",
-                    data,
-                    "-l",
-                    log,
-                    "-w",
-                    "-t",
-                    "120",
-                    "-o",
-                    options,
-                    "start",
-                ],
-                user,
-                check=False,
-            )
-            if started == 0:
+            server = Postgres(free_port(), programs, data, user)
+            if server.start():
                 break
         else:
-            raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
+            raise RuntimeError(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}")
         try:
-            yield Postgres(port)
+            yield server
         finally:
-            _call([programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], user)
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

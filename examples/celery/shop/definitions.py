@@ -1,6 +1,7 @@
 """What Dagster loads. A run is one task of Celery's: its one step needs no process of its own."""
 
 import dagster as dg
+
 import millstream
 from shop.feed import DAILY
 

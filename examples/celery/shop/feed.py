@@ -28,7 +28,7 @@ def daily(name: str) -> Any:
         for day in range(DAYS):
             at = (FIRST + timedelta(days=day)).isoformat()
             yield [
-                {"id": day * ROWS + n, "at": at, "lines": [{"sku": f"s{n}", "n": k} for k in (1, 2)]}
+                {"id": day * ROWS + n, "at": at, "lines": [{"sku": n, "n": k} for k in (1, 2)]}
                 for n in range(ROWS)
             ]
 

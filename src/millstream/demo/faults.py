@@ -30,7 +30,7 @@ class Fault:
     kind: Kind = "answer"
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: str = '{"message": "Server Error"}'
+    body: str | bytes = '{"message": "Server Error"}'
     seconds: float = 0.0
     then: Callable[[], None] | None = None
 

@@ -99,7 +99,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault is None or fault.kind == "slow":
             return None
         if fault.kind == "answer":
-            return Answer(fault.status, fault.body.encode(), tuple(fault.headers.items()))
+            body = fault.body if isinstance(fault.body, bytes) else fault.body.encode()
+            return Answer(fault.status, body, tuple(fault.headers.items()))
         return Answer(0)
 
     def _reset(self) -> None:

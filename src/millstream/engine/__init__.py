@@ -29,7 +29,16 @@ from millstream.engine.twins import told
 if TYPE_CHECKING:
     from millstream.quarantine.watch import Watch
 
-__all__ = ["EngineReport", "accelerate", "collect", "disable", "enable", "enabled", "told", "warming"]
+__all__ = [
+    "EngineReport",
+    "accelerate",
+    "collect",
+    "disable",
+    "enable",
+    "enabled",
+    "told",
+    "warming",
+]
 
 
 def enable(*, keep_stats: bool = False) -> bool:

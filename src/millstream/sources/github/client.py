@@ -6,6 +6,7 @@ its own, know neither the 403 of GitHub's limits nor `Retry-After: 0`, and let t
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Mapping
@@ -37,6 +38,9 @@ log = logging.getLogger("millstream")
 
 ATTEMPTS = 5
 """How often one request is sent before a failing server or connection fails the run."""
+
+LARGEST_ANSWER = 1 << 28
+"""Bytes, unpacked: a page of GitHub's has a few million at most."""
 
 _REFUSALS = 10  # rate limit answers in a row for one request
 _REDIRECTS = 5
@@ -142,7 +146,7 @@ class Client:
             response, document = self._send(url, params, headers)
             where = str(response.url)
             if response.status_code in (301, 302, 307, 308):
-                url = self._own(urljoin(where, response.headers.get("Location", "")), "redirects")
+                url = self._own(where, response.headers.get("Location", ""), "redirects")
                 params = None
                 continue
             if response.status_code not in (200, 304, *allowed):
@@ -190,8 +194,9 @@ class Client:
                     headers=dict(headers),
                     allow_redirects=False,
                     timeout=self._timeout,
+                    stream=True,
                 )
-                document, problem = _document(response)
+                document, problem = _document(response, _read(response))
                 limited = refusal(
                     response.status_code, response.headers, _message(document), refused, self._clock
                 )
@@ -239,14 +244,23 @@ class Client:
 
     def _link(self, response: requests.Response, relation: str) -> str | None:
         link = response.links.get(relation, {}).get("url")
-        return None if link is None else self._own(urljoin(response.url, link), "links")
+        return None if link is None else self._own(response.url, link, "links")
 
-    def _own(self, url: str, verb: str) -> str:
-        """The URL, if the token may go there."""
-        if _origin(url) != _origin(self._base_url):
-            there = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+    def _own(self, where: str, link: str, verb: str) -> str:
+        """The URL that an answer names, if the token may go there."""
+        url = link
+        try:
+            url = urljoin(where, link)
+            there = _origin(url)
+        except ValueError as error:  # of a link that is no URL
+            raise SourceDataError(
+                f"{self._base_url} {verb} to {url[:80]!r}: {error}",
+                hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",
+            ) from None
+        if there != _origin(self._base_url):
+            host = "{0.scheme}://{0.netloc}".format(urlsplit(url))
             raise SourceError(
-                f"{self._base_url} {verb} to another host, {there}; refused, since the token "
+                f"{self._base_url} {verb} to another host, {host}; refused, since the token "
                 "would travel with the request",
                 hint="if that host is yours, set `base_url` to it",
             )
@@ -259,14 +273,38 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return split.scheme, split.hostname, split.port or default
 
 
-def _document(response: requests.Response) -> tuple[Any, str]:
+def _read(response: requests.Response) -> bytes:
+    """What an answer holds, unpacked.
+
+    Raises:
+        SourceDataError: far more than any answer of GitHub's.
+    """
+    pieces, size = [], 0
+    for piece in response.iter_content(1 << 16):
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST_ANSWER:
+            response.close()
+            raise SourceDataError(
+                f"an answer of more than {LARGEST_ANSWER >> 20} MB: {response.url}",
+                hint="is `base_url` GitHub's API? Fewer rows a page: `per_page`",
+            )
+    return b"".join(pieces)
+
+
+def _document(response: requests.Response, content: bytes) -> tuple[Any, str]:
     """The JSON of an answer, and the problem if it is one that another attempt may cure."""
     if response.status_code >= 500:
         return None, f"{response.status_code} {response.reason}"
     if response.status_code in (204, 304) or 300 <= response.status_code < 400:
         return None, ""
     try:
-        return response.json(), ""
+        return json.loads(content), ""
+    except RecursionError:
+        raise SourceDataError(
+            f"an answer that is nested too deeply: {response.url}",
+            hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",
+        ) from None
     except ValueError:
         if response.status_code != 200:
             return None, ""

@@ -18,6 +18,7 @@ log = logging.getLogger("millstream")
 SECONDARY_WAIT = 60.0
 """Seconds that GitHub asks for where it names none; doubled with every further refusal."""
 
+_LONGEST_WAIT = 86_400.0  # GitHub's windows last an hour
 _SAME_WINDOW = 5  # seconds by which two answers may disagree on when one window ends
 
 
@@ -176,10 +177,14 @@ def _used_up(limit: int | None) -> str:
 
 
 def seconds_until(reset: float, headers: Mapping[str, str], clock: Clock) -> float:
-    """Seconds from now to a time that the server named, by the server's own clock."""
+    """Seconds from now to a time that the server named, by the server's own clock.
+
+    A minute where that is days away: whoever asks for it is no server of GitHub's.
+    """
     date = served_at(headers)
     # `Date` drops the fraction of the second, which makes this wait up to a second too long
-    return max(reset - (clock.now() if date is None else date.timestamp()), 0.0)
+    wait = reset - (clock.now() if date is None else date.timestamp())
+    return max(wait, 0.0) if wait <= _LONGEST_WAIT else SECONDARY_WAIT
 
 
 def served_at(headers: Mapping[str, str]) -> datetime | None:
@@ -194,7 +199,7 @@ def retry_after(value: str, headers: Mapping[str, str], clock: Clock) -> float:
     """Seconds that a `Retry-After` asks for: a number, or a date."""
     number = _number(value)
     if number is not None:
-        return max(number, 0.0)
+        return float(number) if number <= _LONGEST_WAIT else SECONDARY_WAIT
     try:
         return seconds_until(parsedate_to_datetime(value).timestamp(), headers, clock)
     except (TypeError, ValueError):
@@ -202,4 +207,5 @@ def retry_after(value: str, headers: Mapping[str, str], clock: Clock) -> float:
 
 
 def _number(value: str | None) -> int | None:
-    return int(value) if value is not None and value.strip().isdigit() else None
+    text = (value or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None

@@ -16,18 +16,21 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from millstream.errors import SourceDataError
 from millstream.sources.github.client import Answer, Client, rows_of
 from millstream.sources.github.state import PageTags
 from millstream.sources.github.streams import Row
 
 log = logging.getLogger("millstream")
+
+_MOST_DIGITS = 6  # of a page's number; the largest lists have some ten thousand pages
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Pager:
         """Forget what is still under way."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def each(self, tasks: list[Callable[[], Any]]) -> Iterator[Any]:
+    def each(self, tasks: Iterable[Callable[[], Any]]) -> Iterator[Any]:
         """The results of tasks in their order, while at most `2 * parallel` are kept."""
         waiting: deque[Future[Any]] = deque()
         todo = iter(tasks)
@@ -132,7 +135,7 @@ class Pager:
         tags: PageTags | None,
     ) -> Iterator[Page]:
         page = first
-        for page in self.each([self._task(listing, first, n, before) for n in numbers]):
+        for page in self.each(self._task(listing, first, n, before) for n in numbers):
             yield _noted(page, tags)
         # rows were added behind what was the last page when the first one was read
         yield from self._follow(listing, page, before, tags)
@@ -146,7 +149,7 @@ class Pager:
         tags: PageTags | None,
     ) -> Iterator[Page]:
         last: Page = self._task(listing, first, count, before)()
-        for page in self.each([self._task(listing, first, n, before) for n in range(2, count)]):
+        for page in self.each(self._task(listing, first, n, before) for n in range(2, count)):
             yield _noted(page, tags)
         yield _noted(last, tags)
         again = list(self.each([self._again(listing, first), self._again(listing, last)]))
@@ -164,7 +167,14 @@ class Pager:
         self, listing: Listing, page: Page, before: PageTags | None, tags: PageTags | None
     ) -> Iterator[Page]:
         """The pages behind one, by the `next` links."""
+        seen: set[str] = {page.url}
         while page.next is not None:
+            if page.next in seen:
+                raise SourceDataError(
+                    f"{listing.about}: the pages go round: {page.next} comes again",
+                    hint="nothing of this run was loaded; run again, or set `parallel: 1`",
+                )
+            seen.add(page.next)
             if tags is not None and tags.link is None and _number(page.next) is None:
                 tags.pages.clear()  # pages by cursor: there is no telling which is which later
                 tags = None
@@ -245,7 +255,14 @@ def _number(link: str | None) -> int | None:
     if query.keys() & {"after", "before", "cursor"}:
         return None
     number = query.get("page", "")
-    return int(number) if number.isdigit() else None
+    if not (number.isascii() and number.isdigit()):
+        return None
+    if len(number) > _MOST_DIGITS:
+        raise SourceDataError(
+            f"a link to page {number[:20]}: {link[:80]}",
+            hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",
+        )
+    return int(number)
 
 
 def _with_page(link: str, number: int) -> str:
