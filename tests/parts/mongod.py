@@ -69,6 +69,35 @@ def binary() -> Path:
 @contextmanager
 def running(*, replica_set: bool = True, auth: bool = False, tls: bool = False) -> Iterator[Mongod]:
     """Start a server in a folder of its own; stop it and remove the folder in the end."""
+    with _started(replica_set=replica_set, auth=auth, tls=tls) as (folder, port, process):
+        yield _prepared(folder, port, process, replica_set, auth, tls)
+
+
+@contextmanager
+def with_secondary() -> Iterator[tuple[Mongod, Mongod]]:
+    """A replica set of two: the first one takes writes, the second one follows."""
+    with _started() as (_, first, one), _started() as (_, second, two):
+        primary = Mongod(first, "directConnection=true", one)
+        secondary = Mongod(second, "directConnection=true", two)
+        hosts = [f"127.0.0.1:{port}" for port in (first, second)]
+        members = [{"_id": n, "host": host, "priority": 1 - n} for n, host in enumerate(hosts)]
+        with primary.client() as client, secondary.client() as follower:
+            client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+            wait_for(
+                lambda: (
+                    client.admin.command("hello")["isWritablePrimary"]
+                    and follower.admin.command("hello")["secondary"]
+                ),
+                seconds=60,
+                what="the replica set",
+            )
+        yield primary, secondary
+
+
+@contextmanager
+def _started(
+    *, replica_set: bool = True, auth: bool = False, tls: bool = False
+) -> Iterator[tuple[Path, int, subprocess.Popen[bytes]]]:
     program = binary()
     folder = Path(tempfile.mkdtemp(prefix="millstream-mongod-"))
     (folder / "data").mkdir()
@@ -85,7 +114,7 @@ def running(*, replica_set: bool = True, auth: bool = False, tls: bool = False) 
                     what="mongod",
                 )
                 if process.poll() is None:
-                    yield _prepared(folder, port, process, replica_set, auth, tls)
+                    yield folder, port, process
                     return
             finally:
                 process.kill()
@@ -148,19 +177,25 @@ def _prepared(
 
 
 def _certificate(folder: Path) -> None:
-    """A certificate for 127.0.0.1 that vouches for itself."""
+    """A certificate for 127.0.0.1, and the authority that vouches for it."""
     if shutil.which("openssl") is None:
         missing("openssl, to make a certificate with, is not installed")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", folder / "key.pem", "-out", folder / "ca.pem"),
-        ],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "RANDFILE": str(folder / ".rnd")},
-    )
+    new = ("openssl", "req", "-newkey", "rsa:2048", "-nodes")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    authority = [*new, "-x509", "-days", "2", "-subj", "/CN=a throwaway authority"]
+    authority += ["-keyout", folder / "ca.key", "-out", folder / "ca.pem"]
+    request = [*new, "-subj", "/CN=127.0.0.1"]
+    request += ["-keyout", folder / "key.pem", "-out", folder / "request.pem"]
+    signed = ["openssl", "x509", "-req", "-days", "2", "-in", folder / "request.pem"]
+    signed += ["-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial"]
+    signed += ["-extfile", folder / "names", "-out", folder / "certificate.pem"]
+    for command in (authority, request, signed):
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            env={**os.environ, "RANDFILE": str(folder / ".rnd")},
+        )
     (folder / "server.pem").write_text(
-        (folder / "key.pem").read_text() + (folder / "ca.pem").read_text()
+        (folder / "key.pem").read_text() + (folder / "certificate.pem").read_text()
     )
