@@ -7,10 +7,14 @@ ingestr, which makes no child tables. Peers that need minutes for the whole may 
 documents: what is compared is documents a second. Each result is counted in the database that it
 made: documents, and the rows of both lists where there are tables for them.
 
-Peers get environments of their own below bench/.work, made on the first run: ingestr from PyPI,
-with DuckDB's ADBC driver from npm, and a clone of github.com/dlt-hub/verified-sources. What can't
-be had is left out, and named. All that can use them get two normalize workers. Peak memory is that
-of a contender's processes together, shared pages in equal parts, looked at five times a second.
+Each contender has an environment of its own below bench/.work, made on the first run: ingestr from
+PyPI, with DuckDB's ADBC driver from npm; dlt with a clone of github.com/dlt-hub/verified-sources,
+which may be put there by hand (bench/.work/verified-sources). What can't be had is left out, and
+named. All that can use them get two normalize workers. Peak memory is that of a contender's
+processes together, shared pages in equal parts, looked at five times a second.
+
+In the end the sample collections and a generated one with every BSON type are loaded and compared
+value by value (round_trip.py).
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from harness import WORK, Result, Run, Target, finish, median, run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+ROOT = Path(__file__).resolve().parents[1]
 FOLDER = WORK / "mongodb"
 DATABASE = "bench"
 WORDS = [f"{greek}-word" for greek in ("alpha", "beta", "gamma", "delta", "eps", "zeta", "eta")]
@@ -143,8 +148,30 @@ VERIFIED = "https://github.com/dlt-hub/verified-sources"
 DRIVER = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
 
 
+def python_of(name: str) -> str:
+    """The Python that runs a contender."""
+    return str(WORK / f"mongodb-{name.partition('-')[0]}" / "bin" / "python")
+
+
+def environment(name: str, *packages: str) -> None:
+    """Make an environment with these packages, in the versions that the project is tested with."""
+    python = Path(python_of(name))
+    ready = python.parents[1] / "ready"
+    if not ready.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", python.parents[1]], check=True)
+        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-c", ROOT / "constraints.txt", *packages], check=True)
+        ready.touch()
+
+
+def prepare_ours() -> None:
+    """As `pip install millstream[mongodb]` makes it."""
+    environment("ours", "-e", f"{ROOT}[mongodb]")
+
+
 def prepare_verified() -> None:
-    """A clone of the verified sources."""
+    """dlt and the driver, and a clone of the verified sources."""
+    environment("verified", "dlt[duckdb]", "pymongo", "pyarrow")
     place = WORK / "verified-sources"
     if not (place / "sources" / "mongodb").exists():
         shutil.rmtree(place, ignore_errors=True)
@@ -172,6 +199,7 @@ def prepare_ingestr() -> None:
 
 
 PREPARE: dict[str, Callable[[], None]] = {
+    "ours": prepare_ours,
     "verified": prepare_verified,
     "verified-best": prepare_verified,
     "ingestr": prepare_ingestr,
@@ -208,6 +236,7 @@ def main() -> int:
 
 
 def compare(arguments: argparse.Namespace) -> int:
+    import round_trip
     from parts import mongod
 
     wanted = arguments.only or list(CONTENDERS)
@@ -230,6 +259,8 @@ def compare(arguments: argparse.Namespace) -> int:
                 runs[name].append(measured)
                 if name == "ours":
                     peaks.append(peak)
+        returned, missing = round_trip.check(server) if "ours" in chosen else ({}, [])
+        left_out += missing
     results, rates = [], {}
     for name in chosen:
         result = median(name, runs[name])
@@ -251,6 +282,7 @@ def compare(arguments: argparse.Namespace) -> int:
         check=arguments.check,
         left_out=left_out,
         documents_per_second=rates,
+        came_back_value_by_value=returned,
         peak_megabytes=peaks,
         steps=[dict(each.said) for each in runs.get("ours", [])],
     )
@@ -275,7 +307,8 @@ def once(server: Any, name: str, size: int) -> tuple[Run, float]:
     folder.mkdir(parents=True)
     collection = f"users_{size}"
     url = server.url(DATABASE)
-    command = [sys.executable, __file__, "--as", name, url, collection, str(folder)]
+    python = sys.executable if name == "ingestr" else python_of(name)
+    command = [python, __file__, "--as", name, url, collection, str(folder)]
     measured = run([sys.executable, __file__, "--watch", *command])
     count(folder / "out.duckdb", collection, size, lists=name != "ingestr")
     shutil.rmtree(folder, ignore_errors=True)
