@@ -78,7 +78,7 @@ class Finder:
         """What `_flatten` writes over, in its own order."""
         normalizer = self._normalizer
         seen: dict[tuple[str, ...], tuple[str, Any]] = {}
-        stack = [(row, level, (), "")]
+        stack: list[tuple[Any, int, tuple[str, ...], str]] = [(row, level, (), "")]
         while stack:
             current, level, path, above = stack.pop()
             for key, value in current.items():
