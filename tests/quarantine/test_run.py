@@ -16,6 +16,7 @@ from millstream import runner, steps
 from millstream.cli import main
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import QuarantineLimitError, RunError, SchemaHeldError
+from millstream.ledger import fingerprint
 from millstream.model import RunReport
 
 BASE = [{"id": n, "n": n, "user": "ann"} for n in range(50)]
@@ -70,6 +71,9 @@ def test_a_rule_keeps_rows_out_and_no_ddl_is_sent(
         ("quarantine", "became_object"),
         ("quarantine", "table_added"),
     }
+    found = query(tmp_path, "SELECT DISTINCT change_id FROM shop._millstream_quarantine")
+    refused = [d.change for d in report.decisions if d.action == "quarantine"]
+    assert {row[0] for row in found} == {fingerprint(change) for change in refused}
     found = query(
         tmp_path, "SELECT document FROM shop._millstream_quarantine WHERE json_path = 'n'"
     )

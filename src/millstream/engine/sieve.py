@@ -364,6 +364,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
                 f"{decision.change.message} ({decision.reason})",
                 table,
                 path_of(self._root, table, column, self._index(row)),
+                self._watch.gate.name_of(decision.change),
             ),
         )
 

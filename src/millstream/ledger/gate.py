@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millstream.config import PolicyConfig
-from millstream.ledger.govern import govern
+from millstream.ledger.govern import fingerprint, govern
 from millstream.ledger.snapshot import column_from
-from millstream.model import Column, Decision, SchemaVersion, Table
+from millstream.model import Column, Decision, SchemaChange, SchemaVersion, Table
 
 
 @dataclass
@@ -40,6 +40,9 @@ class PolicyGate:
         if key not in self._answers:
             self._answers[key] = self._judge(table, parent, found)
         return self._answers[key]
+
+    def name_of(self, change: SchemaChange) -> str:
+        return fingerprint(change)
 
     def _judge(self, name: str, parent: str | None, columns: tuple[Column, ...]) -> Decision | None:
         known = self.before.table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from millstream.config import QuarantineConfig
-from millstream.model import Decision
+from millstream.model import Decision, SchemaChange
 
 
 class Gate(Protocol):
@@ -17,6 +17,9 @@ class Gate(Protocol):
         self, table: str, parent: str | None, columns: Mapping[str, Mapping[str, Any]]
     ) -> Decision | None:
         """The decision that keeps the row that needs these new columns (in dlt's form) out."""
+
+    def name_of(self, change: SchemaChange) -> str:
+        """The id that the change has in reports and in the history."""
 
 
 @dataclass(frozen=True, slots=True)
