@@ -133,7 +133,9 @@ def replay(
     def rows(work: Work, pipeline: dlt.Pipeline, opened: Any) -> Any:
         nonlocal planned
         found = work.quarantine(pipeline, documents=True)
-        missing = {*ids} - {each.id for each in found if each.status == "waiting"}
+        # or it waited until this run finished a replay that had been interrupted
+        known = {e.id for e in found if e.status == "waiting" or e.loads & {*work.load_ids}}
+        missing = {*ids} - known
         if missing:
             raise ConfigError(
                 f"nothing waits under {', '.join(sorted(missing))}",
