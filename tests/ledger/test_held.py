@@ -276,6 +276,41 @@ def test_a_full_refresh_drops_what_waits(duckdb_place: Place) -> None:
     assert waiting(config) == []
 
 
+def test_a_full_refresh_that_is_held_takes_nothing_out_before_it_is_accepted(
+    duckdb_place: Place,
+) -> None:
+    config = configured(duckdb_place)
+    load(config, FIRST)
+    before = catalogue(duckdb_place)
+    with pytest.raises(SchemaHeldError):
+        load(config, BREAKING, full_refresh=True)
+    assert catalogue(duckdb_place) == before
+    assert duckdb_place.column("orders", "id") == [1]
+    accept(config, waiting(config)[0])
+    load(config, [])
+    assert duckdb_place.column("orders", "id") == [2], "the refresh that waited"
+    load(config, [{"id": 3, "changed": 3, "buyer": {"login": "cid"}, "n": 3}])
+    assert duckdb_place.column("orders", "id") == [2, 3]
+
+
+def test_the_policy_of_the_day_decides_what_waits(duckdb_place: Place) -> None:
+    """Stricter, looser, or with a rule that comes too late for rows that are normalized."""
+    load(configured(duckdb_place), FIRST)
+    with pytest.raises(SchemaHeldError):
+        load(configured(duckdb_place), BREAKING)
+    late = configured(duckdb_place, {"rules": [{"action": "quarantine", "change": "breaking"}]})
+    with pytest.raises(SchemaHeldError) as caught:
+        load(late, [])
+    assert {(d.action, d.reason) for d in caught.value.decisions} >= {("hold", "rule 1")}
+    with pytest.raises(SchemaHeldError):
+        load(configured(duckdb_place, "strict"), [])
+    assert duckdb_place.column("orders", "id") == [1]
+    # what the strict policy held besides is accepted with it
+    accept(configured(duckdb_place, "strict"), waiting(late)[0])
+    load(configured(duckdb_place, "strict"), [])
+    assert duckdb_place.column("orders", "id") == [1, 2]
+
+
 def test_what_was_accepted_ahead_is_no_news(duckdb_place: Place) -> None:
     config = configured(duckdb_place, "strict")
     load(config, FIRST)
