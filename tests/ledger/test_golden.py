@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from millstream.ledger import apply, baseline, canonical, diff
 from millstream.ledger.sketch import sketch
-from millstream.model import ColumnProfile, SchemaVersion
+from millstream.model import ChangeKind, ColumnProfile, SchemaVersion
 
 from .strategies import with_profile
 
@@ -58,3 +58,10 @@ def test_golden(case: Path) -> None:
         expected_file.write_text(yaml.safe_dump(found, sort_keys=False, width=100))
     assert found == yaml.safe_load(expected_file.read_text())
     assert apply(old, changes) == canonical(new)
+
+
+def test_every_kind_of_change_has_a_folder() -> None:
+    told = [
+        change for case in CASES for change in yaml.safe_load((case / "expected.yaml").read_text())
+    ]
+    assert {change["kind"] for change in told} == set(get_args(ChangeKind))
