@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email import policy as email_policy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +158,15 @@ def test_a_held_run_that_is_retried_says_it_once(office: Slack) -> None:
     assert len(office.taken) == 1
     assert send(SlackAlert(), decisions("user", "plan")) == ()
     assert len(office.taken) == 2, "another change is news"
+
+
+def test_what_was_sent_is_no_failure_where_it_can_not_be_remembered(
+    office: Slack, tmp_path: Path
+) -> None:
+    (tmp_path / "millstream-home").mkdir()
+    (tmp_path / "millstream-home" / "alerts").touch()  # a file, where its folder should be
+    assert send(SlackAlert()) == ()
+    assert len(office.taken) == 1
 
 
 def test_a_message_of_a_time_to_come_is_sent_again(

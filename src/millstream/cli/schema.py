@@ -60,7 +60,11 @@ def _log_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--table", metavar="NAME", help="only changes of this table")
     parser.add_argument("--at-least", choices=_SEVERITIES, default="safe", help="leave out milder")
     parser.add_argument(
-        "--limit", metavar="N", type=int, default=50, help="the newest N changes (default 50)"
+        "--limit",
+        metavar="N",
+        type=int,
+        default=50,
+        help="the newest N changes; 0 lists all (default 50)",
     )
 
 
@@ -126,7 +130,9 @@ def _log(options: Namespace) -> int:
         if row["stream"] in streams
         and options.table in (None, row["table_name"])
         and _SEVERITIES.index(row["severity"]) >= _SEVERITIES.index(options.at_least)
-    ][-options.limit :]
+    ]
+    if options.limit > 0:
+        rows = rows[-options.limit :]
     if options.json:
         _print_json(rows)
         return 0

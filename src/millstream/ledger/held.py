@@ -14,6 +14,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from millstream import whole
@@ -82,7 +83,7 @@ def hold(
         stream=stream,
         decisions=decisions,
         rows=rows,
-        hint=f"`millstream schema accept --stream {stream}` accepts (in Python "
+        hint=f"`millstream schema accept --stream {quote(stream)}` accepts (in Python "
         "`millstream.accept`), and the next run goes on; `schema_policy` decides what is held",
     )
 

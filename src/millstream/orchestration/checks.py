@@ -5,6 +5,7 @@ as it was. Made from the RunReport, or from what a run that was held says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 import dagster as dg
@@ -110,7 +111,9 @@ def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) 
 
 def accept_words(stream: str, held: Sequence[Decision]) -> str:
     """The commands that accept what is held, as Markdown."""
-    lines = [f"`millstream schema accept --stream {stream}` accepts all; the next run loads it."]
+    lines = [
+        f"`millstream schema accept --stream {quote(stream)}` accepts all; the next run loads it."
+    ]
     if len(held) > 1:
         lines.append("One at a time:")
         lines += [

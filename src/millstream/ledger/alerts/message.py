@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import get_args
 
 from millstream.ledger.govern import fingerprint
@@ -78,7 +79,7 @@ class Message:
     @property
     def command(self) -> str | None:
         """The command that accepts what is held; None where nothing is."""
-        return f"millstream schema accept --stream {self.stream}" if self.held else None
+        return accept_command(self.stream) if self.held else None
 
     @property
     def key(self) -> str:
@@ -96,6 +97,15 @@ class Message:
     @property
     def left_out(self) -> int:
         return max(0, len(self.decisions) - SHOWN)
+
+
+def accept_command(stream: str) -> str:
+    """What people type, or paste, into a shell: a stream may be called anything.
+
+    >>> accept_command("issues"), accept_command("x; reboot")
+    ('millstream schema accept --stream issues', "millstream schema accept --stream 'x; reboot'")
+    """
+    return f"millstream schema accept --stream {quote(stream)}"
 
 
 def compose(

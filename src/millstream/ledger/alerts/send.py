@@ -7,6 +7,7 @@ import logging
 import smtplib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
@@ -70,7 +71,8 @@ def send(
             if memory.sent_lately():
                 continue
             _deliver(alert, message, sleep)
-            memory.remember()
+            with suppress(OSError):  # it was sent; at worst it is sent again
+                memory.remember()
         except Exception as error:  # whatever it is, the load comes first
             failures.append(f"alert {number} ({alert.type}) was not sent: {_reason(error)}")
             logger.warning("%s.%s: %s", pipeline, stream, failures[-1])
