@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.config import PolicyConfig
-from millstream.ledger import govern, profile
+from millstream.ledger import Seen, govern, measure, profile, settled
 from millstream.ledger.sketch import sketch
-from millstream.model import Column, ColumnProfile, SchemaVersion, Table
+from millstream.ledger.snapshot import Profile
+from millstream.model import (
+    Column,
+    ColumnProfile,
+    Decision,
+    SchemaChange,
+    SchemaVersion,
+    Table,
+)
 
 VALUES = st.lists(st.none() | st.integers(0, 400), max_size=300)
 
@@ -61,3 +71,34 @@ def test_a_column_without_any_value_is_in_a_complete_profile() -> None:
         "t": {"a": seen, "b": ColumnProfile(3, 0, 3)},
         "gone": {"a": seen},
     }
+
+
+def test_of_a_settled_column_no_earlier_load_is_a_measure() -> None:
+    full, none = ColumnProfile(100, 100, 0), ColumnProfile(100, 0, 100)
+    gone = [
+        SchemaChange("column_gone", "t", name, "100%", "0%", "risky", "")
+        for name in ("at", "n", "moved")
+    ]
+    decided = (
+        Decision(gone[0], "allow", "accepted"),
+        Decision(gone[1], "warn", "preset evolve: risky"),
+        Decision(replace(gone[2], kind="presence_changed"), "warn", "preset evolve: risky"),
+    )
+    names = ("at__street", "at__town", "attic", "n", "moved")
+    now: Profile = {"t": dict.fromkeys(names, none), "u": {"n": none}}
+    settled_now = settled(decided, now)
+    # shares that come and go are never settled: the range of recent loads is what tells of them
+    assert settled_now == {("t", "at__street"), ("t", "at__town"), ("t", "n")}
+
+    before: Profile = {"t": dict.fromkeys(names, full), "u": {"n": full}}
+    later: Profile = {"t": {"n": none}}
+    found = measure([Seen(before), Seen(now, settled_now), Seen(later)])
+    assert {name: (seen.rows, seen.present) for name, seen in found["t"].items()} == {
+        "at__street": (100, 0),
+        "at__town": (100, 0),
+        "attic": (200, 100),
+        "n": (200, 0),
+        "moved": (200, 100),
+    }
+    assert found["u"]["n"].present == 100
+    assert measure([]) == {}
