@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from millstream import destinations, engine, ledger, packages, replaying, sources, workdir
@@ -224,7 +223,6 @@ def _run(
 ) -> RunReport:
     keeper = destinations.keeper(target, credentials)
     work = Work(target, stream, credentials, progress, partition, keeper)
-    started_at = datetime.now(timezone.utc)
 
     with work.step("prepare"):
         if keeper is not None:
@@ -236,30 +234,36 @@ def _run(
 
     turn = destinations.turn(target, work.name, what=work.what, credentials=credentials)
     with turn as work.holds_turn, own_pipeline():
-        for left in workdir.abandoned(target.name, work.key, place):
-            work.finish(left, drop=full_refresh)
-        while True:
-            with workdir.create(target.name, work.key, place) as folder:
-                ledger.held.waive(folder.path, work.waived)
-                pipeline = work.pipeline(folder.path)
-                try:
-                    with work.step("restore"), work.writer():
-                        before = work.restore(pipeline, folder.path)
-                        ledger.held.remember(folder.path, stream, before)
-                    with work.step("extract"), engine.warming():
-                        found = instead(work, pipeline, opened) if instead else opened
-                        work.extract(pipeline, found, full_refresh=full_refresh)
-                    work.process(pipeline, folder.path)
-                    with work.writer():
-                        with work.step("report"):
-                            report = work.report(pipeline, before, started_at)
-                        report = work.record(pipeline, report)
-                    unsent = work.tell(report.decisions, work.rows)
-                    return replace(report, warnings=(*report.warnings, *unsent))
-                except OvertakenError:
-                    folder.remove()
-                    logger.info("%s: another machine loaded this stream meanwhile: again", stream)
-                    opened = open_source()
-                finally:
-                    if not packages.pending(folder.path):
+        try:
+            for left in workdir.abandoned(target.name, work.key, place):
+                work.finish(left, drop=full_refresh)
+            while True:
+                with workdir.create(target.name, work.key, place) as folder:
+                    ledger.held.waive(folder.path, work.waived)
+                    pipeline = work.pipeline(folder.path)
+                    try:
+                        with work.step("restore"), work.writer():
+                            before = work.restore(pipeline, folder.path)
+                            ledger.held.remember(folder.path, stream, before)
+                        with work.step("extract"), engine.warming():
+                            found = instead(work, pipeline, opened) if instead else opened
+                            work.extract(pipeline, found, full_refresh=full_refresh)
+                        work.process(pipeline, folder.path)
+                        with work.writer():
+                            with work.step("report"):
+                                report = work.report(pipeline, before)
+                            report = work.record(pipeline, report)
+                        unsent = work.tell(report.decisions, work.rows)
+                        return replace(report, warnings=(*report.warnings, *unsent))
+                    except OvertakenError:
                         folder.remove()
+                        logger.info(
+                            "%s: another machine loaded this stream meanwhile: again", stream
+                        )
+                        opened = open_source()
+                    finally:
+                        if not packages.pending(folder.path):
+                            folder.remove()
+        except Exception:
+            work.salvage()
+            raise

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from hashlib import sha1
 from pathlib import Path
 from random import random
@@ -90,6 +90,11 @@ class Work:
     """The stream's loads when this run took its cursor from the destination."""
     waived: frozenset[str] = frozenset()
     """Changes that people accepted for an earlier run of the partition, which this one replaces."""
+    started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    finished: tuple[ledger.store.Place | None, RunReport] | None = None
+    """Where, and with what result, this run loaded what interrupted ones had left."""
+    told: bool = False
+    """Alerts of this run are sent."""
     holds_turn: Callable[[], None] = lambda: None
     """Raises where another machine may be loading the same stream by now."""
 
@@ -372,7 +377,8 @@ class Work:
             for count in counted:
                 rows[count.table] += count.rows
             error = ledger.held.hold(run, self.target.name, self.stream, decisions, new, rows)
-            self.tell(decisions, rows)
+            # with what was loaded first of an interrupted run: one message a run
+            self.tell((*self.decisions, *decisions), {**self.rows, **rows})
             raise error
         return decisions
 
@@ -420,6 +426,7 @@ class Work:
 
     def tell(self, decisions: Sequence[Decision], rows: Mapping[str, int]) -> tuple[str, ...]:
         """Alert whom the configuration names; the alerts that could not be sent."""
+        self.told = True
         if not self.target.alerts:
             return ()
         from millstream.ledger import alerts
@@ -473,10 +480,26 @@ class Work:
                 destinations.undo(pipeline, pipeline.default_schema, load_id)
         self.process(pipeline, run)
         self.before = self.before or before
+        with self.writer():
+            self.finished = ledger.store.place_of(pipeline), self.report(pipeline, before)
 
-    def report(
-        self, pipeline: dlt.Pipeline, before: SchemaVersion, started_at: datetime
-    ) -> RunReport:
+    def salvage(self) -> None:
+        """Record what was loaded of interrupted runs, where this run itself comes to nothing."""
+        if self.finished is None:
+            return
+        place, report = self.finished
+        if not self.told:
+            self.tell(report.decisions, self.rows)
+        if place is None or not self.target.history:
+            return
+        try:
+            with self.writer():
+                ledger.store.append(place, report)
+        except Exception as error:
+            text = destinations.redact(str(error))
+            logger.warning("%s: the schema's history was not written: %s", self.stream, text)
+
+    def report(self, pipeline: dlt.Pipeline, before: SchemaVersion) -> RunReport:
         schema = ledger.attach(self.version(pipeline), self.profile)
         tables = [table.name for table in schema.tables]
         totals = self._totals(pipeline, tables)
@@ -488,7 +511,7 @@ class Work:
             destination=self.target.destination.type,
             dataset=pipeline.dataset_name,
             load_id=self.load_ids[-1] if self.load_ids else None,
-            started_at=started_at,
+            started_at=self.started_at,
             seconds=self.seconds,
             tables=tuple(
                 TableLoad(
@@ -570,7 +593,9 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             "was extracted already, and reads everything again",
         )
     frames = traceback.extract_tb(root.__traceback__)
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if step == "extract" else ""
+    # what C code raised may have no frame at all
+    where_from = frames[-1] if step == "extract" and frames else None
+    place = f" ({where_from.filename}, line {where_from.lineno})" if where_from else ""
     return RunError(
         f"{where}: {step} failed: {type(root).__name__}: {destinations.redact(str(root))}{place}",
         stream=stream,

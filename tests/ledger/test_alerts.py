@@ -109,6 +109,9 @@ def test_each_alert_has_its_own_threshold(office: Slack) -> None:
     safe_alone = tuple(d for d in decisions("user") if d.change.severity == "safe")
     assert send(SlackAlert(at_least="risky"), safe_alone) == ()
     assert office.asked == 0
+    held = tuple(Decision(d.change, "hold", "preset strict: safe") for d in safe_alone)
+    assert send(SlackAlert(at_least="breaking"), held) == ()
+    assert office.taken.pop()["text"] == "github.issues: held: 1 schema change, safe"
     assert send(SlackAlert(at_least="safe"), safe_alone) == ()
     assert office.taken[0]["text"].startswith("github.issues: loaded: 1 schema change, safe")
 

@@ -12,7 +12,7 @@ import pytest
 from behaviour.feed import FEED
 from millstream import destinations, packages, runner, whole
 from millstream.config import DestinationConfig, DltConfig, PipelineConfig
-from millstream.errors import ConfigError, SchemaHeldError
+from millstream.errors import ConfigError, RunError, SchemaHeldError
 from millstream.ledger import baseline, held, store
 from millstream.model import RunReport
 from parts.places import NAME, Place
@@ -359,6 +359,42 @@ def test_the_history_tells_what_was_decided(duckdb_place: Place) -> None:
         ("column_added", "allow", "accepted"),
         ("became_object", "allow", "accepted"),
     ]
+
+
+@pytest.mark.parametrize("trouble", ["held again", "the source is gone"])
+def test_what_a_run_finished_is_in_the_history_though_the_run_itself_fails(
+    duckdb_place: Place, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slack() as office:
+        monkeypatch.setenv("SLACK_WEBHOOK_URL", office.url)
+        config = configured(
+            duckdb_place,
+            {"rules": [{"action": "hold", "column": "note"}]},
+            alerts=[{"type": "slack"}],
+        )
+        load(config, FIRST)
+        with pytest.raises(SchemaHeldError):
+            load(config, [{**RISKY[0], "note": "new"}])
+        (found,) = waiting(config)
+        accept(config, found, only={c["id"] for c in found.changes if c["column"] == "note"})
+        if trouble == "held again":
+            with pytest.raises(SchemaHeldError):
+                load(config, [{**BREAKING[0], "id": 3, "changed": 3}])
+        else:
+            with pytest.raises(RunError, match="extract failed"):
+                load(config, [{**SAFE[0], "id": 3, "changed": 3, "n": object()}])
+        assert duckdb_place.column("orders", "id") == [1, 2], "what waited is in"
+        said = [payload["text"] for payload in office.taken]
+    told = store.changes(store.Place(destinations.build(config), config.dataset), NAME)
+    assert [(row["kind"], row["reason"]) for row in told[1:]] == [
+        ("variant_added", "accepted"),
+        ("column_added", "accepted"),
+    ]
+    loads = store.loads(store.Place(destinations.build(config), config.dataset), NAME)
+    assert [each.rows for each in loads] == [1, 1]
+    first = "shop.orders: held: 2 schema changes, risky"
+    again = ["shop.orders: held: 1 schema change, breaking"] if trouble == "held again" else []
+    assert said == [first, *again], "what was accepted is told no more"
 
 
 def test_a_history_that_can_not_be_written_fails_no_load(

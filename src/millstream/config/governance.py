@@ -120,7 +120,8 @@ class QuarantineConfig(Model):
 
 class _Alert(Model):
     at_least: Severity = Field(
-        default="risky", description="Send no message for runs whose changes are all milder."
+        default="risky",
+        description="Send no message for runs whose changes are all milder, unless one is held.",
     )
 
 

@@ -125,8 +125,17 @@ class Load:
     tables: Mapping[str, int]
 
 
-def place_of(pipeline: dlt.Pipeline) -> Place:
-    """The place that a pipeline loads into."""
+def place_of(pipeline: dlt.Pipeline) -> Place | None:
+    """The place that a pipeline loads into; None where it holds no tables to query.
+
+    A function, a queue, a vector store: a history's rows are not for it.
+    """
+    from dlt.common.destination.exceptions import SqlClientNotAvailable
+
+    try:
+        pipeline.sql_client()
+    except (SqlClientNotAvailable, NotImplementedError):
+        return None
     assert pipeline.destination is not None
     return Place(pipeline.destination, pipeline.dataset_name)
 
@@ -143,16 +152,16 @@ def record(pipeline: dlt.Pipeline, report: RunReport) -> bool:
     Raises:
         Exception: dlt's, when the destination still refuses after some attempts.
     """
-    from dlt.common.destination.exceptions import SqlClientNotAvailable
+    place = place_of(pipeline)
+    return place is not None and append(place, report)
 
+
+def append(place: Place, report: RunReport) -> bool:
+    """As `record`, to a place that is known to hold tables."""
     rows = rows_of(report)
     if not any(rows.values()):
         return False
-    try:
-        pipeline.sql_client()
-    except (SqlClientNotAvailable, NotImplementedError):
-        return False  # a function, a queue, a vector store: these rows are not for it
-    _append(place_of(pipeline), rows)
+    _append(place, rows)
     return True
 
 
@@ -246,13 +255,8 @@ def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -
         pipeline: any dlt pipeline that loads into the place of the history.
         name: Millstream's name of the pipeline.
     """
-    from dlt.common.destination.exceptions import SqlClientNotAvailable
-
-    try:
-        pipeline.sql_client()
-    except (SqlClientNotAvailable, NotImplementedError):
-        return ()
-    return [seen for _, seen in _seen(place_of(pipeline), name, stream, loads)]
+    place = place_of(pipeline)
+    return [seen for _, seen in _seen(place, name, stream, loads)] if place else ()
 
 
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:

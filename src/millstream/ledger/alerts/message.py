@@ -118,13 +118,16 @@ def compose(
 ) -> Message | None:
     """The message of a run for someone who wants to know of `at_least`; None if there is none.
 
-    What the policy allows is silent, safe changes for those who asked for them apart; so is what
-    somebody accepted already.
+    What is held is told to all. What the policy allows is silent, safe changes for those who asked
+    for them apart; so is what somebody accepted already.
     """
     worth = [
         decision
         for decision in decisions
-        if _ORDER.index(decision.change.severity) >= _ORDER.index(at_least)
+        if (
+            decision.action == "hold"  # someone must act, however mild the change is
+            or _ORDER.index(decision.change.severity) >= _ORDER.index(at_least)
+        )
         and (decision.action != "allow" or decision.change.severity == "safe")
         and decision.reason != "accepted"
         and not comes_and_goes(decision)
