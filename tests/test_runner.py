@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -7,9 +8,11 @@ from pathlib import Path
 import dlt
 import duckdb
 import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import PipelineContext
 
 import millstream
-from millstream import engine, runner
+from millstream import engine, preview, runner
 from millstream.config import TargetConfig, data_dir, parse_pipeline
 from millstream.errors import ConfigError, RunError, SourceDataError
 
@@ -367,9 +370,6 @@ def test_secrets_of_a_driver_do_not_travel_with_the_error(shop):
 
 
 def test_a_run_leaves_the_process_as_it_was(shop):
-    from dlt.common.configuration.container import Container
-    from dlt.common.pipeline import PipelineContext
-
     from millstream.engine import seam
 
     runner.run(shop, "orders")
@@ -381,3 +381,15 @@ def test_a_run_leaves_the_process_as_it_was(shop):
         assert seam.active() is False
     finally:
         engine.disable()
+
+
+def test_a_preview_leaves_the_process_as_it_was_too(shop):
+    preview.preview(shop, "orders")
+    assert not Container()[PipelineContext].is_active()
+
+
+def test_a_pipeline_that_was_active_and_is_gone_does_not_fail_the_run(shop, tmp_path):
+    gone = dlt.pipeline("gone", pipelines_dir=str(tmp_path / "gone"), destination="duckdb")
+    gone.extract([{"id": 1}], table_name="things")
+    shutil.rmtree(tmp_path / "gone")
+    assert runner.run(shop, "orders").rows

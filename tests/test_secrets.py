@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 
@@ -17,6 +20,9 @@ MARKS = {
     "password": "m4rk/pass+word=1",
     "token": "ghp_m4rkm4rkm4rkm4rk1234567890abcdefghij",
     "hook": "m4rk-hook-path",
+    "mail": "m4rk mail pass/word",
+    "mongo": "m4rk:mongo@pass",
+    "key": "m4rkm4rkprivatekeym4rk",
 }
 
 DEFS = """\
@@ -89,6 +95,107 @@ def test_nothing_that_is_written_holds_a_secret(
         )
         assert done.returncode == ends, done.stderr.decode()[-2000:]
         said += done.stdout + done.stderr
+    assert leaks(tmp_path, said) == []
+
+
+TOUR = """
+import sys, json
+from pathlib import Path
+from millstream.cli import main
+
+for command in json.loads(sys.argv[1]):
+    print("#", *command, "->", main(command))
+
+import dagster as dg
+from millstream import assets
+from millstream.config import read_pipeline
+
+with dg.DagsterInstance.get() as instance:
+    for name in sys.argv[2:]:
+        loads = assets(read_pipeline(Path(name)))
+        done = dg.materialize([loads], instance=instance, raise_on_error=False)
+        print("# materialize", name, "->", 0 if done.success else 1)
+"""
+
+MAIL = """\
+    - {type: email, at_least: safe, host: 127.0.0.1, port: 9, security: none, sender: a@b.example,
+       to: [c@d.example], user_from: MAIL_USER, password_from: MAIL_PASSWORD}
+"""
+MONGO = "mongodb\n    collections: [orders]"
+
+ENDS = {
+    "run loads": 0,
+    "run loads --json": 0,
+    "run mongo": 1,
+    "run mongo --debug": 1,
+    "run bigquery": 1,
+    "run bigquery --debug": 1,
+    "doctor loads --json": 0,
+    "doctor mongo --json": 1,
+    "doctor bigquery": 1,
+    "discover mongo": 1,
+    "report loads": 0,
+    "schema log loads --json": 0,
+    "schema diff loads --json": 0,
+    "quarantine list loads --json": 0,
+    "materialize loads": 0,
+    "materialize mongo": 1,
+    "materialize bigquery": 1,
+}
+
+
+@pytest.mark.xdist_group("postgres")
+def test_everything_that_there_is_to_run_writes_no_secret(
+    tmp_path: Path, postgres_server: Postgres
+) -> None:
+    """Loads that succeed with the secrets, others that fail with them; by hand and in Dagster."""
+    quoted = MARKS["password"].replace("'", "''")
+    role, database = f"m4rk_{uuid4().hex[:8]}", postgres_server.new_database()
+    postgres_server.query("postgres", f"CREATE ROLE {role} LOGIN PASSWORD '{quoted}'")
+    postgres_server.query("postgres", f'GRANT ALL ON DATABASE "{database}" TO {role}')
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "dagster").mkdir()
+    (tmp_path / "orders.jsonl").write_text('{"id": 1, "tags": ["a"]}\n{"id": }\n')
+    for name, source, destination in (
+        ("loads", FILES, "postgres"),
+        ("mongo", MONGO, "duckdb"),
+        ("bigquery", FILES, "bigquery"),
+    ):
+        (tmp_path / name).mkdir()
+        text = DEFS.format(source=source, destination=destination) + MAIL
+        (tmp_path / name / "defs.yaml").write_text(text.replace("name: shop", f"name: {name}"))
+    account = {
+        "type": "service_account",
+        "project_id": "p",
+        "client_email": "a@b.example",
+        "private_key": f"-----BEGIN PRIVATE KEY-----\n{MARKS['key']}\n-----END PRIVATE KEY-----\n",
+        "token_uri": "http://127.0.0.1:9/token",
+    }
+    user = f"{quote('m4rk-user')}:{quote(MARKS['mongo'], safe='')}"
+    commands = [each.split() for each in ENDS if not each.startswith("materialize")]
+    done = subprocess.run(
+        [sys.executable, "-c", TOUR, json.dumps(commands), "loads", "mongo", "bigquery"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "DAGSTER_HOME": str(tmp_path / "dagster"),
+            "DESTINATION__POSTGRES__CREDENTIALS": postgres_server.url(
+                database, user=role, password=MARKS["password"]
+            ),
+            "DESTINATION__BIGQUERY__CREDENTIALS": json.dumps(account),
+            "MONGODB_URI": f"mongodb://{user}@127.0.0.1:9/shop?serverSelectionTimeoutMS=200",
+            "HOOK": f"http://127.0.0.1:9/{MARKS['hook']}?key={MARKS['hook']}",
+            "MAIL_USER": "m4rk",
+            "MAIL_PASSWORD": MARKS["mail"],
+            "RUNTIME__LOG_LEVEL": "DEBUG",
+        },
+        capture_output=True,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said.decode()[-2000:]
+    ended = dict(re.findall(r"^# (.*) -> (\d+)$", done.stdout.decode(), re.MULTILINE))
+    assert {name: int(code) for name, code in ended.items()} == ENDS, done.stdout.decode()[-3000:] + done.stderr.decode().partition("nanobind")[0][-9000:]
+    assert (tmp_path / "dagster" / "history").is_dir()
     assert leaks(tmp_path, said) == []
 
 
