@@ -194,7 +194,9 @@ def test_everything_that_there_is_to_run_writes_no_secret(
     said = done.stdout + done.stderr
     assert done.returncode == 0, said.decode()[-2000:]
     ended = dict(re.findall(r"^# (.*) -> (\d+)$", done.stdout.decode(), re.MULTILINE))
-    assert {name: int(code) for name, code in ended.items()} == ENDS, done.stdout.decode()[-3000:] + done.stderr.decode().partition("nanobind")[0][-9000:]
+    assert {name: int(code) for name, code in ended.items()} == ENDS, (
+        done.stdout.decode()[-3000:] + done.stderr.decode().partition("nanobind")[0][-9000:]
+    )
     assert (tmp_path / "dagster" / "history").is_dir()
     assert leaks(tmp_path, said) == []
 
