@@ -42,8 +42,7 @@ def add_ids(tables: list[TableRows], root_ids: Ids, size: int) -> None:
         assert table.parent.ids is not None
         assert table.at is not None
         assert table.position is not None
-        parents = table.parent.ids[table.at].tolist()
-        table.ids = nested_ids(table.name, parents, table.position.tolist(), size)
+        table.ids = nested_ids(table.name, table.parent.ids[table.at], table.position, size)
 
 
 def columns_of(

@@ -25,21 +25,18 @@ def random_ids(count: int, size: int) -> Ids:
     return _encode(padded.tobytes(), count, size)
 
 
-def nested_ids(table: str, parents: Iterable[bytes], positions: Iterable[int], size: int) -> Ids:
-    """The ids of rows of `table`, from their parents' ids and their positions in the list.
+def nested_ids(table: str, parents: Ids, positions: np.ndarray, size: int) -> Ids:
+    """The ids of n rows of `table`, from their parents' ids and their positions in the lists.
 
     The same digest as `dlt.common.normalizers.json.helpers.get_nested_row_hash`.
     """
     middle = b"_" + table.encode() + b"_"
+    endings = np.array([middle + b"%d" % n for n in range(int(positions.max()) + 1)])
     shake = hashlib.shake_128
     pad = bytes(_padded(size) - size)
-    endings: dict[int, bytes] = {}
-    digests = []
-    for parent, position in zip(parents, positions):
-        ending = endings.get(position)
-        if ending is None:
-            ending = endings[position] = middle + b"%d" % position
-        digests.append(shake(parent + ending, usedforsecurity=False).digest(size))
+    # what is hashed is put together in one call: half of a hash is the work around it
+    texts = np.char.add(parents, endings[positions]).tolist()
+    digests = [shake(text, usedforsecurity=False).digest(size) for text in texts]
     return _encode(pad.join(digests) + pad, len(digests), size)
 
 
