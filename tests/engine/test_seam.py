@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import pyarrow.parquet as pq
 import pytest
 from dlt.normalize import worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
@@ -77,6 +78,29 @@ def test_one_line_makes_a_pipeline_faster_and_changes_nothing(tmp_path: Path) ->
     assert millstream.accelerate() is True
     assert worker.JsonLItemsNormalizer is seam.ColumnarNormalizer
     same(plain, load(tmp_path, "fast"))
+
+
+@pytest.mark.parametrize(("compression", "told"), [("none", "UNCOMPRESSED"), ("snappy", "SNAPPY")])
+def test_files_that_are_read_at_once_are_plain(tmp_path: Path, compression: Any, told: str) -> None:
+    from dlt.common.destination.configuration import ParquetFormatConfiguration
+
+    engine.enable()
+    form = ParquetFormatConfiguration(compression=compression)
+    pipeline = dlt.pipeline(
+        "plain_files",
+        pipelines_dir=str(tmp_path / "pipelines"),
+        destination=dlt.destinations.duckdb(str(tmp_path / "x.duckdb"), parquet_format=form),
+    )
+    pipeline.extract(dlt.resource(ROWS, name="items"), loader_file_format="parquet")
+    pipeline.normalize()
+    files = list(tmp_path.rglob("items*.parquet"))
+    assert files
+    for file in files:
+        column = pq.ParquetFile(file).metadata.row_group(0).column(0)
+        assert column.compression == told
+        assert column.has_dictionary_page is (compression != "none")
+    pipeline.load()
+    assert content(pipeline, "items", "count(*)") == [(len(ROWS),)]
 
 
 def test_children_join_their_parents_in_the_destination(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         ConfigError: no such destination, option or loader file format.
         MissingDependencyError: the destination's driver is not installed.
     """
+    from dlt.common.destination.configuration import ParquetFormatConfiguration
     from dlt.common.destination.exceptions import UnknownDestinationModule
     from dlt.common.destination.reference import Destination
     from dlt.common.exceptions import MissingDependencyException
@@ -73,6 +74,8 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         file = duckdb_file(config, credentials)
         _make_folder(file)
         arguments["credentials"] = str(file)
+        # its files are read once, a moment later, on this machine
+        arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
     elif credentials:
         arguments["credentials"] = credentials
     if bucket := bucket_url(config):

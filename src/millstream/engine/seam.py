@@ -23,6 +23,7 @@ from typing import IO, Any, ClassVar, cast
 
 import dlt
 import pyarrow as pa
+import pyarrow.parquet as pq
 from dlt.common.configuration import configspec
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.base_configuration import ContainerInjectableContext
@@ -77,7 +78,33 @@ class _LostDigits(Exception):  # noqa: N818
     """A float that may have been an integer beyond 64 bits: the text must be parsed again."""
 
 
-class ColumnarParquetWriter(ParquetDataWriter):
+class PlainParquetWriter(ParquetDataWriter):
+    """dlt's Parquet writer; where files are not to be compressed, their pages are plain, too.
+
+    Such files are read back once, at once: dictionaries and statistics cost more than half of the
+    writing, and gain nothing.
+    """
+
+    def _create_writer(self, schema: pa.Schema) -> pq.ParquetWriter:
+        form = self.parquet_format
+        if form.compression != "none":
+            return super()._create_writer(schema)
+        return pq.ParquetWriter(
+            self._f,
+            schema,
+            flavor=form.flavor,
+            version=form.version,
+            data_page_size=form.data_page_size,
+            coerce_timestamps=form.coerce_timestamps,
+            allow_truncated_timestamps=form.allow_truncated_timestamps,
+            use_compliant_nested_type=form.use_compliant_nested_type,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+        )
+
+
+class ColumnarParquetWriter(PlainParquetWriter):
     """dlt's Parquet writer, which also takes column sets. Never looked up by its format."""
 
     def write_data(self, items: Sequence[Any]) -> None:
@@ -744,6 +771,7 @@ _SHAPES = {
         "_r_lvl", "is_root",
     ),
     (ParquetDataWriter, "write_data"): ("self", "items"),
+    (ParquetDataWriter, "_create_writer"): ("self", "schema"),
 }  # fmt: skip
 
 
