@@ -184,7 +184,10 @@ def test_a_key_that_comes_twice_keeps_the_last_value() -> None:
 
 def test_more_columns_of_ours_beside_each_row() -> None:
     made = [bson.encode(row) for row in users(40)]
-    extra = {"extra": {"_at": "2024-01-02T03:04:05.000006"}, "reserved": ["_at"]}
+    extra = {
+        "extra": {"_at": ["time", "2024-01-02T03:04:05.000006"], "_part": ["text", "it's eu"]},
+        "reserved": ["_at", "_part"],
+    }
     read = compare([part(made[:9], "oid", **extra), part(made[9:], "oid", **extra)])
     assert sum(read) > 20
 

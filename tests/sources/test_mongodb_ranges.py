@@ -56,7 +56,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def ids_in(shop: Shop, each: ranges.Range) -> list[str]:
     reader = reading.Reader(shop.db.things, "things", lambda: None)  # type: ignore[arg-type]
     found = reading._batches(reader, each, None, False)
-    return [extended(id_of(raw)) for batch in found for raw in documents(batch)]
+    return [extended(id_of(raw)) for batch, _ in found for raw in documents(batch)]
 
 
 def test_ranges_cover_ids_of_all_types_once(shop: Shop) -> None:

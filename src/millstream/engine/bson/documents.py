@@ -49,13 +49,16 @@ class Documents:
 
     Positions may lie a little beyond the end, where all is zero.
 
+    Args:
+        ends: where each of them ends, exclusive; looked for where left out.
+
     Attributes:
         starts, ends: where each document begins, and where its final zero is.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, ends: list[int] | None = None) -> None:
         self.data = data + bytes(_PADDING)
-        bounds = np.array(boundaries(data), np.int64)
+        bounds = np.array(boundaries(data) if ends is None else ends, np.int64)
         self.starts = np.concatenate((np.zeros(1, np.int64), bounds[:-1]))
         self.ends = bounds - 1
         self.bytes = np.frombuffer(self.data, np.uint8)
@@ -130,8 +133,11 @@ def boundaries(data: bytes) -> list[int]:
     return found
 
 
-def blocks(file: IO[bytes]) -> Iterator[bytes]:
+def blocks(file: IO[bytes]) -> Iterator[tuple[bytes, list[int]]]:
     """A file of documents in blocks of whole ones, of about `BLOCK` bytes or one document.
+
+    Yields:
+        A block, and where each of its documents ends, exclusive.
 
     Raises:
         SourceDataError: the file ends within a document.
@@ -140,6 +146,7 @@ def blocks(file: IO[bytes]) -> Iterator[bytes]:
     while piece := file.read(wanted):
         data = rest + piece
         at, end = 0, len(data)
+        ends = []
         while at + 4 <= end:
             (length,) = _size_at(data, at)
             if length < 5:
@@ -147,8 +154,9 @@ def blocks(file: IO[bytes]) -> Iterator[bytes]:
             if at + length > end:
                 break
             at += length
+            ends.append(at)
         if at:
-            yield data[:at]
+            yield data[:at], ends
         rest = data[at:]
         # a long document is not read in many small steps
         wanted = max(BLOCK, _size_at(rest, 0)[0] - len(rest)) if len(rest) >= 4 else BLOCK

@@ -67,17 +67,14 @@ class BsonReader:
         self._has_table = has_table
         self._plan: Plan | None = None
 
-    def read(self, block: bytes) -> Iterator[Tables | bytes]:
+    def read(self, block: tuple[bytes, list[int]]) -> Iterator[Tables | bytes]:
         """A block as tables, and as documents that only `Exact.line` can read.
 
         Between two of them the schema may have changed.
-
-        Raises:
-            SourceDataError: the block is not whole documents.
         """
-        documents = Documents(block)
+        documents = Documents(*block)
         chosen = np.arange(len(documents))
-        if places := self._exact.suspects(block):
+        if places := self._exact.suspects(block[0]):
             suspects = np.unique(np.searchsorted(documents.ends, places))
             yield from self._lines(documents, suspects)
             chosen = np.delete(chosen, suspects)
@@ -103,7 +100,7 @@ class BsonReader:
             return None
         if self._plan is None:
             exact = self._exact
-            if not all(isinstance(value, datetime) for value in exact.extra.values()):
+            if not all(isinstance(value, datetime | str) for value in exact.extra.values()):
                 return None
             try:
                 self._plan = Plan(
@@ -204,8 +201,15 @@ class _Settling:
     def _extra(self, root: Settled) -> None:
         for name, value in self._exact.extra.items():
             leaf = self._plan.beside(name)
-            if leaf.data_type != "timestamp":
+            if isinstance(value, str):
+                fits, array = leaf.data_type == "text", pa.scalar(value, pa.string())
+            else:
+                fits, array = (
+                    leaf.data_type == "timestamp",
+                    pa.scalar(value, pa.timestamp("us", "UTC")),
+                )
+            if not fits:
                 raise Unfit(f"{name} is {leaf.data_type}")
-            array = pa.repeat(pa.scalar(value, pa.timestamp("us", "UTC")), root.table.size)
+            array = pa.repeat(array, root.table.size)
             root.arrays[leaf.name] = (array.view(leaf.type), None)
             root.present[leaf.name] = root.table.size

@@ -18,12 +18,19 @@ from itertools import accumulate
 from struct import Struct
 from typing import Any, ClassVar
 
+import numpy as np
 import orjson
 from bson import Code, DBRef, ObjectId, decode_all
 from bson import decode as decode_one
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
-from dlt.common.json import PUA_CHARACTER_MAX, PUA_START, custom_pua_decode, custom_pua_encode
+from dlt.common.json import (
+    PUA_CHARACTER_MAX,
+    PUA_START,
+    PUA_START_UTF8_MAGIC,
+    custom_pua_decode,
+    custom_pua_encode,
+)
 
 from millstream.errors import MillstreamError, SourceDataError
 from millstream.sources.mongodb import ids
@@ -51,6 +58,7 @@ _NULLED = re.compile(
     re.DOTALL,
 )
 _MANGLED = re.compile(b"|".join(re.escape(prefix.encode()) for prefix in _PREFIXES))
+_MARK = PUA_START_UTF8_MAGIC[:2]
 _size_at = Struct("<i").unpack_from
 _UNDECODABLE = (BSONError, ValueError, TypeError, OverflowError)
 
@@ -282,19 +290,17 @@ def ends_of(batch: bytes) -> list[int]:
 
 def mangled_at(batch: bytes) -> list[int]:
     """Where the characters are that dlt marks typed values with, in texts or by chance."""
-    if b"\xef\x80" not in batch:
-        return []
-    return [found.start() for found in _MANGLED.finditer(batch)]
+    data = np.frombuffer(batch, np.uint8)
+    # few bytes are the first one of these characters, and all are looked at in one step
+    found = np.flatnonzero(data[:-2] == _MARK[0]) if len(data) > 2 else data[:0]
+    found = found[data[found + 1] == _MARK[1]]
+    return [at for at in found.tolist() if _MANGLED.match(batch, at)]
 
 
 def last_document(batch: bytes) -> bytes:
     """The last document of a batch that is not empty."""
-    at = 0
-    while True:
-        end = at + int.from_bytes(batch[at : at + 4], "little")
-        if end >= len(batch):
-            return batch[at:end]
-        at = end
+    ends = ends_of(batch)
+    return batch[ends[-2] if len(ends) > 1 else 0 :]
 
 
 def id_of(raw: bytes) -> Any:

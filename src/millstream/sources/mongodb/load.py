@@ -142,16 +142,16 @@ def _part(
         kind = again(job.what, lambda: _kind(collection, session)) if job.has_index else None
         _check_id_column(job, table, kind)
         hand_on.kind = kind
-        # as lines: what the engine reads itself may bear times beside it, and no texts
+        extra = {PARTITION_COLUMN: partition.key}
         reader = Reader(
             collection,
             job.what,
-            lambda: _encoder(job, kind, normalize),
+            lambda: _forwarder(job, kind, normalize, extra),
             query,
             job.projection,
             job.config.chunk_size,
             session,
-            extra={PARTITION_COLUMN: partition.key},
+            extra=extra,
         )
         for part in read_whole(reader, parts):
             yield hand_on(part)
@@ -309,12 +309,12 @@ def _snapshot_columns(job: Job, plan: Mapping[str, Any]) -> dict[str, Any] | Non
 
 
 def _encoder(job: Job, kind: ids.Kind | None, normalize: Any) -> Encoder:
-    reserved = (
-        frozenset(changes.columns(job.config.deletes, merges=True))
-        if job.mode == "changes"
-        else None
-    )
-    return Encoder(job.what, normalize, kind, reserved or frozenset())
+    reserved: frozenset[str] = frozenset()
+    if job.mode == "changes":
+        reserved = frozenset(changes.columns(job.config.deletes, merges=True))
+    elif job.mode == "partition":
+        reserved = frozenset((PARTITION_COLUMN,))
+    return Encoder(job.what, normalize, kind, reserved)
 
 
 def _forwarder(

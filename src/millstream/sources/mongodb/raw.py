@@ -32,7 +32,7 @@ class Forwarder:
                 "what": encoder.what,
                 "kind": encoder.kind,
                 "reserved": sorted(encoder.reserved),
-                "extra": {name: value.isoformat() for name, value in (extra or {}).items()},
+                "extra": {name: _written(value) for name, value in (extra or {}).items()},
             },
         ).line()
 
@@ -77,7 +77,7 @@ class ExactReader:
     """The encoder, as the engine asks for it."""
 
     def __init__(
-        self, encoder: Encoder, normalize: Callable[[str], str], extra: Mapping[str, datetime]
+        self, encoder: Encoder, normalize: Callable[[str], str], extra: Mapping[str, datetime | str]
     ) -> None:
         self.key = encoder.kind
         self.reserved = RESERVED | encoder.reserved
@@ -91,7 +91,10 @@ class ExactReader:
 
     def line(self, documents: bytes) -> Line:
         # from the zone-less moments of BSON, as all others are
-        extra = {name: value.replace(tzinfo=None) for name, value in self.extra.items()}
+        extra = {
+            name: value if isinstance(value, str) else value.replace(tzinfo=None)
+            for name, value in self.extra.items()
+        }
         encoded = self._encoder.encode(documents, extra)
         new = self._encoder.not_finite - self._told
         self._told |= new
@@ -109,8 +112,15 @@ def exact(settings: Mapping[str, Any], normalize: Callable[[str], str]) -> Exact
     encoder = Encoder(
         settings["what"], normalize, settings["kind"], frozenset(settings["reserved"])
     )
-    extra = {
-        name: datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
-        for name, text in settings["extra"].items()
-    }
+    extra = {name: _read(written) for name, written in settings["extra"].items()}
     return ExactReader(encoder, normalize, extra)
+
+
+def _written(value: datetime | str) -> list[str]:
+    """A value that all rows have, with its type, as a header holds it."""
+    return ["text", value] if isinstance(value, str) else ["time", value.isoformat()]
+
+
+def _read(written: list[str]) -> datetime | str:
+    kind, text = written
+    return text if kind == "text" else datetime.fromisoformat(text).replace(tzinfo=timezone.utc)

@@ -178,9 +178,9 @@ def _read_range(
             found(part)
 
     try:
-        for batch in _batches(reader, each, last, begun):
+        for batch, until in _batches(reader, each, last, begun):
             writer.write(encoder.encode(batch, reader.extra))
-            last, begun = id_of(last_document(batch)), True
+            last, begun = until, True
             if writer.is_full:
                 close(done=False)
             if stop.is_set():
@@ -196,8 +196,12 @@ def _read_range(
         encoder.tell()
 
 
-def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[bytes]:
-    """Batches of a range in the order of `_id`, after a fault from the last document on."""
+def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[tuple[bytes, Any]]:
+    """Batches of a range in the order of `_id`, after a fault from the last document on.
+
+    Yields:
+        Documents, and the `_id` of the last one.
+    """
     failures = 0
     while True:
         try:
@@ -214,8 +218,8 @@ def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[by
                         batch = _behind(batch, last)
                         overlaps = False
                     if batch:
-                        yield batch
                         last, begun, failures = id_of(last_document(batch)), True, 0
+                        yield batch, last
             if "min" in bounds and each.high is None and not isinstance(last, MaxKey):
                 yield from _highest(reader)
             return
@@ -224,11 +228,11 @@ def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[by
             _pause(error, reader.what, failures)
 
 
-def _highest(reader: Reader) -> Iterator[bytes]:
+def _highest(reader: Reader) -> Iterator[tuple[bytes, Any]]:
     # a find with a `min` alone ends before MaxKey, which may be an `_id` like any other
     query = {"$and": [{"_id": MaxKey()}, reader.query]}
     with reader.session() as session, closing(replace(reader, query=query).find(session)) as cursor:
-        yield from (batch for batch in cursor if batch)
+        yield from ((batch, MaxKey()) for batch in cursor if batch)
 
 
 def again(what: str, ask: Callable[[], Result]) -> Result:

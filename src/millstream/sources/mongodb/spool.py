@@ -26,7 +26,8 @@ from uuid import uuid4
 from millstream.sources.mongodb.encode import Encoded
 
 PART_ROWS = 100_000
-PART_BYTES = 64 << 20
+PART_BYTES = 12 << 20
+"""Small, since normalize workers share whole parts, each as many: the last ones come together."""
 
 
 @dataclass(frozen=True, slots=True)
