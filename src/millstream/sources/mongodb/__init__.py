@@ -5,6 +5,7 @@ discovery   asks the server what there is; keeps it in a file
 connection  the address, from the environment; one client for each run
 jobs        what is loaded of a collection, and what the server says of it
 load        one stream: all, what is new by a cursor, or what has changed
+plan        how all of a collection is read: on from a load that broke off, or anew
 ranges      a collection in ranges of `_id`
 reading     ranges in threads, again from the last document on after a fault
 spool       what was read, until dlt has it: a load that broke goes on from there

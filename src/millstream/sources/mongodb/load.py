@@ -12,6 +12,7 @@ from millstream.config import data_dir
 from millstream.errors import SourceDataError
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.sources.mongodb import changes, connection, cursor, ids, ranges, spool, windows
+from millstream.sources.mongodb import plan as plans
 from millstream.sources.mongodb.encode import EXACT, Encoder
 from millstream.sources.mongodb.hints import HandOn
 from millstream.sources.mongodb.jobs import Job
@@ -20,7 +21,6 @@ from millstream.sources.mongodb.reading import Reader, again, read_ranges, read_
 
 if TYPE_CHECKING:
     from dlt.sources import DltSource
-    from pymongo.client_session import ClientSession
     from pymongo.collection import Collection
 
     from millstream.sources.mongodb.connection import Client
@@ -89,11 +89,11 @@ def _all(
 ) -> Iterator[Any]:
     """A full load, from where a broken one stopped; the table is replaced."""
     with connection.causal(collection.database.client) as session:
-        plan = _plan(job, collection, parts, session)
+        plan = plans.make(job, collection, parts, session)
         # every range is read as of now or later, on whichever member: a token made before is older
-        _see_now(collection, session)
+        plans.see_now(collection, session)
         kind = plan["kind"]
-        extra = _snapshot_columns(job, plan)
+        extra = plans.snapshot_columns(job, plan)
         reader = Reader(
             collection,
             job.what,
@@ -139,7 +139,9 @@ def _part(
     where = windows.condition(partition, job.what)
     query = {"$and": [job.query, where]} if job.query else where
     with connection.causal(collection.database.client) as session:
-        kind = again(job.what, lambda: _kind(collection, session)) if job.has_index else None
+        # a partition is not read again soon: what a member lacks still must not be missed
+        plans.see_now(collection, session)
+        kind = again(job.what, lambda: plans.kind(collection, session)) if job.has_index else None
         _check_id_column(job, table, kind)
         hand_on.kind = kind
         extra = {PARTITION_COLUMN: partition.key}
@@ -157,41 +159,6 @@ def _part(
             yield hand_on(part)
     windows.tell_homeless(collection, job.query, partition, job.what)
     parts.clear()
-
-
-def _plan(
-    job: Job, collection: Collection[Any], parts: spool.Spool, session: ClientSession | None
-) -> dict[str, Any]:
-    """How to read all: the plan of a run that broke off, if it still holds, or a new one."""
-    from time import time
-
-    identity = f"{job.fingerprint} {_uuid(collection)}"
-    old = parts.plan()
-    if (
-        old is not None
-        and not job.full
-        and old.get("identity") == identity
-        and 0 <= time() - old["begun"] < job.config.resume_hours * 3600
-    ):
-        logger.info("%s: going on with a full load that broke off", job.what)
-        return old
-    plan: dict[str, Any] = {"identity": identity, "kind": None}
-
-    def ask() -> None:
-        # before anything is read: what changes from here on is the next run's
-        if job.mode == "changes":
-            plan["token"] = changes.start(collection)
-        if job.mode == "cursor":
-            assert job.settings.cursor is not None
-            plan["highest"] = cursor.highest(collection, job.query, job.settings.cursor, session)
-        if job.has_index:
-            plan["kind"] = _kind(collection, session)
-            found = ranges.split(collection, parallel=job.config.parallel, session=session)
-            plan["ranges"] = [each.to_json() for each in found]
-
-    again(job.what, ask)
-    parts.begin(plan)
-    return plan
 
 
 def _newer(
@@ -213,7 +180,7 @@ def _newer(
         highest = again(job.what, lambda: cursor.highest(collection, query, field, session))
         kind = known["kind"]
         if kind is None and job.has_index:
-            kind = again(job.what, lambda: _kind(collection, session))
+            kind = again(job.what, lambda: plans.kind(collection, session))
         hand_on.kind = kind
         reader = Reader(
             collection,
@@ -245,7 +212,7 @@ def _follow(
 ) -> Iterator[Any]:
     """What has changed since the last run."""
     parts.clear()
-    kind = known["kind"] or again(job.what, lambda: _kind(collection, None)) or "text"
+    kind = known["kind"] or again(job.what, lambda: plans.kind(collection, None)) or "text"
     encoder = _encoder(job, kind, normalize)
     hand_on.kind = kind
     hand_on.columns = changes.columns(job.config.deletes, merges=True)
@@ -295,19 +262,6 @@ def _check_id_column(job: Job, table: str, kind: ids.Kind | None) -> None:
     )
 
 
-def _see_now(collection: Collection[Any], session: ClientSession | None) -> None:
-    if session is not None:
-        admin = collection.database.client.admin
-        again("the MongoDB server", lambda: admin.command("ping", session=session))
-
-
-def _snapshot_columns(job: Job, plan: Mapping[str, Any]) -> dict[str, Any] | None:
-    if job.mode != "changes":
-        return None
-    at = changes.time_of(plan["token"])
-    return {changes.CLUSTER_TIME: changes.readable_time(at)} if at is not None else None
-
-
 def _encoder(job: Job, kind: ids.Kind | None, normalize: Any) -> Encoder:
     reserved: frozenset[str] = frozenset()
     if job.mode == "changes":
@@ -329,33 +283,6 @@ def _collection(client: Client, job: Job) -> Collection[Any]:
     database = job.located.database or connection.default_database()
     assert database is not None, "checked when the stream was opened"
     return client[database].get_collection(job.located.collection, codec_options=EXACT)
-
-
-def _kind(collection: Collection[Any], session: ClientSession | None) -> ids.Kind | None:
-    ends = [
-        collection.find_one(
-            {}, {"_id": 1}, sort=[("_id", order)], hint=[("_id", 1)], session=session
-        )
-        for order in (1, -1)
-    ]
-    if ends[0] is None or ends[1] is None:
-        return None
-    broken = collection.find_one(
-        {"_id": {"$type": ["double", "decimal"]}}, {"_id": 1}, hint=[("_id", 1)], session=session
-    )
-    return ids.kind_between(ends[0]["_id"], ends[1]["_id"], whole_numbers=broken is None)
-
-
-def _uuid(collection: Collection[Any]) -> str:
-    """Tells a collection from one of the same name that was made after it was dropped."""
-    from pymongo.errors import PyMongoError
-
-    try:
-        for found in collection.database.list_collections(filter={"name": collection.name}):
-            return str(found.get("info", {}).get("uuid", ""))
-    except PyMongoError:
-        pass  # may not be listed by this user
-    return ""
 
 
 def _folder(pipeline: str, job: Job) -> Path:
