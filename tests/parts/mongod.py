@@ -79,17 +79,20 @@ def with_secondary() -> Iterator[tuple[Mongod, Mongod]]:
     with _started() as (_, first, one), _started() as (_, second, two):
         primary = Mongod(first, "directConnection=true", one)
         secondary = Mongod(second, "directConnection=true", two)
-        hosts = [f"127.0.0.1:{port}" for port in (first, second)]
-        members = [{"_id": n, "host": host, "priority": 1 - n} for n, host in enumerate(hosts)]
+        members: list[dict[str, Any]] = [{"_id": 0, "host": f"127.0.0.1:{first}"}]
         with primary.client() as client, secondary.client() as follower:
-            client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+            admin = client.admin
+            admin.command("replSetInitiate", {"_id": "rs0", "members": members})
             wait_for(
-                lambda: (
-                    client.admin.command("hello")["isWritablePrimary"]
-                    and follower.admin.command("hello")["secondary"]
-                ),
-                seconds=60,
-                what="the replica set",
+                lambda: admin.command("hello")["isWritablePrimary"], seconds=30, what="a primary"
+            )
+            # without a vote: who is primary is not asked again
+            members.append({"_id": 1, "host": f"127.0.0.1:{second}", "priority": 0, "votes": 0})
+            config = admin.command("replSetGetConfig")["config"]
+            config |= {"members": members, "version": config["version"] + 1}
+            admin.command("replSetReconfig", config)
+            wait_for(
+                lambda: follower.admin.command("hello")["secondary"], seconds=60, what="a secondary"
             )
         yield primary, secondary
 
