@@ -121,24 +121,43 @@ def test_where_there_are_no_credentials_whoever_needs_them_says_so(monkeypatch):
     assert "credentials" not in destination.config_params
 
 
+def _file_of(destination):
+    return Path(destination.config_params["credentials"].database)
+
+
 class TestDuckDBFile:
     def test_is_relative_to_the_project(self, tmp_path):
         destination = destinations.build(target(project=tmp_path, database="data/x.duckdb"))
-        assert destination.config_params["credentials"].database == str(
-            tmp_path / "data" / "x.duckdb"
-        )
+        assert _file_of(destination) == tmp_path / "data" / "x.duckdb"
         assert (tmp_path / "data").is_dir()
+
+    def test_is_checkpointed_as_duckdb_does_it(self, tmp_path, monkeypatch):
+        """dlt would let a gigabyte pile up in the write-ahead log; a user's setting wins."""
+
+        def threshold():
+            pipeline = dlt.pipeline(
+                "shop",
+                pipelines_dir=str(tmp_path / "p"),
+                destination=destinations.build(target(project=tmp_path)),
+            )
+            with pipeline.sql_client() as client:
+                return client.execute_sql("SELECT current_setting('checkpoint_threshold')")[0][0]
+
+        assert threshold() == "15.2 MiB"
+        name = "DESTINATION__DUCKDB__CREDENTIALS__PRAGMAS"
+        monkeypatch.setenv(name, "[\"checkpoint_threshold='32MB'\"]")
+        assert threshold() == "30.5 MiB"
 
     def test_may_be_absolute_or_in_the_home_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         for database in ("~/x.duckdb", str(tmp_path / "x.duckdb")):
             destination = destinations.build(target(database=database))
-            assert destination.config_params["credentials"].database == str(tmp_path / "x.duckdb")
+            assert _file_of(destination) == tmp_path / "x.duckdb"
 
     def test_may_be_given_as_credentials(self, tmp_path):
         for given in ("x.duckdb", f"duckdb:///{tmp_path}/x.duckdb"):
             destination = destinations.build(target(project=tmp_path), given)
-            assert destination.config_params["credentials"].database == str(tmp_path / "x.duckdb")
+            assert _file_of(destination) == tmp_path / "x.duckdb"
 
     def test_must_not_be_named_as_the_dataset(self, tmp_path):
         # DuckDB 2.0 and dlt 1.31: "Ambiguous reference to catalog or schema", for each load

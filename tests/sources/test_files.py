@@ -13,10 +13,12 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from millstream import engine
 from millstream.config import FilesConfig
 from millstream.errors import ConfigError, SourceDataError, SourceNotFoundError
 from millstream.sources import create
-from millstream.sources.files import FilesSource, _blocks, _objects
+from millstream.sources.files import FilesSource
+from millstream.sources.json_lines import blocks, plain
 
 
 def source(folder: Path, pattern: str, **settings: Any) -> FilesSource:
@@ -92,7 +94,7 @@ def test_a_bad_line_is_named(tmp_path: Path, bad: bytes, line: int) -> None:
 def test_a_bad_line_far_into_the_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("millstream.sources.files._BLOCK", 1000)
+    monkeypatch.setattr("millstream.sources.json_lines.BLOCK", 1000)
     (tmp_path / "a.jsonl").write_bytes(LINES + b"[1,\n")
     with pytest.raises(SourceDataError, match="line 2501"):
         read(source(tmp_path, "a.jsonl"))
@@ -103,9 +105,9 @@ def test_blocks_hold_whole_lines_in_order() -> None:
     for size in range(1, 12):
         pieces = [text[i : i + size] for i in range(0, len(text), size)] + [b""]
         left = iter(pieces)
-        blocks = list(_blocks("file", lambda _, left=left: next(left)))
-        assert b"".join(blocks) == text + b"\n"
-        assert all(block.endswith(b"\n") for block in blocks)
+        found = list(blocks("file", lambda _, left=left: next(left)))
+        assert b"".join(found) == text + b"\n"
+        assert all(block.endswith(b"\n") for block in found)
 
 
 @pytest.mark.parametrize("block", [b'{"a": 1, "a": 2}\n', b"[1]\n", b"1\n", b"\n"])
@@ -117,8 +119,10 @@ def test_what_arrow_refuses_is_looked_at_again(tmp_path: Path, block: bytes) -> 
 
 
 def test_a_line_is_not_two(tmp_path: Path) -> None:
-    assert _objects(b'{"a":1}\n{"a":[{}]}\n') == 2
-    assert _objects(b'{"a":1}\n[1]\n') == -1
+    found = plain(b'{"a":1}\n{"a":[{}]}\n')
+    assert found is not None
+    assert found.count == 2
+    assert plain(b'{"a":1}\n[1]\n') is None
     (tmp_path / "a.jsonl").write_bytes(b'{"a":1} {"a":2}\n{"a":\n3}\n')
     with pytest.raises(SourceDataError, match="line 1"):
         read(source(tmp_path, "a.jsonl"))
@@ -152,6 +156,47 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     os.utime(tmp_path / "1.jsonl", (1, 1))
     assert ids(load(made, tmp_path)) == [1, 2, 3]
     assert ids(load(made, tmp_path, full_refresh=True)) == [1, 2, 3]
+
+
+def test_parts_hold_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the runner hands to dlt as whole files is what pages of rows are."""
+    monkeypatch.setattr("millstream.sources.json_lines.BLOCK", 5_000)
+    monkeypatch.setattr("millstream.sources.json_lines.PART_BYTES", 50_000)
+    odd = b'{"id": -1, "text": "\\ud83d\\ude00"}\n[7]\n\n{"id": -2}\r\n'
+    (tmp_path / "a.jsonl").write_bytes(LINES[:20_000].rpartition(b"\n")[0] + b"\n" + odd)
+    (tmp_path / "b.jsonl").write_bytes(b"")
+    (tmp_path / "c.json").write_text('[{"id": -3}]')
+    config = FilesConfig(streams={"items": {"path": "*.json*"}})
+    loaded = {}
+    for name, in_parts in (("pages", False), ("parts", True)):
+        made = FilesSource(config, project=tmp_path, in_parts=in_parts)
+        folder = tmp_path / name
+        folder.mkdir()
+        with engine.enabled():
+            pipeline = load(made, folder)
+        assert not any((Path(pipeline.working_dir) / "parts").glob("*"))
+        metrics = pipeline.last_trace.last_extract_info.metrics.values()
+        tables = [each["table_metrics"] for found in metrics for each in found]
+        counted = sum(found["items"].items_count for found in tables if "items" in found)
+        with pipeline.sql_client() as client:
+            columns = "id, text"
+            rows = client.execute_sql(f"SELECT {columns} FROM items ORDER BY ALL")
+        loaded[name] = rows, counted
+    assert loaded["parts"] == loaded["pages"]
+    assert {row[0] for row in loaded["parts"][0]} >= {-1, -2, -3}
+    assert len(loaded["parts"][0]) == loaded["parts"][1]
+
+
+def test_a_bad_line_in_parts_loads_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINES + b"[1,\n")
+    config = FilesConfig(streams={"items": {"path": "a.jsonl"}})
+    made = FilesSource(config, project=tmp_path, in_parts=True)
+    with engine.enabled(), pytest.raises(Exception, match="line 2501"):
+        load(made, tmp_path)
+    assert not (tmp_path / "x.duckdb").exists()
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    with engine.enabled():
+        assert ids(load(made, tmp_path)) == list(range(2500))
 
 
 def test_a_changed_file_merges_or_is_refused(tmp_path: Path) -> None:

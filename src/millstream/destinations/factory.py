@@ -30,6 +30,9 @@ _LOSSY = {
     ("postgres", "csv"): "turns empty strings into nulls, and can't carry bytes",
 }
 
+# DuckDB's own default; dlt's is 1 GB.
+_CHECKPOINT = "16MB"
+
 # Drivers that are extras of Millstream; those of other destinations are extras of dlt.
 _EXTRAS = frozenset({"postgres", "bigquery"})
 
@@ -73,7 +76,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
     if name == "duckdb":
         file = duckdb_file(config, credentials)
         _make_folder(file)
-        arguments["credentials"] = str(file)
+        arguments["credentials"] = _duckdb_credentials(file)
         # its files are read once, a moment later, on this machine
         arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
     elif credentials:
@@ -173,6 +176,19 @@ def duckdb_file(config: TargetConfig, credentials: str | None = None) -> Path:
             hint=f"rename one of them, for example `database: {config.dataset}_db.duckdb`",
         )
     return file
+
+
+def _duckdb_credentials(file: Path) -> str | dict[str, Any]:
+    """The file, and when DuckDB writes it: at the end of each large insert, as it does by itself.
+
+    dlt lets a gigabyte pile up in the write-ahead log, which then is written, read and written
+    again: twice the work of a bulk load.
+    """
+    import dlt
+
+    if dlt.config.get("destination.duckdb.credentials.pragmas") is not None:
+        return str(file)
+    return {"database": str(file), "pragmas": [f"checkpoint_threshold='{_CHECKPOINT}'"]}
 
 
 def duckdb_catalog(file: Path) -> str:

@@ -61,8 +61,8 @@ class Direct:
         row, self._steps = self._object(root, shape)
         self._schema = pa.schema([("rows", pa.list_(row))])
 
-    def read(self, line: bytes) -> tuple[list[Settled], dict[str, pa.Array]]:
-        """One line, a JSON list of objects, as tables; and the root's values before any cast.
+    def parse(self, line: bytes) -> Any:
+        """One line, a JSON list of objects, as an array of structs; without the interpreter's lock.
 
         Raises:
             Unfit: the line has anything that the shape does not.
@@ -86,6 +86,14 @@ class Direct:
         rows = found.column(0).chunk(0).values
         if rows.null_count or not len(rows):
             raise Unfit("rows that are null, or none")
+        return rows
+
+    def read(self, line: bytes, rows: Any) -> tuple[list[Settled], dict[str, pa.Array]]:
+        """What `parse` made of a line as tables; and the root's values before any cast.
+
+        Raises:
+            Unfit: the values do not fit their columns.
+        """
         run = _Run(line, within=len(rows))
         table = TableRows(self._root, (), (self._root,), self._level, len(rows), ())
         settled = Settled(table)
@@ -229,7 +237,8 @@ def _null_check(key: str | None, each: Field) -> Callable[[_Run, Any], None]:
     null = re.compile(re.escape(orjson.dumps(key)) + rb"\s*:\s*null")
 
     def check(run: _Run, array: Any) -> None:
-        if array.null_count and null.search(run.line):
+        # where the object around it is absent or null, it is null, too
+        if array.null_count > len(array) - run.within and null.search(run.line):
             raise Unfit(f"the first null of {key}")
 
     return check

@@ -17,7 +17,8 @@ import json as plain_json
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from copy import copy, deepcopy
 from typing import IO, Any, ClassVar, cast
 
@@ -59,7 +60,7 @@ from millstream.engine.settle import Settled, settle
 from millstream.engine.sieve import WATCHES, WatchedNormalizer
 from millstream.engine.stats import FileStats
 from millstream.engine.unfold import MANY_LEVELS, TableRows, as_row, unfold
-from millstream.engine.writer import ColumnSet, align, runs
+from millstream.engine.writer import ColumnSet, align, in_thread, runs
 from millstream.quarantine.watch import Watch
 
 BATCH = 2000
@@ -105,17 +106,40 @@ class PlainParquetWriter(ParquetDataWriter):
 
 
 class ColumnarParquetWriter(PlainParquetWriter):
-    """dlt's Parquet writer, which also takes column sets. Never looked up by its format."""
+    """A Parquet writer that also takes column sets. Never looked up by its format.
+
+    One row group is encoded in a thread while the next is made.
+    """
+
+    _encoding: Future[None] | None = None
 
     def write_data(self, items: Sequence[Any]) -> None:
         for columnar, part in runs(items):
+            self._settle()
             if not columnar:
                 super().write_data(part)
                 continue
             assert self.writer is not None
             table = align(part, self.schema)
             self.items_count += table.num_rows
-            self.writer.write_table(table, row_group_size=self.parquet_format.row_group_size)
+            self._encoding = in_thread(
+                self.writer.write_table, table, row_group_size=self.parquet_format.row_group_size
+            )
+
+    def write_footer(self) -> None:
+        self._settle()
+        super().write_footer()
+
+    def close(self) -> None:
+        # after an error the file is closed without its footer: not under the thread's hands
+        with suppress(Exception):
+            self._settle()
+        super().close()
+
+    def _settle(self) -> None:
+        encoding, self._encoding = self._encoding, None
+        if encoding is not None:
+            encoding.result()
 
 
 class ColumnarNormalizer(WatchedNormalizer):
@@ -155,6 +179,9 @@ class ColumnarNormalizer(WatchedNormalizer):
 
     def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         if self._header is None:
+            if self._fits:
+                lines = self._lane.ahead(file, lambda line: _MARK not in line)
+                return (self._watched_line(root, line) for line in lines)
             return super()._updates(root, file)
         file.readline()
         return self._undecoded(root, self._header, file)
@@ -188,7 +215,7 @@ class ColumnarNormalizer(WatchedNormalizer):
                 if not lane.shape or not rules.settled(root):
                     return False
                 lane.direct = Direct(root, 0, lane.shape, rules)
-            self._take(root, *lane.direct.read(line))
+            self._take(root, *lane.direct.read(line, lane.parse(lane.direct, line)))
         except Unfit as reason:
             lane.missed(str(reason))
             return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -64,3 +66,19 @@ def runs(items: Sequence[Any]) -> Iterator[tuple[bool, list[Any]]]:
         run.append(item)
     if run:
         yield columnar, run
+
+
+def in_thread(function: Callable[..., None], *args: Any, **kwargs: Any) -> Future[None]:
+    """Call a function in a thread of its own: no pool, since worker processes may be forked."""
+    future: Future[None] = Future()
+
+    def call() -> None:
+        try:
+            function(*args, **kwargs)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    Thread(target=call, name="millstream-encode").start()
+    return future

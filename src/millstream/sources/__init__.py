@@ -70,5 +70,5 @@ def create(config: SourceConfig) -> Source:
     if isinstance(config, FilesConfig):
         from millstream.sources.files import FilesSource
 
-        return FilesSource(config)
+        return FilesSource(config, in_parts=True)
     raise AssertionError(f"no source for {config!r}")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from millstream import handover
 from millstream.config import FilesConfig, FileStream
 from millstream.errors import (
     ConfigError,
@@ -26,7 +26,7 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
-from millstream.quarantine import envelope
+from millstream.sources import json_lines
 from millstream.sources.partition import instant, rows_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _BLOCK = 8 << 20
 _ROWS = 1000
 # What is read whole must fit into memory, however small its compressed form is.
-LONGEST_LINE = 256 << 20
 LARGEST_DOCUMENT = 512 << 20
 _PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
 """`{partition}` in a path; `{partition:%Y/%m}` writes the window's start that way."""
@@ -53,10 +52,18 @@ class _File:
 
 
 class FilesSource:
-    """Each stream is the files of one pattern."""
+    """Each stream is the files of one pattern.
 
-    def __init__(self, config: FilesConfig, *, project: Path | None = None) -> None:
+    Args:
+        in_parts: whether JSON lines may be handed to dlt as files of its own making, of which no
+            row can be seen or changed on the way; while a run of ours extracts.
+    """
+
+    def __init__(
+        self, config: FilesConfig, *, project: Path | None = None, in_parts: bool = False
+    ) -> None:
         self.config = config
+        self._in_parts = in_parts
         self.project = project or config.folder or Path.cwd()
 
     def streams(self) -> Sequence[Stream]:
@@ -86,7 +93,7 @@ class FilesSource:
         if partition is not None:
             return self._part(stream, settings, files, partition)
 
-        def rows() -> Iterator[list[Any]]:
+        def rows() -> Iterator[Any]:
             seen = dlt.current.resource_state(stream).setdefault("files", {})
             if full_refresh:
                 seen.clear()
@@ -99,7 +106,7 @@ class FilesSource:
                         f"{file.path} has changed since it was loaded: its rows would be doubled",
                         hint="set `primary_key`, so that rows merge, or load with --full-refresh",
                     )
-                yield from self._rows(file.path, settings)
+                yield from self._handed_on(file.path, settings)
                 seen[file.path] = file.stamp
 
         return self._resource(rows, stream, settings, replace=full_refresh)
@@ -197,19 +204,41 @@ class FilesSource:
             )
         return sorted(files, key=lambda file: file.path)
 
+    def _handed_on(self, path: str, settings: FileStream) -> Iterator[Any]:
+        """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
+        if not (self._in_parts and handover.Engine.reads and _kind(path, settings)[0] == "jsonl"):
+            yield from self._rows(path, settings)
+            return
+        import dlt
+
+        folder = Path(dlt.current.pipeline().working_dir) / "parts"
+        with self._opened(path, settings) as file:
+            for part in json_lines.parts(self._checked(path, file), folder):
+                yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
+
     def _rows(self, path: str, settings: FileStream) -> Iterator[list[Any]]:
+        import orjson
+
+        with self._opened(path, settings) as file:
+            if _kind(path, settings)[0] == "json":
+                yield from _document(path, _whole(path, file.read))
+                return
+            for found in self._checked(path, file):
+                rows = found.each()
+                for start in range(0, len(rows), _ROWS):
+                    yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
+
+    def _checked(self, path: str, file: Any) -> Iterator[json_lines.Rows]:
+        parallel, sets_aside = self.config.parallel, self.config.sets_aside
+        return json_lines.read(path, file, parallel, sets_aside=sets_aside)
+
+    @contextmanager
+    def _opened(self, path: str, settings: FileStream) -> Iterator[Any]:
         import fsspec
 
-        format_, compression = _kind(path, settings)
         with fsspec.open(path, "rb", **self.config.options) as raw:
-            file = _unpacked(raw, compression)
             try:
-                if format_ == "json":
-                    yield from _document(path, _whole(path, file.read))
-                else:
-                    yield from _lines(
-                        path, file, self.config.parallel, sets_aside=self.config.sets_aside
-                    )
+                yield _unpacked(raw, _kind(path, settings)[1])
             except (OSError, EOFError) as error:
                 raise SourceDataError(
                     f"{path}: can't be read: {error}",
@@ -350,123 +379,3 @@ def _document(path: str, text: bytes) -> Iterator[list[Any]]:
             ) from None
     for start in range(0, len(rows), _ROWS):
         yield rows[start : start + _ROWS]
-
-
-def _lines(path: str, file: Any, parallel: int, *, sets_aside: bool = False) -> Iterator[list[Any]]:
-    """A file of JSON lines, checked some blocks ahead while earlier ones are handed on.
-
-    With `sets_aside`, a line that is no JSON goes to quarantine; else it is an error.
-    """
-    from orjson import Fragment
-
-    with ThreadPoolExecutor(parallel, "millstream-files") as pool:
-        ahead: deque[tuple[bytes, Future[int]]] = deque()
-        line = 0
-
-        def take() -> Iterator[list[Any]]:
-            nonlocal line
-            rows, line = _take(path, ahead, line, sets_aside=sets_aside)
-            for start in range(0, len(rows), _ROWS):
-                yield [Fragment(row) for row in rows[start : start + _ROWS]]
-
-        for block in _blocks(path, file.read):
-            ahead.append((block, pool.submit(_objects, block)))
-            if len(ahead) > parallel:
-                yield from take()
-        while ahead:
-            yield from take()
-
-
-def _take(
-    path: str, ahead: deque[tuple[bytes, Future[int]]], line: int, *, sets_aside: bool
-) -> tuple[list[bytes], int]:
-    block, objects = ahead.popleft()
-    lines = block.split(b"\n")[:-1]
-    rows = lines
-    if b"" in lines or b"\r" in block:
-        rows = [row for row in map(bytes.strip, lines) if row]
-    # as many objects as lines, and each line begins and ends like one: one object a line
-    if objects.result() != len(rows) or any(row[0] != 123 or row[-1] != 125 for row in rows):
-        rows = _each(path, lines, line, sets_aside=sets_aside)
-    return rows, line + len(lines)
-
-
-def _blocks(path: str, read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """The file in blocks of whole lines, each ending with a newline."""
-    rest: list[bytes] = []
-    while piece := read(_BLOCK):
-        end = piece.rfind(b"\n") + 1
-        if not end:
-            rest.append(piece)
-            if sum(map(len, rest)) > LONGEST_LINE:
-                raise SourceDataError(
-                    f"{path}: a line of more than {LONGEST_LINE >> 20} MB",
-                    hint="is it JSON lines? One document in a file needs `format: json`",
-                )
-            continue
-        yield b"".join((*rest, piece[:end]))
-        rest = [piece[end:]]
-    if last := b"".join(rest):
-        yield last + b"\n"
-
-
-def _objects(block: bytes) -> int:
-    """How many JSON objects, in UTF-8, a block holds; -1 where it must be looked at closely.
-
-    Runs beside other Python code: Arrow parses without the interpreter's lock.
-    """
-    import pyarrow as pa
-    from pyarrow import json as arrow_json
-
-    # Arrow 25 takes the whole process down over a line that is `null`
-    if block.count(b"\n{") + block.startswith(b"{") != block.count(b"\n"):
-        return -1
-    if not block.isascii():
-        try:
-            block.decode()
-        except UnicodeDecodeError:
-            return -1
-    # escaped surrogates, control characters in texts, NaN and Infinity: orjson is strict about them
-    if any(each in block for each in (b"\\ud", b"\\uD", b"\0", b"NaN", b"Infinity")):
-        return -1
-    try:
-        found = arrow_json.read_json(
-            pa.BufferReader(block),
-            read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 64),
-            parse_options=arrow_json.ParseOptions(
-                explicit_schema=pa.schema([]), unexpected_field_behavior="ignore"
-            ),
-        )
-    except pa.ArrowInvalid:
-        return -1
-    return int(found.num_rows)
-
-
-def _each(path: str, lines: list[bytes], before: int, *, sets_aside: bool) -> list[bytes]:
-    """The rows of a block line by line; what is no JSON in an envelope for quarantine.
-
-    Raises:
-        SourceDataError: a line is no JSON, and is not to be put aside.
-    """
-    import orjson
-
-    rows = []
-    for number, line in enumerate(lines, before + 1):
-        row = line.strip()
-        if not row:
-            continue
-        try:
-            orjson.loads(row)
-        except orjson.JSONDecodeError as error:
-            where = f"{path}, line {number}"
-            what = f"not JSON: {error.msg} (column {error.colno})"
-            if not sets_aside:
-                raise SourceDataError(
-                    f"{where}: {what}",
-                    hint="correct the line, or take it out; nothing of this run was loaded",
-                ) from None
-            # a byte that is no UTF-8 is shown as such, `\xff`
-            text = row.decode("utf-8", "backslashreplace")
-            row = orjson.dumps(envelope.unreadable(text, detail=what, origin=where))
-        rows.append(row)
-    return rows

@@ -1,0 +1,187 @@
+"""Files of JSON lines: checked in blocks, some ahead of others, and handed on as bytes.
+
+A block is checked without a Python object per line. Where it holds anything out of the ordinary it
+is looked at line by line, by orjson, which decides what is JSON.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millstream.errors import SourceDataError
+from millstream.quarantine import envelope
+
+BLOCK = 4 << 20
+PART_BYTES = 64 << 20
+# What is read whole must fit into memory, however small its compressed form is.
+LONGEST_LINE = 256 << 20
+
+# escaped surrogates, control characters in texts, NaN and Infinity: orjson is strict about them
+_ODD = r"\\u[dD]|NaN|Infinity|\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """n rows of JSON in UTF-8, each on a line, which ends with a newline."""
+
+    text: bytes
+    count: int
+
+    def line(self) -> bytes:
+        """The same as one line: a JSON list, as dlt keeps what it extracted."""
+        return b"[" + self.text[:-1].replace(b"\n", b",") + b"]\n"
+
+    def each(self) -> list[bytes]:
+        return self.text.split(b"\n")[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of lines as dlt keeps what it extracted."""
+
+    path: Path
+    rows: int
+
+
+def read(path: str, file: Any, parallel: int, *, sets_aside: bool = False) -> Iterator[Rows]:
+    """A file of JSON lines, checked some blocks ahead while earlier ones are handed on.
+
+    Args:
+        sets_aside: whether a line that is no JSON goes to quarantine.
+
+    Raises:
+        SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
+    """
+    with ThreadPoolExecutor(parallel, "millstream-files") as pool:
+        ahead: deque[tuple[bytes, Future[Rows | None]]] = deque()
+        number = 0
+
+        def take() -> Rows:
+            nonlocal number
+            block, checked = ahead.popleft()
+            rows = checked.result()
+            if rows is None:
+                rows, lines = _each(path, block, number, sets_aside=sets_aside)
+                number += lines
+            else:
+                number += rows.count
+            return rows
+
+        for block in blocks(path, file.read):
+            ahead.append((block, pool.submit(plain, block)))
+            if len(ahead) > parallel:
+                yield take()
+        while ahead:
+            yield take()
+
+
+def parts(rows: Iterator[Rows], folder: Path) -> Iterator[Part]:
+    """Rows in files of about `PART_BYTES`; each is gone when the next is asked for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "part"
+    more = True
+    while more:
+        count, more = 0, False
+        with path.open("wb") as file:
+            for each in rows:
+                if each.count:
+                    file.write(each.line())
+                    count += each.count
+                if file.tell() >= PART_BYTES:
+                    more = True
+                    break
+        if count:
+            yield Part(path, count)
+        path.unlink()
+
+
+def blocks(path: str, read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """The file in blocks of whole lines, each ending with a newline."""
+    rest: list[bytes] = []
+    while piece := read(BLOCK):
+        end = piece.rfind(b"\n") + 1
+        if not end:
+            rest.append(piece)
+            if sum(map(len, rest)) > LONGEST_LINE:
+                raise SourceDataError(
+                    f"{path}: a line of more than {LONGEST_LINE >> 20} MB",
+                    hint="is it JSON lines? One document in a file needs `format: json`",
+                )
+            continue
+        yield b"".join((*rest, piece[:end]))
+        rest = [piece[end:]]
+    if last := b"".join(rest):
+        yield last + b"\n"
+
+
+def plain(block: bytes) -> Rows | None:
+    """A block of JSON objects, one a line, in UTF-8; None where it must be looked at closely.
+
+    Runs beside other Python code: nothing that takes long here needs the interpreter's lock.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import json as arrow_json
+
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    data = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(data == 10)
+    # each line begins and ends like an object; Arrow 25 takes the whole process down over `null`
+    if data[0] != 123 or (data[ends[:-1] + 1] != 123).any() or (data[ends - 1] != 125).any():
+        return None
+    if not block.isascii():
+        try:
+            block.decode()
+        except UnicodeDecodeError:
+            return None
+    buffer = pa.py_buffer(block)
+    bounds = pa.py_buffer(np.array([0, len(block)], np.int64))
+    text = pa.Array.from_buffers(pa.large_binary(), 1, [None, bounds, buffer])
+    if pc.match_substring_regex(text, _ODD)[0].as_py():
+        return None
+    try:
+        found = arrow_json.read_json(
+            pa.BufferReader(buffer),
+            read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 64),
+            parse_options=arrow_json.ParseOptions(
+                explicit_schema=pa.schema([]), unexpected_field_behavior="ignore"
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    # as many objects as lines: one object a line
+    return Rows(block, len(ends)) if found.num_rows == len(ends) else None
+
+
+def _each(path: str, block: bytes, before: int, *, sets_aside: bool) -> tuple[Rows, int]:
+    """The rows of a block line by line, and its lines; what is no JSON in an envelope."""
+    import orjson
+
+    rows = []
+    lines = block.split(b"\n")[:-1]
+    for number, line in enumerate(lines, before + 1):
+        row = line.strip()
+        if not row:
+            continue
+        try:
+            orjson.loads(row)
+        except orjson.JSONDecodeError as error:
+            where = f"{path}, line {number}"
+            what = f"not JSON: {error.msg} (column {error.colno})"
+            if not sets_aside:
+                raise SourceDataError(
+                    f"{where}: {what}",
+                    hint="correct the line, or take it out; nothing of this run was loaded",
+                ) from None
+            # a byte that is no UTF-8 is shown as such, `\xff`
+            text = row.decode("utf-8", "backslashreplace")
+            row = orjson.dumps(envelope.unreadable(text, detail=what, origin=where))
+        rows.append(row)
+    return Rows(b"".join(row + b"\n" for row in rows), len(rows)), len(lines)
