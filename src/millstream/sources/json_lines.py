@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
@@ -83,21 +84,24 @@ def read(path: str, file: Any, parallel: int, *, sets_aside: bool = False) -> It
 def parts(rows: Iterator[Rows], folder: Path) -> Iterator[Part]:
     """Rows in files of about `PART_BYTES`; each is gone when the next is asked for."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "part"
     more = True
     while more:
         count, more = 0, False
-        with path.open("wb") as file:
-            for each in rows:
-                if each.count:
-                    file.write(each.line())
-                    count += each.count
-                if file.tell() >= PART_BYTES:
-                    more = True
-                    break
-        if count:
-            yield Part(path, count)
-        path.unlink()
+        # a name of its own: dlt takes a part by hard link, and what it took must not be written to
+        path = folder / uuid4().hex
+        try:
+            with path.open("xb") as file:
+                for each in rows:
+                    if each.count:
+                        file.write(each.line())
+                        count += each.count
+                    if file.tell() >= PART_BYTES:
+                        more = True
+                        break
+            if count:
+                yield Part(path, count)
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def blocks(path: str, read: Callable[[int], bytes]) -> Iterator[bytes]:
