@@ -1,13 +1,17 @@
-"""JSON lines into DuckDB in bulk: Millstream beside dlt and DuckDB, whole processes, two workers.
+"""JSON lines into DuckDB in bulk: Millstream beside its peers, whole processes, two workers.
 
     make bench NAME=bulk                       100,000 issues, medians of three
     make bench NAME=bulk ARGS="--rows 20000"   fewer
+    make bench NAME=bulk ARGS="--only millstream --only 'duckdb read_json'"
     make bench NAME=bulk ARGS="--default-rows 2000"   dlt as it comes takes minutes: on fewer rows,
                                                scaled in the table, which says so
+    make bench NAME=bulk ARGS="--large 1000000"       Millstream on more rows
     python bench/bulk.py --contender NAME FILE DATABASE    one of them, once
 
-Each contender runs in an environment of its own under bench/.work, made once. `dicts` contenders
-load the same rows as Python dicts through an unchanged dlt script, with and without `accelerate()`.
+Each contender runs in an environment of its own under bench/.work, made once (peers.py); one that
+can't be made is left out and named. All take their turns in each round, so that a busy minute is
+everyone's. `dicts` contenders load the same rows as Python dicts through an unchanged dlt script,
+with and without `accelerate()`. Memory is that of all processes of a contender together.
 """
 
 from __future__ import annotations
@@ -15,64 +19,49 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
+import shutil
+import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-sys.path.insert(0, str(HERE))
+import peers
+from harness import WORK, Result, Run, Target, finish, median, run
 
-PACKAGES = {
-    "millstream": ["-e", str(ROOT)],
-    "dlt": ["dlt[duckdb,parquet]==1.31.0", "sqlglot<30.22", "orjson"],
-    "duckdb": ["duckdb"],
-}
-LEFT_OUT = ("ingestr 1.1.22, Sling 1.4.11 and PyAirbyte 0.71: this script does not set them up",)
-# the same for Millstream and for dlt at its best
+# the same for Millstream and for dlt
 SETTINGS = {
     "NORMALIZE__WORKERS": "2",
-    "SOURCES__DATA_WRITER__DISABLE_COMPRESSION": "true",
-    "SOURCES__DATA_WRITER__BUFFER_MAX_ITEMS": "1000",
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "ERROR",
 }
+# dlt at its best: nothing is packed between the steps
+PLAIN = {
+    "SOURCES__DATA_WRITER__DISABLE_COMPRESSION": "true",
+    "SOURCES__DATA_WRITER__BUFFER_MAX_ITEMS": "1000",
+}
 PAGE = 1000
-
-
-def environment(name: str) -> Path:
-    """The Python of a contender's environment, made when it is not there."""
-    from harness import WORK
-
-    folder = WORK / "envs" / name
-    python = folder / "bin" / "python"
-    done = folder / ".done"
-    if not done.exists():
-        uv = [sys.executable, "-m", "uv"]
-        subprocess.run(
-            [*uv, "venv", "-q", "--clear", "-p", sys.executable, str(folder)], check=True
-        )
-        install = [*uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python)]
-        constraints = ["-c", str(ROOT / "constraints.txt")]
-        subprocess.run([*install, *constraints, *PACKAGES[name]], check=True)
-        done.touch()
-    return python
+MOST_MEMORY = 600
+MOST_PER_ROW = 1.15
 
 
 def load_files(file: str, database: str) -> dict[str, Any]:
-    """Millstream: its files source through its engine."""
-    from millstream import engine
-    from millstream.config import FilesConfig
-    from millstream.sources.files import FilesSource
+    """`millstream run`, as a project has it."""
+    from millstream.config import parse_pipeline
+    from millstream.runner import run
 
-    engine.enable()
-    config = FilesConfig(streams={"issues": {"path": file}})
-    return _pipeline(FilesSource(config).open("issues"), database, "parquet")
+    os.environ["MILLSTREAM_HOME"] = f"{database}.home"
+    source = {"type": "files", "streams": {"issues": {"path": file}}}
+    attributes = {
+        "name": "bulk",
+        "source": source,
+        "destination": {"database": database},
+    }
+    config = parse_pipeline(attributes, where="bench", project=Path(database).parent)
+    report = run(config, "issues")
+    return {name: round(span, 2) for name, span in report.seconds.items()}
 
 
 def load_dlt(file: str, database: str, loader_format: str | None = "parquet") -> dict[str, Any]:
@@ -110,8 +99,7 @@ def load_read_json(file: str, database: str) -> dict[str, Any]:
                 f"SELECT id AS issue_id, unnest({child}, recursive := true) FROM raw"
             )
         connection.execute("DROP TABLE raw")
-        rows = connection.execute("SELECT count(*) FROM issues").fetchone()[0]
-    return {"rows": rows}
+    return {}
 
 
 def _pages(file: str) -> Iterator[list[dict[str, Any]]]:
@@ -145,106 +133,157 @@ def _pipeline(data: Any, database: str, loader_format: str | None) -> dict[str, 
     pipeline.load()
     times.append(time.perf_counter())
     extract, normalize, load = (round(b - a, 2) for a, b in pairwise(times))
-    with pipeline.sql_client() as client, client.execute_query("SELECT count(*) FROM issues") as c:
-        rows = c.fetchone()[0]
-    return {"rows": rows, "extract": extract, "normalize": normalize, "load": load}
+    return {"extract": extract, "normalize": normalize, "load": load}
 
 
-CONTENDERS = {
-    "millstream": ("millstream", load_files),
-    "millstream, dicts": ("millstream", load_dicts),
+CONTENDERS: dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]] = {
     "dlt, parquet": ("dlt", load_dlt),
+    "dlt, parquet, at its best": ("dlt", load_dlt),
+    "millstream, dicts": ("millstream", load_dicts),
     "dlt, as it comes": ("dlt", lambda file, database: load_dlt(file, database, None)),
+    "dlt, parquet, messy": ("dlt", load_dlt),
+    "millstream, dicts, messy": ("millstream", load_dicts),
     "duckdb read_json": ("duckdb", load_read_json),
+    **peers.FILES,
+    "millstream": ("millstream", load_files),
 }
 
 
-def measure(name: str, file: Path, repeat: int, settings: dict[str, str]) -> Any:
-    """A contender's median, and what its last run said."""
-    from harness import WORK, median, run
+def once(name: str, file: Path, rows: int) -> Run:
+    """A contender, once; what it made is counted."""
+    environment, _ = CONTENDERS[name]
+    folder = WORK / "bulk"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    database = folder / "out.duckdb"
+    # files to share between two workers
+    share = {"SOURCES__DATA_WRITER__FILE_MAX_ITEMS": str(max(rows // 4, 1000))}
+    settings = {**SETTINGS, **share}
+    if name.endswith("at its best"):
+        settings |= PLAIN
+    command = [str(peers.python_of(environment)), __file__, "--contender", name]
+    found = run([*command, str(file), str(database)], settings, watch_memory=True)
+    count(database, rows, children=name.startswith(("dlt", "millstream")))
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"{name}: {found.seconds:.2f} s, {found.cpu:.1f} s of CPU", file=sys.stderr)
+    return found
 
-    python = environment(CONTENDERS[name][0])
-    runs = []
-    for number in range(repeat):
-        database = WORK / "bulk" / f"{number}.duckdb"
-        subprocess.run(["rm", "-rf", str(database), f"{database}.pipeline"], check=True)
-        database.parent.mkdir(parents=True, exist_ok=True)
-        command = [str(python), __file__, "--contender", name, str(file), str(database)]
-        # several processes and files of bytecode: as on any machine after the first run
-        runs.append(run(command, {**settings, "PYTHONDONTWRITEBYTECODE": ""}))
-        subprocess.run(["rm", "-rf", str(database), f"{database}.pipeline"], check=True)
-    said = runs[-1].said
-    notes = ", ".join(f"{k} {said[k]}" for k in ("extract", "normalize", "load", "mb") if k in said)
-    return median(name, runs, notes), runs
+
+def count(database: Path, rows: int, *, children: bool) -> None:
+    import duckdb
+
+    with duckdb.connect(str(database), read_only=True) as connection:
+        tables: dict[str, str] = dict(
+            connection.execute(
+                "SELECT table_name, table_schema FROM information_schema.tables"
+            ).fetchall()
+        )
+        found = connection.execute(f'SELECT count(*) FROM "{tables["issues"]}".issues').fetchone()
+    assert found == (rows,), f"{found} rows instead of {rows}"
+    assert not children or "issues__labels" in tables
+
+
+def data(rows: int, *, messy: bool = False) -> Path:
+    from bulk_data import write  # not every contender has orjson
+
+    file = WORK / f"{'messy' if messy else 'issues'}-{rows}.jsonl"
+    write(file, rows, messy=messy)
+    return file
 
 
 def main() -> int:
-    from bulk_data import write
-    from harness import WORK, Target, finish
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--default-rows", type=int, default=0)
+    parser.add_argument("--large", type=int, default=0)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", choices=CONTENDERS, action="append")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    file = WORK / f"issues-{options.rows}.jsonl"
-    write(file, options.rows)
-    messy = WORK / f"messy-{options.rows}.jsonl"
-    write(messy, options.rows, messy=True)
-    share = {"SOURCES__DATA_WRITER__FILE_MAX_ITEMS": str(max(options.rows // 4, 1000))}
-    settings = {**SETTINGS, **share}
-    results = []
-    steps: dict[str, float] = {}
-
-    def go(name: str, where: Path, label: str | None = None) -> float:
-        result, runs = measure(name, where, options.repeat, settings)
-        label = label or name
-        results.append(type(result)(label, result.seconds, result.runs, result.notes))
-        spans = sorted(run.said.get("normalize", 0.0) for run in runs)
-        steps[label] = spans[len(spans) // 2]
-        print(f"{label}: {result.seconds} s ({result.notes})", file=sys.stderr)
-        return float(result.seconds)
-
-    dlt = go("dlt, parquet", file)
-    dicts = go("millstream, dicts", file)
-    go("dlt, parquet", messy, "dlt, parquet, messy")
-    go("millstream, dicts", messy, "millstream, dicts, messy")
-    read_json = go("duckdb read_json", file)
-    default = 0.0
-    if options.default_rows:
-        few = WORK / f"issues-{options.default_rows}.jsonl"
-        write(few, options.default_rows)
-        label = f"dlt, as it comes, {options.default_rows} rows"
-        default = go("dlt, as it comes", few, label) * options.rows / options.default_rows
-    ours = go("millstream", file)
-    targets = [
-        Target("as fast as dlt with parquet", dlt / ours, 6),
-        Target("as fast as DuckDB's read_json", read_json / ours, 1),
-        Target("dicts, whole run, against dlt", dlt / dicts, 3),
-        Target(
-            "dicts, normalize, against dlt", steps["dlt, parquet"] / steps["millstream, dicts"], 5
-        ),
-        Target(
-            "messy, normalize, against dlt",
-            steps["dlt, parquet, messy"] / steps["millstream, dicts, messy"],
-            3,
-        ),
-    ]
-    if default:
-        targets.append(Target("as fast as dlt as it comes (scaled)", default / ours, 60))
+    chosen = [name for name in CONTENDERS if name in (options.only or CONTENDERS)]
+    if not options.default_rows:
+        chosen = [name for name in chosen if name != "dlt, as it comes"]
+    problems = {name: peers.missing(name) for name in {CONTENDERS[each][0] for each in chosen}}
+    left_out = [text for text in problems.values() if text is not None]
+    chosen = [name for name in chosen if problems[CONTENDERS[name][0]] is None]
+    sizes = dict.fromkeys(chosen, options.rows)
+    sizes |= {name: options.default_rows for name in chosen if name == "dlt, as it comes"}
+    runs: dict[str, list[Run]] = {name: [] for name in chosen}
+    for _ in range(options.repeat):
+        for name in chosen:
+            file = data(sizes[name], messy=name.endswith("messy"))
+            runs[name].append(once(name, file, sizes[name]))
+    results = [_result(name, runs[name]) for name in chosen]
+    targets = _targets(runs, sizes)
+    more: dict[str, Any] = {}
+    if options.large and "millstream" in runs:
+        large = once("millstream", data(options.large), options.large)
+        label = f"millstream, {options.large:,} rows"
+        results.insert(-1, _result(label, [large]))
+        small = statistics.median(run.seconds for run in runs["millstream"]) / options.rows
+        per_row = large.seconds / options.large / small
+        targets += [
+            Target(f"{MOST_PER_ROW} over time a row, against fewer", MOST_PER_ROW / per_row, 1),
+            Target(f"{MOST_MEMORY} MB over peak memory", MOST_MEMORY / large.peak, 1),
+        ]
+        more = {"large": options.large}
     return finish(
-        "bulk", results, targets, check=options.check, left_out=LEFT_OUT, rows=options.rows
+        "bulk",
+        results,
+        targets,
+        check=options.check,
+        left_out=left_out,
+        rows=options.rows,
+        default_rows=options.default_rows,
+        **more,
     )
+
+
+def _result(name: str, runs: list[Run]) -> Result:
+    spans = {
+        step: statistics.median(run.said[step] for run in runs)
+        for step in ("extract", "normalize", "load")
+        if all(step in run.said for run in runs)
+    }
+    notes = [f"{step} {span:.1f}" for step, span in spans.items()]
+    notes.append(f"{statistics.median(run.cpu for run in runs):.1f} s of CPU")
+    notes.append(f"{max(run.peak for run in runs):.0f} MB")
+    return median(name, runs, ", ".join(notes))
+
+
+def _targets(runs: dict[str, list[Run]], sizes: dict[str, int]) -> list[Target]:
+    def seconds(name: str) -> float:
+        return statistics.median(run.seconds for run in runs[name]) / sizes[name]
+
+    def normalize(name: str) -> float:
+        return statistics.median(run.said["normalize"] for run in runs[name])
+
+    whole = [
+        ("millstream", "dlt, parquet", 6.0),
+        ("millstream", "dlt, as it comes", 60.0),
+        ("millstream", "ingestr", 3.0),
+        ("millstream", "sling", 3.0),
+        ("millstream", "duckdb read_json", 1.0),
+        ("millstream, dicts", "dlt, parquet", 3.0),
+    ]
+    targets = [
+        Target(f"{ours}, whole run, times {peer}", seconds(peer) / seconds(ours), least)
+        for ours, peer, least in whole
+        if runs.get(ours) and runs.get(peer)
+    ]
+    for ours, peer, least in (
+        ("millstream, dicts", "dlt, parquet", 5.0),
+        ("millstream, dicts, messy", "dlt, parquet, messy", 3.0),
+    ):
+        if runs.get(ours) and runs.get(peer):
+            targets.append(
+                Target(f"{ours}, normalize, times {peer}", normalize(peer) / normalize(ours), least)
+            )
+    return targets
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--contender"]:
-        said = CONTENDERS[sys.argv[2]][1](*sys.argv[3:5])
-        peak = max(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        print(json.dumps({**said, "mb": peak // 1024, "cpus": os.cpu_count()}))
+        print(json.dumps(CONTENDERS[sys.argv[2]][1](*sys.argv[3:5])))
     else:
         sys.exit(main())

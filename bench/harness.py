@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,10 +22,17 @@ WORK = Path(__file__).parent / ".work"
 
 @dataclass(frozen=True)
 class Run:
-    """One whole process: its wall-clock seconds, and what its last line of JSON said."""
+    """One whole process: its wall-clock seconds, and what its last line of JSON said.
+
+    Attributes:
+        cpu: seconds of processor time, of all its processes.
+        peak: megabytes of all its processes together, where memory was watched.
+    """
 
     seconds: float
     said: Mapping[str, Any] = field(default_factory=dict)
+    cpu: float = 0.0
+    peak: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,27 +74,60 @@ def core_python() -> str:
     return str(python)
 
 
-def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> Run:
+def run(
+    command: Sequence[str], env: Mapping[str, str] | None = None, *, watch_memory: bool = False
+) -> Run:
     """Time one process from its start to its end; its last line of output, if JSON, is kept.
 
     Raises:
         RuntimeError: the process failed; with the end of its output.
     """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     # as on a user's machine, modules are compiled once and not anew for each process
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        raise RuntimeError(
-            f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
-        )
-    lines = done.stdout.strip().splitlines()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as process:
+        peaks = [0.0]
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(0.2):
+                peaks.append(memory(process.pid))
+
+        watching = threading.Thread(target=look)
+        if watch_memory:
+            watching.start()
+        output, complaints = process.communicate()
+        seconds = time.perf_counter() - started
+        if watch_memory:
+            done.set()
+            watching.join()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{output[-2000:]}{complaints[-4000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    lines = output.strip().splitlines()
     try:
         said = json.loads(lines[-1]) if lines else {}
     except json.JSONDecodeError:
         said = {}
-    return Run(seconds, said if isinstance(said, dict) else {})
+    return Run(seconds, said if isinstance(said, dict) else {}, cpu, max(peaks))
+
+
+def memory(process: int) -> float:
+    """Megabytes of a process and all below it, pages that several share in equal parts."""
+    total = 0.0
+    try:
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        total = int(rollup.split("\nPss:")[1].split()[0]) / 1024
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                total += memory(int(child))
+    except (OSError, IndexError):
+        pass  # it has just ended
+    return total
 
 
 def median(name: str, runs: Sequence[Run], notes: str = "") -> Result:

@@ -33,7 +33,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness import WORK, Result, Run, Target, finish, median, run
+import peers
+from harness import WORK, Result, Run, Target, finish, median, memory, run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -129,7 +130,7 @@ def _verified(url: str, collection: str, folder: Path, *, parallel: bool, **opti
 def ingestr(url: str, collection: str, folder: Path) -> None:
     """ingestr's command line."""
     env = {**os.environ, "ADBC_DRIVER_PATH": str(WORK / "adbc"), "DISABLE_TELEMETRY": "true"}
-    command = [str(WORK / "ingestr" / "bin" / "ingestr"), "ingest", "--yes"]
+    command = [str(peers.python_of("ingestr").parent / "ingestr"), "ingest", "--yes"]
     command += ["--source-uri", url, "--source-table", f"{DATABASE}.{collection}"]
     command += ["--dest-uri", f"duckdb:///{folder / 'out.duckdb'}"]
     command += ["--dest-table", f"mongo.{collection}"]
@@ -145,7 +146,6 @@ CONTENDERS: dict[str, Callable[[str, str, Path], None]] = {
     "ours": ours,
 }
 VERIFIED = "https://github.com/dlt-hub/verified-sources"
-DRIVER = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
 
 
 def python_of(name: str) -> str:
@@ -180,22 +180,7 @@ def prepare_verified() -> None:
 
 def prepare_ingestr() -> None:
     """ingestr, and the driver by which it writes to DuckDB."""
-    place = WORK / "ingestr"
-    if not (place / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-        pip = [place / "bin" / "python", "-m", "pip", "install", "-q", "ingestr==1.1.22"]
-        subprocess.run(pip, check=True)
-        (place / "ready").touch()
-    place = WORK / "adbc"
-    if not (place / "duckdb.toml").exists():
-        place.mkdir(parents=True, exist_ok=True)
-        npm = ["npm", "install", "--silent", "--no-save", "--prefix", place, DRIVER]
-        subprocess.run(npm, check=True)
-        (library,) = place.glob("node_modules/@duckdb/*/libduckdb.so")
-        (place / "duckdb.toml").write_text(
-            'manifest_version = 1\nname = "duckdb"\n'
-            f'[Driver]\nentrypoint = "duckdb_adbc_init"\nshared = "{library}"\n'
-        )
+    peers.environment("ingestr")
 
 
 PREPARE: dict[str, Callable[[], None]] = {
@@ -329,20 +314,6 @@ def watch(command: Sequence[str]) -> int:
     said = json.loads(last) if last.startswith("{") else {}
     print(json.dumps({**said, "peak": peak}))
     return process.returncode
-
-
-def memory(process: int) -> float:
-    """Megabytes of a process and all below it, pages that several share in equal parts."""
-    total = 0.0
-    try:
-        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-        total = int(rollup.split("\nPss:")[1].split()[0]) / 1024
-        for task in Path(f"/proc/{process}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                total += memory(int(child))
-    except (OSError, IndexError):
-        pass  # it has just ended
-    return total
 
 
 def count(file: Path, collection: str, size: int, *, lists: bool) -> None:
