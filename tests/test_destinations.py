@@ -159,6 +159,16 @@ class TestDuckDBFile:
             destination = destinations.build(target(project=tmp_path), given)
             assert _file_of(destination) == tmp_path / "x.duckdb"
 
+    def test_settings_of_duckdbs_that_dlts_configuration_has_stay(self, tmp_path, monkeypatch):
+        def told():
+            made = destinations.build(target(project=tmp_path))
+            return made.config_params["credentials"].global_config
+
+        assert told() == {"preserve_insertion_order": False}
+        name = "DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG"
+        monkeypatch.setenv(name, '{"threads": 1, "preserve_insertion_order": true}')
+        assert told() == {"threads": 1, "preserve_insertion_order": True}
+
     def test_must_not_be_named_as_the_dataset(self, tmp_path):
         # DuckDB 2.0 and dlt 1.31: "Ambiguous reference to catalog or schema", for each load
         with pytest.raises(ConfigError, match="can't tell the database") as caught:

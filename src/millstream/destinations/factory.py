@@ -79,6 +79,8 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         arguments["credentials"] = _duckdb_credentials(file)
         # its files are read once, a moment later, on this machine
         arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
+        # each insert keeps rows for all of its columns in memory, and uses all cores by itself
+        arguments.setdefault("max_parallel_load_jobs", os.cpu_count() or 2)
     elif credentials:
         arguments["credentials"] = credentials
     if bucket := bucket_url(config):
@@ -178,17 +180,21 @@ def duckdb_file(config: TargetConfig, credentials: str | None = None) -> Path:
     return file
 
 
-def _duckdb_credentials(file: Path) -> str | dict[str, Any]:
-    """The file, and when DuckDB writes it: at the end of each large insert, as it does by itself.
-
-    dlt lets a gigabyte pile up in the write-ahead log, which then is written, read and written
-    again: twice the work of a bulk load.
-    """
+def _duckdb_credentials(file: Path) -> dict[str, Any]:
+    """The file, and what DuckDB is set to, unless dlt's own configuration says otherwise."""
     import dlt
 
-    if dlt.config.get("destination.duckdb.credentials.pragmas") is not None:
-        return str(file)
-    return {"database": str(file), "pragmas": [f"checkpoint_threshold='{_CHECKPOINT}'"]}
+    known = dlt.config.get("destination.duckdb.credentials.global_config", dict) or {}
+    # rows may be stored in any order: otherwise inserts wait for each other, with all they hold
+    found = {
+        "database": str(file),
+        "global_config": {"preserve_insertion_order": False, **known},
+    }
+    # DuckDB writes at the end of each large insert, as it does by itself: dlt lets a gigabyte pile
+    # up in the write-ahead log, which then is written, read and written again
+    if dlt.config.get("destination.duckdb.credentials.pragmas") is None:
+        found["pragmas"] = [f"checkpoint_threshold='{_CHECKPOINT}'"]
+    return found
 
 
 def duckdb_catalog(file: Path) -> str:
