@@ -13,7 +13,7 @@ from bson.datetime_ms import DatetimeMS
 
 from millstream.errors import SourceError, SourceUnavailableError
 from millstream.sources.mongodb import ranges, reading, spool
-from millstream.sources.mongodb.encode import EXACT, documents, id_of
+from millstream.sources.mongodb.encode import EXACT, Encoded, documents, id_of
 from millstream.sources.mongodb.ids import extended
 from sources.mongodb_kit import Shop
 
@@ -173,6 +173,18 @@ def test_a_load_that_broke_goes_on_from_there(
     assert shop.commands() - before < 700
     assert [n for (n,) in shop.rows("things", "_id")] == list(range(1000))
     assert not list(tmp_path.glob("millstream-home/spool/**/*.typed-jsonl"))
+
+
+def test_a_part_that_dlt_took_by_hard_link_is_never_written_to(tmp_path: Path) -> None:
+    kept = spool.Spool(tmp_path)
+    for content in (b"first", b"second"):
+        writer = spool.PartWriter(kept, 0)
+        writer.write(Encoded(content, 1))
+        part = writer.close()
+        assert part is not None
+        (tmp_path / content.decode()).hardlink_to(part.path)
+    assert (tmp_path / "first").read_bytes() == b"first"
+    assert (tmp_path / "second").read_bytes() == b"second"
 
 
 @pytest.mark.usefixtures("small")

@@ -133,7 +133,10 @@ class PartWriter:
     def write(self, encoded: Encoded) -> None:
         try:
             if self._file is None:
-                self._file = self._spool.path(self._number, self._count).open("wb")
+                path = self._spool.path(self._number, self._count)
+                # one of that name may be part of a package by now, by a hard link
+                path.unlink(missing_ok=True)
+                self._file = path.open("xb")
                 self._file.write(self._header)
             self._file.write(encoded.line)
         except OSError:  # a line may have been cut: the part is worth nothing
