@@ -48,13 +48,14 @@ test-all:  ## Run the tests on every Python from 3.10 to 3.13 that this machine 
 test-nightly: $(VENV)/.dev  ## Run every test, long ones included
 	@MILLSTREAM_NIGHTLY=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ARGS)
 
-check: $(VENV)/.dev  ## Lint, types, layers, docs drift
+check: $(VENV)/.dev  ## Lint, types, layers, docs drift, known flaws of dependencies
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@said=$$($(BIN)/lint-imports --no-cache) || { echo "$$said"; exit 1; }
 	@$(BIN)/python docs/build_reference.py --check
 	@$(BIN)/python docs/check_reliability.py
+	@$(BIN)/python .ci/audit.py
 
 audit: $(VENV)/.dev  ## Look the pinned dependencies up in the advisory database (needs the network)
 	@$(BIN)/uvx pip-audit --strict --disable-pip --no-deps -r constraints.txt
