@@ -43,6 +43,7 @@ HARD = {
     "a number beyond all": GOOD.replace("shop", "9" * 5000),
     "SQL for a name": GOOD.replace("name: shop", "name: 'shop; DROP TABLE x'"),
     "a path for a name": GOOD.replace("name: shop", "name: ../../shop"),
+    "a key twice": GOOD.replace("  name: shop", "  name: shop\n  name: shop2"),
     "a template": GOOD.replace("shop", "'{{ env.__class__ }}'"),
 }
 
@@ -102,3 +103,16 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, text: bytes) -> Non
             read()
         except ConfigError:
             pass
+
+
+def test_a_key_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    (tmp_path / "defs.yaml").write_text(HARD["a key twice"])
+    with pytest.raises(
+        ConfigError, match=r"defs\.yaml:\d+: the key `name` is there twice"
+    ) as caught:
+        read_pipeline(tmp_path / "defs.yaml")
+    assert caught.value.hint == "take one of them out"
+    # in two mappings, and as values, a name may come as often as it likes
+    again = GOOD + "  tags: {name: name, type: name}\n  owners: [team:a, team:a]\n"
+    (tmp_path / "defs.yaml").write_text(again)
+    assert read_pipeline(tmp_path / "defs.yaml").name == "shop"

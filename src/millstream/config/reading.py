@@ -31,7 +31,7 @@ def read_pipeline(path: Path) -> PipelineConfig:
     os.environ.setdefault("DLT_PROJECT_DIR", str(project))  # where dlt looks for secrets.toml
     try:
         text = path.read_text(encoding="utf-8")
-        ensure_bounded(text, path)
+        ensure_bounded(text, path, unique=True)
         documents = list(yaml.safe_load_all(text))
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         # the last three: dates and numbers that are none, keys that can't be keys
