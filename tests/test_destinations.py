@@ -125,6 +125,20 @@ def _file_of(destination):
     return Path(destination.config_params["credentials"].database)
 
 
+def test_databases_without_a_host_have_addresses_of_their_own():
+    found = {
+        destinations.address(target("motherduck"), f"md:///{name}?motherduck_token=x")
+        for name in ("first", "second")
+    }
+    assert len(found) == 2
+
+
+def test_what_is_accepted_can_be_kept_only_where_it_can_be_queried():
+    config = target("dummy").model_copy(update={"accepted_schema": "destination"})
+    with pytest.raises(ConfigError, match="dummy can't be queried"):
+        destinations.keeper(config).check()
+
+
 class TestDuckDBFile:
     def test_is_relative_to_the_project(self, tmp_path):
         destination = destinations.build(target(project=tmp_path, database="data/x.duckdb"))

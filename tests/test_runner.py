@@ -13,7 +13,7 @@ from dlt.common.pipeline import PipelineContext
 
 import millstream
 from millstream import engine, preview, runner
-from millstream.config import TargetConfig, data_dir, parse_pipeline
+from millstream.config import DestinationConfig, TargetConfig, data_dir, parse_pipeline
 from millstream.errors import ConfigError, RunError, SourceDataError
 
 SOURCE = """
@@ -216,6 +216,12 @@ def test_millstreams_own_errors_pass_through_dlt_unchanged(shop):
 
     with pytest.raises(SourceDataError, match="page 2 is cut off"):
         runner.run_data(rows(), TargetConfig(name="shop", project=shop.project), stream="rows")
+
+
+def test_where_nothing_waits_nobody_needs_credentials(shop):
+    postgres = shop.model_copy(update={"destination": DestinationConfig(type="postgres")})
+    assert runner.waiting(postgres, "orders") == []
+    assert runner.accept(postgres, "orders") == ()
 
 
 def test_unknown_streams_are_refused_with_what_there_is(shop):

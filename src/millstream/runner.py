@@ -8,7 +8,7 @@ run had extracted is finished first, and its rows are part of the report.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +180,7 @@ def accept(
     keeper = destinations.keeper(config, credentials)
     return tuple(
         change
-        for found in waiting(config, stream, credentials)
+        for found in _waiting(config, stream, credentials)
         for change in ledger.held.accept(found, keeper, changes)
     )
 
@@ -193,12 +193,26 @@ def waiting(
     Raises:
         ConfigError, DestinationAuthError: nothing says which destination they are for.
     """
+    return list(_waiting(config, stream, credentials))
+
+
+def _waiting(
+    config: TargetConfig, stream: str, credentials: str | None
+) -> Iterator[ledger.held.Held]:
+    """What waits; no run takes a package away while it is looked at."""
     key = Work(config, stream, None, "none").key
-    keys = [key, *workdir.parts(config.name, key)]
+    keys = [
+        name
+        for name in (key, *workdir.parts(config.name, key))
+        if workdir.has_runs(config.name, name)
+    ]
+    if not keys:
+        return
     place = destinations.address(config, credentials)
-    left = (each for name in keys for each in workdir.abandoned(config.name, name, place))
-    found = [ledger.held.read(each.path) for each in left]
-    return [held for held in found if held is not None]
+    for name in keys:
+        for each in workdir.abandoned(config.name, name, place):
+            if (held := ledger.held.read(each.path)) is not None:
+                yield held
 
 
 def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:

@@ -58,10 +58,16 @@ def abandoned(pipeline: str, stream: str, place: str) -> Iterator[WorkDir]:
     folder = _runs_of(pipeline, stream)
     if not folder.is_dir():
         return
-    for path in sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime):
+    for path in sorted(folder.iterdir(), key=_age):
         with _locked(path) as held:
             if held and path.is_dir() and _place(path) in (place, None):
                 yield WorkDir(path)
+
+
+def has_runs(pipeline: str, stream: str) -> bool:
+    """Whether any run of a stream has a folder."""
+    folder = _runs_of(pipeline, stream)
+    return folder.is_dir() and next(folder.iterdir(), None) is not None
 
 
 def parts(pipeline: str, stream: str) -> list[str]:
@@ -102,6 +108,13 @@ def _locked(path: Path) -> Iterator[bool]:
         yield False
     finally:
         os.close(descriptor)
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # removed by its owner in between
+        return 0.0
 
 
 def _place(path: Path) -> str | None:

@@ -32,6 +32,7 @@ GZIPPED = gzip.compress(b'{"n": 1}\n' * 99)
 CASES: dict[str, tuple[str, bytes, tuple[str, str] | int]] = {
     "integers beyond 64 bits": ("x.jsonl", b'{"n": 123456789012345678901234567890}\n{"n": 1}\n', 2),
     "5,000 digits": ("x.json", b'[{"n": ' + b"9" * 5000 + b"}]", ("SourceDataError", "number")),
+    "400 digits": ("x.jsonl", b'{"n": ' + b"9" * 400 + b"}\n", ("SourceDataError", "line 1")),
     "no object in a line": ("x.jsonl", b"1\nnull\n", 2),  # pyarrow's reader would crash over it
     "NaN": ("x.jsonl", b'{"n": 1}\n{"n": NaN}\n', ("SourceDataError", "line 2")),
     "a float too large": ("x.jsonl", b'{"n": 1e999}\n', ("SourceDataError", "line 1")),

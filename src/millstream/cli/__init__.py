@@ -24,7 +24,7 @@ def entry() -> NoReturn:
     """
     code = main()
     atexit._run_exitfuncs()  # logging, worker pools and the like have their say
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the shell closed them
         with suppress(OSError):
             stream.flush()
     os._exit(code)
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(50_000, 20, 50)
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader left (`| head`). Python flushes stdout once more on exit and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,6 +16,7 @@ from millstream import own_tables
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.destinations.factory import build, duckdb_file
 from millstream.destinations.writer import writer
+from millstream.errors import ConfigError
 from millstream.ledger import baseline, canonical
 from millstream.ledger.keeper import InFile, Keeper
 from millstream.model import SchemaVersion
@@ -42,7 +43,18 @@ class InDestination:
         return f"{TABLE} in the dataset {self.config.dataset}"
 
     def check(self) -> None:
-        """There is nothing to read without connecting."""
+        """Refuse a destination that holds no tables to query.
+
+        Raises:
+            ConfigError: it is a function, a queue or the like.
+        """
+        from dlt.destinations.sql_client import WithSqlClient
+
+        if not issubclass(build(self.config, self.credentials).client_class, WithSqlClient):
+            raise ConfigError(
+                f"accepted_schema: {self.config.destination.type} can't be queried",
+                hint="leave it out, and the accepted schema is kept in schema.yaml",
+            )
 
     def load(self) -> dict[str, SchemaVersion]:
         """The accepted tables of each stream.

@@ -76,7 +76,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
     if name == "duckdb":
         file = duckdb_file(config, credentials)
         _make_folder(file)
-        arguments["credentials"] = _duckdb_credentials(file)
+        arguments["credentials"] = str(file)
         # its files are read once, a moment later, on this machine
         arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
         # each insert keeps rows for all of its columns in memory, and uses all cores by itself
@@ -96,6 +96,8 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         assert destination is not None
         _ = destination.client_class  # imports the driver
         if found := _settled_credentials(destination, config):
+            if name == "duckdb":
+                _tune(found)
             destination = Destination.from_reference(name, **{**arguments, "credentials": found})
             assert destination is not None
     except UnknownDestinationModule:
@@ -180,21 +182,17 @@ def duckdb_file(config: TargetConfig, credentials: str | None = None) -> Path:
     return file
 
 
-def _duckdb_credentials(file: Path) -> dict[str, Any]:
-    """The file, and what DuckDB is set to, unless dlt's own configuration says otherwise."""
-    import dlt
-
-    known = dlt.config.get("destination.duckdb.credentials.global_config", dict) or {}
+def _tune(credentials: Any) -> None:
+    """Set DuckDB to bulk loads, as far as dlt's own configuration says nothing else."""
     # rows may be stored in any order: otherwise inserts wait for each other, with all they hold
-    found = {
-        "database": str(file),
-        "global_config": {"preserve_insertion_order": False, **known},
+    credentials.global_config = {
+        "preserve_insertion_order": False,
+        **(credentials.global_config or {}),
     }
     # DuckDB writes at the end of each large insert, as it does by itself: dlt lets a gigabyte pile
     # up in the write-ahead log, which then is written, read and written again
-    if dlt.config.get("destination.duckdb.credentials.pragmas") is None:
-        found["pragmas"] = [f"checkpoint_threshold='{_CHECKPOINT}'"]
-    return found
+    if credentials.pragmas is None:
+        credentials.pragmas = [f"checkpoint_threshold='{_CHECKPOINT}'"]
 
 
 def duckdb_catalog(file: Path) -> str:

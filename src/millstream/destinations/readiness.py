@@ -30,6 +30,9 @@ _T = TypeVar("_T")
 _DEADLINE = 30.0
 _DRIVER_TIMEOUT = 8
 
+# What credentials without a host name: a file, a MotherDuck database, a warehouse behind HTTP.
+_NAMES = ("server_hostname", "account", "endpoint_url", "catalog", "database", "http_path")
+
 
 def preflight(config: TargetConfig, credentials: str | None = None) -> list[Check]:
     """What `millstream doctor` says of the destination; changes nothing there.
@@ -86,7 +89,8 @@ def address(config: TargetConfig, credentials: str | None = None) -> str:
     probe.prepare()
     probe.resolve()
     where = _place(probe.kind, probe.resolved, with_user=False)
-    return sha256(f"{where}\n{config.dataset}".encode()).hexdigest()[:16]
+    known = f"{where}\n{probe.resolved.fingerprint()}\n{config.dataset}"
+    return sha256(known.encode()).hexdigest()[:16]
 
 
 def _steps(
@@ -261,7 +265,8 @@ def _place(kind: str, resolved: Any, *, with_user: bool = True) -> str:
         user = getattr(credentials, "username", None) if with_user else None
         database = getattr(credentials, "database", None) or ""
         return f"{kind} at {f'{user}@' if user else ''}{host}{port}/{database}"
-    return kind
+    named = [str(found) for each in _NAMES if (found := getattr(credentials, each, None))]
+    return f"{kind} at {'/'.join(named)}" if named else kind
 
 
 def _found(kind: str, config: TargetConfig) -> str:

@@ -69,7 +69,7 @@ class Direct:
         """
         if len(line) > _LARGEST:
             raise Unfit("a very long line")
-        # Arrow does not check UTF-8: whoever wrote the line has (orjson, or sources/files.py)
+        # Arrow does not check UTF-8: whoever wrote the line has (orjson, or sources/json_lines.py)
         text = b'{"rows":' + line + b"}"
         try:
             found = arrow_json.read_json(

@@ -82,13 +82,14 @@ class _LostDigits(Exception):  # noqa: N818
 class PlainParquetWriter(ParquetDataWriter):
     """dlt's Parquet writer; where files are not to be compressed, their pages are plain, too.
 
-    Such files are read back once, at once: dictionaries and statistics cost more than half of the
-    writing, and gain nothing.
+    A database reads such files back once, at once: dictionaries and statistics cost more than half
+    of the writing, and gain nothing. In a lake the files stay, and keep both.
     """
 
     def _create_writer(self, schema: pa.Schema) -> pq.ParquetWriter:
         form = self.parquet_format
-        if form.compression != "none":
+        stays = "insert_values" not in self._caps.supported_loader_file_formats
+        if form.compression != "none" or stays:
             return super()._create_writer(schema)
         return pq.ParquetWriter(
             self._f,

@@ -48,7 +48,9 @@ class Finder:
         normalizer._flatten = noticing
         try:
             level = normalizer._get_table_nesting_level(root, normalizer.max_nesting)
-            for row in rows:
+            for each in rows:
+                # dlt wraps what is no object
+                row = each if type(each) is dict else {normalizer.c_value: each}
                 for _ in normalizer._normalize_row(row, {}, (root,), _r_lvl=level, is_root=True):
                     pass
         finally:

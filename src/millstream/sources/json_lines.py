@@ -22,8 +22,9 @@ PART_BYTES = 64 << 20
 # What is read whole must fit into memory, however small its compressed form is.
 LONGEST_LINE = 256 << 20
 
-# escaped surrogates, control characters in texts, NaN and Infinity: orjson is strict about them
-_ODD = r"\\u[dD]|NaN|Infinity|\x00"
+# escaped surrogates, control characters in texts, NaN, Infinity, integers beyond a double's range:
+# orjson is strict about them
+_ODD = r"\\u[dD]|NaN|Infinity|\x00|\d{309}"
 
 
 @dataclass(frozen=True, slots=True)

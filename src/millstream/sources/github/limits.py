@@ -18,7 +18,7 @@ log = logging.getLogger("millstream")
 SECONDARY_WAIT = 60.0
 """Seconds that GitHub asks for where it names none; doubled with every further refusal."""
 
-_LONGEST_WAIT = 86_400.0  # GitHub's windows last an hour
+_LONGEST_WAIT = 2 * 3600.0  # GitHub's windows last an hour
 _SAME_WINDOW = 5  # seconds by which two answers may disagree on when one window ends
 
 

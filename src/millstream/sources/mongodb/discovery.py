@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from millstream import whole
 from millstream.config import MongoDBConfig
 from millstream.errors import ConfigError, SourceAuthError, SourceNotFoundError
 from millstream.sources.mongodb import names
@@ -149,10 +150,8 @@ def save(catalog: Catalog, folder: Path) -> Path:
     path = folder / FILE
     text = "# Written by `millstream discover`: what is in MongoDB. Definitions load from it.\n"
     text += yaml.safe_dump({"databases": content}, sort_keys=False, allow_unicode=True)
-    new = path.with_suffix(".new")
     try:
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        whole.write(path, text)
     except OSError as error:
         raise ConfigError(
             f"{path}: can't be written: {error.strerror or error}",

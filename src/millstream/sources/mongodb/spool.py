@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
+from millstream import whole
 from millstream.sources.mongodb.encode import Encoded
 
 PART_ROWS = 100_000
@@ -183,7 +184,4 @@ def opened(folder: Path) -> Iterator[Spool]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    # a rename is all or nothing: a run that is killed leaves the old file or the new one
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(content), encoding="utf-8")
-    new.replace(path)
+    whole.write(path, json.dumps(content))
