@@ -12,7 +12,7 @@ The way of a batch, one file a step:
     twins             what keys of one name lose to each other
 
 `rules` is what these ask of a schema; `seam` answers with dlt's, and `sieve` is dlt's own way, with
-what it would lose put aside. These two are the only files that know dlt's normalizer.
+what it would lose put aside, and counted by `twins`. Only these know dlt's normalizer.
 """
 
 from __future__ import annotations

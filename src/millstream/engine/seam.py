@@ -794,6 +794,7 @@ _SHAPES = {
         "self", "schema_contract", "partial_table", "data_item", "raise_on_freeze",
     ),
     (DataItemNormalizer, "_reset"): ("self",),
+    (DataItemNormalizer, "_flatten"): ("self", "table", "dict_row", "_r_lvl"),
     (DataItemNormalizer, "_normalize_row"): (
         "self", "dict_row", "extend", "ident_path", "parent_path", "parent_row_id", "pos",
         "_r_lvl", "is_root",
