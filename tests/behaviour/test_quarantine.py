@@ -91,8 +91,8 @@ def test_a_replay_that_dies_loads_each_row_once(
 ) -> None:
     if not place.merges:
         pytest.skip(f"{place.kind}: its files can't be asked for what waits")
-    if place.kind == "bigquery" and moment == "before the load" and not NIGHTLY:
-        pytest.skip("nothing reaches the destination then")
+    if place.kind == "bigquery" and not NIGHTLY:
+        pytest.skip("with this much time, BigQuery's emulator is asked of replays that live")
     FEED.rows = FIRST
     runner.run(shop(place), "orders")
     FEED.rows = [{"id": 11, "n": 11, "note": "new"}, {"id": 12, "n": 12}]

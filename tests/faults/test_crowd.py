@@ -13,7 +13,7 @@ import pytest
 from faults.crowd import NEW, RUNS
 from parts.places import Place
 
-ROUNDS = 20 if os.environ.get("MILLSTREAM_NIGHTLY") else 2
+ROUNDS = 20 if os.environ.get("MILLSTREAM_NIGHTLY") else 1
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,8 @@ def test_every_preset(merging: Place, policy: str, rows: Any, goes_on: bool) -> 
 
 @pytest.mark.parametrize("where", ["file", "destination"])
 def test_held_until_accepted_then_the_next_run_goes_on(merging: Place, where: str) -> None:
+    if (merging.kind, where) == ("bigquery", "destination") and not NIGHTLY:
+        pytest.skip("with this much time, BigQuery's emulator keeps no accepted schema")
     config = configured(merging, accepted_schema=where)
     load(config, FIRST)
     before = catalogue(merging)

@@ -139,9 +139,8 @@ def test_profiles_are_read_back(place: Place, tmp_path: Path) -> None:
     loads = store.profiles(history, NAME, "orders", loads=2)
     assert [load_id for load_id, _ in loads] == ["1", "2"]
     assert loads[0][1] == {"orders": {"n": counted}}
-    assert (
-        sum(p["orders"]["n"].rows for p in store.recent(pipeline, NAME, "orders", loads=2)) == 200
-    )
+    seen = store.recent(pipeline, NAME, "orders", loads=2)
+    assert sum(each.profile["orders"]["n"].rows for each in seen) == 200
     assert list(store.recent(pipeline, NAME, "other")) == []
 
 
