@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from millstream import destinations, engine, ledger, sources
 from millstream.config import PipelineConfig
+from millstream.failures import explain
 from millstream.model import Column, SchemaVersion
 from millstream.own_tables import own_pipeline
 from millstream.quarantine.watch import Watch
-from millstream.steps import explain
 
 if TYPE_CHECKING:
     import dlt

@@ -242,8 +242,7 @@ def _run(
         if keeper is not None:
             keeper.check()
         with work.writer():
-            destinations.ensure_ready(target, credentials)
-        place = destinations.address(target, credentials)
+            place = destinations.ensure_ready(target, credentials)
         opened = open_source()
 
     turn = destinations.turn(target, work.name, what=work.what, credentials=credentials)

@@ -6,11 +6,9 @@ passed on without its secrets.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import re
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream import destinations, engine, ledger, load_ids, packages, replaying, workdir
 from millstream.config import TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError
+from millstream.failures import WAITS, explain
 from millstream.model import (
     ColumnProfile,
     Decision,
@@ -38,6 +37,7 @@ from millstream.model import (
 from millstream.quarantine import limits, store
 from millstream.quarantine.store import Entry
 from millstream.quarantine.watch import Watch
+from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
     import dlt
@@ -51,13 +51,6 @@ logger = logging.getLogger("millstream")
 
 class OvertakenError(Exception):
     """Another run of the stream has loaded since this one read the cursor."""
-
-
-_WAITS = (
-    "nothing is lost: what was extracted waits, and the next run loads it first; "
-    "a full refresh drops it and reads everything again"
-)
-_HINTS = {"normalize": _WAITS, "load": _WAITS}
 
 
 @dataclass
@@ -201,14 +194,10 @@ class Work:
         Raises:
             ConfigError: the destination holds no tables to query.
         """
-        from dlt.common.destination.exceptions import SqlClientNotAvailable
-
-        try:
-            pipeline.sql_client()
-        except (SqlClientNotAvailable, NotImplementedError):
+        if sql_client(pipeline) is None:
             raise ConfigError(
                 f"{self.target.destination.type} can't be queried, so nobody knows what waits there"
-            ) from None
+            )
         with self.writer():
             return store.entries(
                 pipeline.destination,
@@ -460,7 +449,7 @@ class Work:
                     self._finish(left.path)
                 except RunError as error:
                     # whatever it is, such as a file that was damaged meanwhile: there is a way out
-                    error.hint = error.hint or _WAITS
+                    error.hint = error.hint or WAITS
                     raise
                 self.warnings.append("loaded the package of an interrupted run first")
             except OvertakenError:
@@ -573,44 +562,6 @@ class Work:
                 self.load_ids.append(count.load_id)
             self.rows[count.table] += count.rows
             self.bytes[count.table] += count.bytes
-
-
-def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamError:
-    """What Millstream raises for an error that dlt, a driver or a source raised in a step."""
-    root: BaseException = error
-    cause: BaseException | None = error
-    while cause is not None:  # dlt wraps what a source raises
-        if isinstance(cause, MillstreamError):
-            return cause
-        root, cause = cause, cause.__cause__
-    logger.debug("%s", destinations.redact("".join(traceback.format_exception(error))))
-    if _too_deep(root):
-        return RunError(
-            f"{where}: {step} failed: a row is nested too deeply ({type(root).__name__})",
-            stream=stream,
-            step=step,
-            hint="leave the row out, or keep the field as text; `--full-refresh` then drops what "
-            "was extracted already, and reads everything again",
-        )
-    frames = traceback.extract_tb(root.__traceback__)
-    # what C code raised may have no frame at all
-    where_from = frames[-1] if step == "extract" and frames else None
-    place = f" ({where_from.filename}, line {where_from.lineno})" if where_from else ""
-    return RunError(
-        f"{where}: {step} failed: {type(root).__name__}: {destinations.redact(str(root))}{place}",
-        stream=stream,
-        step=step,
-        hint=_HINTS.get(step),
-    )
-
-
-def _too_deep(error: BaseException) -> bool:
-    """Nested beyond what orjson writes (254) or reads (1024), Python recurses, or a path holds."""
-    if isinstance(error, RecursionError):
-        return True
-    # a table is called by its path, and its files by the table
-    said = "Recursion limit reached", "depth limit exceeded", f"[Errno {errno.ENAMETOOLONG}]"
-    return any(each in str(error) for each in said)
 
 
 def _plain(name: str) -> str:

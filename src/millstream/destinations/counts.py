@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from millstream.queryable import sql_client
+
 if TYPE_CHECKING:
     import dlt
     from dlt.destinations.sql_client import SqlClientBase
@@ -19,16 +21,12 @@ def row_counts(
         One entry per name, in the order given: 0 for a table that is not there yet, None for all
         where the destination can't be queried.
     """
-    from dlt.common.destination.exceptions import (
-        DestinationUndefinedEntity,
-        SqlClientNotAvailable,
-    )
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
     if not tables:
         return {}
-    try:
-        opened = pipeline.sql_client(schema.name)
-    except (SqlClientNotAvailable, NotImplementedError):
+    opened = sql_client(pipeline, schema.name)
+    if opened is None:
         return dict.fromkeys(tables)
     with opened as client:
         try:

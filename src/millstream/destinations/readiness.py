@@ -41,7 +41,7 @@ def preflight(config: TargetConfig, credentials: str | None = None) -> list[Chec
         One check per step, in order; after the first that fails nothing more is tried.
     """
     checks = []
-    for name, step in _steps(config, credentials, create=False):
+    for name, step in _steps(_Probe(config, credentials), create=False):
         try:
             checks.append(Check(name, True, step()))
         except MillstreamError as error:
@@ -50,11 +50,14 @@ def preflight(config: TargetConfig, credentials: str | None = None) -> list[Chec
     return checks
 
 
-def ensure_ready(config: TargetConfig, credentials: str | None = None) -> None:
+def ensure_ready(config: TargetConfig, credentials: str | None = None) -> str:
     """Return once the destination can be loaded into; dlt has made the dataset by then.
 
     The dataset is made here, not during the load, so that whoever may not make it learns so before
     anything is extracted, and so that runs side by side do not race for it.
+
+    Returns:
+        Its address.
 
     Raises:
         ConfigError: no such destination or option, or a setting is missing.
@@ -62,8 +65,10 @@ def ensure_ready(config: TargetConfig, credentials: str | None = None) -> None:
         DestinationNotFoundError: no such database, project or bucket.
         DestinationUnavailableError: no connection within ten seconds, or locked.
     """
-    for _, step in _steps(config, credentials, create=True):
+    probe = _Probe(config, credentials)
+    for _, step in _steps(probe, create=True):
         step()
+    return probe.address()
 
 
 def resolved_credentials(config: TargetConfig, credentials: str | None = None) -> Any:
@@ -88,15 +93,10 @@ def address(config: TargetConfig, credentials: str | None = None) -> str:
     probe = _Probe(config, credentials)
     probe.prepare()
     probe.resolve()
-    where = _place(probe.kind, probe.resolved, with_user=False)
-    known = f"{where}\n{probe.resolved.fingerprint()}\n{config.dataset}"
-    return sha256(known.encode()).hexdigest()[:16]
+    return probe.address()
 
 
-def _steps(
-    config: TargetConfig, credentials: str | None, *, create: bool
-) -> Iterator[tuple[str, Callable[[], str]]]:
-    probe = _Probe(config, credentials)
+def _steps(probe: _Probe, *, create: bool) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "destination", probe.prepare
     yield "credentials", probe.resolve
     yield "connection", probe.connect
@@ -142,6 +142,11 @@ class _Probe:
             return _found(self.kind, self.config)
         # outside of `except`, so that no traceback carries what the driver said
         raise problem
+
+    def address(self) -> str:
+        where = _place(self.kind, self.resolved, with_user=False)
+        known = f"{where}\n{self.resolved.fingerprint()}\n{self.config.dataset}"
+        return sha256(known.encode()).hexdigest()[:16]
 
     def connect(self) -> str:
         if self.kind == "duckdb" and not Path(self.resolved.credentials.database).exists():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from millstream.queryable import sql_client
+
 if TYPE_CHECKING:
     import dlt
     from dlt.destinations.sql_client import SqlClientBase
@@ -17,13 +19,10 @@ def undo(pipeline: dlt.Pipeline, schema: dlt.Schema, load_id: str) -> None:
     rows carry no load id, and are known by having no parent any more. Files of the filesystem
     destination are named by load id, so that a second load overwrites them; there is nothing to do.
     """
-    from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-    try:
-        opened = pipeline.sql_client(schema.name)
-    except (SqlClientNotAvailable, NotImplementedError):
-        return
-    if pipeline.destination.destination_name == "filesystem":
+    opened = sql_client(pipeline, schema.name)
+    if opened is None or pipeline.destination.destination_name == "filesystem":
         return
     with opened as client:
         for root in _appended(schema):

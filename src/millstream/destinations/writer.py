@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from millstream import workdir
 from millstream.config import TargetConfig
 from millstream.destinations.factory import build, duckdb_file, settings
+from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
     import dlt
@@ -63,14 +64,10 @@ class Loads:
 
 def loads(pipeline: dlt.Pipeline, schema_name: str) -> Loads | None:
     """The loads of a schema in the destination; None if there are none or none can tell."""
-    from dlt.common.destination.exceptions import (
-        DestinationUndefinedEntity,
-        SqlClientNotAvailable,
-    )
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-    try:
-        opened = pipeline.sql_client()
-    except (SqlClientNotAvailable, NotImplementedError):
+    opened = sql_client(pipeline)
+    if opened is None:
         return None
     with opened as client:
         table = client.make_qualified_table_name("_dlt_loads")

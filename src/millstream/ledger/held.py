@@ -14,7 +14,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from millstream import whole
@@ -25,6 +24,7 @@ from millstream.ledger.diff import DATA_ALONE, apply, diff
 from millstream.ledger.govern import fingerprint, govern
 from millstream.ledger.keeper import Keeper
 from millstream.ledger.policy import decide
+from millstream.ledger.wording import accept_command
 from millstream.model import Decision, SchemaChange, SchemaVersion
 
 _WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
@@ -83,7 +83,7 @@ def hold(
         stream=stream,
         decisions=decisions,
         rows=rows,
-        hint=f"`millstream schema accept --stream {quote(stream)}` accepts (in Python "
+        hint=f"`{accept_command(stream)}` accepts (in Python "
         "`millstream.accept`), and the next run goes on; `schema_policy` decides what is held",
     )
 

@@ -26,6 +26,7 @@ from millstream.ledger.profile import Seen, profile_of, settled
 from millstream.ledger.sketch import SIZE
 from millstream.ledger.snapshot import Profile
 from millstream.model import ColumnProfile, RunReport, SchemaVersion
+from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
     import dlt
@@ -130,11 +131,7 @@ def place_of(pipeline: dlt.Pipeline) -> Place | None:
 
     A function, a queue, a vector store: a history's rows are not for it.
     """
-    from dlt.common.destination.exceptions import SqlClientNotAvailable
-
-    try:
-        pipeline.sql_client()
-    except (SqlClientNotAvailable, NotImplementedError):
+    if sql_client(pipeline) is None:
         return None
     assert pipeline.destination is not None
     return Place(pipeline.destination, pipeline.dataset_name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from millstream.model import Column
 
 
@@ -46,3 +48,12 @@ def percent(share: float) -> str:
         return "over 99.9%"
     text = f"{share * 100:.1f}".removesuffix(".0")
     return f"{text}%"
+
+
+def accept_command(stream: str) -> str:
+    """What people type, or paste, into a shell: a stream may be called anything.
+
+    >>> accept_command("issues"), accept_command("x; reboot")
+    ('millstream schema accept --stream issues', "millstream schema accept --stream 'x; reboot'")
+    """
+    return f"millstream schema accept --stream {quote(stream)}"

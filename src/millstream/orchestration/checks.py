@@ -5,7 +5,6 @@ as it was. Made from the RunReport, or from what a run that was held says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from shlex import quote
 from typing import Any
 
 import dagster as dg
@@ -13,6 +12,7 @@ import dagster as dg
 from millstream.config import PipelineConfig
 from millstream.errors import SchemaHeldError
 from millstream.ledger import comes_and_goes, fingerprint
+from millstream.ledger.wording import accept_command
 from millstream.model import Decision, Jump, RunReport
 from millstream.orchestration.metadata import changes_table, explain
 
@@ -111,9 +111,7 @@ def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) 
 
 def accept_words(stream: str, held: Sequence[Decision]) -> str:
     """The commands that accept what is held, as Markdown."""
-    lines = [
-        f"`millstream schema accept --stream {quote(stream)}` accepts all; the next run loads it."
-    ]
+    lines = [f"`{accept_command(stream)}` accepts all; the next run loads it."]
     if len(held) > 1:
         lines.append("One at a time:")
         lines += [

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from shlex import quote
 from typing import get_args
 
 from millstream.ledger.govern import fingerprint
 from millstream.ledger.policy import comes_and_goes
+from millstream.ledger.wording import accept_command
 from millstream.model import Decision, Severity
 
 SHOWN = 20
@@ -97,15 +97,6 @@ class Message:
     @property
     def left_out(self) -> int:
         return max(0, len(self.decisions) - SHOWN)
-
-
-def accept_command(stream: str) -> str:
-    """What people type, or paste, into a shell: a stream may be called anything.
-
-    >>> accept_command("issues"), accept_command("x; reboot")
-    ('millstream schema accept --stream issues', "millstream schema accept --stream 'x; reboot'")
-    """
-    return f"millstream schema accept --stream {quote(stream)}"
 
 
 def compose(

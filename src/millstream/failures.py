@@ -1,0 +1,56 @@
+"""What goes wrong in a step of a run, told without secrets and with the way out."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import traceback
+
+from millstream import destinations
+from millstream.errors import MillstreamError, RunError
+
+logger = logging.getLogger("millstream")
+
+WAITS = (
+    "nothing is lost: what was extracted waits, and the next run loads it first; "
+    "a full refresh drops it and reads everything again"
+)
+_HINTS = {"normalize": WAITS, "load": WAITS}
+
+
+def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamError:
+    """What Millstream raises for an error that dlt, a driver or a source raised in a step."""
+    root: BaseException = error
+    cause: BaseException | None = error
+    while cause is not None:  # dlt wraps what a source raises
+        if isinstance(cause, MillstreamError):
+            return cause
+        root, cause = cause, cause.__cause__
+    logger.debug("%s", destinations.redact("".join(traceback.format_exception(error))))
+    if _too_deep(root):
+        return RunError(
+            f"{where}: {step} failed: a row is nested too deeply ({type(root).__name__})",
+            stream=stream,
+            step=step,
+            hint="leave the row out, or keep the field as text; `--full-refresh` then drops what "
+            "was extracted already, and reads everything again",
+        )
+    frames = traceback.extract_tb(root.__traceback__)
+    # what C code raised may have no frame at all
+    where_from = frames[-1] if step == "extract" and frames else None
+    place = f" ({where_from.filename}, line {where_from.lineno})" if where_from else ""
+    return RunError(
+        f"{where}: {step} failed: {type(root).__name__}: {destinations.redact(str(root))}{place}",
+        stream=stream,
+        step=step,
+        hint=_HINTS.get(step),
+    )
+
+
+def _too_deep(error: BaseException) -> bool:
+    """Nested beyond what orjson writes (254) or reads (1024), Python recurses, or a path holds."""
+    if isinstance(error, RecursionError):
+        return True
+    # a table is called by its path, and its files by the table
+    said = "Recursion limit reached", "depth limit exceeded", f"[Errno {errno.ENAMETOOLONG}]"
+    return any(each in str(error) for each in said)

@@ -1,0 +1,23 @@
+"""Which destinations hold tables that can be queried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import dlt
+    from dlt.destinations.sql_client import SqlClientBase
+
+
+def sql_client(pipeline: dlt.Pipeline, schema_name: str | None = None) -> SqlClientBase[Any] | None:
+    """A client, not connected yet; None where nothing can be queried: a function, a queue.
+
+    Args:
+        schema_name: of the schema whose tables are asked for; the pipeline's own where left out.
+    """
+    from dlt.common.destination.exceptions import SqlClientNotAvailable
+
+    try:
+        return pipeline.sql_client(schema_name) if schema_name else pipeline.sql_client()
+    except (SqlClientNotAvailable, NotImplementedError):
+        return None
