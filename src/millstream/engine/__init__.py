@@ -11,8 +11,9 @@ The way of a batch, one file a step:
     profile, report   what was in the columns, and who did how much
     twins             what keys of one name lose to each other
 
-`rules` is what these ask of a schema; `seam` answers with dlt's, and `sieve` is dlt's own way, with
-what it would lose put aside, and counted by `twins`. Only these know dlt's normalizer.
+`rules` is what these ask of a schema, and `dlt_rules` answers with dlt's. `seam` puts all this into
+dlt; `sieve` is dlt's own way, with what it would lose put aside, and counted by `twins`; `parquet`
+is its writer. Only these five know dlt's inside, and `seam` checks it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,78 @@
+"""dlt's Parquet writer, for column sets and for files that are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dlt.common.data_writers.writers import ParquetDataWriter
+
+from millstream.engine.writer import align, in_thread, runs
+
+
+class PlainParquetWriter(ParquetDataWriter):
+    """dlt's Parquet writer; where files are not to be compressed, their pages are plain, too.
+
+    A database reads such files back once, at once: dictionaries and statistics cost more than half
+    of the writing, and gain nothing. In a lake the files stay, and keep both.
+    """
+
+    def _create_writer(self, schema: pa.Schema) -> pq.ParquetWriter:
+        form = self.parquet_format
+        stays = "insert_values" not in self._caps.supported_loader_file_formats
+        if form.compression != "none" or stays:
+            return super()._create_writer(schema)
+        return pq.ParquetWriter(
+            self._f,
+            schema,
+            flavor=form.flavor,
+            version=form.version,
+            data_page_size=form.data_page_size,
+            coerce_timestamps=form.coerce_timestamps,
+            allow_truncated_timestamps=form.allow_truncated_timestamps,
+            use_compliant_nested_type=form.use_compliant_nested_type,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+        )
+
+
+class ColumnarParquetWriter(PlainParquetWriter):
+    """A Parquet writer that also takes column sets. Never looked up by its format.
+
+    One row group is encoded in a thread while the next is made.
+    """
+
+    _encoding: Future[None] | None = None
+
+    def write_data(self, items: Sequence[Any]) -> None:
+        for columnar, part in runs(items):
+            self._settle()
+            if not columnar:
+                super().write_data(part)
+                continue
+            assert self.writer is not None
+            table = align(part, self.schema)
+            self.items_count += table.num_rows
+            self._encoding = in_thread(
+                self.writer.write_table, table, row_group_size=self.parquet_format.row_group_size
+            )
+
+    def write_footer(self) -> None:
+        self._settle()
+        super().write_footer()
+
+    def close(self) -> None:
+        # after an error the file is closed without its footer: not under the thread's hands
+        with suppress(Exception):
+            self._settle()
+        super().close()
+
+    def _settle(self) -> None:
+        encoding, self._encoding = self._encoding, None
+        if encoding is not None:
+            encoding.result()
