@@ -1,15 +1,18 @@
+import json
 import os
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import dlt
+import duckdb
+import pyarrow as pa
 import pytest
 
 from millstream import destinations
 from millstream.config import TargetConfig
-from millstream.destinations import factory, faults
-from millstream.destinations.factory import duckdb_catalog
+from millstream.destinations import duckdb_bulk, factory, faults
+from millstream.destinations.duckdb_file import duckdb_catalog
 from millstream.errors import (
     ConfigError,
     DestinationError,
@@ -178,10 +181,11 @@ class TestDuckDBFile:
             made = destinations.build(target(project=tmp_path))
             return made.config_params["credentials"].global_config
 
-        assert told() == {"preserve_insertion_order": False}
+        assert told()["preserve_insertion_order"] is False
         name = "DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG"
-        monkeypatch.setenv(name, '{"threads": 1, "preserve_insertion_order": true}')
-        assert told() == {"threads": 1, "preserve_insertion_order": True}
+        own = {"threads": 1, "preserve_insertion_order": True, "memory_limit": "3GB"}
+        monkeypatch.setenv(name, json.dumps(own))
+        assert told() == own
 
     def test_must_not_be_named_as_the_dataset(self, tmp_path):
         # DuckDB 2.0 and dlt 1.31: "Ambiguous reference to catalog or schema", for each load
@@ -193,6 +197,81 @@ class TestDuckDBFile:
     def test_must_be_a_file(self, database):
         with pytest.raises(ConfigError, match=r"destination\.database"):
             destinations.build(target(database=database))
+
+
+class TestDuckDBInBulk:
+    """dlt connects to a database in memory, to which the file is attached."""
+
+    @pytest.fixture
+    def pipeline(self, tmp_path):
+        def make():
+            return dlt.pipeline(
+                "shop",
+                pipelines_dir=str(tmp_path / "p"),
+                destination=destinations.build(target(project=tmp_path)),
+                dataset_name="shop",
+            )
+
+        return make
+
+    @staticmethod
+    def _asked(pipeline, sql):
+        with pipeline.sql_client() as client:
+            return client.execute_sql(sql)
+
+    def test_rows_lie_in_small_groups_of_a_file_like_any_other(self, pipeline, tmp_path):
+        pipeline().run(pa.table({"n": range(70_000)}), table_name="t", loader_file_format="parquet")
+        with duckdb.connect(str(tmp_path / "shop_db.duckdb")) as file:
+            assert file.sql("SELECT count(DISTINCT n) FROM shop.t").fetchall() == [(70_000,)]
+            file.sql("INSERT INTO shop.t (n) SELECT range + 70000 FROM range(70000)")
+            groups = "SELECT max(row_group_id) FROM pragma_storage_info('shop.t')"
+            assert file.sql(groups).fetchall()[0][0] >= 2
+        assert self._asked(pipeline(), "SELECT count(DISTINCT n) FROM t") == [(140_000,)]
+
+    def test_a_file_that_this_process_has_open_is_loaded_as_well(self, pipeline, tmp_path):
+        with duckdb.connect(str(tmp_path / "shop_db.duckdb")) as notebook:
+            first = pipeline()
+            first.run([{"n": 1}], table_name="t")
+            assert notebook.sql("SELECT n FROM shop.t").fetchall() == [(1,)]
+        first.run([{"n": 2}], table_name="t")
+        assert self._asked(pipeline(), "SELECT sum(n) FROM t") == [(3,)]
+
+    def test_all_of_a_process_share_one(self, pipeline):
+        first, second = pipeline(), pipeline()
+        with first.sql_client() as one, second.sql_client() as other:
+            one.execute_sql("CREATE SCHEMA a; CREATE TABLE a.t AS SELECT 1 AS n")
+            assert other.execute_sql("SELECT n FROM a.t") == [(1,)]
+
+    def test_it_spills_beside_the_file_also_when_asked_again(self, pipeline, tmp_path, monkeypatch):
+        monkeypatch.setattr(duckdb_bulk, "MEMORY_PER_THREAD", 25)
+        first = pipeline()
+        with first.sql_client() as client:
+            client.execute_sql(
+                "CREATE TEMP TABLE t AS SELECT range, md5(range::text) FROM range(3000000)"
+            )
+            assert list((tmp_path / "shop_db.duckdb.tmp").iterdir())
+            assert self._asked(pipeline(), "SELECT 1") == [(1,)]
+
+    def test_what_does_not_fit_into_the_limit_is_loaded_without_it(self, pipeline, monkeypatch):
+        monkeypatch.setattr(duckdb_bulk, "MEMORY_PER_THREAD", 5)
+        rows = pa.table({f"c{n}": [str(n) * 200] * 3000 for n in range(40)})
+        loaded = pipeline()
+        loaded.run(rows, table_name="t", loader_file_format="parquet")
+        assert self._asked(loaded, "SELECT count(c39) FROM t") == [(3000,)]
+        used = loaded.destination.config_params["credentials"]
+        assert "memory_limit" not in used.global_config
+
+    def test_where_dlt_has_changed_it_connects_to_the_file(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(duckdb_bulk, "_fits", lambda: False)
+        made = destinations.build(target(project=tmp_path)).config_params["credentials"]
+        assert made.statements is None
+        assert made._conn_str() == str(tmp_path / "shop_db.duckdb")
+
+    def test_names_with_quotes(self, tmp_path):
+        made = destinations.build(target(project=tmp_path, database="a'b/o\"k.duckdb"))
+        pipeline = dlt.pipeline("shop", pipelines_dir=str(tmp_path / "p"), destination=made)
+        pipeline.run([{"n": 1}], table_name="t")
+        assert self._asked(pipeline, "SELECT n FROM t") == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Where the tables go: a dlt destination from configuration, checked before anything is extracted.
 
 factory     configuration -> dlt destination, loader file format, storage kind
+duckdb_file where DuckDB's file is, and what DuckDB calls it
+duckdb_bulk how it is opened: small row groups, bounded memory
 readiness   reachable, allowed, there: before the source is asked for anything
 faults      what a driver said -> which error, with the fix and without the secrets
 names       a table's full name, with and without a connection

@@ -14,7 +14,8 @@ from typing import Any
 
 from millstream import own_tables
 from millstream.config import PipelineConfig, TargetConfig
-from millstream.destinations.factory import build, duckdb_file
+from millstream.destinations.duckdb_file import duckdb_file
+from millstream.destinations.factory import build
 from millstream.destinations.writer import writer
 from millstream.errors import ConfigError
 from millstream.ledger import baseline, canonical

@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 
 from millstream.config import TargetConfig
 from millstream.destinations import nul
+from millstream.destinations.duckdb_file import duckdb_file
 from millstream.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ _LOSSY = {
     ("postgres", "csv"): "turns empty strings into nulls, and can't carry bytes",
 }
 
-# DuckDB's own default; dlt's is 1 GB.
-_CHECKPOINT = "16MB"
-
 # Drivers that are extras of Millstream; those of other destinations are extras of dlt.
 _EXTRAS = frozenset({"postgres", "bigquery"})
 
@@ -47,9 +45,6 @@ _BUCKET_KINDS = {
     "abfs": "azure",
     "abfss": "azure",
 }
-
-# DuckDB keeps these catalog names to itself and attaches such a file as NAME_db.
-_RESERVED_CATALOGS = frozenset({"main", "system", "temp"})
 
 
 def build(config: TargetConfig, credentials: str | None = None) -> AnyDestination:
@@ -97,7 +92,9 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         _ = destination.client_class  # imports the driver
         if found := _settled_credentials(destination, config):
             if name == "duckdb":
-                _tune(found)
+                from millstream.destinations.duckdb_bulk import tuned
+
+                found = tuned(found, file)
             destination = Destination.from_reference(name, **{**arguments, "credentials": found})
             assert destination is not None
     except UnknownDestinationModule:
@@ -148,61 +145,6 @@ def storage_kind(config: TargetConfig) -> str:
         scheme = urlparse(bucket_url(config) or "").scheme
         return _BUCKET_KINDS.get(scheme, "filesystem")
     return name
-
-
-def duckdb_file(config: TargetConfig, credentials: str | None = None) -> Path:
-    """DuckDB's database file, as an absolute path.
-
-    `database` in the configuration wins, then `credentials`, then `NAME_db.duckdb`: a file
-    `NAME.duckdb` would give the catalog the name that the dataset has by default.
-
-    Raises:
-        ConfigError: not a file, or a name that DuckDB could not tell from the dataset's.
-    """
-    database = config.destination.database or (credentials or "").removeprefix("duckdb:///")
-    database = database or f"{config.name}_db.duckdb"
-    if database.startswith(("md:", "motherduck:")):
-        raise ConfigError(
-            "destination.database: a MotherDuck database is a destination of its own",
-            hint="set `type: motherduck`",
-        )
-    if ":" in database[:1] or "://" in database:
-        raise ConfigError(
-            f"destination.database: {database!r} is not a file, so nothing would be kept",
-            hint=f"name a file, such as {config.name}_db.duckdb",
-        )
-    file = Path(os.path.abspath(config.project / Path(database).expanduser()))  # noqa: PTH100
-    if duckdb_catalog(file).casefold() == config.dataset.casefold():
-        # "Ambiguous reference to catalog or schema": each load fails, and so does each reader
-        raise ConfigError(
-            f"destination.database: DuckDB can't tell the database {file.name} from the dataset "
-            f"{config.dataset!r} in it, since both have the same name",
-            hint=f"rename one of them, for example `database: {config.dataset}_db.duckdb`",
-        )
-    return file
-
-
-def _tune(credentials: Any) -> None:
-    """Set DuckDB to bulk loads, as far as dlt's own configuration says nothing else."""
-    # rows may be stored in any order: otherwise inserts wait for each other, with all they hold
-    credentials.global_config = {
-        "preserve_insertion_order": False,
-        **(credentials.global_config or {}),
-    }
-    # DuckDB writes at the end of each large insert, as it does by itself: dlt lets a gigabyte pile
-    # up in the write-ahead log, which then is written, read and written again
-    if credentials.pragmas is None:
-        credentials.pragmas = [f"checkpoint_threshold='{_CHECKPOINT}'"]
-
-
-def duckdb_catalog(file: Path) -> str:
-    """The name under which DuckDB attaches a file: up to its first dot.
-
-    >>> duckdb_catalog(Path("data/github.v2.duckdb"))
-    'github'
-    """
-    stem = file.name.lstrip(".").split(".", 1)[0]
-    return f"{stem}_db" if stem in _RESERVED_CATALOGS else stem
 
 
 def bucket_url(config: TargetConfig) -> str | None:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from millstream.config import TargetConfig
-from millstream.destinations.factory import bucket_url, build, duckdb_catalog, duckdb_file
+from millstream.destinations.duckdb_file import duckdb_catalog, duckdb_file
+from millstream.destinations.factory import bucket_url, build
 
 if TYPE_CHECKING:
     import dlt

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from millstream import workdir
 from millstream.config import TargetConfig
-from millstream.destinations.factory import build, duckdb_file, settings
+from millstream.destinations.duckdb_file import duckdb_file
+from millstream.destinations.factory import build, settings
 from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
