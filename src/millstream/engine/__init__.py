@@ -78,6 +78,8 @@ def enabled(watches: Mapping[str, Watch] | None = None) -> Iterator[bool]:
         Whether rows are watched; not where Millstream does not fit the installed dlt.
     """
     global _entered, _outside
+    import pyarrow
+
     from millstream.engine import seam
 
     with _entering:
@@ -99,6 +101,8 @@ def enabled(watches: Mapping[str, Watch] | None = None) -> Iterator[bool]:
                     seam.deactivate()
                 else:
                     seam.activate(keep_stats=_outside)
+        # what comes next, the destination's driver, needs memory of its own
+        pyarrow.default_memory_pool().release_unused()
 
 
 @contextmanager
