@@ -78,6 +78,22 @@ def test_slow_answers_time_out_and_are_retried(clock: FakeClock) -> None:
     assert clock.waits == [1.0]
 
 
+def test_an_answer_that_is_given_up_half_read_blocks_no_connection(clock: FakeClock) -> None:
+    """Its text is no gzip, and longer than what is read at once."""
+    fault = Fault(status=200, headers={"Content-Encoding": "gzip"}, body="x" * 500_000)
+    found: list[int] = []
+
+    def read() -> None:
+        found.extend(row["number"] for row in rows(source(server, clock=clock, parallel=1)))
+
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(fault)
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        thread.join(20)
+    assert found == [1, 2, 3, 4, 5]
+
+
 def test_waits_as_long_as_a_failing_server_asks(clock: FakeClock) -> None:
     with GitHubServer(issues(5), clock=clock.now) as server:
         server.faults.add(Fault(status=503, headers={"Retry-After": "20"}))

@@ -210,6 +210,9 @@ class Client:
                     hint="check `base_url`; GitHub Enterprise: https://HOST/api/v3",
                 ) from error
             finally:
+                if response is not None:
+                    # one that was not read to its end would keep its connection for ever
+                    response.close()
                 # before anyone else may send: a pause counts for all
                 self._limits.release(None if response is None else response.headers, pause, why)
             if pause is not None:
