@@ -154,6 +154,15 @@ def test_redirects_to_another_host_are_refused(clock: FakeClock, token: str) -> 
     assert evil.asked == []
 
 
+def test_a_redirect_to_what_is_no_address(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(Fault(status=301, headers={"Location": "http://["}, body=""))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    assert "redirects to 'http://['" in failure(caught).message
+    assert failure(caught).hint
+
+
 def test_another_port_or_scheme_is_another_host(clock: FakeClock) -> None:
     with GitHubServer(issues(5), clock=clock.now) as server:
         headers = {"Location": server.url.replace("http:", "https:") + "/x"}

@@ -73,6 +73,12 @@ class Anonymous(AuthBase):
         return request
 
 
+class _Session(Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        # redirects are `Client`'s; requests would read such an answer whole, however long
+        return None
+
+
 class Client:
     """Sends requests from any thread; all share its rate limits and its connections."""
 
@@ -100,7 +106,7 @@ class Client:
         hint = "" if token else f"; with a token in {TOKEN_NAMES[0]} GitHub allows 5,000 an hour"
         self._limits = RateLimits(clock, cancelled, hint=hint)
         self._timeout = timeout  # to connect, and between bytes of an answer
-        session = Session(timeout=timeout, raise_for_status=False)
+        session = _Session(timeout=timeout, raise_for_status=False)
         session.headers["User-Agent"] = "millstream"  # GitHub refuses requests without one
         # without cookies, nothing in a session changes from request to request: threads share it
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
