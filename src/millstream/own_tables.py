@@ -11,10 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+PREFIX = "_millstream_"
 ATTEMPTS = 3
 
 Columns = Mapping[str, str]
 """dlt data types by column."""
+
+
+def is_own(table: str) -> bool:
+    """Whether a table is Millstream's, by its name; some destinations write it in capitals."""
+    return table.lower().startswith(PREFIX)
 
 
 def append(

@@ -34,6 +34,7 @@ from millstream.model import (
     SchemaVersion,
     TableLoad,
 )
+from millstream.own_tables import is_own
 from millstream.quarantine import limits, store
 from millstream.quarantine.store import Entry
 from millstream.quarantine.watch import Watch
@@ -304,7 +305,8 @@ class Work:
     def clear(self, pipeline: dlt.Pipeline, partition: Partition) -> None:
         """Take out what a partition held that holds nothing any more."""
         schema = pipeline.schemas[self.schema]
-        roots = [str(table["name"]) for table in schema.data_tables() if not table.get("parent")]
+        tables = [table for table in schema.data_tables() if not table.get("parent")]
+        roots = [str(table["name"]) for table in tables if not is_own(str(table["name"]))]
         gone = destinations.clear(pipeline, schema, roots, partition.key)
         if gone:
             self.warnings.append(f"the partition is empty now: {gone:,} rows were deleted")

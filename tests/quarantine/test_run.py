@@ -179,6 +179,26 @@ def test_lines_that_are_no_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert found[0]["id"] not in capsys.readouterr().out
 
 
+def files(folder: Path, name: str = "orders.jsonl", **more: Any) -> PipelineConfig:
+    source = {"type": "files", "streams": {"orders": {"path": name}}}
+    return PipelineConfig.model_validate(
+        {"name": "shop", "project": folder, "source": source, **more}
+    )
+
+
+def test_partitions_go_on_beside_what_waits(tmp_path: Path) -> None:
+    partitions = {"type": "static", "values": ["a", "b"]}
+    config = files(tmp_path, "{partition}.jsonl", partitions=partitions)
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n{"id": 2\n')
+    (tmp_path / "b.jsonl").write_text('{"id": 3}\n')
+    assert runner.run(config, "orders", partition="a").quarantined[0].rows == 1
+    assert runner.run(config, "orders", partition="b").rows == 1
+    (tmp_path / "a.jsonl").write_text("")
+    assert "1 rows were deleted" in runner.run(config, "orders", partition="a").warnings[0]
+    assert query(tmp_path, "SELECT id FROM shop.orders") == [(3,)]
+    assert query(tmp_path, "SELECT count(*) FROM shop._millstream_quarantine") == [(1,)]
+
+
 def test_worker_processes_put_aside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NORMALIZE__WORKERS", "2")
     monkeypatch.setenv("EXTRACT__DATA_WRITER__FILE_MAX_ITEMS", "30")

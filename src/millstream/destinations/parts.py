@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.errors import ConfigError
 from millstream.model import PARTITION_COLUMN
+from millstream.own_tables import is_own
 
 if TYPE_CHECKING:
     import dlt
@@ -104,6 +105,8 @@ def refuse_unpartitioned(schema: dlt.Schema, what: str) -> None:
         ConfigError: saying which, and what to do.
     """
     for table in schema.data_tables(seen_data_only=True):
+        if is_own(str(table["name"])):
+            continue
         merges = table.get("write_disposition") == "merge" and any(
             column.get("primary_key") for column in table["columns"].values()
         )

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.json_paths import json_path, list_path, variant_base
 from millstream.model import Column, ColumnProfile, SchemaVersion, Table
+from millstream.own_tables import is_own
 
 if TYPE_CHECKING:
     import dlt
 
 Profile = Mapping[str, Mapping[str, ColumnProfile]]
 """What one load saw, by table and column name."""
-
-OWN_PREFIX = "_millstream_"
-"""Millstream's own tables, which hold no data of the source."""
 
 
 def snapshot(
@@ -39,7 +37,7 @@ def snapshot(
     tables = {
         str(table["name"]): table
         for table in schema.data_tables()
-        if not str(table["name"]).lower().startswith(OWN_PREFIX)
+        if not is_own(str(table["name"]))
     }
     separator = schema.naming.PATH_SEPARATOR
     profile = profile or {}
