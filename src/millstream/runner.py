@@ -12,7 +12,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from millstream import destinations, engine, ledger, packages, replaying, sources, workdir
+from millstream import (
+    destinations,
+    engine,
+    json_keys,
+    ledger,
+    packages,
+    replaying,
+    sources,
+    workdir,
+)
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import ConfigError
 from millstream.model import Partition, RunReport
@@ -125,6 +134,8 @@ def replay(
         ConfigError: no such stream, or nothing waits under one of these ids.
         MillstreamError: as `run`.
     """
+    if corrected is not None and (key := json_keys.twice(corrected)) is not None:
+        raise ConfigError(f"the corrected row: {json_keys.told(key)}", hint="take one of them out")
     source = sources.create(config.source)
     _check_stream(config, source, stream)
     planned = replaying.Plan()

@@ -62,6 +62,28 @@ def test_the_file_is_read_as_millstream_run_reads_it(sandbox):
     assert component.config.folder == sandbox.defs_folder_path / "shop"
 
 
+def test_a_key_twice_is_named(sandbox):
+    path = sandbox.scaffold_component(
+        component_cls=millstream.Pipeline,
+        defs_yaml_contents={"type": "millstream.Pipeline", "attributes": SHOP},
+        defs_path="shop",
+    )
+    file = path / "defs.yaml"
+    file.write_text(file.read_text().replace("  name: shop", "  name: shop\n  name: shop2"))
+
+    with (
+        pytest.raises(Exception) as caught,
+        sandbox.load_component_and_build_defs(defs_path=path),
+    ):
+        pass
+
+    error = caught.value
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__ or error.__context__
+    assert "defs.yaml:" in error.message
+    assert "the key `name` is there twice" in error.message
+
+
 def test_templates_are_filled_in(sandbox, monkeypatch):
     monkeypatch.setenv("TEAM", "team:sales")
 

@@ -15,7 +15,13 @@ import pytest
 from millstream import runner, steps
 from millstream.cli import main
 from millstream.config import PipelineConfig, TargetConfig
-from millstream.errors import QuarantineLimitError, RunError, SchemaHeldError
+from millstream.errors import (
+    ConfigError,
+    QuarantineLimitError,
+    RunError,
+    SchemaHeldError,
+    SourceDataError,
+)
 from millstream.ledger import fingerprint
 from millstream.model import RunReport
 
@@ -179,6 +185,14 @@ def test_lines_that_are_no_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert found[0]["id"] not in capsys.readouterr().out
 
 
+def twice(number: int) -> str:
+    return f'{{"id": {number}, "n": 1, "user": {{"name": "ann", "name": "bob"}}}}'
+
+
+def plain(number: int) -> str:
+    return f'{{"id": {number}, "n": 1, "user": {{"name": "ann"}}}}'
+
+
 def files(folder: Path, name: str = "orders.jsonl", **more: Any) -> PipelineConfig:
     source = {"type": "files", "streams": {"orders": {"path": name}}}
     return PipelineConfig.model_validate(
@@ -197,6 +211,76 @@ def test_partitions_go_on_beside_what_waits(tmp_path: Path) -> None:
     assert "1 rows were deleted" in runner.run(config, "orders", partition="a").warnings[0]
     assert query(tmp_path, "SELECT id FROM shop.orders") == [(3,)]
     assert query(tmp_path, "SELECT count(*) FROM shop._millstream_quarantine") == [(1,)]
+
+
+def origins(folder: Path) -> list[tuple[str, str, str]]:
+    """Of what waits: where it was in its file, why, and its text."""
+    found = query(folder, "SELECT origin, detail, document FROM shop._millstream_quarantine")
+    return sorted(((o or "").rsplit(", ")[-1], why, json.loads(text)) for o, why, text in found)
+
+
+@pytest.mark.parametrize("engine", ["millstream", "dlt"])
+@pytest.mark.parametrize("name", ["orders.jsonl", "orders.json"])
+def test_rows_that_have_a_key_twice(
+    tmp_path: Path, engine: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine reads most of these rows without a Python object: it must find them all the same.
+
+    The first ones teach it, the middle ones are read in columns, the last ones come with a number
+    that is too long for that.
+    """
+    monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
+    monkeypatch.setattr("millstream.sources.json_lines.BLOCK", 2_000)
+    lines = [twice(n) if n in (3, 700, 701, 990) else plain(n) for n in range(1, 1000)]
+    if name.endswith(".jsonl") and engine == "millstream":  # dlt refuses such a number
+        lines[994] = '{"id": 995, "n": 123456789012345678901234567890}'
+    text = "".join(f"{line}\n" for line in lines)
+    if name.endswith(".json"):
+        text = f"[{','.join(lines)}]"
+    (tmp_path / name).write_text(text)
+    report = runner.run(files(tmp_path, name), "orders")
+    assert report.rows == 995
+    assert [(each.reason, each.rows) for each in report.quarantined] == [("unreadable", 4)]
+    assert query(tmp_path, "SELECT count(*), count(DISTINCT id) FROM shop.orders") == [(995, 995)]
+    found = origins(tmp_path)
+    assert {why for _, why, _ in found} == {"the key `name` is there twice"}
+    assert {text for *_, text in found} == set(map(twice, (3, 700, 701, 990)))
+    if name.endswith(".json"):
+        assert {where for where, *_ in found} == {"row 3", "row 700", "row 701", "row 990"}
+    elif engine == "millstream":
+        assert {where for where, *_ in found} == {"line 3", "line 700", "line 701", "line 990"}
+
+
+def test_a_key_twice_without_quarantine_names_its_place(tmp_path: Path) -> None:
+    (tmp_path / "orders.jsonl").write_text(f"{plain(1)}\n{twice(2)}\n")
+    config = files(tmp_path, quarantine={"enabled": False})
+    with pytest.raises(SourceDataError) as caught:
+        runner.run(config, "orders")
+    assert "orders.jsonl, line 2: the key `name` is there twice" in caught.value.message
+    assert "quarantine" in str(caught.value.hint)
+    # the way out that the hint names
+    assert runner.run(files(tmp_path), "orders").rows == 1
+
+
+def test_a_key_twice_in_a_partition(tmp_path: Path) -> None:
+    (tmp_path / "orders.jsonl").write_text(
+        f'{plain(1)}\n{twice(1)}\n{plain(2)}\n{{"id": 2, "n": "two"}}\n'
+    )
+    partitions = {"type": "static", "field": "id", "values": [1, 2]}
+    config = files(tmp_path, partitions=partitions)
+    for key, aside in (("1", 1), ("2", 0)):
+        report = runner.run(config, "orders", partition=key)
+        assert (report.rows, sum(each.rows for each in report.quarantined)) == (2 - aside, aside)
+
+
+def test_a_corrected_row_with_a_key_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "orders.jsonl").write_text(f"{plain(1)}\n{twice(2)}\n")
+    runner.run(files(tmp_path), "orders")
+    ((number,),) = query(tmp_path, "SELECT id FROM shop._millstream_quarantine")
+    with pytest.raises(ConfigError, match="`name` is there twice"):
+        runner.replay(files(tmp_path), "orders", ids=[number], corrected=twice(2))
+    report, _ = runner.replay(files(tmp_path), "orders", ids=[number], corrected=plain(2))
+    assert report.replayed == {"replayed": 1}
 
 
 def test_worker_processes_put_aside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

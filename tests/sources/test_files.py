@@ -110,7 +110,27 @@ def test_blocks_hold_whole_lines_in_order() -> None:
         assert all(block.endswith(b"\n") for block in found)
 
 
-@pytest.mark.parametrize("block", [b'{"a": 1, "a": 2}\n', b"[1]\n", b"1\n", b"\n"])
+def test_a_key_twice_in_a_line_that_is_looked_at_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"id": 0}\n[7]\n{"x": {"a": 1, "\\u0061": 2}}\n')
+    with pytest.raises(SourceDataError, match=r"a\.jsonl, line 3: the key `a` is there twice"):
+        read(source(tmp_path, "a.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        (b'[{"id": 1}, {"id": 2, "id": 3}]', 2),
+        (b' {"x": [{"a": 1, "a": 1}]}', 1),
+        (b'[{"n": 123456789012345678901234567890}, {"id": 2},\n {"id": 2, "id": 3}]', 3),
+    ],
+)
+def test_a_key_twice_in_a_document_is_named(tmp_path: Path, text: bytes, row: int) -> None:
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(SourceDataError, match=rf"a\.json, row {row}: the key `\w+` is there twice"):
+        read(source(tmp_path, "a.json"))
+
+
+@pytest.mark.parametrize("block", [b"[1]\n", b"1\n", b"\n"])
 def test_what_arrow_refuses_is_looked_at_again(tmp_path: Path, block: bytes) -> None:
     """Lines that are JSON, but not plain objects, are rows all the same."""
     (tmp_path / "a.jsonl").write_bytes(b'{"id": 0}\n' + block)

@@ -294,6 +294,16 @@ def test_something_else_than_rows(clock: FakeClock, body: str) -> None:
     assert isinstance(failure(caught), SourceDataError)
 
 
+def test_a_key_twice(clock: FakeClock) -> None:
+    """One more than parsers keep: whatever answers so is not GitHub."""
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(Fault(status=200, body='[{"number": 1, "user": {"id": 1, "id": 2}}]'))
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock))
+    assert "the key `id` is there twice" in failure(caught).message
+    assert "base_url" in str(failure(caught).hint)
+
+
 def test_a_row_without_its_key(clock: FakeClock) -> None:
     with GitHubServer(issues(5), clock=clock.now) as server:
         server.faults.add(Fault(status=200, body='[{"title": "no id"}]'))

@@ -73,6 +73,9 @@ def test_the_catalog_survives_its_file(tmp_path: Path) -> None:
     path.write_text("databases: [1, 2]")
     with pytest.raises(ConfigError, match="not a catalog"):
         discovery.load(tmp_path)
+    path.write_text("databases:\n  shop: {}\n  shop: {}\n")
+    with pytest.raises(ConfigError, match=r"collections\.yaml:3: the key `shop` is there twice"):
+        discovery.load(tmp_path)
 
 
 def test_settings_of_a_collection_that_is_not_there(tmp_path: Path) -> None:

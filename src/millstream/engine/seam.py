@@ -26,7 +26,6 @@ from dlt.common.configuration.specs.base_configuration import ContainerInjectabl
 from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.json import (
     PUA_START_UTF8_MAGIC,
-    json,
     may_have_pua,
 )
 from dlt.common.normalizers.json.relational import DataItemNormalizer
@@ -50,6 +49,7 @@ from millstream.engine.sieve import WATCHES, WatchedNormalizer
 from millstream.engine.stats import FileStats
 from millstream.engine.unfold import MANY_LEVELS, TableRows, unfold
 from millstream.engine.writer import ColumnSet
+from millstream.quarantine import envelope
 from millstream.quarantine.watch import Watch
 
 BATCH = 2000
@@ -99,7 +99,9 @@ class ColumnarNormalizer(WatchedNormalizer):
     def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         if self._header is None:
             if self._fits:
-                lines = self._lane.ahead(file, lambda line: _MARK not in line)
+                lines = self._lane.ahead(
+                    file, lambda line: _MARK not in line and not envelope.placed(line)
+                )
                 return (self._watched_line(root, line) for line in lines)
             return super()._updates(root, file)
         file.readline()
@@ -115,8 +117,7 @@ class ColumnarNormalizer(WatchedNormalizer):
         update: dict[str, list[Any]] = {}
         if not rules.marked and self._directly(root, line):
             return update
-        self._text = line
-        self._items = json.loadb(line)
+        self._items, self._text = self._decoded(root, line, update)
         for start in range(0, len(self._items), BATCH):
             self._batch(root, start, min(start + BATCH, len(self._items)), update)
         self._items = []

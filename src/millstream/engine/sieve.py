@@ -28,8 +28,10 @@ from dlt.common.schema.exceptions import (
 from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
+from millstream import json_keys
 from millstream.engine.stats import FileStats
 from millstream.engine.twins import Finder
+from millstream.errors import SourceDataError
 from millstream.json_paths import variant_base
 from millstream.model import Decision
 from millstream.quarantine import entry, envelope
@@ -103,6 +105,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self._hits: list[Problem] = []
         self._entries: list[dict[str, Any]] = []
         self._suspicious = False
+        self._place: tuple[str, int] | None = None
         self._twins: Finder | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
             self._twins = Finder(self.schema.data_item_normalizer)
@@ -148,13 +151,54 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         return (self._watched_line(root, line) for line in file)
 
     def _watched_line(self, root: str, line: bytes) -> dict[str, Any]:
-        self._suspicious = self._watch is not None and envelope.MARK in line
-        return self._line(root, line)
+        marked = envelope.MARK in line
+        if marked and (place := envelope.placed(line)):
+            self._place = place
+            return {}
+        self._suspicious = self._watch is not None and marked
+        found = self._line(root, line)
+        self._place = None
+        return found
 
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
+        updates: dict[str, list[Any]] = {}
+        items, line = self._decoded(root, line, updates)
+        _add(updates, self._normalize_chunk(root, items, may_have_pua(line), False))
+        return updates
+
+    def _decoded(
+        self, root: str, line: bytes, updates: dict[str, list[Any]]
+    ) -> tuple[list[Any], bytes]:
+        """The rows of a line, and their text; without those that have a key twice.
+
+        Raises:
+            SourceDataError: there is such a row, and it is not to be put aside.
+        """
         items: list[Any] = json.loadb(line)
-        found: dict[str, Any] = self._normalize_chunk(root, items, may_have_pua(line), False)
-        return found
+        # without either it is dlt's result that counts: the last one's value
+        is_told = self._watch is not None or FileStats.keep
+        if not is_told or not json_keys.lost(line, items):
+            return items, line
+        kept, texts = [], []
+        for number, (item, (text, key)) in enumerate(zip(items, json_keys.rows(line.decode()))):
+            if key is None:
+                kept.append(item)
+                texts.append(text)
+                continue
+            path, first = self._place or ("", 0)
+            origin = f"{path}, line {first + number}" if path else ""
+            if self._watch is None:
+                raise SourceDataError(
+                    f"{origin or root}: {json_keys.told(key)}",
+                    hint="take one of them out, and load with --full-refresh, which drops what was "
+                    "extracted; or put such rows aside: `quarantine: {enabled: true}`",
+                )
+            problem = Problem("unreadable", json_keys.told(key), root)
+            self._put_aside(root, [problem], text, origin, is_text=True)
+        if self._stats is not None:
+            self._stats.count("dlt", len(items) - len(kept))
+        self._keep(updates)
+        return kept, f"[{','.join(texts)}]".encode()
 
     def _normalize_chunk(
         self, root_table_name: str, items: list[Any], may_have_pua: bool, skip_write: bool

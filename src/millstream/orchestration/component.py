@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from millstream import sources
 from millstream.config import PipelineConfig, load_dotenv, parse_pipeline, project_of
+from millstream.config.bounds import ensure_bounded
 from millstream.orchestration.assets import definitions
 from millstream.orchestration.scaffolder import PipelineScaffolder
 
@@ -73,15 +74,16 @@ class Pipeline(dg.StateBackedComponent):
         """Fill in the templates, then check.
 
         Raises:
-            ConfigError: naming the file and each wrong attribute.
+            ConfigError: naming the file and each wrong attribute, or a key that is there twice.
         """
         written = attributes.model_dump() if attributes is not None else {}
         folder = context.path if context.path.is_dir() else context.path.parent
+        if (file := _file(folder)).is_file():
+            # Dagster has read it, and kept the last of two
+            ensure_bounded(file.read_text(encoding="utf-8"), file, unique=True)
         resolved = context.resolution_context.at_path("attributes").resolve_value(written)
         loaded = cls(
-            parse_pipeline(
-                resolved, where=str(_file(folder)), project=project_of(folder), folder=folder
-            )
+            parse_pipeline(resolved, where=str(file), project=project_of(folder), folder=folder)
         )
         if loaded._discovering is not None:
             context.component_tree.mark_component_defs_state_key(

@@ -3,6 +3,9 @@
     {"_millstream_quarantine": {"unreadable": "...", "text": "...", "origin": "..."}}
     {"_millstream_quarantine": {"replay": {ENTRY}}, "row": {...}}
     {"_millstream_quarantine": {"superseded": {ENTRY}}}
+    {"_millstream_quarantine": {"place": "a.jsonl", "line": 17}}
+
+The last is no row, but says, alone in its line, where the rows of the next one were.
 
 The extracted file is committed together with the cursor, so that what a source could not read is
 neither lost nor put aside twice.
@@ -10,12 +13,16 @@ neither lost nor put aside twice.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 KEY = "_millstream_quarantine"
 MARK = b'"_millstream_quarantine"'
 """In the text of every envelope, and hardly in any other."""
+_PLACE = b'[{"_millstream_quarantine":{"place":'
+_PLACED = re.compile(re.escape(_PLACE) + rb'("(?:[^"\\]|\\.)*"),"line":(\d+)}}\]\n')
 
 
 def unreadable(text: str, *, detail: str, origin: str) -> dict[str, Any]:
@@ -36,6 +43,21 @@ def replay(entry: Mapping[str, Any], row: Any) -> dict[str, Any]:
 def superseded(entry: Mapping[str, Any]) -> dict[str, Any]:
     """For a row that waited, and that must not be loaded any more."""
     return {KEY: {"superseded": dict(entry)}}
+
+
+def place(path: str, line: int) -> bytes:
+    """A line of an extracted file: the first row of the next was at this line of a file."""
+    return _PLACE + json.dumps(path).encode() + b',"line":%d}}]\n' % line
+
+
+def placed(line: bytes) -> tuple[str, int] | None:
+    """What `place` wrote; None for any other line.
+
+    >>> placed(place("a.jsonl", 17)), placed(b'[{"a": 1}]')
+    (('a.jsonl', 17), None)
+    """
+    found = _PLACED.fullmatch(line)
+    return (json.loads(found[1]), int(found[2])) if found else None
 
 
 def is_one(item: Any) -> bool:

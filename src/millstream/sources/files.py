@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from millstream import handover
+from millstream import handover, json_keys
 from millstream.config import FilesConfig, FileStream
 from millstream.errors import (
     ConfigError,
@@ -26,8 +26,9 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
+from millstream.quarantine import envelope
 from millstream.sources import json_lines
-from millstream.sources.partition import instant, rows_of
+from millstream.sources.partition import holds, instant
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -39,6 +40,7 @@ LARGEST_DOCUMENT = 512 << 20
 _PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
 """`{partition}` in a path; `{partition:%Y/%m}` writes the window's start that way."""
 # enough digits that orjson may have to round
+_STAMP = b'"%s"' % PARTITION_COLUMN.encode()
 _LONG_INTEGER = re.compile(rb"\d{19}")
 
 
@@ -133,10 +135,11 @@ class FilesSource:
         def rows() -> Iterator[list[Any]]:
             for file in files:
                 for page in self._rows(file.path, settings):
-                    if named or partition.by is None:
-                        yield [_stamped(row, partition) for row in page]
-                    elif mine := list(rows_of(partition, map(_object, page), what)):
-                        yield mine
+                    mine = page
+                    if not named and partition.by is not None:
+                        mine = [row for row in page if holds(partition, _object(row), what)]
+                    if mine:
+                        yield [_stamped(row, partition) for row in mine]
 
         return self._resource(rows, stream, settings)
 
@@ -213,7 +216,7 @@ class FilesSource:
 
         folder = Path(dlt.current.pipeline().working_dir) / "parts"
         with self._opened(path, settings) as file:
-            for part in json_lines.parts(self._checked(path, file), folder):
+            for part in json_lines.parts(path, self._checked(path, file), folder):
                 yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
     def _rows(self, path: str, settings: FileStream) -> Iterator[list[Any]]:
@@ -221,7 +224,8 @@ class FilesSource:
 
         with self._opened(path, settings) as file:
             if _kind(path, settings)[0] == "json":
-                yield from _document(path, _whole(path, file.read))
+                text = _whole(path, file.read)
+                yield from _document(path, text, sets_aside=self.config.sets_aside)
                 return
             for found in self._checked(path, file):
                 rows = found.each()
@@ -302,11 +306,11 @@ def _stamped(row: Any, partition: Partition) -> Any:
     """A row with its partition; a line stays as it is, but for what is put behind its bracket."""
     import orjson
 
-    if isinstance(row, orjson.Fragment):
-        line = orjson.dumps(row)
+    line = orjson.dumps(row) if isinstance(row, orjson.Fragment) else b""
+    if line.startswith(b"{") and _STAMP not in line:
         end = line.rindex(b"}")
         comma = b"," if line[1:end].strip() else b""
-        added = orjson.dumps(PARTITION_COLUMN) + b":" + orjson.dumps(partition.key)
+        added = _STAMP + b":" + orjson.dumps(partition.key)
         return orjson.Fragment(line[:end] + comma + added + line[end:])
     return {**_object(row), PARTITION_COLUMN: partition.key}
 
@@ -354,7 +358,7 @@ def _whole(path: str, read: Callable[[int], bytes]) -> bytes:
     return b"".join(pieces)
 
 
-def _document(path: str, text: bytes) -> Iterator[list[Any]]:
+def _document(path: str, text: bytes, *, sets_aside: bool) -> Iterator[list[Any]]:
     """A file that is one JSON value: the items of a list, or the one row that it is."""
     import orjson
 
@@ -377,5 +381,23 @@ def _document(path: str, text: bytes) -> Iterator[list[Any]]:
                 f"{path}: can't be read: {error}",
                 hint="correct the file; nothing of this run was loaded",
             ) from None
+    if json_keys.lost(text, found):
+        rows = list(_told_apart(path, text.decode(), rows, sets_aside=sets_aside))
     for start in range(0, len(rows), _ROWS):
         yield rows[start : start + _ROWS]
+
+
+def _told_apart(path: str, text: str, rows: list[Any], *, sets_aside: bool) -> Iterator[Any]:
+    """The rows; in an envelope those that have a key twice, of which one would be lost."""
+    written = json_keys.rows(text if text.lstrip().startswith("[") else f"[{text}]")
+    for number, (row, (each, key)) in enumerate(zip(rows, written), 1):
+        if key is None:
+            yield row
+            continue
+        where, what = f"{path}, row {number}", json_keys.told(key)
+        if not sets_aside:
+            raise SourceDataError(
+                f"{where}: {what}",
+                hint="take one of them out; nothing of this run was loaded",
+            )
+        yield envelope.unreadable(each, detail=what, origin=where)

@@ -1,7 +1,8 @@
 """Files of JSON lines: checked in blocks, some ahead of others, and handed on as bytes.
 
 A block is checked without a Python object per line. Where it holds anything out of the ordinary it
-is looked at line by line, by orjson, which decides what is JSON.
+is looked at line by line, by orjson, which decides what is JSON. Keys that an object has twice are
+found there, too; in other blocks the engine finds them, which reads the rows anyway.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
+from millstream import json_keys
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
 
@@ -33,6 +35,8 @@ class Rows:
 
     text: bytes
     count: int
+    start: int = 1
+    """The number of the first line in its file."""
 
     def write(self, file: IO[bytes]) -> None:
         """The same as one line: a JSON list, as dlt keeps what it extracted."""
@@ -72,9 +76,9 @@ def read(path: str, file: Any, parallel: int, *, sets_aside: bool = False) -> It
             rows = checked.result()
             if rows is None:
                 rows, lines = _each(path, block, number, sets_aside=sets_aside)
-                number += lines
             else:
-                number += rows.count
+                rows, lines = replace(rows, start=number + 1), rows.count
+            number += lines
             return rows
 
         for block in blocks(path, file.read):
@@ -85,27 +89,28 @@ def read(path: str, file: Any, parallel: int, *, sets_aside: bool = False) -> It
             yield take()
 
 
-def parts(rows: Iterator[Rows], folder: Path) -> Iterator[Part]:
-    """Rows in files of about `PART_BYTES`; each is gone when the next is asked for."""
+def parts(path: str, rows: Iterator[Rows], folder: Path) -> Iterator[Part]:
+    """A file's rows in files of about `PART_BYTES`; each is gone when the next is asked for."""
     folder.mkdir(parents=True, exist_ok=True)
     more = True
     while more:
         count, more = 0, False
         # a name of its own: dlt takes a part by hard link, and what it took must not be written to
-        path = folder / uuid4().hex
+        part = folder / uuid4().hex
         try:
-            with path.open("xb") as file:
+            with part.open("xb") as file:
                 for each in rows:
                     if each.count:
+                        file.write(envelope.place(path, each.start))
                         each.write(file)
                         count += each.count
                     if file.tell() >= PART_BYTES:
                         more = True
                         break
             if count:
-                yield Part(path, count)
+                yield Part(part, count)
         finally:
-            path.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
 
 def blocks(path: str, read: Callable[[int], bytes]) -> Iterator[bytes]:
@@ -178,11 +183,14 @@ def _each(path: str, block: bytes, before: int, *, sets_aside: bool) -> tuple[Ro
         row = line.strip()
         if not row:
             continue
+        what = None
         try:
-            orjson.loads(row)
+            if json_keys.lost(row, orjson.loads(row)):
+                what = json_keys.told(json_keys.twice(row))
         except orjson.JSONDecodeError as error:
-            where = f"{path}, line {number}"
             what = f"not JSON: {error.msg} (column {error.colno})"
+        if what is not None:
+            where = f"{path}, line {number}"
             if not sets_aside:
                 raise SourceDataError(
                     f"{where}: {what}",
@@ -192,4 +200,4 @@ def _each(path: str, block: bytes, before: int, *, sets_aside: bool) -> tuple[Ro
             text = row.decode("utf-8", "backslashreplace")
             row = orjson.dumps(envelope.unreadable(text, detail=what, origin=where))
         rows.append(row)
-    return Rows(b"".join(row + b"\n" for row in rows), len(rows)), len(lines)
+    return Rows(b"".join(row + b"\n" for row in rows), len(rows), before + 1), len(lines)

@@ -23,6 +23,7 @@ from dlt.sources.helpers.rest_client.client import RESTClient
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from millstream import json_keys
 from millstream.errors import SourceAuthError, SourceDataError, SourceError, SourceUnavailableError
 from millstream.sources.github.clock import Clock
 from millstream.sources.github.limits import (
@@ -308,7 +309,14 @@ def _document(response: requests.Response, content: bytes) -> tuple[Any, str]:
     if response.status_code in (204, 304) or 300 <= response.status_code < 400:
         return None, ""
     try:
-        return json.loads(content), ""
+        found = json.loads(content)
+        # no parser of GitHub's answers would see both, and which one is true nobody knows
+        if json_keys.lost(content, found) and (key := json_keys.twice(content)) is not None:
+            raise SourceDataError(
+                f"an answer in which {json_keys.told(key)}: {response.url}",
+                hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",
+            )
+        return found, ""
     except RecursionError:
         raise SourceDataError(
             f"an answer that is nested too deeply: {response.url}",

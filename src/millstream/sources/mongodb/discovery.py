@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream import whole
 from millstream.config import MongoDBConfig
+from millstream.config.bounds import ensure_bounded
 from millstream.errors import ConfigError, SourceAuthError, SourceNotFoundError
 from millstream.sources.mongodb import names
 from millstream.sources.mongodb.sample import keys
@@ -171,7 +172,9 @@ def load(folder: Path | None) -> Catalog | None:
     import yaml
 
     try:
-        content = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))["databases"]
+        text = (folder / FILE).read_text(encoding="utf-8")
+        ensure_bounded(text, folder / FILE, unique=True)
+        content = yaml.safe_load(text)["databases"]
         return Catalog(
             {
                 database: tuple(
