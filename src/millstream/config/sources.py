@@ -223,9 +223,22 @@ class FilesConfig(Model):
     options: Mapping[str, Any] = Field(
         default_factory=dict, description="fsspec's storage options, such as `anon`; no secrets."
     )
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Where files over HTTP may be redirected to, besides their own host: `host` "
+        "or `host:port`. A redirect anywhere else is an error.",
+    )
     parallel: int = Field(default=2, ge=1, le=16, description="Chunks checked at once.")
     _folder: Path | None = PrivateAttr(default=None)
     _sets_aside: bool = PrivateAttr(default=False)
+
+    @field_validator("hosts")
+    @classmethod
+    def _plain_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not host or set(host) & set("/@*? "):
+                raise ValueError(f"{host!r} is no host such as example.com or example.com:8080")
+        return tuple(host.lower() for host in value)
 
     @property
     def folder(self) -> Path | None:

@@ -27,7 +27,7 @@ from millstream.errors import (
 )
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.quarantine import envelope
-from millstream.sources import json_lines
+from millstream.sources import json_lines, redirects
 from millstream.sources.partition import holds, instant
 
 if TYPE_CHECKING:
@@ -183,15 +183,19 @@ class FilesSource:
         if "://" not in path:
             path = str(self.project / path)
         try:
-            fs, root = fsspec.core.url_to_fs(path, **self.config.options)
+            fs, root = fsspec.core.url_to_fs(path, **self._options(path))
             found = (
                 fs.glob(root, detail=True) if "*" in root or "?" in root else {root: fs.info(root)}
             )
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if (refused := redirects.refusal(error)) is not None:
+                raise refused from None
             found = {}
         except (ImportError, ValueError) as error:
             raise ConfigError(f"stream {stream!r}: {settings.path}: {error}") from None
         except Exception as error:  # each file system has errors of its own
+            if (refused := redirects.refusal(error)) is not None:
+                raise refused from None
             raise SourceUnavailableError(
                 f"stream {stream!r}: {settings.path} can't be listed: {error}"
             ) from error
@@ -206,6 +210,9 @@ class FilesSource:
                 hint=f"relative paths start from {self.project}",
             )
         return sorted(files, key=lambda file: file.path)
+
+    def _options(self, path: str) -> dict[str, Any]:
+        return redirects.options(path, self.config.options, self.config.hosts)
 
     def _handed_on(self, path: str, settings: FileStream) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
@@ -240,7 +247,7 @@ class FilesSource:
     def _opened(self, path: str, settings: FileStream) -> Iterator[Any]:
         import fsspec
 
-        with fsspec.open(path, "rb", **self.config.options) as raw:
+        with fsspec.open(path, "rb", **self._options(path)) as raw:
             try:
                 yield _unpacked(raw, _kind(path, settings)[1])
             except (OSError, EOFError) as error:
