@@ -17,6 +17,7 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.sources.github.client import Client
+from millstream.sources.github.patience import Patience
 from sources.github_kit import FakeClock, causes, issue, issues, rows, source
 
 TOKEN = "ghp_" + "s3cret" * 6
@@ -99,6 +100,37 @@ def test_waits_as_long_as_a_failing_server_asks(clock: FakeClock) -> None:
         server.faults.add(Fault(status=503, headers={"Retry-After": "20"}))
         rows(source(server, clock=clock))
     assert clock.waits == [20.0]
+
+
+def test_a_server_that_fails_now_and_then_is_not_waited_for_for_ever(
+    clock: FakeClock, token: str
+) -> None:
+    """Each page comes at its second attempt, an hour later."""
+    with GitHubServer(issues(100), clock=clock.now, token=token) as server:
+        for page in range(2, 11):
+            server.faults.add(
+                Fault(match=f"page={page}$", status=503, headers={"Retry-After": "3600"})
+            )
+        with pytest.raises(Exception) as caught:
+            rows(source(server, clock=clock, parallel=1))
+    error = failure(caught)
+    assert isinstance(error, SourceUnavailableError)
+    assert error.message.startswith("GitHub keeps failing: 503 ")
+    assert "waited for it for 4.0 h, and is asked to wait 1.0 h more: " in error.message
+    assert sum(clock.waits) == 4 * 3600
+    assert f": {server.url}/repositories/1000/issues?" in error.message
+    assert "a later run goes on" in str(error.hint)
+
+
+def test_waits_side_by_side_count_once(clock: FakeClock) -> None:
+    patience = Patience(clock, 100)
+    assert all(patience.spend(60) for _ in range(8))
+    clock.wait(50, threading.Event())
+    assert patience.spend(40)  # 30 s of it after the others
+    assert patience.spent == 90
+    assert not patience.spend(60)
+    assert patience.spend(50)
+    assert patience.spent == 100
 
 
 def test_a_lasting_fault_names_the_url_and_not_the_token(

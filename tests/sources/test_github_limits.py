@@ -72,6 +72,14 @@ def test_secondary_limit_without_a_time_waits_longer_each_time(clock: FakeClock)
     assert clock.waits == [60.0, 120.0, 240.0]
 
 
+def test_a_request_that_is_refused_for_hours_is_given_up(clock: FakeClock) -> None:
+    with GitHubServer(issues(5), clock=clock.now) as server:
+        server.faults.add(Fault.secondary(times=None))
+        with pytest.raises(Exception, match="refused 8 times in a row"):
+            rows(source(server, clock=clock))
+    assert sum(clock.waits) < 4 * 3600
+
+
 def test_all_threads_wait_together(clock: FakeClock) -> None:
     with GitHubServer(issues(200), latency=0.01, clock=clock.now) as server:
         # one of eight pages in flight is refused: nobody sends before the wait is over

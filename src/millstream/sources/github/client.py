@@ -33,6 +33,7 @@ from millstream.sources.github.limits import (
     retry_after,
     served_at,
 )
+from millstream.sources.github.patience import LONGEST, Patience, told
 from millstream.sources.github.refusals import TOKEN_NAMES, explain
 
 log = logging.getLogger("millstream")
@@ -106,6 +107,7 @@ class Client:
         self._attempts = attempts
         hint = "" if token else f"; with a token in {TOKEN_NAMES[0]} GitHub allows 5,000 an hour"
         self._limits = RateLimits(clock, cancelled, hint=hint)
+        self._patience = Patience(clock)
         self._timeout = timeout  # to connect, and between bytes of an answer
         session = _Session(timeout=timeout, raise_for_status=False)
         session.headers["User-Agent"] = "millstream"  # GitHub refuses requests without one
@@ -188,6 +190,7 @@ class Client:
     ) -> tuple[requests.Response, Any]:
         """One answer with its JSON, after as many attempts and waits as it takes."""
         attempt = refused = 0
+        asked_for = 0.0  # seconds, by refusals of this one request
         while True:
             self._limits.acquire()
             response: requests.Response | None = None
@@ -224,7 +227,8 @@ class Client:
                 self._limits.release(None if response is None else response.headers, pause, why)
             if pause is not None:
                 refused += 1
-                if refused > _REFUSALS:
+                asked_for += pause
+                if refused > _REFUSALS or asked_for > LONGEST:
                     raise SourceUnavailableError(
                         f"{why}: refused {refused} times in a row: {url}",
                         hint="another program may be using the same token; wait, and run again",
@@ -247,6 +251,12 @@ class Client:
         seconds = 2 ** (attempt - 1) * (0.5 + self._clock.chance() / 2)
         if response is not None and (after := response.headers.get("Retry-After")):
             seconds = max(seconds, retry_after(after, response.headers, self._clock))
+        if not self._patience.spend(seconds):
+            raise SourceUnavailableError(
+                f"GitHub keeps failing: {problem}: this run has waited for it for "
+                f"{told(self._patience.spent)}, and is asked to wait {told(seconds)} more: {url}",
+                hint="see https://www.githubstatus.com; a later run goes on where this began",
+            )
         log.info("%s: trying again in %.1f s: %s", problem, seconds, url)
         self._clock.wait(seconds, self._cancelled)
         if self._cancelled.is_set():
