@@ -48,14 +48,34 @@ def test_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "message", "hint"),
     [
-        ({"nme": "x"}, "nme: Extra inputs are not permitted", "did you mean `name`?"),
-        ({"name": "GitHub Issues"}, "name: String should match", None),
+        ({"nme": "x"}, "nme: there is no such attribute", "did you mean `name`?"),
+        ({"name": "GitHub Issues"}, "name: must be lower case, snake_case", None),
+        ({"name": None}, "name: must be text", None),
+        ({"name": "x" * 49}, "name: must have at most 48 characters", None),
         ({"source": {"type": "github"}}, "name at least one of `repositories`", None),
         ({"source": {**GITHUB, "repositories": ["duckdb"]}}, "not of the form owner/name", None),
-        ({"source": {**GITHUB, "streams": ["isues"]}}, "source.github.streams.0", None),
-        ({"source": {**GITHUB, "token": "ghp_x"}}, "source.github.token", None),
-        ({"folder": "/etc"}, "folder: Extra inputs", None),
-        ({"source": {"type": "jira"}}, "'jira'", None),
+        ({"source": {**GITHUB, "streams": ["isues"]}}, " source.streams.0: must be 'issues'", None),
+        ({"source": {**GITHUB, "token": "ghp_x"}}, " source.token: there is no such", None),
+        ({"source": {"type": "files", "streams": ["a"]}}, " source.streams: must be names", None),
+        ({"source": {"type": "files", "streams": {}}}, " source.streams: must have at least", None),
+        (
+            {"source": {"type": "files", "streams": {"a": {"path": "x", "primary_key": "id"}}}},
+            " source.streams.a.primary_key: must be a list, such as [a, b]",
+            None,
+        ),
+        (
+            {"source": {"type": "dlt", "path": "nonsense"}},
+            " source.path: must be `package.module:function`",
+            None,
+        ),
+        ({"alerts": [{"type": "email"}]}, " alerts.0.host: is missing", None),
+        ({"folder": "/etc"}, "folder: there is no such attribute", None),
+        (
+            {"source": {"type": "fiels"}},
+            "source.type: must be one of 'github', 'dlt', 'mongodb', 'files'",
+            "did you mean `files`?",
+        ),
+        ({"source": {}}, "source.type: is missing", None),
         (
             {"destination": {"options": {"credentials": "x"}}},
             "DESTINATION__DUCKDB__CREDENTIALS",
@@ -108,6 +128,36 @@ def test_two_pipelines_below_a_folder_are_named(tmp_path):
 def test_files_that_are_no_pipeline(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         read_pipeline(write(tmp_path, text))
+
+
+def test_a_fault_in_yaml_names_the_file_and_the_line(tmp_path):
+    path = write(tmp_path, "type: millstream.Pipeline\nattributes: [x\n")
+    with pytest.raises(ConfigError) as raised:
+        read_pipeline(path)
+    assert (
+        raised.value.message
+        == f"{path}, line 3: not YAML: expected ',' or ']', but got '<stream end>'"
+    )
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_file_that_is_no_text(tmp_path, named):
+    path = write(tmp_path, "")
+    path.write_bytes(b"type: millstream.Pipeline\n\xff")
+    with pytest.raises(ConfigError, match=r"defs\.yaml: not UTF-8"):
+        read_pipeline(path if named else tmp_path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    path = write(tmp_path, GOOD)
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+    for each in (path, tmp_path):
+        with pytest.raises(ConfigError, match=r"defs\.yaml: can't be read: Permission denied"):
+            read_pipeline(each)
 
 
 def test_missing_files(tmp_path):

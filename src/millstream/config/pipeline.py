@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from millstream.config import complaints
 from millstream.config.base import Model
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
 from millstream.config.governance import AlertConfig, PolicyConfig, QuarantineConfig
@@ -208,31 +208,8 @@ def parse_pipeline(
     """
     for name in ("project", "folder"):  # ours to set, from where the file lies
         if name in attributes:
-            raise ConfigError(f"{where}: {name}: Extra inputs are not permitted")
+            raise ConfigError(f"{where}: {name}: there is no such attribute")
     try:
         return PipelineConfig.model_validate({**attributes, "project": project, "folder": folder})
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error)}", hint=_suggest(error)) from None
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "attributes"
-        lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
-    return lines[0] if len(lines) == 1 else "".join(f"\n  {line}" for line in lines)
-
-
-def _suggest(error: ValidationError) -> str | None:
-    known = {name for model in _below(Model) for name in model.model_fields}
-    for problem in error.errors(include_url=False, include_input=False):
-        close = get_close_matches(str(problem["loc"][-1]), known, n=1)
-        if problem["type"] == "extra_forbidden" and close:
-            return f"did you mean `{close[0]}`?"
-    return None
-
-
-def _below(model: type[Model]) -> Iterator[type[Model]]:
-    for each in model.__subclasses__():
-        yield each
-        yield from _below(each)
+        raise ConfigError(f"{where}: {complaints.of(error)}", hint=complaints.hint(error)) from None

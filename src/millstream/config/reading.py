@@ -29,10 +29,15 @@ def read_pipeline(path: Path) -> PipelineConfig:
     project = project_of(path)
     load_dotenv(project)
     os.environ.setdefault("DLT_PROJECT_DIR", str(project))  # where dlt looks for secrets.toml
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         ensure_bounded(text, path, unique=True)
         documents = list(yaml.safe_load_all(text))
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(
+            f"{path}{line}: not YAML: {error.problem}", hint="correct the file"
+        ) from None
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         # the last three: dates and numbers that are none, keys that can't be keys
         raise ConfigError(f"{path}: not YAML: {error}", hint="correct the file") from None
@@ -47,7 +52,10 @@ def read_pipeline(path: Path) -> PipelineConfig:
     document = _filled(ours[0], str(path))
     attributes = document.get("attributes")
     if not isinstance(attributes, dict):
-        raise ConfigError(f"{path}: `attributes` is missing or not a mapping")
+        raise ConfigError(
+            f"{path}: `attributes` is missing, or holds no attributes",
+            hint="`name`, `source` and `destination` stand below it",
+        )
     return parse_pipeline(attributes, where=str(path), project=project, folder=path.parent)
 
 
@@ -91,7 +99,7 @@ def _find_defs(path: Path) -> Path:
     found = [
         file
         for file in sorted(path.rglob("defs.yaml"))
-        if ".venv" not in file.parts and COMPONENT_TYPE in file.read_text(encoding="utf-8")
+        if ".venv" not in file.parts and COMPONENT_TYPE.encode() in _bytes(file)
     ]
     if not found:
         raise ConfigError(
@@ -102,3 +110,19 @@ def _find_defs(path: Path) -> Path:
         names = ", ".join(str(file.relative_to(path)) for file in found)
         raise ConfigError(f"{path}: more than one pipeline: {names}", hint="name one of them")
     return found[0]
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8, from byte {error.start} on", hint="save it as UTF-8"
+        ) from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None

@@ -116,7 +116,7 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         return dg.MaterializeResult(asset_key=asset_key, metadata=child_metadata(report, load))
 
     def _target(self) -> TargetConfig:
-        from millstream.config import TargetConfig, project_of
+        from millstream.config import TargetConfig, complaints, project_of
 
         try:
             return TargetConfig.model_validate(
@@ -133,9 +133,7 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
                 }
             )
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"MillstreamResource: {where}: {first['msg']}") from None
+            raise ConfigError(f"MillstreamResource: {complaints.of(error)}") from None
 
 
 def _context() -> dg.OpExecutionContext | None:
