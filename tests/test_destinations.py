@@ -198,6 +198,41 @@ class TestDuckDBFile:
         with pytest.raises(ConfigError, match=r"destination\.database"):
             destinations.build(target(database=database))
 
+    @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "notes.txt"])
+    def test_must_be_a_database(self, name, tmp_path):
+        """DuckDB 2.0 opens the first two as a database in memory: loads went there, and away."""
+        file = tmp_path / name
+        file.write_text('{"a": 1}\n' * 10)
+        with pytest.raises(DestinationError, match="not a valid DuckDB database") as caught:
+            destinations.ensure_ready(target(project=tmp_path, database=name))
+        assert "name another file" in str(caught.value.hint)
+        assert file.read_text() == '{"a": 1}\n' * 10
+
+    def test_must_not_be_a_folder(self, tmp_path):
+        with pytest.raises(DestinationError, match="is a directory"):
+            destinations.ensure_ready(target(project=tmp_path, database="."))
+
+
+def test_who_reads_its_tables_hears_why_they_cannot_be_read(monkeypatch):
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me:s3cret@127.0.0.1:1/d")
+    for driver_said in (ConnectionError("me:s3cret"), ValueError("me:s3cret")):
+        with (
+            pytest.raises(DestinationUnavailableError) as caught,
+            destinations.reader(target("postgres")),
+        ):
+            raise driver_said
+        assert caught.value.hint
+        assert "s3cret" not in str(caught.value)
+
+
+def test_an_error_of_our_own_while_tables_are_read_stays_one(tmp_path):
+    for own in (ConfigError("ours"), ValueError("a bug")):
+        with (
+            pytest.raises(type(own), match=str(own)),
+            destinations.reader(target(project=tmp_path, database="x.duckdb")),
+        ):
+            raise own
+
 
 class TestDuckDBInBulk:
     """dlt connects to a database in memory, to which the file is attached."""

@@ -25,9 +25,13 @@ def schema(config: PipelineConfig, stream: str) -> tuple[tuple[Decision, ...], d
 
 
 def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Jump, ...], int]:
-    """The newest load that was counted against those before it, and how many these are."""
-    with destinations.writer(config):  # a DuckDB file is open to one process at a time
-        place = ledger.store.Place(destinations.build(config), config.dataset)
+    """The newest load that was counted against those before it, and how many these are.
+
+    Raises:
+        DestinationError: the history can't be asked.
+    """
+    with destinations.reader(config) as destination:
+        place = ledger.store.Place(destination, config.dataset)
         loads = [seen for _, seen in ledger.store.profiles(place, config.name, stream, loads=11)]
         versions = ledger.store.versions(place, config.name, stream)
     if not loads or not versions:

@@ -9,7 +9,7 @@ names       a table's full name, with and without a connection
 counts      the rows that tables hold now
 fallbacks   what dlt does instead where a destination can't do what was asked
 nul         characters that a destination can't store
-writer      who may write now, and what was written last
+writer      who may write or read now, and what was written last
 restore     cursors and schema, as the last load left them
 turns       one run of a stream at a time, on whichever machine
 parts       a partition's rows, replaced as one
@@ -38,7 +38,7 @@ from millstream.destinations.readiness import address, ensure_ready, preflight
 from millstream.destinations.restore import restore
 from millstream.destinations.turns import turn
 from millstream.destinations.undo import undo
-from millstream.destinations.writer import Loads, loads, writer
+from millstream.destinations.writer import Loads, loads, reader, writer
 
 __all__ = [
     "Loads",
@@ -54,6 +54,7 @@ __all__ = [
     "loads",
     "nested_table",
     "preflight",
+    "reader",
     "redact",
     "refuse_partitioned",
     "refuse_unpartitioned",

@@ -16,7 +16,7 @@ from millstream import own_tables
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.destinations.duckdb_file import duckdb_file
 from millstream.destinations.factory import build
-from millstream.destinations.writer import writer
+from millstream.destinations.writer import reader, writer
 from millstream.errors import ConfigError
 from millstream.ledger import baseline, canonical
 from millstream.ledger.keeper import InFile, Keeper
@@ -61,14 +61,12 @@ class InDestination:
         """The accepted tables of each stream.
 
         Raises:
-            Exception: dlt's, when the destination can't be asked.
+            DestinationError: the destination can't be asked.
         """
         is_file = self.config.destination.type == "duckdb"
         if is_file and not duckdb_file(self.config, self.credentials).exists():
             return {}  # asking would make it
-        destination: Any = build(self.config, self.credentials)
-        # a DuckDB file is open to one process at a time
-        with writer(self.config, self.credentials):
+        with reader(self.config, self.credentials) as destination:
             rows = own_tables.read(
                 destination,
                 self.config.dataset,

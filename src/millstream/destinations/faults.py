@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -44,6 +45,10 @@ _MEANINGS: tuple[tuple[str, type[DestinationError]], ...] = (
     (r"\b404\b|not found|does not exist|No such file", DestinationNotFoundError),
 )
 
+# https://duckdb.org/docs/stable/internals/storage: behind a checksum of eight bytes
+_DUCKDB_MAGIC = b"DUCK"
+_ANOTHER_FILE = "name another file as `database`: this one is left as it is"
+
 # fields of dlt's configuration that users don't set
 _SET_BY_US = frozenset({"dataset_name", "local_dir"})
 
@@ -74,6 +79,27 @@ def explain(
     said = redact(_said(root), secrets) or type(root).__name__
     kind = _meaning(f"{type(root).__name__}: {said}")
     return kind(f"{where}: {said}", hint=_hint(kind, config, said))
+
+
+def refuse_other_files(file: Path) -> None:
+    """Refuse a file that is no database of DuckDB's.
+
+    It opens CSV, JSON and Parquet, too: as a database in memory, with a view on the file. What is
+    loaded there is gone without a word.
+
+    Raises:
+        DestinationError: with the fix.
+    """
+    if file.is_dir():
+        raise DestinationError(
+            f"duckdb at {file}: is a directory", hint="name a file in it as `database`"
+        )
+    with file.open("rb") as opened:
+        head = opened.read(12)
+    if head[8:] != _DUCKDB_MAGIC:
+        raise DestinationError(
+            f"duckdb at {file}: not a valid DuckDB database file", hint=_ANOTHER_FILE
+        )
 
 
 def missing(error: Exception, config: TargetConfig) -> MillstreamError:
@@ -182,7 +208,7 @@ def _duckdb_hint(said: str) -> str | None:
         whose = f"the process {holder[1]}" if holder else "another process"
         return f"{whose} has the file open: close it there, then run again"
     if "not a valid DuckDB" in said:
-        return "name another file as `database`: this one is left as it is"
+        return _ANOTHER_FILE
     return None
 
 

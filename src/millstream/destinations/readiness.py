@@ -71,6 +71,17 @@ def ensure_ready(config: TargetConfig, credentials: str | None = None) -> str:
     return probe.address()
 
 
+def ensure_reachable(config: TargetConfig, credentials: str | None = None) -> None:
+    """Return once the destination answers; makes nothing there.
+
+    Raises:
+        ConfigError, DestinationError: as `ensure_ready`, but for what must be made.
+    """
+    probe = _Probe(config, credentials)
+    for step in (probe.prepare, probe.resolve, probe.connect):
+        step()
+
+
 def resolved_credentials(config: TargetConfig, credentials: str | None = None) -> Any:
     """The destination's credentials as dlt found them.
 
@@ -152,6 +163,8 @@ class _Probe:
         if self.kind == "duckdb" and not Path(self.resolved.credentials.database).exists():
             # connecting would make the file
             return f"{self.where}, made by the first run"
+        if self.kind == "duckdb":
+            faults.refuse_other_files(Path(self.resolved.credentials.database))
         self._guarded(lambda client: _ask(self.kind, client))
         return self.where
 

@@ -1,4 +1,4 @@
-"""Who may write now, and what was written last."""
+"""Who may write or read now, and what was written last."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from millstream import workdir
 from millstream.config import TargetConfig
 from millstream.destinations.duckdb_file import duckdb_file
 from millstream.destinations.factory import build, settings
+from millstream.destinations.readiness import ensure_reachable
+from millstream.errors import MillstreamError
 from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
     import dlt
+    from dlt.common.destination.reference import AnyDestination
 
 
 @contextmanager
@@ -37,6 +40,28 @@ def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[Non
             with suppress(Exception):
                 kept.enter_context(_client(config, credentials))
         yield
+
+
+@contextmanager
+def reader(config: TargetConfig, credentials: str | None = None) -> Iterator[AnyDestination]:
+    """The destination, held while its tables are read.
+
+    A DuckDB file is held as for writing: it is open to one process at a time.
+
+    Raises:
+        ConfigError, DestinationError: it can't be used, or can't be reached.
+    """
+    with writer(config, credentials):
+        failure: Exception | None = None
+        try:
+            yield build(config, credentials)
+        except MillstreamError:
+            raise
+        except Exception as error:
+            failure = error
+        if failure is not None:
+            ensure_reachable(config, credentials)  # says better than dlt why nothing could be read
+            raise failure
 
 
 def _client(config: TargetConfig, credentials: str | None) -> AbstractContextManager[Any]:

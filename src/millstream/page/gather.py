@@ -37,10 +37,10 @@ def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
     """Each stream that a run has recorded, by name; none where no history is kept, or not yet.
 
     Raises:
-        Exception: dlt's, when the destination can't be asked.
+        DestinationError: the destination can't be asked.
     """
-    with destinations.writer(config):  # a DuckDB file is open to one process at a time
-        place = store.Place(destinations.build(config), config.dataset)
+    with destinations.reader(config) as destination:
+        place = store.Place(destination, config.dataset)
         versions = store.versions(place, config.name)
         changes = store.changes(place, config.name)
         loads = store.loads(place, config.name)
