@@ -79,6 +79,16 @@ def test_no_command_shows_the_commands_and_is_a_usage_error(
         (["init"], "required: SOURCE, DESTINATION", "`millstream init --help`"),
         (["init", "github_isues", "duckdb"], "no such source: 'github_isues'", "'github_issues'?"),
         (["init", "github_issues", "duckbd"], "no such destination: 'duckbd'", "'duckdb'?"),
+        (
+            ["init", "mongodb", "duckdb", "--repository", "a/b"],
+            "mongodb takes no repositories",
+            "for github_issues",
+        ),
+        (["demo", "--port", "0"], "'0' is no whole number from 1 to 65535", "demo --help"),
+        (["schema", "log", "--limit", "-1"], "'-1' is no whole number of 0 or more", "log --help"),
+        (["schema", "diff", "--pages", "x"], "'x' is no whole number of 0 or more", "diff --help"),
+        (["quarantine", "replay", "--row", "{}"], "--row needs one --id", "quarantine list"),
+        (["quarantine", "replay", "--id=1", "--row={x"], "--row is not JSON", "single quotes"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wrong_and_what_was_meant(
@@ -92,6 +102,52 @@ def test_a_wrong_command_line_says_what_is_wrong_and_what_was_meant(
     assert "\n\nhint: " in printed.err
     assert hint in printed.err
     assert "Traceback" not in printed.err
+
+
+FILES = """\
+type: millstream.Pipeline
+attributes:
+  name: shop
+  source: {type: files, streams: {orders: {path: "{partition}.jsonl"}}}
+  partitions: {type: time, every: day, start: 2024-01-01}
+  destination: {type: duckdb, database: warehouse.duckdb}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--stream", "order"], "millstream run: no such stream: 'order'"),
+        (["schema", "show", "--stream=order"], "millstream schema show: no such stream: 'order'"),
+        (["quarantine", "list", "--stream=order"], "millstream quarantine list: no such stream"),
+        (["quarantine", "list", "--since=friday"], "--since: 'friday' is no time"),
+        (["run", "--partition", "2024-01-99"], "run: --partition: no partition '2024-01-99'"),
+    ],
+)
+def test_a_value_that_does_not_fit_the_pipeline_is_a_wrong_command_line(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "defs.yaml").write_text(FILES)
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "\n\nhint: " in printed
+
+
+@pytest.mark.parametrize("command", ["schema log", "quarantine list", "report"])
+def test_a_history_that_cannot_be_read_is_no_bug(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "defs.yaml").write_text(FILES)
+    (tmp_path / "warehouse.duckdb").write_text("no database at all")
+    assert main([*command.split(), str(tmp_path)]) == 1
+    printed = capsys.readouterr().err
+    assert "not a valid DuckDB database file\n\nhint: name another file" in printed
 
 
 def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:

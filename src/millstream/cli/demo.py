@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from millstream.cli.command import Command
-from millstream.cli.terminal import align, paint, seconds, tree
+from millstream.cli.terminal import align, paint, print_json, seconds, tree
 from millstream.cli.waiting import waiting
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ CACHE = Path(".cache/github3.py")
 
 
 def _arguments(parser: ArgumentParser) -> None:
+    from millstream.cli.parser import whole_number
+
     parser.add_argument(
         "--live",
         metavar="OWNER/REPO",
@@ -34,7 +36,11 @@ def _arguments(parser: ArgumentParser) -> None:
         "--ui", action="store_true", help="open Dagster's UI on what the demo loaded"
     )
     parser.add_argument(
-        "--port", metavar="N", type=int, default=3000, help="the UI's port (default: %(default)s)"
+        "--port",
+        metavar="N",
+        type=whole_number(1, 65535),
+        default=3000,
+        help="the UI's port (default: 3000)",
     )
     parser.add_argument("--json", action="store_true", help="print the runs as JSON")
     parser.add_argument("--base-url", help=SUPPRESS)  # --live against another GitHub
@@ -229,10 +235,9 @@ def _date(moment: str) -> str:
 
 
 def _print_json(runs: Sequence[DemoRun]) -> None:
-    import json
     from dataclasses import asdict
 
-    print(json.dumps({"runs": [asdict(run) for run in runs]}, indent=2))
+    print_json({"runs": [asdict(run) for run in runs]})
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

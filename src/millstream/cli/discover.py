@@ -10,27 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millstream.cli.command import Command
+from millstream.cli.pipeline import path_argument, stream_option
+from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from millstream.model import Stream
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        help="a defs.yaml, or a folder with one (default: this folder)",
-    )
-    parser.add_argument(
-        "--stream",
-        metavar="NAME",
-        action="append",
-        dest="streams",
-        help="look only at this stream; may be given more than once",
-    )
+    path_argument(parser)
+    stream_option(parser, "look only at")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
 
 
@@ -78,7 +67,6 @@ def _lines(file: Path, before: Mapping[str, Stream], after: Mapping[str, Stream]
 def _print_json(
     pipeline: str, file: Path, before: Mapping[str, Stream], after: Mapping[str, Stream]
 ) -> None:
-    import json
     from dataclasses import asdict
 
     document = {
@@ -88,7 +76,7 @@ def _print_json(
         "new": [name for name in after if name not in before],
         "gone": [name for name in before if name not in after],
     }
-    print(json.dumps(document, indent=2))
+    print_json(document)
 
 
 COMMAND = Command(

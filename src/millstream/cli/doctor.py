@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millstream.cli.command import Command
+from millstream.cli.pipeline import path_argument
+from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -17,14 +19,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        help="a defs.yaml, or a folder with one (default: this folder)",
-    )
+    path_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
@@ -33,10 +28,9 @@ def _run(options: Namespace) -> int:
         checks = [*_versions(), *_pipeline(options.path)]
     ok = all(check.ok for check in checks)
     if options.json:
-        import json
         from dataclasses import asdict
 
-        print(json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}, indent=2))
+        print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
         print("\n".join(_lines(checks)))
     return 0 if ok else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 from millstream.cli.command import Command
@@ -59,6 +60,7 @@ def _run(options: Namespace) -> int:
         lists["repositories"] = repositories(options.repositories, "millstream init")
     if options.databases:
         lists["databases"] = databases(options.databases, "millstream init")
+    _refuse_what_is_not_taken(options.source, lists)
     project = write_project(options.source, options.destination, options.folder, lists=lists)
 
     print(f"wrote {len(project.files)} files to {project.folder}; the pipeline is")
@@ -77,6 +79,18 @@ def _run(options: Namespace) -> int:
         padding = " " * (width - len(step)) if comment else ""
         print(f"  {paint(step, 'bold', stream=sys.stdout)}{padding}{note}")
     return 0
+
+
+def _refuse_what_is_not_taken(source: str, lists: Iterable[str]) -> None:
+    from millstream.cli.parser import UsageError
+    from millstream.scaffold import SOURCES
+
+    for name in lists:
+        if name not in SOURCES[source].lists:
+            takes = next(kind.name for kind in SOURCES.values() if name in kind.lists)
+            raise UsageError(
+                f"millstream init: {source} takes no {name}", hint=f"they are for {takes}"
+            )
 
 
 def repositories(names: list[str], command: str) -> tuple[str, ...]:

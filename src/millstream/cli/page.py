@@ -8,23 +8,17 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from millstream.cli.command import Command
+from millstream.cli.pipeline import path_argument
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        help="a defs.yaml, or a folder with one (default: this folder)",
-    )
+    path_argument(parser)
     parser.add_argument(
         "--output",
         metavar="FILE",
         type=Path,
         default=Path("report.html"),
-        help="the file to write (default report.html)",
+        help="the file to write (default: report.html)",
     )
 
 
@@ -47,7 +41,10 @@ def _run(options: Namespace) -> int:
     try:
         options.output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{options.output}: can't be written: {error.strerror}") from None
+        raise ConfigError(
+            f"{options.output}: can't be written: {error.strerror}",
+            hint="--output names a file in a folder that is there",
+        ) from None
     print(f"written to {options.output}")
     return 0
 

@@ -27,7 +27,9 @@ class UsageError(MillstreamError):
 
 
 def parse(root: Command, arguments: Sequence[str]) -> argparse.Namespace:
-    """Find the command that is meant and read its options; `run` of the result is its function.
+    """Find the command that is meant and read its options.
+
+    Of the result, `run` is the command's function and `command` its full name.
 
     Raises:
         UsageError: unknown command or option, or a wrong value.
@@ -57,6 +59,7 @@ def parse(root: Command, arguments: Sequence[str]) -> argparse.Namespace:
     options = Parser(command, path).read(rest)
     options.debug = options.debug or debug
     options.run = command.run
+    options.command = path
     return options
 
 
@@ -81,6 +84,19 @@ def one_of(what: str, known: Sequence[str]) -> Callable[[str], str]:
             f"no such {what}: {value!r}",
             hint=did_you_mean(value, known) or f"choose from {', '.join(known)}",
         )
+
+    return check
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """An argparse `type`: a whole number within these bounds."""
+
+    def check(value: str) -> int:
+        number = int(value) if value.lstrip("-").isdecimal() else None
+        if number is None or number < least or (most is not None and number > most):
+            bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{value!r} is no whole number {bounds}")
+        return number
 
     return check
 

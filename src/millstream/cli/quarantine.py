@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli.command import Command
+from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
+from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,26 +20,9 @@ if TYPE_CHECKING:
 _REASONS = ("contract", "policy", "refused", "unreadable")
 
 
-def _pipeline_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        help="a defs.yaml, or a folder with one (default: this folder)",
-    )
-    parser.add_argument(
-        "--stream",
-        metavar="NAME",
-        action="append",
-        dest="streams",
-        help="only this stream; may be given more than once",
-    )
-
-
 def _list_arguments(parser: ArgumentParser) -> None:
-    _pipeline_arguments(parser)
+    path_argument(parser)
+    stream_option(parser)
     parser.add_argument("--since", metavar="TIME", help="put aside at or after this ISO 8601 time")
     parser.add_argument("--reason", choices=_REASONS, help="only rows put aside for this reason")
     parser.add_argument("--all", action="store_true", help="also what waits no more")
@@ -46,7 +30,8 @@ def _list_arguments(parser: ArgumentParser) -> None:
 
 
 def _replay_arguments(parser: ArgumentParser) -> None:
-    _pipeline_arguments(parser)
+    path_argument(parser)
+    stream_option(parser)
     parser.add_argument(
         "--id",
         metavar="ID",
@@ -61,7 +46,7 @@ def _replay_arguments(parser: ArgumentParser) -> None:
 
 
 def _list(options: Namespace) -> int:
-    config, streams = _open(options)
+    config, streams = open_pipeline(options)
     since = _time(options.since) if options.since else None
     with redirect_stdout(sys.stderr):
         found = _entries(config, documents=options.json)
@@ -74,7 +59,7 @@ def _list(options: Namespace) -> int:
         and (since is None or entry.at >= since)
     ]
     if options.json:
-        _print_json([dict(entry.fields) for entry in shown])
+        print_json([dict(entry.fields) for entry in shown])
         return 0
     if not shown:
         print("nothing waits in quarantine")
@@ -99,14 +84,16 @@ def _replay(options: Namespace) -> int:
     from millstream import runner
     from millstream.cli.parser import UsageError
     from millstream.cli.report import report_lines
-    from millstream.cli.run import _show_log
 
     if options.row is not None and len(options.ids or ()) != 1:
-        raise UsageError("millstream quarantine replay: --row needs one --id")
+        raise UsageError(
+            "millstream quarantine replay: --row needs one --id",
+            hint="`millstream quarantine list` names what waits",
+        )
     if options.row is not None:
         _check_json(options.row)
-    _show_log()
-    config, streams = _open(options)
+    show_log()
+    config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         found = [each for each in _entries(config) if each.status == "waiting"]
     ids = set(options.ids or ())
@@ -126,7 +113,7 @@ def _replay(options: Namespace) -> int:
             for each in left:
                 print(f"  left in quarantine: {each['id']}: {each['why']}")
     if options.json:
-        _print_json(document)
+        print_json(document)
     elif not document:
         print("nothing waits in quarantine")
     return 0
@@ -150,7 +137,10 @@ def _check_json(text: str) -> None:
     try:
         json.loads(text)
     except ValueError as error:
-        raise UsageError(f"millstream quarantine replay: --row is not JSON: {error}") from None
+        raise UsageError(
+            f"millstream quarantine replay: --row is not JSON: {error}",
+            hint="put the whole row between single quotes: --row '{\"id\": 1}'",
+        ) from None
 
 
 def _time(text: str) -> datetime:
@@ -162,37 +152,18 @@ def _time(text: str) -> datetime:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise UsageError(
-            f"millstream quarantine list: --since: {text!r} is no time such as 2026-01-31T00:00:00Z"
+            f"millstream quarantine list: --since: {text!r} is no time",
+            hint="write it as 2026-01-31, or 2026-01-31T00:00:00Z",
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-
-
-def _open(options: Namespace) -> tuple[PipelineConfig, list[str]]:
-    from millstream import sources
-    from millstream.cli.run import _choose
-    from millstream.config import read_pipeline
-
-    config = read_pipeline(options.path)
-    with redirect_stdout(sys.stderr):
-        known = [stream.name for stream in sources.create(config.source).streams()]
-    return config, _choose(options.streams, known)
 
 
 def _entries(config: PipelineConfig, *, documents: bool = False) -> list[Entry]:
     from millstream import destinations
     from millstream.quarantine import store
 
-    # a DuckDB file is open to one process at a time
-    with destinations.writer(config):
-        return store.entries(
-            destinations.build(config), config.dataset, config.name, documents=documents
-        )
-
-
-def _print_json(document: Any) -> None:
-    import json
-
-    print(json.dumps(document, indent=2, default=str))
+    with destinations.reader(config) as destination:
+        return store.entries(destination, config.dataset, config.name, documents=documents)
 
 
 COMMAND = Command(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli.command import Command
+from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
+from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -17,21 +18,8 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        help="a defs.yaml, or a folder with one (default: this folder)",
-    )
-    parser.add_argument(
-        "--stream",
-        metavar="NAME",
-        action="append",
-        dest="streams",
-        help="load only this stream; may be given more than once",
-    )
+    path_argument(parser)
+    stream_option(parser, "load only")
     parser.add_argument(
         "--partition",
         metavar="KEY",
@@ -49,17 +37,12 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    from millstream import runner, sources
+    from millstream import runner
     from millstream.abreast import abreast
     from millstream.cli.report import report_lines
-    from millstream.config import read_pipeline
 
-    _show_log()
-    config = read_pipeline(options.path)
-    # stdout is for the JSON alone: whatever a library prints goes where people read
-    with redirect_stdout(sys.stderr):
-        known = [stream.name for stream in sources.create(config.source).streams()]
-    streams = _choose(options.streams, known)
+    show_log()
+    config, streams = open_pipeline(options)
     loads = _loads(config, streams, options.partitions or [])
 
     # bars of several streams would overwrite each other
@@ -107,39 +90,13 @@ def _run(options: Namespace) -> int:
     return 1 if failures else 0
 
 
-def _show_log() -> None:
-    """Progress lines and warnings of a run on stderr; of dlt, what it says is wrong."""
-    import logging
-    import os
-
-    # dlt warns of every column that is null throughout; the report says which columns there are
-    os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("  %(message)s"))
-    logger = logging.getLogger("millstream")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
-def _choose(wanted: list[str] | None, known: list[str]) -> list[str]:
-    from millstream.cli.parser import UsageError, did_you_mean
-
-    for name in wanted or ():
-        if name not in known:
-            raise UsageError(
-                f"millstream run: no such stream: {name!r}",
-                hint=did_you_mean(name, known) or f"this pipeline has {', '.join(known)}",
-            )
-    return [name for name in known if not wanted or name in wanted]
-
-
 def _loads(
     config: PipelineConfig, streams: list[str], wanted: list[str]
 ) -> dict[str, list[str | None]]:
     """What to load of each stream: all of it, or the partitions that are named."""
     from millstream.cli.parser import UsageError
     from millstream.config import between
+    from millstream.errors import ConfigError
 
     if not wanted:
         return {stream: [None] for stream in streams}
@@ -150,7 +107,10 @@ def _loads(
             "millstream run: --partition: no stream here is partitioned",
             hint="`partitions` in defs.yaml says which streams are, and how",
         )
-    keys = list(dict.fromkeys(key for text in wanted for key in between(partitions, text)))
+    try:
+        keys = list(dict.fromkeys(key for text in wanted for key in between(partitions, text)))
+    except ConfigError as error:
+        raise UsageError(f"millstream run: --partition: {error.message}", hint=error.hint) from None
     return {stream: list[str | None](keys) for stream in chosen}
 
 
@@ -179,8 +139,6 @@ def _failure(
 
 
 def _print_json(pipeline: str, reports: list[RunReport], failures: list[dict[str, Any]]) -> None:
-    import json
-
     from millstream.ledger import held
 
     document = {
@@ -191,7 +149,7 @@ def _print_json(pipeline: str, reports: list[RunReport], failures: list[dict[str
         ],
         "failed": failures,
     }
-    print(json.dumps(document, indent=2, default=str))
+    print_json(document)
 
 
 COMMAND = Command(

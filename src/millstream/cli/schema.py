@@ -6,10 +6,11 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli.command import Command
+from millstream.cli.pipeline import open_pipeline, path_argument, stream_option
+from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -19,57 +20,52 @@ _SEVERITIES = ("safe", "risky", "breaking")
 _EXIT = {"safe": 10, "risky": 11, "breaking": 12}
 
 
-def _pipeline_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        help="a defs.yaml, or a folder with one (default: this folder)",
-    )
-    parser.add_argument(
-        "--stream",
-        metavar="NAME",
-        action="append",
-        dest="streams",
-        help="only this stream; may be given more than once",
-    )
-
-
-def _with_json(parser: ArgumentParser) -> None:
-    _pipeline_arguments(parser)
+def _shared_arguments(parser: ArgumentParser) -> None:
+    path_argument(parser)
+    stream_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _diff_arguments(parser: ArgumentParser) -> None:
-    _with_json(parser)
+def _pages_option(parser: ArgumentParser) -> None:
+    from millstream.cli.parser import whole_number
+
     parser.add_argument(
-        "--pages", metavar="N", type=int, default=10, help="pages to read; 0 reads all (default 10)"
+        "--pages",
+        metavar="N",
+        type=whole_number(0),
+        default=10,
+        help="pages to read; 0 reads all (default: 10)",
     )
+
+
+def _diff_arguments(parser: ArgumentParser) -> None:
+    _shared_arguments(parser)
+    _pages_option(parser)
     parser.add_argument(
         "--fail-on",
         choices=_SEVERITIES,
         default="risky",
-        help="exit code 10 (safe), 11 (risky) or 12 (breaking) from here on (default risky)",
+        help="exit code 10 (safe), 11 (risky) or 12 (breaking) from here on (default: risky)",
     )
 
 
 def _log_arguments(parser: ArgumentParser) -> None:
-    _with_json(parser)
+    from millstream.cli.parser import whole_number
+
+    _shared_arguments(parser)
     parser.add_argument("--table", metavar="NAME", help="only changes of this table")
     parser.add_argument("--at-least", choices=_SEVERITIES, default="safe", help="leave out milder")
     parser.add_argument(
         "--limit",
         metavar="N",
-        type=int,
+        type=whole_number(0),
         default=50,
-        help="the newest N changes; 0 lists all (default 50)",
+        help="the newest N changes; 0 lists all (default: 50)",
     )
 
 
 def _accept_arguments(parser: ArgumentParser) -> None:
-    _with_json(parser)
+    _shared_arguments(parser)
     parser.add_argument(
         "--change",
         metavar="ID",
@@ -82,9 +78,7 @@ def _accept_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="read the source as `schema diff` does, and accept all that it shows",
     )
-    parser.add_argument(
-        "--pages", metavar="N", type=int, default=10, help="pages to read; 0 reads all (default 10)"
-    )
+    _pages_option(parser)
 
 
 def _diff(options: Namespace) -> int:
@@ -92,7 +86,7 @@ def _diff(options: Namespace) -> int:
     from millstream.model import SchemaVersion
     from millstream.preview import preview
 
-    config, streams = _open(options)
+    config, streams = open_pipeline(options)
     accepted = _accepted(config)
     found: dict[str, Sequence[Decision]] = {}
     for stream in streams:
@@ -102,7 +96,7 @@ def _diff(options: Namespace) -> int:
             SchemaVersion(), accepted.get(stream), new, config.schema_policy, stream=stream
         )
     if options.json:
-        _print_json({stream: [_decision(d) for d in made] for stream, made in found.items()})
+        print_json({stream: [_decision(d) for d in made] for stream, made in found.items()})
     else:
         for stream, made in found.items():
             if stream not in accepted:
@@ -119,11 +113,9 @@ def _log(options: Namespace) -> int:
     from millstream import destinations
     from millstream.ledger import store
 
-    config, streams = _open(options)
-    # a DuckDB file is open to one process at a time
-    with redirect_stdout(sys.stderr), destinations.writer(config):
-        place = store.Place(destinations.build(config), config.dataset)
-        rows = store.changes(place, config.name)
+    config, streams = open_pipeline(options)
+    with redirect_stdout(sys.stderr), destinations.reader(config) as destination:
+        rows = store.changes(store.Place(destination, config.dataset), config.name)
     rows = [
         row
         for row in rows
@@ -134,7 +126,7 @@ def _log(options: Namespace) -> int:
     if options.limit > 0:
         rows = rows[-options.limit :]
     if options.json:
-        _print_json(rows)
+        print_json(rows)
         return 0
     if not rows:
         print("no schema changes recorded")
@@ -150,7 +142,7 @@ def _log(options: Namespace) -> int:
 def _accept(options: Namespace) -> int:
     from millstream import destinations
 
-    config, streams = _open(options)
+    config, streams = open_pipeline(options)
     accepted: dict[str, list[dict[str, Any]]] = {}
     for stream in streams:
         done = _accept_held(config, stream, options.changes or ())
@@ -167,7 +159,7 @@ def _accept(options: Namespace) -> int:
             hint="`millstream schema diff` and the error of the held run name them",
         )
     if options.json:
-        _print_json(accepted)
+        print_json(accepted)
         return 0
     for stream, made in accepted.items():
         for change in made:
@@ -205,12 +197,12 @@ def _accept_source(config: PipelineConfig, stream: str, pages: int) -> list[dict
 
 
 def _show(options: Namespace) -> int:
-    config, streams = _open(options)
+    config, streams = open_pipeline(options)
     accepted = {name: version for name, version in _accepted(config).items() if name in streams}
     if options.json:
         from dataclasses import asdict
 
-        _print_json({name: asdict(version)["tables"] for name, version in accepted.items()})
+        print_json({name: asdict(version)["tables"] for name, version in accepted.items()})
         return 0
     if not accepted:
         print("nothing accepted yet: the first run accepts what it loads")
@@ -237,17 +229,6 @@ def _tree_lines(version: SchemaVersion) -> list[str]:
             for column in tables[name].columns
         ]
     return lines
-
-
-def _open(options: Namespace) -> tuple[PipelineConfig, list[str]]:
-    from millstream import sources
-    from millstream.cli.run import _choose
-    from millstream.config import read_pipeline
-
-    config = read_pipeline(options.path)
-    with redirect_stdout(sys.stderr):
-        known = [stream.name for stream in sources.create(config.source).streams()]
-    return config, _choose(options.streams, known)
 
 
 def _accepted(config: PipelineConfig) -> dict[str, SchemaVersion]:
@@ -277,12 +258,6 @@ def _decision_lines(name: str, made: Sequence[Decision]) -> list[str]:
             for d in made
         ),
     ]
-
-
-def _print_json(document: Any) -> None:
-    import json
-
-    print(json.dumps(document, indent=2, default=str))
 
 
 COMMAND = Command(
@@ -326,7 +301,7 @@ COMMAND = Command(
             summary="print the accepted tables and columns as a tree",
             description="Reads what was accepted, and asks nothing of the source.",
             examples=("millstream schema show --stream issues", "millstream schema show --json"),
-            arguments=_with_json,
+            arguments=_shared_arguments,
             run=_show,
         ),
     ),

@@ -1,10 +1,10 @@
-"""How things look in a terminal: colours only where someone sees them, numbers for people."""
+"""How answers look: colours only where someone sees them, numbers for people, JSON for programs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -90,3 +90,10 @@ def align(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def print_json(document: Any) -> None:
+    """What `--json` prints; times and the like as text."""
+    import json
+
+    print(json.dumps(document, indent=2, default=str))

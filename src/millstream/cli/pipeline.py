@@ -1,0 +1,79 @@
+"""What commands about one pipeline share: how they are told which, open it, and show its log."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from millstream.config import PipelineConfig
+
+
+def path_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        help="a defs.yaml, or a folder with one (default: this folder)",
+    )
+
+
+def stream_option(parser: ArgumentParser, doing: str = "only") -> None:
+    """`--stream`, as often as one likes; `doing` is what happens to those that are named."""
+    parser.add_argument(
+        "--stream",
+        metavar="NAME",
+        action="append",
+        dest="streams",
+        help=f"{doing} this stream; may be given more than once",
+    )
+
+
+def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:
+    """The pipeline, and its streams: those that `--stream` names, else all.
+
+    Raises:
+        ConfigError: no pipeline there, or a wrong one.
+        UsageError: it has no such stream.
+    """
+    from millstream import sources
+    from millstream.config import read_pipeline
+
+    config = read_pipeline(options.path)
+    # stdout is for the answer alone: whatever a library prints goes where people read
+    with redirect_stdout(sys.stderr):
+        known = [stream.name for stream in sources.create(config.source).streams()]
+    return config, _chosen(options.streams, known, options.command)
+
+
+def show_log() -> None:
+    """Progress lines and warnings of a run on stderr; of dlt, what it says is wrong."""
+    import logging
+    import os
+
+    # dlt warns of every column that is null throughout; the report says which columns there are
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("  %(message)s"))
+    logger = logging.getLogger("millstream")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _chosen(wanted: Sequence[str] | None, known: Sequence[str], command: str) -> list[str]:
+    from millstream.cli.parser import UsageError, did_you_mean
+
+    for name in wanted or ():
+        if name not in known:
+            raise UsageError(
+                f"{command}: no such stream: {name!r}",
+                hint=did_you_mean(name, known) or f"this pipeline has {', '.join(known)}",
+            )
+    return [name for name in known if not wanted or name in wanted]
