@@ -21,6 +21,14 @@ def test_unknown_member_is_an_attribute_error():
         millstream.asets  # noqa: B018
 
 
+@pytest.mark.parametrize("name", ["assets", "definitions", "MillstreamResource", "Pipeline"])
+def test_what_needs_dagster_says_how_to_install_it(name):
+    code = f"import sys\nsys.modules['dagster'] = None\nfrom millstream import {name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"millstream.{name} needs Dagster" in done.stderr
+    assert "pip install 'millstream[dagster]'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from millstream import whole, workdir
+from millstream.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +87,12 @@ def test_a_writer_that_dies_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         whole.write(file, "second")
     assert file.read_text() == "first"
+
+
+def test_a_home_that_cannot_be_written_is_named_with_the_fix(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path / "file"))
+    for use in (workdir.create("shop", "orders", "here"), workdir.exclusive("x", what="x")):
+        with pytest.raises(ConfigError, match="can't be made: Not a directory") as caught, use:
+            pass
+        assert "MILLSTREAM_HOME" in str(caught.value)

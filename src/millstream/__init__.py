@@ -50,7 +50,15 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name != "dagster":
+                raise
+            raise ModuleNotFoundError(
+                f"millstream.{name} needs Dagster\n\nhint: pip install 'millstream[dagster]'",
+                name=error.name,
+            ) from None
     raise AttributeError(f"module 'millstream' has no attribute {name!r}")
 
 

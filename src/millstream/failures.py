@@ -27,6 +27,14 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             return cause
         root, cause = cause, cause.__cause__
     logger.debug("%s", destinations.redact("".join(traceback.format_exception(error))))
+    if lacking := _lacking(root):
+        return RunError(
+            f"{where}: {step} failed: no row has {lacking}",
+            stream=stream,
+            step=step,
+            hint="name columns that rows have; `--full-refresh` then drops what was extracted "
+            "already, and reads everything again",
+        )
     if _too_deep(root):
         return RunError(
             f"{where}: {step} failed: a row is nested too deeply ({type(root).__name__})",
@@ -45,6 +53,21 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
         step=step,
         hint=_HINTS.get(step),
     )
+
+
+def _lacking(error: BaseException) -> str | None:
+    """The columns that a source declares as never null, and that no row has, in words."""
+    from dlt.common.schema.exceptions import UnboundColumnException
+
+    if not isinstance(error, UnboundColumnException):
+        return None
+    keys = ("primary_key", "merge_key")
+    names = [
+        f"`{column['name']}`"
+        + (" of the key" if any(column.get(key) for key in keys) else ", which may not be null,")
+        for column in error.columns
+    ]
+    return f"{' and '.join(names)} in the table `{error.table_name}`"
 
 
 def _too_deep(error: BaseException) -> bool:

@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from millstream import whole
 from millstream.config import data_dir
+from millstream.errors import ConfigError
 
 logger = logging.getLogger("millstream")
 
@@ -46,7 +47,7 @@ def create(pipeline: str, stream: str, place: str) -> Iterator[WorkDir]:
         place: names the destination and dataset that the run loads into.
     """
     path = _runs_of(pipeline, stream) / uuid4().hex
-    path.mkdir(parents=True, mode=0o700)
+    _make(path)
     with _locked(path) as held:
         assert held, "a folder that was just made is nobody else's"
         whole.write(path / "place", place)
@@ -83,7 +84,7 @@ def exclusive(name: str, *, what: str) -> Iterator[None]:
     `what` is what people call it.
     """
     folder = data_dir() / "locks"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make(folder)
     with (folder / name).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,6 +92,16 @@ def exclusive(name: str, *, what: str) -> Iterator[None]:
             logger.info("waiting for another run that writes to %s", what)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: can't be made: {error.strerror}",
+            hint="MILLSTREAM_HOME names the folder in which runs keep what is not loaded yet",
+        ) from None
 
 
 @contextmanager

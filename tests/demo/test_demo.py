@@ -153,6 +153,17 @@ def test_the_ui_before_any_run_is_refused(tmp_path: Path) -> None:
     assert "no demo has run here\n\nhint: run `make demo`" in done.stderr
 
 
+def test_without_dagster_it_says_how_to_install_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['dagster'] = None; from millstream.cli import main; main(['demo'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "the demo needs Dagster, which is not installed\n\nhint: pip install" in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
 def test_live_loads_one_repository_from_the_api(tmp_path: Path) -> None:
     dataset = {"octo/hello": generate("octo/hello", issues=130)}
     with GitHubServer(dataset, token="a-token-of-mine") as server:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,27 @@ def guarded() -> Iterator[mongod.Mongod]:
 def encrypted() -> Iterator[mongod.Mongod]:
     with mongod.running(replica_set=False, tls=True) as server:
         yield server
+
+
+WITHOUT_DRIVER = """
+import sys
+sys.modules.update({"bson": None, "pymongo": None})
+from millstream import sources
+from millstream.config import MongoDBConfig
+source = sources.create(MongoDBConfig(databases=["shop"], collections=["things"]))
+(check,) = source.check()
+print(check.ok, check.detail, check.hint, sep="|")
+try:
+    source.open("things")
+except Exception as error:
+    print(False, error.message, error.hint, sep="|")
+"""
+
+
+def test_the_driver_is_not_installed() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DRIVER], capture_output=True, text=True)
+    said = "False|MongoDB needs the package pymongo|pip install 'millstream[mongodb]'"
+    assert done.stdout.splitlines() == [said, said], done.stderr
 
 
 def test_no_connection_string(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,10 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
+    from millstream.demo import play
     from millstream.demo.workspace import Workspace
 
+    play.require("dagster", "Dagster", "millstream[dagster]")
     # `kill` ends the demo as Ctrl-C does: with the processes that it started
     signal.signal(signal.SIGTERM, _interrupt)
     workspace = Workspace(FOLDER / "live" if options.live else FOLDER)

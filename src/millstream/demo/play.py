@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from millstream.demo.workspace import PACKAGE, Workspace
-from millstream.errors import ConfigError, MillstreamError, SourceUnavailableError
+from millstream.errors import (
+    ConfigError,
+    MillstreamError,
+    MissingDependencyError,
+    SourceUnavailableError,
+)
 from millstream.model import ChangeKind, SchemaChange, Severity, TableLoad
 
 JOB = "github"
@@ -60,6 +65,20 @@ def local_github(cache: Path, log: Path) -> Iterator[Served]:
         if not origin:
             raise SourceUnavailableError("the local GitHub server did not start", hint=f"see {log}")
         yield Served(url, origin.removeprefix("serving "))
+
+
+def require(module: str, what: str, package: str) -> None:
+    """Refuse to go on without a module that the demo needs.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise MissingDependencyError(
+            f"the demo needs {what}, which is not installed", hint=f"pip install '{package}'"
+        )
 
 
 def runs(
@@ -123,17 +142,13 @@ def user_interface(workspace: Workspace, port: int) -> Iterator[Interface]:
     """Dagster's UI on the project and its runs, once it answers.
 
     Raises:
-        ConfigError: no demo has run, the port is taken, or the web server is not installed.
+        ConfigError: no demo has run, or the port is taken.
+        MissingDependencyError: the web server is not installed.
         MillstreamError: it did not come up; the log says why.
     """
-    from importlib.util import find_spec
-
     if not (workspace.exists() and workspace.database.exists()):
         raise ConfigError("no demo has run here", hint="run `make demo` or `millstream demo` first")
-    if find_spec("dagster_webserver") is None:
-        raise ConfigError(
-            "Dagster's web server is not installed", hint="pip install dagster-webserver"
-        )
+    require("dagster_webserver", "Dagster's web server", "dagster-webserver")
     _refuse_taken(port)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "dagster", "dev", "-m", f"{PACKAGE}.definitions", "-d", "src"]

@@ -94,9 +94,18 @@ class DltSourceAdapter:
                 hint="the module must be importable from the project's folder or installed",
             ) from error
         except AttributeError as error:
-            raise ConfigError(f"source path {self.config.path!r}: {error}") from error
+            close = get_close_matches(name, dir(import_module(module_name)), n=1)
+            raise ConfigError(
+                f"source path {self.config.path!r}: {error}",
+                hint=f"did you mean {close[0]!r}?"
+                if close
+                else "name a function that returns a dlt source or resource",
+            ) from error
         if not callable(function):
-            raise ConfigError(f"source path {self.config.path!r} is not callable")
+            raise ConfigError(
+                f"source path {self.config.path!r} is not callable",
+                hint="name a function that returns a dlt source or resource",
+            )
         return function  # type: ignore[no-any-return]
 
 

@@ -166,7 +166,7 @@ class FilesSource:
             except MillstreamError as error:
                 checks.append(Check(name, False, error.message, error.hint))
             else:
-                checks.append(Check(name, True, f"{len(found)} files fit {settings.path}"))
+                checks.append(Check(name, True, f"files that fit {settings.path}: {len(found)}"))
         return checks
 
     def _settings(self, stream: str) -> FileStream:

@@ -104,9 +104,11 @@ class MongoDBSource:
             ConfigError: its settings contradict what the server has.
         """
         located = self._one(stream)
-        from millstream.sources.mongodb import connection, jobs, load
+        from millstream.sources.mongodb import connection
 
-        with connection.connect() as client:
+        with connection.connect() as client:  # which says so where the driver is not installed
+            from millstream.sources.mongodb import jobs, load
+
             job = self._job(client, located, full=full_refresh, partition=partition)
         jobs.check(job)
         table = names.table_name(stream, [each.stream for each in self._located()])
@@ -114,10 +116,12 @@ class MongoDBSource:
 
     def check(self) -> Sequence[Check]:
         """Whether the server answers, and each collection can be read as configured."""
-        from millstream.sources.mongodb import connection, jobs
+        from millstream.sources.mongodb import connection
 
         try:
-            with connection.connect() as client:
+            with connection.connect() as client:  # says so where the driver is not installed
+                from millstream.sources.mongodb import jobs
+
                 version = client.server_info()["version"]
                 found = [Check("MongoDB", True, f"reachable, version {version}")]
                 for each in self._located():
