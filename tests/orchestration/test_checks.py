@@ -12,6 +12,8 @@ import pytest
 import millstream
 from ledger.post_offices import slack
 from millstream.cli import main
+from millstream.model import Jump
+from millstream.orchestration.checks import profile_result
 
 from . import shop
 from .conftest import key, loaded, log_lines, shop_config
@@ -187,7 +189,11 @@ def test_a_column_that_stops_being_filled(tmp_path, blocking):
         result = dg.materialize([assets, report], instance=instance, raise_on_error=False)
 
     severity = "ERROR" if blocking else "WARN"
-    assert said(result)["orders.profile"] == (False, severity, "1 column unlike the last 2 loads")
+    assert said(result)["orders.profile"] == (
+        False,
+        severity,
+        "1 column unlike the last 2 loads: note",
+    )
     evaluation = metadata(result, "orders.profile")
     (record,) = evaluation["columns"].records
     assert record.data == {
@@ -203,7 +209,24 @@ def test_a_column_that_stops_being_filled(tmp_path, blocking):
     assert "orders" in loaded(result), "the rows are in, whatever the check says"
     assert result.success is not blocking
     assert ("report" in loaded(result)) is not blocking
-    assert said(result)["orders.schema"][0], "shares come and go: they are the other check's"
+    # shares come and go: they are the other check's
+    assert said(result)["orders.schema"] == (True, "WARN", "as accepted")
+    assert not metadata(result, "orders.schema")["changes"].records
+
+
+@pytest.mark.parametrize(
+    ("names", "loads", "description"),
+    [
+        ("ab", 1, "2 columns unlike the last load: a, b"),
+        ("abcdefg", 3, "7 columns unlike the last 3 loads: a, b, c, d, e and 2 more"),
+    ],
+)
+def test_the_columns_that_jumped_are_named(config, names, loads, description):
+    jumps = [Jump("orders", name, "presence", 1.0, 0.0, 0.0, 60, "") for name in names]
+    assert profile_result(config, key("orders"), jumps, loads, True).description == description
+    below = [Jump("orders__items", "sku", "presence", 1.0, 0.0, 0.0, 60, "")]
+    said = profile_result(config, key("orders"), below, loads, True).description
+    assert said.endswith(": orders__items.sku")
 
 
 def everything():

@@ -97,9 +97,14 @@ def change_lines(
 
 def warned_lines(report: RunReport, stream: TextIO) -> list[str]:
     """What the policy warns of, with the rule that does and the id to accept or look it up by."""
-    from millstream.ledger import fingerprint
+    from millstream.ledger import comes_and_goes, fingerprint
 
-    warned = [decision for decision in report.decisions if decision.action != "allow"]
+    # shares that come and go are told below, of columns that are unlike recent loads
+    warned = [
+        decision
+        for decision in report.decisions
+        if decision.action != "allow" and not comes_and_goes(decision)
+    ]
     if not warned:
         return []
     lines = ["", f"  {count(len(warned), 'warning')} by the schema policy"]

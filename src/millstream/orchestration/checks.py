@@ -21,6 +21,9 @@ PROFILE = "profile"
 
 Result = dg.AssetCheckResult
 
+_NAMED = 5
+"""Columns that a check names; its metadata has all of them."""
+
 _JUMPS = dg.TableSchema(
     columns=[
         dg.TableColumn("table"),
@@ -123,8 +126,9 @@ def accept_words(stream: str, held: Sequence[Decision]) -> str:
 
 
 def schema_result(root: dg.AssetKey, decisions: Sequence[Decision]) -> Result:
-    """What `schema` says of decisions that hold nothing."""
-    warned = [d for d in decisions if d.action == "warn" and not comes_and_goes(d)]
+    """What `schema` says of decisions that hold nothing; `profile` says which shares moved."""
+    decisions = [decision for decision in decisions if not comes_and_goes(decision)]
+    warned = [decision for decision in decisions if decision.action == "warn"]
     if warned:
         description = f"loaded, with {_many(len(warned), 'change')} to look at"
     elif decisions:
@@ -155,13 +159,19 @@ def profile_result(
     """
     blocking = config.profile_check.blocking
     if jumps:
-        description = f"{_many(len(jumps), 'column')} unlike the last {_many(loads, 'load')}"
+        names = [
+            jump.column if jump.table == root.path[-1] else f"{jump.table}.{jump.column}"
+            for jump in jumps
+        ]
+        named = ", ".join(names[:_NAMED])
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        description = f"{_many(len(jumps), 'column')} unlike {_last(loads)}: {named}{more}"
     elif not counted:
         description = "nothing to compare: no rows came, or dlt, which counts none, normalized them"
     elif not loads:
         description = "the first load that was counted: nothing to compare it with yet"
     else:
-        description = f"as in the last {_many(loads, 'load')}"
+        description = f"as in {_last(loads)}"
     return Result(
         asset_key=root,
         check_name=PROFILE,
@@ -190,7 +200,6 @@ def profile_result(
                 ],
                 schema=_JUMPS,
             ),
-            "loads_compared": loads,
         },
     )
 
@@ -205,8 +214,11 @@ def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:
                 for d in decisions
             ],
         ),
-        "held": sum(d.action == "hold" for d in decisions),
     }
+
+
+def _last(loads: int) -> str:
+    return "the last load" if loads == 1 else f"the last {_many(loads, 'load')}"
 
 
 def _many(count: int, noun: str) -> str:
