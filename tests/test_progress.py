@@ -31,6 +31,16 @@ def test_a_long_step_is_told_while_it_lasts(caplog):
     assert caplog.messages == ["orders: extract: orders 100", "orders: extract: orders 200"]
 
 
+def test_one_file_is_no_files(caplog):
+    caplog.set_level(logging.INFO, logger="millstream")
+    lines = LogLines("orders")
+    lines._start("Load shop__orders in 1")
+    lines.update("Jobs", 1)
+    lines.update("Files", 2)
+    lines._stop()
+    assert caplog.messages == ["orders: load: 1 job, 2 files"]
+
+
 @pytest.mark.parametrize("progress", ["none", "log", "bar"])
 def test_each_way_to_show_progress(progress):
     made = collector(progress, "orders")

@@ -57,7 +57,9 @@ class LogLines(Collector):
         self._said_at = monotonic()
         # rows by table, and dlt's `Files` and `Jobs`
         counts = ", ".join(
-            f"{name} {count:,}" if name.islower() else f"{count:,} {name.lower()}"
+            f"{name} {count:,}"
+            if name.islower()
+            else f"{count:,} {name.lower() if count != 1 else name.lower().removesuffix('s')}"
             for name, count in self._counts.items()
         )
         logger.info("%s: %s: %s", self.stream, self.step, counts)

@@ -453,7 +453,7 @@ class Work:
                     # whatever it is, such as a file that was damaged meanwhile: there is a way out
                     error.hint = error.hint or WAITS
                     raise
-                self.warnings.append("loaded the package of an interrupted run first")
+                self.warnings.append("loaded first what an earlier run had extracted")
             except OvertakenError:
                 logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
         left.remove()
@@ -465,7 +465,7 @@ class Work:
             self.loaded = destinations.loads(pipeline, self.schema)
             if not packages.began_with(run, self._standing()):
                 raise OvertakenError  # by another run; or by itself, killed right after its load
-            logger.info("%s: loading the package of an interrupted run first", self.stream)
+            logger.info("%s: loading first what an earlier run had extracted", self.stream)
             before = ledger.held.recall(run, self.stream)
             for load_id in packages.rewind(run, pipeline):
                 destinations.undo(pipeline, pipeline.default_schema, load_id)

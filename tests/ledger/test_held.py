@@ -436,7 +436,7 @@ def test_whoever_is_named_is_told_once(
         report = load(config, [{"id": 4, "changed": 4, "buyer": {"login": "x"}, "n": 1.5}])
         assert report.rows >= 1
         assert report.warnings == (
-            "loaded the package of an interrupted run first",
+            "loaded first what an earlier run had extracted",
             "alert 1 (slack) was not sent: 127.0.0.1 said 404 no_service",
         )
 

@@ -75,7 +75,7 @@ def test_diff_reads_the_source_and_loads_nothing(
     FEED.rows = [*FIRST, *LATER]
     code, printed = call(capsys, "diff", project)
     assert code == 12
-    assert "breaking  hold   orders: `buyer` was text, now it is also an object" in printed
+    assert "breaking  hold        orders: `buyer` was text, now it is also an object" in printed
     FEED.rows = [*FIRST, {"id": 2, "changed": 2, "buyer": "b", "note": "new"}]
     assert call(capsys, "diff", project)[0] == 0, "safe, and milder than what fails"
     code, printed = call(capsys, "diff", project, "--fail-on", "safe", "--json")
@@ -99,7 +99,7 @@ def test_accept_then_the_log_tells_it(project: Path, capsys: pytest.CaptureFixtu
     assert "no such change waits: 0000" in capsys.readouterr().err
     code, printed = call(capsys, "accept", project, "--change", name)
     assert code == 0
-    assert printed.splitlines()[0].startswith(f"accepted  {name}  orders: orders: `buyer` was")
+    assert printed.splitlines()[0].startswith(f"accepted  {name}  orders: `buyer` was")
     load(project, [])
 
     code, printed = call(capsys, "log", project)

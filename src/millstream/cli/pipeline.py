@@ -55,16 +55,22 @@ def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:
 def show_log() -> None:
     """Progress lines and warnings of a run on stderr; of dlt, what it says is wrong."""
     import logging
-    import os
 
-    # dlt warns of every column that is null throughout; the report says which columns there are
-    os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
+    quieten_dlt()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("  %(message)s"))
     logger = logging.getLogger("millstream")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def quieten_dlt() -> None:
+    """Of dlt's log only what is wrong, unless the user's configuration says otherwise."""
+    import os
+
+    # it warns of every column that is null throughout; the answer says which columns there are
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 
 
 def _chosen(wanted: Sequence[str] | None, known: Sequence[str], command: str) -> list[str]:

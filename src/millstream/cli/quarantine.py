@@ -70,12 +70,14 @@ def _list(options: Namespace) -> int:
 
 def _lines(entry: Entry) -> list[str]:
     fields = entry.fields
-    where = fields["json_path"] or fields["origin"] or ""
+    table = fields["table_name"]
+    where = [entry.stream, *([table] if table != entry.stream else [])]
+    where += [found] if (found := fields["json_path"] or fields["origin"]) else []
     status = "" if entry.status == "waiting" else f"  {entry.status}"
     part = "  (the rest of the row is loaded)" if fields["partial"] else ""
     return [
         f"{entry.id}  {entry.at:%Y-%m-%d %H:%M}  {fields['reason']:<10}  "
-        f"{entry.stream}: {fields['table_name']}{f': {where}' if where else ''}{status}",
+        f"{': '.join(where)}{status}",
         f"    {fields['detail']}{part}",
     ]
 

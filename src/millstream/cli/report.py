@@ -99,18 +99,19 @@ def warned_lines(report: RunReport, stream: TextIO) -> list[str]:
     """What the policy warns of, with the rule that does and the id to accept or look it up by."""
     from millstream.ledger import comes_and_goes, fingerprint
 
-    # shares that come and go are told below, of columns that are unlike recent loads
-    warned = [
-        decision
+    # shares that come and go are told below, of columns that are unlike recent loads; and each
+    # change once, where the run also loaded what an earlier one had left
+    warned = {
+        fingerprint(decision.change): decision
         for decision in report.decisions
         if decision.action != "allow" and not comes_and_goes(decision)
-    ]
+    }
     if not warned:
         return []
     lines = ["", f"  {count(len(warned), 'warning')} by the schema policy"]
-    for decision in warned:
+    for name, decision in warned.items():
         change = decision.change
-        text = f"{change.table}: {change.message} ({decision.reason}, id {fingerprint(change)})"
+        text = f"{change.table}: {change.message} ({decision.reason}, id {name})"
         lines += _marked(text, _MARKS[change.severity], stream)
     return lines
 

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli.command import Command
-from millstream.cli.pipeline import open_pipeline, path_argument, stream_option
+from millstream.cli.pipeline import open_pipeline, path_argument, quieten_dlt, stream_option
 from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _diff(options: Namespace) -> int:
     from millstream.model import SchemaVersion
     from millstream.preview import preview
 
+    quieten_dlt()
     config, streams = open_pipeline(options)
     accepted = _accepted(config)
     found: dict[str, Sequence[Decision]] = {}
@@ -132,16 +133,21 @@ def _log(options: Namespace) -> int:
         print("no schema changes recorded")
     for row in rows:
         when = row["recorded_at"].strftime("%Y-%m-%d %H:%M")
-        print(
-            f"{when}  {row['severity']:<8}  {row['action']:<5}  "
-            f"{row['stream']}: {row['table_name']}: {row['message']}"
-        )
+        told = _told(row["stream"], row["table_name"], row["kind"], row["message"])
+        print(f"{when}  {row['severity']:<8}  {row['action']:<10}  {told}")
     return 0
+
+
+def _told(stream: str, table: str, kind: str, message: str) -> str:
+    """A change behind its stream and table, neither named twice."""
+    names_itself = kind == "table_added" or table == stream
+    return f"{stream}: {message}" if names_itself else f"{stream}: {table}: {message}"
 
 
 def _accept(options: Namespace) -> int:
     from millstream import destinations
 
+    quieten_dlt()
     config, streams = open_pipeline(options)
     accepted: dict[str, list[dict[str, Any]]] = {}
     for stream in streams:
@@ -163,7 +169,8 @@ def _accept(options: Namespace) -> int:
         return 0
     for stream, made in accepted.items():
         for change in made:
-            print(f"accepted  {change['id']}  {stream}: {change['table']}: {change['message']}")
+            told = _told(stream, change["table"], change["kind"], change["message"])
+            print(f"accepted  {change['id']}  {told}")
     if not accepted:
         print("nothing waits to be accepted")
     elif keeper := destinations.keeper(config):
@@ -253,7 +260,7 @@ def _decision_lines(name: str, made: Sequence[Decision]) -> list[str]:
     return [
         f"{name}: {len(made)} change{'s' if len(made) != 1 else ''}",
         *(
-            f"  {fingerprint(d.change)}  {d.change.severity:<8}  {d.action:<5}  "
+            f"  {fingerprint(d.change)}  {d.change.severity:<8}  {d.action:<10}  "
             f"{d.change.table}: {d.change.message}"
             for d in made
         ),

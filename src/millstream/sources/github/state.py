@@ -58,7 +58,6 @@ class RepositoryState:
         if before and (floor or "") > (since or ""):
             # the configuration now asks for older rows than were ever read: begin again
             before = {}
-        self.is_new = not before
         self.cursor: str | None = before.get("cursor")
         self.head: str | None = before.get("head")
         self._floor = floor if before else since
