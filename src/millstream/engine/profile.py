@@ -93,10 +93,9 @@ class ColumnStats:
     def _sample(self, array: pa.ChunkedArray) -> None:
         if pa.types.is_timestamp(array.type):
             array = array.cast(pa.int64())  # Python's moments take ten times as long
-        texts = []
-        for chunk in array.chunks:
-            step = max(len(chunk) * array.num_chunks // _SAMPLE, 1)
-            texts += [str(v).encode() for v in chunk[::step].to_pylist() if v is not None]
+        chunk = max(array.chunks, key=len)
+        sample = chunk[:: max(len(chunk) // _SAMPLE, 1)].to_pylist()
+        texts = [str(v).encode() for v in sample if v is not None]
         self.sampled += len(texts)
         self.hashes = tuple(sorted({*self.hashes, *map(zlib.crc32, texts)})[:_HASHES])
 
