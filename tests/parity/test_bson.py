@@ -15,7 +15,7 @@ import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Timestamp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.parity.harness import TOO_LARGE, Case, Outcome, run
+from tests.parity.harness import MEMORY, TOO_LARGE, Case, Outcome, run
 from tests.sources.test_mongodb_values import keys, values
 
 from millstream.engine import seam
@@ -55,7 +55,7 @@ def compare(loads: Sequence[bytes], **resource: Any) -> list[int]:
         def _is_for_columns(self) -> bool:
             return False
 
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(seam, "ColumnarNormalizer", Plain)
         expected = run(case, Path(folder), columnar=True)
         patch.setattr(seam, "ColumnarNormalizer", Counting)
