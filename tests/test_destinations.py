@@ -84,7 +84,16 @@ def test_names_are_those_that_dlt_makes(kind, dataset, table, tmp_path):
 
 @pytest.mark.parametrize(
     "file",
-    ["a.b.duckdb", "my-db.duckdb", "9x.db", "plain", "Caps.duckdb", ".dot.db", "main.duckdb"],
+    [
+        "a.b.duckdb",
+        "my-db.duckdb",
+        "9x.db",
+        "plain",
+        "Caps.duckdb",
+        ".dot.db",
+        "main.duckdb",
+        "System.duckdb",
+    ],
 )
 def test_duckdb_names_the_catalog_as_we_do(tmp_path, file):
     import duckdb
@@ -302,11 +311,13 @@ class TestDuckDBInBulk:
         assert made.statements is None
         assert made._conn_str() == str(tmp_path / "shop_db.duckdb")
 
-    def test_names_with_quotes(self, tmp_path):
-        made = destinations.build(target(project=tmp_path, database="a'b/o\"k.duckdb"))
+    @pytest.mark.parametrize("name", ["a'b/o\"k.duckdb", "Memory.duckdb", "System.duckdb"])
+    def test_rows_are_in_the_file_whatever_it_is_called(self, tmp_path, name):
+        made = destinations.build(target(project=tmp_path, database=name))
         pipeline = dlt.pipeline("shop", pipelines_dir=str(tmp_path / "p"), destination=made)
-        pipeline.run([{"n": 1}], table_name="t")
-        assert self._asked(pipeline, "SELECT n FROM t") == [(1,)]
+        pipeline.run([{"n": 1}], table_name="t", dataset_name="d")
+        with duckdb.connect(str(tmp_path / name)) as file:
+            assert file.sql("SELECT n FROM d.t").fetchall() == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ def tuned(found: DuckDbCredentials, file: Path) -> DuckDbCredentials:
     if found.pragmas is None:
         found.pragmas = [f"checkpoint_threshold='{_CHECKPOINT}'"]
     catalog = duckdb_catalog(file)
-    if found.read_only or not _fits() or catalog == "memory":
+    # DuckDB would take the database in memory for a file of that name, and keep nothing
+    if found.read_only or not _fits() or catalog.casefold() == "memory":
         return found
     made = _Attached()
     made.update(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from millstream.config import TargetConfig
 from millstream.errors import ConfigError
 
-# DuckDB keeps these catalog names to itself and attaches such a file as NAME_db.
+# DuckDB keeps these catalog names, in any case, to itself and attaches such a file as NAME_db.
 _RESERVED_CATALOGS = frozenset({"main", "system", "temp"})
 
 
@@ -51,4 +51,4 @@ def duckdb_catalog(file: Path) -> str:
     'github'
     """
     stem = file.name.lstrip(".").split(".", 1)[0]
-    return f"{stem}_db" if stem in _RESERVED_CATALOGS else stem
+    return f"{stem}_db" if stem.casefold() in _RESERVED_CATALOGS else stem
