@@ -64,7 +64,7 @@ class ColumnStats:
         elif not pa.types.is_binary(kind):
             found = pc.min_max(array)
             self._widen(found["min"], found["max"])
-        if sample:
+        if sample or not self.sampled:
             self._sample(array)
 
     def merge(self, other: ColumnStats) -> None:
@@ -93,9 +93,11 @@ class ColumnStats:
     def _sample(self, array: pa.ChunkedArray) -> None:
         if pa.types.is_timestamp(array.type):
             array = array.cast(pa.int64())  # Python's moments take ten times as long
-        chunk = max(array.chunks, key=len)
+        chunk = max(array.chunks, key=lambda each: len(each) - each.null_count)
+        if chunk.null_count:
+            chunk = chunk.drop_null()
         sample = chunk[:: max(len(chunk) // _SAMPLE, 1)].to_pylist()
-        texts = [str(v).encode() for v in sample if v is not None]
+        texts = [str(v).encode() for v in sample]
         self.sampled += len(texts)
         self.hashes = tuple(sorted({*self.hashes, *map(zlib.crc32, texts)})[:_HASHES])
 
