@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from millstream.config import FilesConfig
 from millstream.errors import SourceError
 from millstream.sources.files import FilesSource
+from millstream.sources.redirects import options
 
 pytest.importorskip("aiohttp")
 
@@ -140,6 +141,14 @@ def test_a_host_that_is_named_may_be_asked(here: Server, there: Server) -> None:
     ]
     with pytest.raises(Exception, match="another host"):
         read(here.url("/moved"), hosts=["localhost"])  # that is its port 80
+
+
+def test_an_address_of_ipv6_is_named_as_the_hint_names_it() -> None:
+    [made] = options("http://x/a.jsonl", {}, ["[::1]:8080", "[::2]"]).values()
+    may = made["get_client"]._may
+    assert may("http://x/a.jsonl", "http://[::1]:8080/a.jsonl")
+    assert may("http://x/a.jsonl", "http://[::2]/a.jsonl")
+    assert not may("http://x/a.jsonl", "http://[::1]/a.jsonl")
 
 
 @pytest.mark.parametrize("host", ["http://x", "a/b", "", "*", "me@x"])

@@ -79,9 +79,9 @@ class _Client:
             if port == before or (before, port) == (80, 443):
                 return True
         is_default = port == _PORTS[there.scheme]
-        return f"{there.hostname}:{port}" in self.hosts or (
-            is_default and there.hostname in self.hosts
-        )
+        # IPv6 stands in brackets, `[::1]:8080`, as in any address
+        host = f"[{there.hostname}]" if ":" in (there.hostname or "") else there.hostname
+        return f"{host}:{port}" in self.hosts or (is_default and host in self.hosts)
 
 
 def _plain(url: str) -> str:
