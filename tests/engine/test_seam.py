@@ -164,7 +164,7 @@ def test_another_dlt_gets_its_own_normalizer_and_one_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dlt, "__version__", "1.40.0")
-    monkeypatch.setattr(seam, "_installed", False)
+    monkeypatch.setattr(seam, "_warned", False)
     with pytest.warns(UserWarning, match=r"does not fit dlt 1\.40\.0"):
         assert engine.enable() is False
     assert worker.JsonLItemsNormalizer is JsonLItemsNormalizer

@@ -1,4 +1,4 @@
-"""The engine's questions, answered by dlt's schema; with `seam` and `sieve`, all that knows it.
+"""The engine's questions, answered by dlt's schema.
 
 dlt's schema object stays the judge: names, nesting, types, coercion and contracts are asked of it,
 and rows that change the schema are shown to dlt's own inference.

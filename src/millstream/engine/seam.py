@@ -1,4 +1,4 @@
-"""Where the engine meets dlt: with `dlt_rules`, `sieve` and `parquet`, all that knows its inside.
+"""Where the engine meets dlt; `dlt_rules`, `sieve`, `twins` and `parquet` know its inside, too.
 
 `install()` puts `ColumnarNormalizer` where dlt's normalize workers look for the class that turns
 extracted rows into load files. It is that class, with one method replaced: a chunk of rows goes
@@ -296,7 +296,7 @@ class EngineContext(ContainerInjectableContext):
         install(keep_stats=self.keep_stats, columnar=self.columnar)
 
 
-_installed = False
+_warned = False
 
 
 def install(*, keep_stats: bool, columnar: bool = True) -> bool:
@@ -305,22 +305,21 @@ def install(*, keep_stats: bool, columnar: bool = True) -> bool:
     Args:
         columnar: False for dlt's own normalizer, watched.
     """
-    global _installed
+    global _warned
     FileStats.keep = keep_stats
     wanted = ColumnarNormalizer if columnar else WatchedNormalizer
     if _worker.JsonLItemsNormalizer is wanted:
         return True
     if problem := mismatch():
-        if not _installed:
+        if not _warned:
             warnings.warn(
                 f"millstream's engine does not fit dlt {dlt.__version__} ({problem}): dlt's own "
                 "normalizer is used, which is slower",
                 stacklevel=3,
             )
-        _installed = True
+        _warned = True
         return False
     _worker.JsonLItemsNormalizer = wanted
-    _installed = True
     return True
 
 

@@ -1,10 +1,9 @@
 """dlt's own normalizer, watched: what it would discard or refuse is put aside, not lost.
 
-The other half of `seam`, and with it all that knows dlt's normalizer. A chunk of rows goes through
-dlt's code as ever, into a buffer. Where nothing of it was discarded or refused, the buffer is
-written, and that was all. Else the schema is put back as it was, and the rows go again one by one,
-so that each lands whole, in part, or in quarantine, and no change of the schema stays that only a
-row made which did not land.
+A chunk of rows goes through dlt's code as ever, into a buffer. Where nothing of it was discarded or
+refused, the buffer is written, and that was all. Else the schema is put back as it was, and the
+rows go again one by one, so that each lands whole, in part, or in quarantine, and no change of the
+schema stays that only a row made which did not land.
 """
 
 from __future__ import annotations
