@@ -286,14 +286,20 @@ class TestDuckDBInBulk:
             one.execute_sql("CREATE SCHEMA a; CREATE TABLE a.t AS SELECT 1 AS n")
             assert other.execute_sql("SELECT n FROM a.t") == [(1,)]
 
-    def test_it_spills_beside_the_file_also_when_asked_again(self, pipeline, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("folder", ["shop_db.duckdb.tmp", "elsewhere"])
+    def test_it_spills_into_one_folder_also_when_asked_again(
+        self, pipeline, tmp_path, monkeypatch, folder
+    ):
+        if folder == "elsewhere":
+            told = json.dumps({"temp_directory": str(tmp_path / folder)})
+            monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG", told)
         monkeypatch.setattr(duckdb_bulk, "MEMORY_PER_THREAD", 25)
         first = pipeline()
         with first.sql_client() as client:
             client.execute_sql(
                 "CREATE TEMP TABLE t AS SELECT range, md5(range::text) FROM range(3000000)"
             )
-            assert list((tmp_path / "shop_db.duckdb.tmp").iterdir())
+            assert list((tmp_path / folder).iterdir())
             assert self._asked(pipeline(), "SELECT 1") == [(1,)]
 
     def test_what_does_not_fit_into_the_limit_is_loaded_without_it(self, pipeline, monkeypatch):

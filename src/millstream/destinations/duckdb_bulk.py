@@ -57,6 +57,7 @@ def tuned(found: DuckDbCredentials, file: Path) -> DuckDbCredentials:
         "memory_limit": f"{MEMORY_PER_THREAD * max(threads, 2)}MB",
         **settings,
     }
+    made.spills_into = made.global_config.pop("temp_directory", f"{file}.tmp")
     attach = f"ATTACH IF NOT EXISTS {_text(str(file))} AS {_name(catalog)}"
     made.statements = [f"{attach} (ROW_GROUP_SIZE {ROW_GROUP})", *(found.statements or ())]
     # of each connection, before dlt names the dataset
@@ -71,9 +72,11 @@ class _Attached(DuckDbCredentials):
 
     Attributes:
         plain: the same, to connect to the file itself.
+        spills_into: a folder; beside the file, unless dlt's configuration says where.
     """
 
     plain: Any = None
+    spills_into: Any = None
 
     def on_resolved(self) -> None:
         super().on_resolved()
@@ -97,7 +100,7 @@ class _Pool(DuckDbConnectionPool):
         with self._conn_lock:
             if self._direct is None:
                 try:
-                    with self._spilling_beside_the_file():
+                    with self._spilling():
                         borrowed = super().borrow_conn(*args, **settings)
                     return _Connection(borrowed, self.credentials)
                 except duckdb.Error as error:
@@ -116,12 +119,12 @@ class _Pool(DuckDbConnectionPool):
             return left
 
     @contextmanager
-    def _spilling_beside_the_file(self) -> Iterator[None]:
-        """As DuckDB does for a file. It refuses to be told so again once it has spilled."""
+    def _spilling(self) -> Iterator[None]:
+        """DuckDB refuses to be told where it spills again, once it has spilled."""
         if self._conn is not None:
             yield
             return
-        folder = f"{self.credentials.database}.tmp"
+        folder = self.credentials.spills_into
         with duckdb.connect(self.credentials._conn_str()) as first:
             now = first.execute("SELECT current_setting('temp_directory')").fetchone()
             if now != (folder,):
