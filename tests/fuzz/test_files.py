@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from fuzz.limited import load
 from millstream.config import FilesConfig
 from millstream.errors import SourceDataError
-from millstream.sources.files import LARGEST_DOCUMENT, FilesSource
+from millstream.sources.files import FilesSource
+from millstream.sources.json_document import LARGEST_DOCUMENT
 from millstream.sources.json_lines import LONGEST_LINE
 
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))

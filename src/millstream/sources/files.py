@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from millstream import handover, json_keys
+from millstream import handover
 from millstream.config import FilesConfig, FileStream
 from millstream.errors import (
     ConfigError,
@@ -26,22 +26,16 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
-from millstream.quarantine import envelope
-from millstream.sources import json_lines, redirects
+from millstream.sources import json_document, json_lines, redirects
 from millstream.sources.partition import holds, instant
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
 
-_BLOCK = 8 << 20
 _ROWS = 1000
-# What is read whole must fit into memory, however small its compressed form is.
-LARGEST_DOCUMENT = 512 << 20
 _PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
 """`{partition}` in a path; `{partition:%Y/%m}` writes the window's start that way."""
-# enough digits that orjson may have to round
 _STAMP = b'"%s"' % PARTITION_COLUMN.encode()
-_LONG_INTEGER = re.compile(rb"\d{19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,18 +181,16 @@ class FilesSource:
             found = (
                 fs.glob(root, detail=True) if "*" in root or "?" in root else {root: fs.info(root)}
             )
-        except FileNotFoundError as error:
-            if (refused := redirects.refusal(error)) is not None:
-                raise refused from None
-            found = {}
         except (ImportError, ValueError) as error:
             raise ConfigError(f"stream {stream!r}: {settings.path}: {error}") from None
         except Exception as error:  # each file system has errors of its own
             if (refused := redirects.refusal(error)) is not None:
                 raise refused from None
-            raise SourceUnavailableError(
-                f"stream {stream!r}: {settings.path} can't be listed: {error}"
-            ) from error
+            if not isinstance(error, FileNotFoundError):
+                raise SourceUnavailableError(
+                    f"stream {stream!r}: {settings.path} can't be listed: {error}"
+                ) from error
+            found = {}
         files = [
             _File(fs.unstrip_protocol(name), _stamp(info), _changed(info))
             for name, info in found.items()
@@ -231,8 +223,7 @@ class FilesSource:
 
         with self._opened(path, settings) as file:
             if _kind(path, settings)[0] == "json":
-                text = _whole(path, file.read)
-                yield from _document(path, text, sets_aside=self.config.sets_aside)
+                yield from json_document.read(path, file, sets_aside=self.config.sets_aside)
                 return
             for found in self._checked(path, file):
                 rows = found.each()
@@ -349,62 +340,3 @@ def _unpacked(file: IO[bytes], compression: str | None) -> Any:
 
         return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
     return file
-
-
-def _whole(path: str, read: Callable[[int], bytes]) -> bytes:
-    pieces, size = [], 0
-    while piece := read(_BLOCK):
-        size += len(piece)
-        if size > LARGEST_DOCUMENT:
-            raise SourceDataError(
-                f"{path}: more than {LARGEST_DOCUMENT >> 20} MB of JSON in one document, which is "
-                "read whole",
-                hint="write it as JSON lines, one row a line, which is read in blocks",
-            )
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _document(path: str, text: bytes, *, sets_aside: bool) -> Iterator[list[Any]]:
-    """A file that is one JSON value: the items of a list, or the one row that it is."""
-    import orjson
-
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise SourceDataError(
-            f"{path}, line {error.lineno}: not JSON: {error.msg}",
-            hint="correct the file; nothing of this run was loaded",
-        ) from None
-    rows = found if isinstance(found, list) else [found]
-    if _LONG_INTEGER.search(text):
-        # orjson rounds integers beyond 64 bits; Python keeps them, and they travel as text
-        try:
-            found = json.loads(text)
-            rows = found if isinstance(found, list) else [found]
-            rows = [orjson.Fragment(json.dumps(row).encode()) for row in rows]
-        except (RecursionError, ValueError) as error:  # more digits than Python converts
-            raise SourceDataError(
-                f"{path}: can't be read: {error}",
-                hint="correct the file; nothing of this run was loaded",
-            ) from None
-    if json_keys.lost(text, found):
-        rows = list(_told_apart(path, text.decode(), rows, sets_aside=sets_aside))
-    for start in range(0, len(rows), _ROWS):
-        yield rows[start : start + _ROWS]
-
-
-def _told_apart(path: str, text: str, rows: list[Any], *, sets_aside: bool) -> Iterator[Any]:
-    """The rows; in an envelope those that have a key twice, of which one would be lost."""
-    written = json_keys.rows(text if text.lstrip().startswith("[") else f"[{text}]")
-    for number, (row, (each, key)) in enumerate(zip(rows, written), 1):
-        if key is None:
-            yield row
-            continue
-        where, what = f"{path}, row {number}", json_keys.told(key)
-        if not sets_aside:
-            raise SourceDataError(
-                f"{where}: {what}",
-                hint="take one of them out; nothing of this run was loaded",
-            )
-        yield envelope.unreadable(each, detail=what, origin=where)
