@@ -12,8 +12,8 @@ The way of a batch, one file a step:
     twins             what keys of one name lose to each other
 
 `rules` is what these ask of a schema, and `dlt_rules` answers with dlt's. `seam` puts all this into
-dlt; `sieve` is dlt's own way, with what it would lose put aside, and counted by `twins`; `parquet`
-is its writer. Only these five know dlt's inside, and `seam` checks it.
+dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, and counted by `twins`;
+`parquet` is its writer. Only these six know dlt's inside, and `seam` checks it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import gzip
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream import json_keys
 from millstream.engine.stats import FileStats
+from millstream.engine.trial import Buffer, trial
 from millstream.engine.twins import Finder
 from millstream.errors import SourceDataError
 from millstream.json_paths import variant_base
@@ -77,20 +78,6 @@ class _Noticing(set[str]):
         if found:
             self._noticed(table)
         return found
-
-
-class _Buffer:
-    """Stands for dlt's item storage while rows are tried."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, list[Any]] = {}
-        self.columns: dict[str, Any] = {}
-
-    def write_data_item(
-        self, load_id: str, schema_name: str, table: str, item: Any, columns: Any
-    ) -> None:
-        self.rows.setdefault(table, []).append(item)
-        self.columns[table] = columns
 
 
 class WatchedNormalizer(JsonLItemsNormalizer):
@@ -214,7 +201,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         if not self._suspicious:
             try:
                 suspects = self._suspects(items)
-                with self._undoable() as buffer:
+                with self._trial() as buffer:
                     found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
                     if self._hits:
                         raise _OneByOne
@@ -265,7 +252,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         kept = deepcopy(row) if pua else row  # dlt decodes in place what stays whole
         suspects = self._suspects([row])
         try:
-            with self._undoable() as buffer:
+            with self._trial() as buffer:
                 found = super()._normalize_chunk(root, [row], pua, False)
         except _Refused as refused:
             self._stats.refuse(refused.decision)
@@ -335,51 +322,15 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             updates.setdefault(table, []).append(made)
         _add(updates, super()._normalize_chunk(table, rows, False, False))
 
-    def _write_buffer(self, buffer: _Buffer) -> None:
+    def _write_buffer(self, buffer: Buffer) -> None:
         for table, rows in buffer.rows.items():
             self.item_storage.write_data_item(
                 self.load_id, self.schema.name, table, rows, buffer.columns[table]
             )
 
-    @contextmanager
-    def _undoable(self) -> Iterator[_Buffer]:
-        """Let dlt normalize into a buffer; an error puts the schema back as it was."""
-        schema: Any = self.schema
-        storage, buffer = self.item_storage, _Buffer()
-        saved: list[Any] = []
-        update_table, apply_contract = schema.update_table, schema.apply_schema_contract
-
-        def update(*args: Any, **kwargs: Any) -> Any:
-            if not saved:
-                saved.extend(deepcopy((schema._schema_tables, schema._normalizers_config)))
-            return update_table(*args, **kwargs)
-
-        def apply(*args: Any, **kwargs: Any) -> Any:
-            row = kwargs.get("data_item") or {}
-            partial, filters = apply_contract(*args, **kwargs)
-            for entity, name, _ in filters:
-                if entity == "tables":
-                    self._hit_table(name, row)
-            if partial is not None:
-                self._ask_gate(partial, row)
-            return partial, filters
-
+    def _trial(self) -> AbstractContextManager[Buffer]:
         self._hits = []
-        self.item_storage = buffer  # type: ignore[assignment]
-        schema.update_table, schema.apply_schema_contract = update, apply
-        try:
-            yield buffer
-        except Exception:
-            if saved:
-                # in place: where dlt uses no workers, its own schema holds the same tables
-                _restore(schema._schema_tables, saved[0])
-                _restore(schema._normalizers_config, saved[1])
-                self._column_schemas.clear()  # parts of the schema as it was
-                schema.data_item_normalizer._reset()  # it caches what it asked the schema
-            raise
-        finally:
-            del schema.update_table, schema.apply_schema_contract
-            self.item_storage = storage
+        return trial(self, discarded=self._hit_table, changed=self._ask_gate)
 
     def _ask_gate(self, partial: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         assert self._watch is not None
@@ -437,17 +388,6 @@ class WatchedNormalizer(JsonLItemsNormalizer):
     def _index(self, row: Mapping[str, Any]) -> int | None:
         found = row.get(getattr(self.schema.data_item_normalizer, "c_dlt_list_idx", ""))
         return found if isinstance(found, int) else None
-
-
-def _restore(live: dict[str, Any], saved: Mapping[str, Any]) -> None:
-    for name in live.keys() - saved.keys():
-        del live[name]
-    for name, value in saved.items():
-        if isinstance(value, dict) and isinstance(live.get(name), dict):
-            live[name].clear()
-            live[name].update(value)
-        else:
-            live[name] = value
 
 
 def _add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
