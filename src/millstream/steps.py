@@ -590,5 +590,5 @@ def _counts(info: NormalizeInfo | None) -> list[packages.Count]:
         for load_id, metrics in (info.metrics.items() if info else ())
         for metric in metrics
         for table, counted in metric["table_metrics"].items()
-        if not table.lower().startswith(("_dlt", "_millstream"))
+        if not is_own(table) and not table.lower().startswith("_dlt")
     ]

@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import duckdb
 from dlt.common.configuration import configspec
+from dlt.common.configuration.specs.base_configuration import NotResolved
+from dlt.common.data_writers.escape import escape_duckdb_literal, escape_postgres_identifier
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool, DuckDbCredentials
 
 from millstream.destinations.duckdb_file import duckdb_catalog
@@ -58,10 +60,11 @@ def tuned(found: DuckDbCredentials, file: Path) -> DuckDbCredentials:
         **settings,
     }
     made.spills_into = made.global_config.pop("temp_directory", f"{file}.tmp")
-    attach = f"ATTACH IF NOT EXISTS {_text(str(file))} AS {_name(catalog)}"
+    name = escape_postgres_identifier(catalog)
+    attach = f"ATTACH IF NOT EXISTS {escape_duckdb_literal(str(file))} AS {name}"
     made.statements = [f"{attach} (ROW_GROUP_SIZE {ROW_GROUP})", *(found.statements or ())]
     # of each connection, before dlt names the dataset
-    made.pragmas = [f"schema={_text(f'{_name(catalog)}.main')}", *found.pragmas]
+    made.pragmas = [f"schema={escape_duckdb_literal(f'{name}.main')}", *found.pragmas]
     made.resolve()
     return made
 
@@ -75,8 +78,8 @@ class _Attached(DuckDbCredentials):
         spills_into: a folder; beside the file, unless dlt's configuration says where.
     """
 
-    plain: Any = None
-    spills_into: Any = None
+    plain: Annotated[Any, NotResolved()] = None
+    spills_into: Annotated[Any, NotResolved()] = None
 
     def on_resolved(self) -> None:
         super().on_resolved()
@@ -163,11 +166,3 @@ def _fits() -> bool:
         and "_conn_str" in DuckDbConnectionPool.borrow_conn.__code__.co_names
         and "pragmas" in borrow.parameters
     )
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _name(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"'
