@@ -12,7 +12,7 @@ The way of a batch, one file a step:
     twins             what keys of one name lose to each other
 
 `rules` is what these ask of a schema, and `dlt_rules` answers with dlt's. `seam` puts all this into
-dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, and counted by `twins`;
+dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, counted by `twins`;
 `parquet` is its writer. Only these six know dlt's inside, and `seam` checks it.
 """
 

@@ -1,4 +1,4 @@
-"""Where the engine meets dlt. `dlt_rules`, `sieve`, `trial`, `twins`, `parquet` know it inside, too.
+"""Where the engine meets dlt. `dlt_rules`, `sieve`, `trial`, `twins`, `parquet` know it, too.
 
 `install()` puts `ColumnarNormalizer` where dlt's normalize workers look for the class that turns
 extracted rows into load files. It is that class, with one method replaced: a chunk of rows goes
