@@ -82,6 +82,7 @@ def run(
     Raises:
         RuntimeError: the process failed; with the end of its output.
     """
+    os.sync()  # or this one would wait for the disk that the one before it still keeps busy
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     # as on a user's machine, modules are compiled once and not anew for each process
