@@ -1,4 +1,4 @@
-"""JSON lines into DuckDB in bulk: Millstream beside its peers, whole processes, two workers.
+"""JSON lines into DuckDB in bulk: Millstream beside its peers, whole processes, two cores each.
 
     make bench NAME=bulk                       100,000 issues, medians of three
     make bench NAME=bulk ARGS="--rows 20000"   fewer
@@ -11,7 +11,9 @@
 Each contender runs in an environment of its own under bench/.work, made once (peers.py); one that
 can't be made is left out and named. All take their turns in each round, so that a busy minute is
 everyone's. `dicts` contenders load the same rows as Python dicts through an unchanged dlt script,
-with and without `accelerate()`. Memory is that of all processes of a contender together.
+with and without `accelerate()`, and get the same two normalize workers, without which dlt uses one
+core. `millstream` is `millstream run` as it comes: one worker, whose threads use both. Memory is
+that of all processes of a contender together.
 """
 
 from __future__ import annotations
@@ -31,12 +33,7 @@ from typing import Any
 import peers
 from harness import WORK, Result, Run, Target, finish, median, run
 
-# the same for Millstream and for dlt
-SETTINGS = {
-    "NORMALIZE__WORKERS": "2",
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__LOG_LEVEL": "ERROR",
-}
+SETTINGS = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
 # dlt at its best: nothing is packed between the steps
 PLAIN = {
     "SOURCES__DATA_WRITER__DISABLE_COMPRESSION": "true",
@@ -156,9 +153,13 @@ def once(name: str, file: Path, rows: int) -> Run:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     database = folder / "out.duckdb"
-    # files to share between two workers
-    share = {"SOURCES__DATA_WRITER__FILE_MAX_ITEMS": str(max(rows // 4, 1000))}
-    settings = {**SETTINGS, **share}
+    settings = dict(SETTINGS)
+    if name != "millstream":  # two workers, and files for them to share
+        file_max_items = str(max(rows // 4, 1000))
+        settings |= {
+            "NORMALIZE__WORKERS": "2",
+            "SOURCES__DATA_WRITER__FILE_MAX_ITEMS": file_max_items,
+        }
     if name.endswith("at its best"):
         settings |= PLAIN
     command = [str(peers.python_of(environment)), __file__, "--contender", name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import get_args
 
 import pytest
@@ -31,9 +32,22 @@ def test_tables_and_what_issues_carry(warehouse: Warehouse, clock: FakeClock) ->
     )
 
 
+class Gathering(GitHubServer):
+    """Answers, after the first request, only once `gathers` of them are there at the same time."""
+
+    gathers = 1
+
+    def enter(self) -> None:
+        super().enter()
+        patience = time.monotonic() + 10
+        while self.asked and self.max_concurrency < self.gathers and time.monotonic() < patience:
+            time.sleep(0.005)
+
+
 @pytest.mark.parametrize("parallel", [1, 2, 8])
 def test_pages_in_order_and_never_more_at_once(clock: FakeClock, parallel: int) -> None:
-    with GitHubServer(issues(160), latency=0.02, clock=clock.now) as server:
+    with Gathering(issues(160), latency=0.02, clock=clock.now) as server:
+        server.gathers = parallel
         found = rows(source(server, clock=clock, parallel=parallel))
     assert [row["number"] for row in found] == list(range(1, 161))
     assert server.max_concurrency == parallel
