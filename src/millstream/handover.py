@@ -1,21 +1,27 @@
 """What a source hands to the engine as it came, undecoded: a header line, then bytes.
 
-    #millstream {"reader": "package.module", "settings": {..}}
+    #millstream {"reader": "package.module", "settings": {..}, "form": "bson"}
     whole BSON documents, end to end
 
+    #millstream {"reader": "package.module", "settings": {..}, "form": "lines"}
+    1200 7 1
+    1,200 bytes: 7 rows of JSON, each on a line, from line 1 of their file on
+    1100 6 8
+    1,100 bytes ...
+
 dlt takes such a part as it takes any extracted file; the engine finds the header and reads on from
-there. The module that it names tells what a document means, value by value, for all that is not
-read in columns. Without the engine a part can't be read: dlt fails at its first character, and the
-part stays where it is.
+there. The module that it names tells what a document or a line means, for all that is not read in
+columns. Without the engine a part can't be read: dlt fails at its first character, and the part
+stays where it is.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import IO, Any, ClassVar, Literal, Protocol
 
 from millstream.errors import SourceDataError
 
@@ -30,17 +36,20 @@ class Header:
     """The first line of an undecoded part.
 
     Attributes:
-        reader: the module whose `exact(settings, normalize)` makes an `Exact`.
+        reader: the module whose `exact(settings, normalize)` makes an `Exact`, or whose
+            `listed(settings)` makes a `Listed`.
         settings: what it needs to know, as JSON holds it.
+        form: what follows.
     """
 
     reader: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    form: Literal["bson", "lines"] = "bson"
 
     def line(self) -> bytes:
         """The line that begins a part."""
-        text = json.dumps({"reader": self.reader, "settings": self.settings})
-        return MARK + text.encode() + b"\n"
+        found = {"reader": self.reader, "settings": self.settings, "form": self.form}
+        return MARK + json.dumps(found).encode() + b"\n"
 
     def exact(self, normalize: Callable[[str], str]) -> Exact:
         """What reads documents value by value.
@@ -48,10 +57,56 @@ class Header:
         Raises:
             SourceDataError: the part names a reader that is none of ours.
         """
+        made: Exact = self._module().exact(self.settings, normalize)
+        return made
+
+    def listed(self) -> Listed:
+        """What reads lines one by one.
+
+        Raises:
+            SourceDataError: the part names a reader that is none of ours.
+        """
+        made: Listed = self._module().listed(self.settings)
+        return made
+
+    def _module(self) -> Any:
         if not self.reader.startswith(_OURS):
             raise SourceDataError(f"an undecoded part names the reader {self.reader!r}")
-        made: Exact = importlib.import_module(self.reader).exact(self.settings, normalize)
-        return made
+        return importlib.import_module(self.reader)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of JSON, each on a line, that nobody has looked into.
+
+    Attributes:
+        text: ends with a newline, and each line begins and ends like an object. Or a line as dlt
+            extracts it: a JSON list of rows.
+        rows: how many lines; None for such a list.
+        start: the number of the first line in its file.
+    """
+
+    text: bytes
+    rows: int | None = None
+    start: int = 1
+
+    def write(self, file: IO[bytes]) -> None:
+        file.write(b"%d %d %d\n" % (len(self.text), self.rows or 0, self.start))
+        file.write(self.text)
+
+
+def blocks(file: IO[bytes]) -> Iterator[Block]:
+    """What `Block.write` wrote, up to the end of a file.
+
+    Raises:
+        SourceDataError: the file ends too early.
+    """
+    while head := file.readline():
+        size, rows, start = map(int, head.split())
+        text = file.read(size)
+        if len(text) < size:
+            raise SourceDataError("an undecoded part ends too early")
+        yield Block(text, rows, start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +146,13 @@ class Exact(Protocol):
         """Log what was odd, once all is read."""
 
 
+class Listed(Protocol):
+    """Reads lines of JSON one by one, where it has to."""
+
+    def __call__(self, block: Block) -> Iterator[bytes]:
+        """The rows of a block as lines of dlt's typed JSON; what is no row in an envelope."""
+
+
 class Engine:
     """Whether what is extracted now will be read by the engine."""
 
@@ -100,4 +162,4 @@ class Engine:
 def header(line: bytes) -> Header:
     """The header that a file's first line is, where it begins with `MARK`."""
     found = json.loads(line[len(MARK) :])
-    return Header(found["reader"], found["settings"])
+    return Header(found["reader"], found["settings"], found.get("form", "bson"))

@@ -26,6 +26,7 @@ from millstream.engine.rules import Rules, Unfit
 from millstream.engine.settle import Settled
 from millstream.engine.shape import Field, Shape
 from millstream.engine.unfold import TableRows
+from millstream.handover import Block
 
 _LARGEST = 1 << 30
 _TYPES = {
@@ -40,14 +41,14 @@ _Step = Callable[["_Run", TableRows, Settled, Any], None]
 
 @dataclass(slots=True)
 class _Run:
-    line: bytes
+    text: bytes
     tables: list[Settled] = field(default_factory=list)
     raw: dict[str, pa.Array] = field(default_factory=dict)
     within: int = 0
 
 
 class Direct:
-    """Reads lines of rows of one known shape.
+    """Reads rows of one known shape.
 
     Raises:
         Unfit: the shape or its columns can't be read this way.
@@ -59,42 +60,57 @@ class Direct:
         self._rules = rules
         self._taken: set[tuple[str, str | None]] = set()
         row, self._steps = self._object(root, shape)
-        self._schema = pa.schema([("rows", pa.list_(row))])
+        self._alone = pa.schema(list(row))
+        self._in_list = pa.schema([("rows", pa.list_(row))])
 
-    def parse(self, line: bytes) -> Any:
-        """One line, a JSON list of objects, as an array of structs; without the interpreter's lock.
+    def parse(self, block: Block) -> Any:
+        """The rows of a block as an array of structs; without the interpreter's lock.
 
         Raises:
-            Unfit: the line has anything that the shape does not.
+            Unfit: it has anything that the shape does not.
         """
-        if len(line) > _LARGEST:
-            raise Unfit("a very long line")
-        # Arrow does not check UTF-8: whoever wrote the line has (orjson, or sources/json_lines.py)
-        text = b'{"rows":' + line + b"}"
+        text = block.text
+        if len(text) > _LARGEST:
+            raise Unfit("a very long text")
         try:
-            found = arrow_json.read_json(
-                pa.BufferReader(text),
-                read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(text) + 64),
-                parse_options=arrow_json.ParseOptions(
-                    explicit_schema=self._schema, unexpected_field_behavior="error"
-                ),
-            )
+            if block.rows is None:
+                # its UTF-8 was checked by whoever wrote the list: orjson, or sources/json_lines.py
+                found = self._read(b'{"rows":' + text + b"}", self._in_list)
+                if found.num_rows != 1:
+                    raise Unfit("not one list")
+                rows = found.column(0).chunk(0).values
+            else:
+                found = self._read(text, self._alone)
+                # a line ends with an object and the next begins with one: only between rows. As
+                # many rows as lines are one row a line
+                if found.num_rows != block.rows:
+                    raise Unfit("not one object a line")
+                (batch,) = found.to_batches()
+                rows = batch.to_struct_array()
+                rows.validate(full=True)  # UTF-8; halves of surrogate pairs are none
         except pa.ArrowInvalid as error:
             raise Unfit(f"another shape: {error}") from None
-        if found.num_rows != 1:
-            raise Unfit("not one list")
-        rows = found.column(0).chunk(0).values
         if rows.null_count or not len(rows):
             raise Unfit("rows that are null, or none")
         return rows
 
-    def read(self, line: bytes, rows: Any) -> tuple[list[Settled], dict[str, pa.Array]]:
-        """What `parse` made of a line as tables; and the root's values before any cast.
+    @staticmethod
+    def _read(text: bytes, schema: pa.Schema) -> pa.Table:
+        return arrow_json.read_json(
+            pa.BufferReader(text),
+            read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(text) + 64),
+            parse_options=arrow_json.ParseOptions(
+                explicit_schema=schema, unexpected_field_behavior="error"
+            ),
+        )
+
+    def read(self, text: bytes, rows: Any) -> tuple[list[Settled], dict[str, pa.Array]]:
+        """What `parse` made of a block's text as tables; and the root's values before any cast.
 
         Raises:
             Unfit: the values do not fit their columns.
         """
-        run = _Run(line, within=len(rows))
+        run = _Run(text, within=len(rows))
         table = TableRows(self._root, (), (self._root,), self._level, len(rows), ())
         settled = Settled(table)
         run.tables.append(settled)
@@ -127,7 +143,7 @@ class Direct:
         if column is None or kind is None:
             raise Unfit(f"{table}.{each.name} is settled value by value")
         to = rules.arrow_type(column)
-        is_time = column["data_type"] == "timestamp"
+        is_time, is_double = column["data_type"] == "timestamp", column["data_type"] == "double"
         if not is_time and to != kind:
             raise Unfit(f"{table}.{each.name} is {to}")
         nullable = column.get("nullable", True)
@@ -137,10 +153,12 @@ class Direct:
 
         def step(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
             nulls = array.null_count
-            if not each.ragged and (nulls < len(array) or word in run.line):
+            if not each.ragged and (nulls < len(array) or word in run.text):
                 settled.present[name] = run.within
             if array.null_count and not nullable:
                 raise Unfit(f"null in {table}.{name}")
+            if is_double and pc.all(pc.is_finite(array)).as_py() is False:
+                raise Unfit(f"NaN or infinity in {table}.{name}")  # Arrow takes the words for it
             if not is_time:
                 settled.arrays[name] = (array, None)
                 run.raw[f"{table}.{name}"] = array
@@ -238,7 +256,7 @@ def _null_check(key: str | None, each: Field) -> Callable[[_Run, Any], None]:
 
     def check(run: _Run, array: Any) -> None:
         # where the object around it is absent or null, it is null, too
-        if array.null_count > len(array) - run.within and null.search(run.line):
+        if array.null_count > len(array) - run.within and null.search(run.text):
             raise Unfit(f"the first null of {key}")
 
     return check

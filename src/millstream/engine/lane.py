@@ -1,4 +1,4 @@
-"""The direct lane: lines parsed ahead of time; tried often while it works, seldom while not."""
+"""The direct lane: blocks parsed ahead of time; tried often while it works, seldom while not."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 
 from millstream.engine.direct import Direct
 from millstream.engine.shape import Shape
+from millstream.handover import Block
 
 _LONGEST_WAIT = 64
 _THREADS = 2
 _AHEAD = 3
+_Parsed = tuple[Direct, bytes, "Future[Any]"]
 
 
 @dataclass(slots=True)
@@ -23,7 +25,7 @@ class Lane:
     Attributes:
         shape: what rows have looked like, learned by the way through Python.
         direct: the reader for that shape; None when it must be made anew.
-        wait: lines to let pass before the next try; doubles with each miss.
+        wait: blocks to let pass before the next try; doubles with each miss.
     """
 
     shape: Shape = field(default_factory=dict)
@@ -31,37 +33,37 @@ class Lane:
     wait: int = 0
     _left: int = 0
     reasons: list[str] = field(default_factory=list)
-    _parsed: tuple[Direct, bytes, Future[Any]] | None = None
+    _parsed: _Parsed | None = None
 
-    def ahead(self, lines: Iterable[bytes], fits: Callable[[bytes], bool]) -> Iterator[bytes]:
-        """The lines; the next ones are parsed in threads while one is worked on.
+    def ahead(self, blocks: Iterable[Block], fits: Callable[[bytes], bool]) -> Iterator[Block]:
+        """The blocks; the next ones are parsed in threads while one is worked on.
 
         Args:
-            fits: whether a line may be parsed this way at all.
+            fits: whether a text may be parsed this way at all.
         """
         with ThreadPoolExecutor(_THREADS, "millstream-engine") as pool:
-            begun: deque[tuple[bytes, tuple[Direct, bytes, Future[Any]] | None]] = deque()
-            for line in lines:
+            begun: deque[tuple[Block, _Parsed | None]] = deque()
+            for block in blocks:
                 direct, parsed = self.direct, None
-                if direct is not None and not self._left and fits(line):
-                    parsed = (direct, line, pool.submit(direct.parse, line))
-                begun.append((line, parsed))
+                if direct is not None and not self._left and fits(block.text):
+                    parsed = (direct, block.text, pool.submit(direct.parse, block))
+                begun.append((block, parsed))
                 if len(begun) >= _AHEAD:
-                    line, self._parsed = begun.popleft()
-                    yield line
+                    block, self._parsed = begun.popleft()
+                    yield block
             while begun:
-                line, self._parsed = begun.popleft()
-                yield line
+                block, self._parsed = begun.popleft()
+                yield block
 
-    def parse(self, direct: Direct, line: bytes) -> Any:
-        """What `direct` makes of a line, which a thread may have made of it by now."""
+    def parse(self, direct: Direct, block: Block) -> Any:
+        """What `direct` makes of a block, which a thread may have made of it by now."""
         parsed, self._parsed = self._parsed, None
-        if parsed is not None and parsed[0] is direct and parsed[1] is line:
+        if parsed is not None and parsed[0] is direct and parsed[1] is block.text:
             return parsed[2].result()
-        return direct.parse(line)
+        return direct.parse(block)
 
     def open(self) -> bool:
-        """Whether to try the next line."""
+        """Whether to try the next block."""
         if self._left:
             self._left -= 1
             return False
@@ -75,5 +77,5 @@ class Lane:
             self.reasons.append(reason)
 
     def hit(self) -> None:
-        """A line went through."""
+        """A block went through."""
         self.wait = 0

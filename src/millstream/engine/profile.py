@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millstream.engine.writer import ColumnSet
+from millstream.engine.writer import ColumnSet, in_thread
 from millstream.model import ColumnProfile
 
 _HASHES = 256
@@ -25,7 +26,7 @@ _SPACE = 1 << 32
 _SAMPLE = 128
 _ENOUGH = 16
 """Samples of one column, each of about `_SAMPLE` values, until only one in eight is taken."""
-_ROWS = 4096
+_ROWS = 8192
 """Rows to count at once: what a call costs is mostly the call."""
 _SHOWN = 80
 
@@ -59,8 +60,10 @@ class ColumnStats:
             return
         kind = array.type
         if pa.types.is_string(kind):
-            longest = pc.max(pc.utf8_length(array)).as_py()
-            self.longest = max(self.longest or 0, longest)
+            # a text has at most as many characters as bytes, and bytes need no counting
+            if self.longest is None or pc.max(pc.binary_length(array)).as_py() > self.longest:
+                longest = pc.max(pc.utf8_length(array)).as_py()
+                self.longest = max(self.longest or 0, longest)
         elif not pa.types.is_binary(kind):
             found = pc.min_max(array)
             self._widen(found["min"], found["max"])
@@ -138,23 +141,32 @@ class _Batches:
 
 
 class Profile:
-    """The statistics of every column of every table that passed by."""
+    """The statistics of every column of every table that passed by.
+
+    A thread of its own counts: most of it needs no interpreter lock.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[str, ColumnStats]] = {}
         self.rows: dict[str, int] = {}
         self._waiting: dict[str, _Batches] = {}
         self._counted: Counter[str] = Counter()
+        self._counting: Future[None] | None = None
 
     def add(self, table: str, batch: ColumnSet, skip: frozenset[str]) -> None:
         """Count one batch of one table, soon; `skip` names the columns that link tables."""
         waiting = self._waiting.setdefault(table, _Batches())
         waiting.add(batch, skip)
         if waiting.rows >= _ROWS:
-            self._count(table)
+            self._settle()
+            self._counting = in_thread(self._count, table, self._waiting.pop(table))
 
-    def _count(self, table: str) -> None:
-        batches = self._waiting.pop(table)
+    def _settle(self) -> None:
+        counting, self._counting = self._counting, None
+        if counting is not None:
+            counting.result()
+
+    def _count(self, table: str, batches: _Batches) -> None:
         number = self._counted[table] = self._counted[table] + 1
         known = self.tables.setdefault(table, {})
         self.rows[table] = self.rows.get(table, 0) + batches.rows
@@ -166,8 +178,9 @@ class Profile:
                 stats.add(alike, sample=sample)
 
     def _count_all(self) -> None:
+        self._settle()
         for table in [*self._waiting]:
-            self._count(table)
+            self._count(table, self._waiting.pop(table))
 
     def to_json(self) -> dict[str, Any]:
         self._count_all()

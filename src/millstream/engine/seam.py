@@ -45,10 +45,11 @@ from millstream.engine.lane import Lane
 from millstream.engine.parquet import ColumnarParquetWriter
 from millstream.engine.rules import Unfit
 from millstream.engine.settle import Settled, settle
-from millstream.engine.sieve import WATCHES, WatchedNormalizer
+from millstream.engine.sieve import WATCHES, WatchedNormalizer, add
 from millstream.engine.stats import FileStats
 from millstream.engine.unfold import MANY_LEVELS, TableRows, unfold
 from millstream.engine.writer import ColumnSet
+from millstream.handover import Block
 from millstream.quarantine import envelope
 from millstream.quarantine.watch import Watch
 
@@ -98,24 +99,24 @@ class ColumnarNormalizer(WatchedNormalizer):
 
     def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         if self._header is None:
-            if self._fits:
-                lines = self._lane.ahead(
-                    file, lambda line: _MARK not in line and not envelope.placed(line)
-                )
-                return (self._watched_line(root, line) for line in lines)
-            return super()._updates(root, file)
+            if not self._fits:
+                return super()._updates(root, file)
+            lines = self._lane.ahead(map(Block, file), _is_plain)
+            return (self._watched_line(root, line.text) for line in lines)
         file.readline()
+        if self._header.form == "lines":
+            return self._unlisted(root, self._header.listed(), file)
         return self._undecoded(root, self._header, file)
 
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
         if not self._fits or self._suspicious:
             return super()._line(root, line)
         rules = self._rules
-        # most lines have no such byte at all, and one byte is found much faster than two
-        rules.marked = _MARK in line and may_have_pua(line)
+        rules.marked = _has_marks(line)
         rules.exact = False
         update: dict[str, list[Any]] = {}
-        if not rules.marked and self._directly(root, line):
+        # what comes of a part of lines did not fit as it was
+        if self._header is None and not rules.marked and self._directly(root, Block(line)):
             return update
         self._items, self._text = self._decoded(root, line, update)
         for start in range(0, len(self._items), BATCH):
@@ -124,8 +125,22 @@ class ColumnarNormalizer(WatchedNormalizer):
         self._lane.direct = None
         return update
 
-    def _directly(self, root: str, line: bytes) -> bool:
-        """A whole line from text to columns, where its rows look like the ones before."""
+    def _unlisted(
+        self, root: str, listed: handover.Listed, file: IO[bytes]
+    ) -> Iterator[dict[str, list[Any]]]:
+        """A part of JSON lines, block by block; what does not fit columns comes as dlt's lines."""
+        for block in self._lane.ahead(handover.blocks(file), _is_plain):
+            text = block.text
+            update: dict[str, list[Any]] = {}
+            self._rules.marked = False
+            is_plain = self._fits and envelope.MARK not in text and not _has_marks(text)
+            if not (is_plain and self._directly(root, block)):
+                for line in listed(block):
+                    add(update, self._watched_line(root, line))
+            yield update
+
+    def _directly(self, root: str, block: Block) -> bool:
+        """A whole block to columns, where its rows look like the ones before."""
         lane = self._lane
         if not lane.open() or self._filtered_tables or self._filtered_tables_columns:
             return False
@@ -135,7 +150,7 @@ class ColumnarNormalizer(WatchedNormalizer):
                 if not lane.shape or not rules.settled(root):
                     return False
                 lane.direct = Direct(root, 0, lane.shape, rules)
-            self._take(root, *lane.direct.read(line, lane.parse(lane.direct, line)))
+            self._take(root, *lane.direct.read(block.text, lane.parse(lane.direct, block)))
         except Unfit as reason:
             lane.missed(str(reason))
             return False
@@ -176,8 +191,7 @@ class ColumnarNormalizer(WatchedNormalizer):
                 line = exact.line(part)
                 if line.doubles:
                     rules.declare_doubles(root, line.doubles, update)
-                for name, tables in self._watched_line(root, line.text).items():
-                    update.setdefault(name, []).extend(tables)
+                add(update, self._watched_line(root, line.text))
             yield update
         exact.tell()
 
@@ -229,8 +243,7 @@ class ColumnarNormalizer(WatchedNormalizer):
         # rows of one kind tend to fill a whole file: stop trying for a while
         self._misses = (self._misses + 1) % (_PATIENCE + _REST)
         items = self._items[start:end]
-        for name, tables in self._normalize_chunk(root, items, self._rules.marked, False).items():
-            update.setdefault(name, []).extend(tables)
+        add(update, self._normalize_chunk(root, items, self._rules.marked, False))
 
     def _columns(
         self, root: str, items: list[Any], update: dict[str, list[Any]]
@@ -266,6 +279,17 @@ class ColumnarNormalizer(WatchedNormalizer):
             self._null_only_columns.setdefault(name, set()).add(column)
         self._rules.null_only = []
         self._stats.count("millstream", rows)
+
+
+def _has_marks(text: bytes) -> bool:
+    """Whether dlt's marks of types may be in a text."""
+    # most texts have no such byte at all, and one byte is found much faster than two
+    return _MARK in text and may_have_pua(text)
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether a text may be parsed ahead."""
+    return _MARK not in text and not envelope.placed(text)
 
 
 @contextmanager

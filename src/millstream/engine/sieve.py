@@ -149,7 +149,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
         updates: dict[str, list[Any]] = {}
         items, line = self._decoded(root, line, updates)
-        _add(updates, self._normalize_chunk(root, items, may_have_pua(line), False))
+        add(updates, self._normalize_chunk(root, items, may_have_pua(line), False))
         return updates
 
     def _decoded(
@@ -260,7 +260,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         except _ROW_ERRORS as error:
             return [_refusal(root, error)], kept
         self._write_buffer(buffer)
-        _add(updates, found)
+        add(updates, found)
         if not self._hits:  # else it is kept in quarantine
             self._count_twins(root, suspects)
         whole = root not in buffer.rows
@@ -320,7 +320,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             }
             made = self.schema.update_table(made)
             updates.setdefault(table, []).append(made)
-        _add(updates, super()._normalize_chunk(table, rows, False, False))
+        add(updates, super()._normalize_chunk(table, rows, False, False))
 
     def _write_buffer(self, buffer: Buffer) -> None:
         for table, rows in buffer.rows.items():
@@ -390,7 +390,8 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         return found if isinstance(found, int) else None
 
 
-def _add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
+def add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
+    """Add changes of the schema to others, by table."""
     for table, found in more.items():
         updates.setdefault(table, []).extend(found)
 

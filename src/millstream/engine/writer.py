@@ -80,5 +80,5 @@ def in_thread(function: Callable[..., None], *args: Any, **kwargs: Any) -> Futur
         else:
             future.set_result(None)
 
-    Thread(target=call, name="millstream-encode").start()
+    Thread(target=call, name="millstream-columns").start()
     return future

@@ -1,7 +1,7 @@
 """JSON lines and JSON files, local or remote, as bytes for as long as possible.
 
-A line is checked, but not turned into objects: dlt's extract step writes it as it is, and the
-engine reads it once, into columns. Which files were read is kept in the state of the resource, by
+A line is not turned into objects: dlt's extract step takes it as it is, and the engine reads it
+once, into columns. Which files were read is kept in the state of the resource, by
 name, time of change and size: a file that comes late is not lost, and none is read twice.
 """
 
@@ -214,8 +214,9 @@ class FilesSource:
         import dlt
 
         folder = Path(dlt.current.pipeline().working_dir) / "parts"
+        parallel, sets_aside = self.config.parallel, self.config.sets_aside
         with self._opened(path, settings) as file:
-            for part in json_lines.parts(path, self._checked(path, file), folder):
+            for part in json_lines.parts(path, file, parallel, folder, sets_aside=sets_aside):
                 yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
     def _rows(self, path: str, settings: FileStream) -> Iterator[list[Any]]:
@@ -225,14 +226,11 @@ class FilesSource:
             if _kind(path, settings)[0] == "json":
                 yield from json_document.read(path, file, sets_aside=self.config.sets_aside)
                 return
-            for found in self._checked(path, file):
+            parallel, sets_aside = self.config.parallel, self.config.sets_aside
+            for found in json_lines.read(path, file, parallel, sets_aside=sets_aside):
                 rows = found.each()
                 for start in range(0, len(rows), _ROWS):
                     yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
-
-    def _checked(self, path: str, file: Any) -> Iterator[json_lines.Rows]:
-        parallel, sets_aside = self.config.parallel, self.config.sets_aside
-        return json_lines.read(path, file, parallel, sets_aside=sets_aside)
 
     @contextmanager
     def _opened(self, path: str, settings: FileStream) -> Iterator[Any]:

@@ -1,21 +1,22 @@
-"""Files of JSON lines: checked in blocks, some ahead of others, and handed on as bytes.
+"""Files of JSON lines: in blocks, handed on as bytes.
 
-A block is checked without a Python object per line. Where it holds anything out of the ordinary it
-is looked at line by line, by orjson, which decides what is JSON. Keys that an object has twice are
-found there, too; in other blocks the engine finds them, which reads the rows anyway.
+A block is checked without a Python object per line, some ahead of others. Where it holds anything
+out of the ordinary it is looked at line by line, by orjson, which decides what is JSON. Keys that
+an object has twice are found there, too; in other blocks the engine finds them, which reads the
+rows anyway. Where what is no JSON goes to quarantine, the check itself is left to the engine.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from uuid import uuid4
 
-from millstream import json_keys
+from millstream import handover, json_keys
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
 
@@ -38,15 +39,17 @@ class Rows:
     start: int = 1
     """The number of the first line in its file."""
 
-    def write(self, file: IO[bytes]) -> None:
-        """The same as one line: a JSON list, as dlt keeps what it extracted."""
-        # one copy, not four: these are megabytes
-        file.write(b"[")
-        file.write(memoryview(self.text.replace(b"\n", b","))[:-1])
-        file.write(b"]\n")
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The same as dlt keeps what it extracted: where it was, then one line, a JSON list."""
+        yield envelope.place(path, self.start)
+        yield b"".join((b"[", memoryview(self.text.replace(b"\n", b","))[:-1], b"]\n"))
 
     def each(self) -> list[bytes]:
         return self.text.split(b"\n")[:-1]
+
+
+_Check = Callable[[bytes], Rows | None]
+"""Says what a block holds; None where it must be looked at line by line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,14 @@ class Part:
     rows: int
 
 
-def read(path: str, file: Any, parallel: int, *, sets_aside: bool = False) -> Iterator[Rows]:
+def read(
+    path: str, file: Any, parallel: int, *, sets_aside: bool = False, check: _Check | None = None
+) -> Iterator[Rows]:
     """A file of JSON lines, checked some blocks ahead while earlier ones are handed on.
 
     Args:
         sets_aside: whether a line that is no JSON goes to quarantine.
+        check: `plain`, unless it says otherwise.
 
     Raises:
         SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
@@ -82,15 +88,26 @@ def read(path: str, file: Any, parallel: int, *, sets_aside: bool = False) -> It
             return rows
 
         for block in blocks(path, file.read):
-            ahead.append((block, pool.submit(plain, block)))
+            ahead.append((block, pool.submit(check or plain, block)))
             if len(ahead) > parallel:
                 yield take()
         while ahead:
             yield take()
 
 
-def parts(path: str, rows: Iterator[Rows], folder: Path) -> Iterator[Part]:
-    """A file's rows in files of about `PART_BYTES`; each is gone when the next is asked for."""
+def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool) -> Iterator[Part]:
+    """A file's rows in files of about `PART_BYTES`; each is gone when the next is asked for.
+
+    Args:
+        sets_aside: whether a line that is no JSON goes to quarantine: then parts are for the engine
+            alone, which has to parse them anyway and finds such lines.
+
+    Raises:
+        SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
+    """
+    head = handover.Header(__name__, {"path": path}, form="lines").line() if sets_aside else b""
+    check = _objects if sets_aside else plain
+    rows = read(path, file, parallel, sets_aside=sets_aside, check=check)
     folder.mkdir(parents=True, exist_ok=True)
     more = True
     while more:
@@ -98,13 +115,16 @@ def parts(path: str, rows: Iterator[Rows], folder: Path) -> Iterator[Part]:
         # a name of its own: dlt takes a part by hard link, and what it took must not be written to
         part = folder / uuid4().hex
         try:
-            with part.open("xb") as file:
+            with part.open("xb") as made:
+                made.write(head)
                 for each in rows:
                     if each.count:
-                        file.write(envelope.place(path, each.start))
-                        each.write(file)
+                        if head:
+                            handover.Block(each.text, each.count, each.start).write(made)
+                        else:
+                            made.writelines(each.lines(path))
                         count += each.count
-                    if file.tell() >= PART_BYTES:
+                    if made.tell() >= PART_BYTES:
                         more = True
                         break
             if count:
@@ -142,13 +162,10 @@ def plain(block: bytes) -> Rows | None:
     import pyarrow.compute as pc
     from pyarrow import json as arrow_json
 
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n")
-    data = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero(data == 10)
-    # each line begins and ends like an object; Arrow 25 takes the whole process down over `null`
-    if data[0] != 123 or (data[ends[:-1] + 1] != 123).any() or (data[ends - 1] != 125).any():
+    rows = _objects(block)
+    if rows is None:
         return None
+    block = rows.text
     if not block.isascii():
         try:
             block.decode()
@@ -170,7 +187,37 @@ def plain(block: bytes) -> Rows | None:
     except pa.ArrowInvalid:
         return None
     # as many objects as lines: one object a line
-    return Rows(block, len(ends)) if found.num_rows == len(ends) else None
+    return rows if found.num_rows == rows.count else None
+
+
+def listed(settings: Mapping[str, Any]) -> handover.Listed:
+    """What the engine asks of lines that it can't read into columns as they are."""
+    path = str(settings["path"])
+
+    def lines(block: handover.Block) -> Iterator[bytes]:
+        rows = plain(block.text)
+        if rows is None:
+            rows, _ = _each(path, block.text, block.start - 1, sets_aside=True)
+        if rows.count:
+            yield from replace(rows, start=block.start).lines(path)
+
+    return lines
+
+
+def _objects(block: bytes) -> Rows | None:
+    """A block whose lines begin and end like objects; None where there are others.
+
+    Arrow 25 takes the whole process down over a line that is `null`.
+    """
+    import numpy as np
+
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    data = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(data == 10)
+    if data[0] != 123 or (data[ends[:-1] + 1] != 123).any() or (data[ends - 1] != 125).any():
+        return None
+    return Rows(block, len(ends))
 
 
 def _each(path: str, block: bytes, before: int, *, sets_aside: bool) -> tuple[Rows, int]:
