@@ -90,6 +90,13 @@ class Block:
     rows: int | None = None
     start: int = 1
 
+    def cut(self, rows: int) -> tuple[Block, Block]:
+        """The first rows, and the others, if any."""
+        *few, others = self.text.split(b"\n", rows)
+        left = (self.rows or 0) - len(few)
+        first = Block(b"\n".join((*few, b"")), len(few), self.start)
+        return first, Block(others, left, self.start + len(few))
+
     def write(self, file: IO[bytes]) -> None:
         file.write(b"%d %d %d\n" % (len(self.text), self.rows or 0, self.start))
         file.write(self.text)

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from millstream.ahead import one_ahead
 from millstream.engine.direct import Direct
 from millstream.engine.shape import Shape
 from millstream.handover import Block
@@ -36,14 +37,14 @@ class Lane:
     _parsed: _Parsed | None = None
 
     def ahead(self, blocks: Iterable[Block], fits: Callable[[bytes], bool]) -> Iterator[Block]:
-        """The blocks; the next ones are parsed in threads while one is worked on.
+        """The blocks; the next ones are read and parsed in threads while one is worked on.
 
         Args:
             fits: whether a text may be parsed this way at all.
         """
-        with ThreadPoolExecutor(_THREADS, "millstream-engine") as pool:
+        with ThreadPoolExecutor(_THREADS + 1, "millstream-engine") as pool:
             begun: deque[tuple[Block, _Parsed | None]] = deque()
-            for block in blocks:
+            for block in one_ahead(blocks, pool):
                 direct, parsed = self.direct, None
                 if direct is not None and not self._left and fits(block.text):
                     parsed = (direct, block.text, pool.submit(direct.parse, block))

@@ -56,6 +56,7 @@ from millstream.quarantine.watch import Watch
 BATCH = 2000
 """Rows a batch: more fall out of the processor's caches, fewer pay more per column."""
 SMALLEST = 16
+_TEACH = 256
 _PATIENCE = 4
 _REST = 16
 _worker: Any = dlt_worker
@@ -116,7 +117,7 @@ class ColumnarNormalizer(WatchedNormalizer):
         rules.exact = False
         update: dict[str, list[Any]] = {}
         # what comes of a part of lines did not fit as it was
-        if self._header is None and not rules.marked and self._directly(root, Block(line)):
+        if self._header is None and self._directly(root, Block(line)):
             return update
         self._items, self._text = self._decoded(root, line, update)
         for start in range(0, len(self._items), BATCH):
@@ -130,27 +131,30 @@ class ColumnarNormalizer(WatchedNormalizer):
     ) -> Iterator[dict[str, list[Any]]]:
         """A part of JSON lines, block by block; what does not fit columns comes as dlt's lines."""
         for block in self._lane.ahead(handover.blocks(file), _is_plain):
-            text = block.text
             update: dict[str, list[Any]] = {}
-            self._rules.marked = False
-            is_plain = self._fits and envelope.MARK not in text and not _has_marks(text)
-            if not (is_plain and self._directly(root, block)):
-                for line in listed(block):
-                    add(update, self._watched_line(root, line))
+            if not self._directly(root, block):
+                # what is new is mostly in all rows: a few teach it
+                few, others = block.cut(_TEACH)
+                for part in (few, others):
+                    if part is few or (part.rows and not self._directly(root, part)):
+                        for line in listed(part):
+                            add(update, self._watched_line(root, line))
             yield update
 
     def _directly(self, root: str, block: Block) -> bool:
         """A whole block to columns, where its rows look like the ones before."""
-        lane = self._lane
-        if not lane.open() or self._filtered_tables or self._filtered_tables_columns:
+        lane, rules, text = self._lane, self._rules, block.text
+        if not (self._fits and lane.open()) or envelope.MARK in text or _has_marks(text):
             return False
-        rules = self._rules
+        if self._filtered_tables or self._filtered_tables_columns:
+            return False
+        rules.marked = False
         try:
             if lane.direct is None:
                 if not lane.shape or not rules.settled(root):
                     return False
                 lane.direct = Direct(root, 0, lane.shape, rules)
-            self._take(root, *lane.direct.read(block.text, lane.parse(lane.direct, block)))
+            self._take(root, *lane.direct.read(text, lane.parse(lane.direct, block)))
         except Unfit as reason:
             lane.missed(str(reason))
             return False

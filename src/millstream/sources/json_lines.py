@@ -17,11 +17,12 @@ from typing import Any
 from uuid import uuid4
 
 from millstream import handover, json_keys
+from millstream.ahead import one_ahead
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
 
 BLOCK = 4 << 20
-PART_BYTES = 64 << 20
+PART_BYTES = 256 << 20
 # What is read whole must fit into memory, however small its compressed form is.
 LONGEST_LINE = 256 << 20
 
@@ -72,7 +73,7 @@ def read(
     Raises:
         SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
     """
-    with ThreadPoolExecutor(parallel, "millstream-files") as pool:
+    with ThreadPoolExecutor(parallel + 1, "millstream-files") as pool:
         ahead: deque[tuple[bytes, Future[Rows | None]]] = deque()
         number = 0
 
@@ -87,7 +88,7 @@ def read(
             number += lines
             return rows
 
-        for block in blocks(path, file.read):
+        for block in one_ahead(blocks(path, file.read), pool):
             ahead.append((block, pool.submit(check or plain, block)))
             if len(ahead) > parallel:
                 yield take()
