@@ -79,6 +79,9 @@ def run(
 ) -> Run:
     """Time one process from its start to its end; its last line of output, if JSON, is kept.
 
+    To watch memory makes a process that asks for much of it up to a third slower: the system counts
+    its pages meanwhile, and gives it none.
+
     Raises:
         RuntimeError: the process failed; with the end of its output.
     """

@@ -45,6 +45,7 @@ def test_first_load_makes_the_root_and_a_linked_child(place: Place, load: Load):
     assert {c.kind for c in report.changes} == {"table_added"}
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_the_report_knows_full_names(place: Place, load: Load):
     report = load(ORDERS)
     config = configured(place)
@@ -74,6 +75,7 @@ def test_rerun_merges_without_loss_or_doubling(merging: Place, load: Load):
         assert not each.changes
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_append_adds(place: Place, load: Load):
     load(ORDERS, disposition="append")
     report = load(ORDERS[:1], disposition="append")
@@ -81,6 +83,7 @@ def test_append_adds(place: Place, load: Load):
     assert [(t.rows, t.rows_total) for t in report.tables] == [(1, 4), (2, 5)]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_replace_replaces_root_and_child(place: Place, load: Load):
     load(ORDERS, disposition="replace")
     report = load(
@@ -91,6 +94,7 @@ def test_replace_replaces_root_and_child(place: Place, load: Load):
     assert [t.rows_total for t in report.tables] == [1, 1]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_full_refresh_replaces_what_was_there(place: Place, load: Load):
     load(ORDERS)
     report = load(
@@ -120,6 +124,7 @@ def test_new_columns_in_root_and_child(place: Place, load: Load):
     ]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_new_child_table(place: Place, load: Load):
     load(ORDERS)
     report = load([{"id": 6, "customer": "Fay", "items": [], "notes": [{"text": "call"}]}])
@@ -166,6 +171,7 @@ def test_values_arrive_as_they_were(place: Place, load: Load):
     assert seen[1] is None
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_a_load_without_rows_changes_nothing(place: Place, load: Load, feed: Feed):
     first = load([])
     assert first.rows == 0
@@ -180,6 +186,7 @@ def test_a_load_without_rows_changes_nothing(place: Place, load: Load, feed: Fee
     assert not report.changes
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_the_cursor_comes_back_from_the_destination(place: Place, load: Load, feed: Any):
     source = DltConfig(path="behaviour.feed:since")
     load([{"id": 1, "changed": 5}, {"id": 2, "changed": 7}], source=source)

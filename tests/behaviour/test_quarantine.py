@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from millstream.config import DltConfig, PipelineConfig
 from millstream.steps import Work
 from parts.places import Place
 
-NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 FIRST = [{"id": n, "n": n, "lines": [{"price": n}]} for n in range(6)]
 TABLE = "_millstream_quarantine"
 
@@ -85,14 +83,13 @@ class Killed(BaseException):
     """What a signal looks like from within: nothing that a run could catch."""
 
 
+@pytest.mark.nightly_on("bigquery")
 @pytest.mark.parametrize("moment", ["before the load", "after the load"])
 def test_a_replay_that_dies_loads_each_row_once(
     place: Place, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not place.merges:
         pytest.skip(f"{place.kind}: its files can't be asked for what waits")
-    if place.kind == "bigquery" and not NIGHTLY:
-        pytest.skip("with this much time, BigQuery's emulator is asked of replays that live")
     FEED.rows = FIRST
     runner.run(shop(place), "orders")
     FEED.rows = [{"id": 11, "n": 11, "note": "new"}, {"id": 12, "n": 12}]

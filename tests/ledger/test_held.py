@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -19,7 +18,6 @@ from parts.places import NAME, Place
 
 from .post_offices import slack
 
-NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 FIRST = [{"id": 1, "changed": 1, "buyer": "ann", "n": 1}]
 SAFE = [{"id": 2, "changed": 2, "buyer": "bob", "n": 2, "note": "new"}]
 RISKY = [{"id": 2, "changed": 2, "buyer": "bob", "n": "two"}]
@@ -86,20 +84,23 @@ def catalogue(place: Place) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("policy", "rows", "goes_on"),
     [
-        ("evolve", SAFE, True),
-        ("evolve", RISKY, True),
         ("evolve", BREAKING, False),
-        ("strict", [{"id": 2, "changed": 2, "buyer": "bob", "n": 2}], True),
-        ("strict", SAFE, False),
-        ("strict", RISKY, False),
-        ("strict", BREAKING, False),
-        ("anything", BREAKING, True),
+        *(
+            pytest.param(*case, marks=pytest.mark.nightly_on("bigquery"))
+            for case in (
+                ("evolve", SAFE, True),
+                ("evolve", RISKY, True),
+                ("strict", [{"id": 2, "changed": 2, "buyer": "bob", "n": 2}], True),
+                ("strict", SAFE, False),
+                ("strict", RISKY, False),
+                ("strict", BREAKING, False),
+                ("anything", BREAKING, True),
+            )
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_every_preset(merging: Place, policy: str, rows: Any, goes_on: bool) -> None:
-    if merging.kind == "bigquery" and rows is not BREAKING and not NIGHTLY:
-        pytest.skip("with this much time, BigQuery's emulator is asked of breaking changes alone")
     config = configured(merging, policy)
     load(config, FIRST)
     before, file = catalogue(merging), (config.folder / "schema.yaml").read_text()  # type: ignore[operator]
@@ -118,10 +119,10 @@ def test_every_preset(merging: Place, policy: str, rows: Any, goes_on: bool) -> 
     assert caught.value.rows == {"orders": 1}
 
 
-@pytest.mark.parametrize("where", ["file", "destination"])
+@pytest.mark.parametrize(
+    "where", ["file", pytest.param("destination", marks=pytest.mark.nightly_on("bigquery"))]
+)
 def test_held_until_accepted_then_the_next_run_goes_on(merging: Place, where: str) -> None:
-    if (merging.kind, where) == ("bigquery", "destination") and not NIGHTLY:
-        pytest.skip("with this much time, BigQuery's emulator keeps no accepted schema")
     config = configured(merging, accepted_schema=where)
     load(config, FIRST)
     before = catalogue(merging)

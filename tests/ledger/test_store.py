@@ -119,6 +119,7 @@ def test_what_runs_changed_is_read_back(place: Place, tmp_path: Path) -> None:
     assert store.changes(history, "other") == []
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_profiles_are_read_back(place: Place, tmp_path: Path) -> None:
     _, schema = load(place, tmp_path / "1", [{"id": 1, "n": 1}])
     counted = ColumnProfile(
@@ -162,6 +163,7 @@ def test_a_long_history_is_not_read_whole(
     assert all(len(tables["orders"]) == 3 for _, tables in loads)
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_the_streams_own_state_and_schema_stay_as_they_are(place: Place, tmp_path: Path) -> None:
     state, schema = load(place, tmp_path / "1", [{"id": 1}])
     config = target(place)
