@@ -102,12 +102,11 @@ def test_what_is_read_from_a_block_is_what_json_says(text: bytes) -> None:
         return  # the source looks at such lines itself
     block = Block(text, len(lines))
     try:
-        rows = DIRECT.parse(block)
-        DIRECT.read(text, rows)
+        DIRECT.read(block)
     except Unfit:
         return
     expected = [orjson.loads(line) for line in lines]
-    found = rows.to_pylist()
+    found = DIRECT.parse(block).to_pylist()
     assert [plain(row) for row in found] == [plain(row) for row in expected]
     for row in found:
         assert row["d"] is None or math.isfinite(row["d"])
@@ -128,7 +127,7 @@ def test_what_is_read_from_a_block_is_what_json_says(text: bytes) -> None:
 )
 def test_what_is_not_of_the_shape_is_left_alone(text: bytes) -> None:
     with pytest.raises(Unfit):
-        DIRECT.read(text, DIRECT.parse(Block(text, text.count(b"\n"))))
+        DIRECT.read(Block(text, text.count(b"\n")))
 
 
 def test_lines_and_a_list_are_read_alike() -> None:

@@ -36,6 +36,9 @@ _TYPES = {
     "bool": pa.bool_(),
     "timestamp": pa.string(),
 }
+Tables = tuple[list[Settled], dict[str, pa.Array]]
+"""Tables, parents first; and the root's values before any cast, which ids may be made of."""
+
 _Step = Callable[["_Run", TableRows, Settled, Any], None]
 
 
@@ -63,8 +66,23 @@ class Direct:
         self._alone = pa.schema(list(row))
         self._in_list = pa.schema([("rows", pa.list_(row))])
 
+    def read(self, block: Block) -> Tables:
+        """The tables of a block; from any thread, and mostly without the interpreter's lock.
+
+        Raises:
+            Unfit: it has anything that the shape does not, or that does not fit its column.
+        """
+        rows = self.parse(block)
+        run = _Run(block.text, within=len(rows))
+        table = TableRows(self._root, (), (self._root,), self._level, len(rows), ())
+        settled = Settled(table)
+        run.tables.append(settled)
+        for step in self._steps:
+            step(run, table, settled, rows)
+        return run.tables, run.raw
+
     def parse(self, block: Block) -> Any:
-        """The rows of a block as an array of structs; without the interpreter's lock.
+        """The rows of a block as an array of structs.
 
         Raises:
             Unfit: it has anything that the shape does not.
@@ -103,20 +121,6 @@ class Direct:
                 explicit_schema=schema, unexpected_field_behavior="error"
             ),
         )
-
-    def read(self, text: bytes, rows: Any) -> tuple[list[Settled], dict[str, pa.Array]]:
-        """What `parse` made of a block's text as tables; and the root's values before any cast.
-
-        Raises:
-            Unfit: the values do not fit their columns.
-        """
-        run = _Run(text, within=len(rows))
-        table = TableRows(self._root, (), (self._root,), self._level, len(rows), ())
-        settled = Settled(table)
-        run.tables.append(settled)
-        for step in self._steps:
-            step(run, table, settled, rows)
-        return run.tables, run.raw
 
     def _object(self, table: str, shape: Shape) -> tuple[pa.DataType, list[_Step]]:
         types: list[pa.Field] = []

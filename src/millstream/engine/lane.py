@@ -1,4 +1,4 @@
-"""The direct lane: blocks parsed ahead of time; tried often while it works, seldom while not."""
+"""The direct lane: blocks read ahead of time; tried often while it works, seldom while not."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from millstream.ahead import one_ahead
-from millstream.engine.direct import Direct
+from millstream.engine.direct import Direct, Tables
 from millstream.engine.shape import Shape
 from millstream.handover import Block
 
 _LONGEST_WAIT = 64
 _THREADS = 2
 _AHEAD = 3
-_Parsed = tuple[Direct, bytes, "Future[Any]"]
+_Begun = tuple[Direct, bytes, "Future[Tables]"]
 
 
 @dataclass(slots=True)
@@ -34,34 +33,34 @@ class Lane:
     wait: int = 0
     _left: int = 0
     reasons: list[str] = field(default_factory=list)
-    _parsed: _Parsed | None = None
+    _begun: _Begun | None = None
 
     def ahead(self, blocks: Iterable[Block], fits: Callable[[bytes], bool]) -> Iterator[Block]:
-        """The blocks; the next ones are read and parsed in threads while one is worked on.
+        """The blocks; the next ones are read in threads while one is worked on.
 
         Args:
-            fits: whether a text may be parsed this way at all.
+            fits: whether a text may be read this way at all.
         """
         with ThreadPoolExecutor(_THREADS + 1, "millstream-engine") as pool:
-            begun: deque[tuple[Block, _Parsed | None]] = deque()
+            begun: deque[tuple[Block, _Begun | None]] = deque()
             for block in one_ahead(blocks, pool):
-                direct, parsed = self.direct, None
+                direct, made = self.direct, None
                 if direct is not None and not self._left and fits(block.text):
-                    parsed = (direct, block.text, pool.submit(direct.parse, block))
-                begun.append((block, parsed))
+                    made = (direct, block.text, pool.submit(direct.read, block))
+                begun.append((block, made))
                 if len(begun) >= _AHEAD:
-                    block, self._parsed = begun.popleft()
+                    block, self._begun = begun.popleft()
                     yield block
             while begun:
-                block, self._parsed = begun.popleft()
+                block, self._begun = begun.popleft()
                 yield block
 
-    def parse(self, direct: Direct, block: Block) -> Any:
+    def read(self, direct: Direct, block: Block) -> Tables:
         """What `direct` makes of a block, which a thread may have made of it by now."""
-        parsed, self._parsed = self._parsed, None
-        if parsed is not None and parsed[0] is direct and parsed[1] is block.text:
-            return parsed[2].result()
-        return direct.parse(block)
+        made, self._begun = self._begun, None
+        if made is not None and made[0] is direct and made[1] is block.text:
+            return made[2].result()
+        return direct.read(block)
 
     def open(self) -> bool:
         """Whether to try the next block."""

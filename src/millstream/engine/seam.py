@@ -143,8 +143,9 @@ class ColumnarNormalizer(WatchedNormalizer):
 
     def _directly(self, root: str, block: Block) -> bool:
         """A whole block to columns, where its rows look like the ones before."""
-        lane, rules, text = self._lane, self._rules, block.text
-        if not (self._fits and lane.open()) or envelope.MARK in text or _has_marks(text):
+        lane, rules = self._lane, self._rules
+        # an envelope has a key that no shape has
+        if not (self._fits and lane.open()) or _has_marks(block.text):
             return False
         if self._filtered_tables or self._filtered_tables_columns:
             return False
@@ -154,7 +155,7 @@ class ColumnarNormalizer(WatchedNormalizer):
                 if not lane.shape or not rules.settled(root):
                     return False
                 lane.direct = Direct(root, 0, lane.shape, rules)
-            self._take(root, *lane.direct.read(text, lane.parse(lane.direct, block)))
+            self._take(root, *lane.read(lane.direct, block))
         except Unfit as reason:
             lane.missed(str(reason))
             return False
