@@ -10,8 +10,8 @@ made: documents, and the rows of both lists where there are tables for them.
 Each contender has an environment of its own below bench/.work, made on the first run: ingestr from
 PyPI, with DuckDB's ADBC driver from npm; dlt with a clone of github.com/dlt-hub/verified-sources,
 which may be put there by hand (bench/.work/verified-sources). What can't be had is left out, and
-named. All that can use them get two normalize workers. Peak memory is that of a contender's
-processes together, shared pages in equal parts, looked at five times a second.
+named. All that can use them get two normalize workers. Peak memory is that of our processes
+together, shared pages in equal parts, looked at five times a second in one more run.
 
 In the end the sample collections and a generated one with every BSON type are loaded and compared
 value by value (round_trip.py).
@@ -26,15 +26,13 @@ import random
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import peers
-from harness import WORK, Result, Run, Target, finish, median, memory, run
+from harness import WORK, Result, Run, Target, finish, median, run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -210,8 +208,6 @@ def main() -> int:
     parser.add_argument("--only", choices=CONTENDERS, action="append")
     parser.add_argument("--as", dest="contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
-    if sys.argv[1:2] == ["--watch"]:
-        return watch(sys.argv[2:])
     arguments = parser.parse_args()
     if arguments.contender:
         url, collection, folder = arguments.rest
@@ -234,16 +230,15 @@ def compare(arguments: argparse.Namespace) -> int:
         for name in chosen
     }
     runs: dict[str, list[Run]] = {name: [] for name in chosen}
-    peaks: list[float] = []
+    peak = 0.0
     with mongod.running() as server:
         for size in sorted(set(sizes.values())):
             fill(server, f"users_{size}", size)
         for _ in range(arguments.runs):  # in turn, so that a busy minute is everyone's
             for name in chosen:
-                measured, peak = once(server, name, sizes[name])
-                runs[name].append(measured)
-                if name == "ours":
-                    peaks.append(peak)
+                runs[name].append(once(server, name, sizes[name]))
+        if "ours" in chosen:
+            peak = once(server, "ours", sizes["ours"], watch_memory=True).peak
         returned, missing = round_trip.check(server) if "ours" in chosen else ({}, [])
         left_out += missing
     results, rates = [], {}
@@ -258,8 +253,8 @@ def compare(arguments: argparse.Namespace) -> int:
         for name in chosen
         if name in least and "ours" in rates
     ]
-    if peaks:
-        targets.append(Target(f"{MOST_MEMORY} MB over peak memory", MOST_MEMORY / max(peaks), 1.0))
+    if peak:
+        targets.append(Target(f"{MOST_MEMORY} MB over peak memory", MOST_MEMORY / peak, 1.0))
     return finish(
         "mongodb",
         results,
@@ -268,7 +263,7 @@ def compare(arguments: argparse.Namespace) -> int:
         left_out=left_out,
         documents_per_second=rates,
         came_back_value_by_value=returned,
-        peak_megabytes=peaks,
+        peak_megabytes=peak,
         steps=[dict(each.said) for each in runs.get("ours", [])],
     )
 
@@ -285,8 +280,8 @@ def fill(server: Any, collection: str, size: int) -> None:
             client[DATABASE][collection].insert_many(made)
 
 
-def once(server: Any, name: str, size: int) -> tuple[Run, float]:
-    """One whole process in a folder of its own, its result counted; and its peak, in MB."""
+def once(server: Any, name: str, size: int, *, watch_memory: bool = False) -> Run:
+    """One whole process in a folder of its own, its result counted."""
     folder = FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -294,26 +289,10 @@ def once(server: Any, name: str, size: int) -> tuple[Run, float]:
     url = server.url(DATABASE)
     python = sys.executable if name == "ingestr" else python_of(name)
     command = [python, __file__, "--as", name, url, collection, str(folder)]
-    measured = run([sys.executable, __file__, "--watch", *command])
+    measured = run(command, watch_memory=watch_memory)
     count(folder / "out.duckdb", collection, size, lists=name != "ingestr")
     shutil.rmtree(folder, ignore_errors=True)
-    return measured, float(measured.said["peak"])
-
-
-def watch(command: Sequence[str]) -> int:
-    """Run a command; its last line, if JSON, comes back with the peak of its processes, in MB."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        peak, lines = 0.0, []
-        reading = threading.Thread(target=lambda: lines.extend(process.stdout or ()))
-        reading.start()
-        while process.poll() is None:
-            peak = max(peak, memory(process.pid))
-            time.sleep(0.2)
-        reading.join()
-    last = lines[-1] if lines else "{}"
-    said = json.loads(last) if last.startswith("{") else {}
-    print(json.dumps({**said, "peak": peak}))
-    return process.returncode
+    return measured
 
 
 def count(file: Path, collection: str, size: int, *, lists: bool) -> None:
