@@ -106,14 +106,24 @@ def blocks(file: IO[bytes]) -> Iterator[Block]:
     """What `Block.write` wrote, up to the end of a file.
 
     Raises:
-        SourceDataError: the file ends too early.
+        SourceDataError: the file is damaged.
     """
     while head := file.readline():
-        size, rows, start = map(int, head.split())
+        try:
+            size, rows, start = map(int, head.split())
+        except ValueError:
+            raise _damaged() from None
         text = file.read(size)
         if len(text) < size:
-            raise SourceDataError("an undecoded part ends too early")
+            raise _damaged()
         yield Block(text, rows, start)
+
+
+def _damaged() -> SourceDataError:
+    return SourceDataError(
+        "what was extracted is damaged",
+        hint="load with --full-refresh, which drops it, and extracts all anew",
+    )
 
 
 @dataclass(frozen=True, slots=True)
