@@ -137,3 +137,19 @@ def test_lines_and_a_list_are_read_alike() -> None:
     found = DIRECT.parse(Block(text, len(rows)))
     assert found.to_pylist() == DIRECT.parse(Block(one)).to_pylist()
     assert [plain(row) for row in found.to_pylist()] == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "present"),
+    [
+        (b'{"n":1}\n{}\n', {}),
+        (b'{"n":1}\n{"n" : null}\n', {"n": 2}),
+        (b'{"n":1}\n{"n":2}\n', {"n": 2}),
+    ],
+)
+def test_a_key_that_is_never_null_is_absent_where_it_has_no_value(
+    text: bytes, present: dict[str, int]
+) -> None:
+    direct = Direct("r", 0, {"n": Field("n", "n", "value")}, Settled())  # type: ignore[arg-type]
+    (table,), _ = direct.read(Block(text, 2))
+    assert table.present == present

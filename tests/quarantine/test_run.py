@@ -325,6 +325,53 @@ def test_lines_that_are_no_rows_wherever_they_are(
         assert report.engine_rows["millstream"] > 2000
 
 
+@pytest.mark.parametrize("at", [1, 257, 300])
+def test_values_that_are_no_objects_are_rows_wherever_they_are(tmp_path: Path, at: int) -> None:
+    lines = [plain(n) for n in range(1, 601)]
+    lines[at - 1 : at - 1] = ["null", "7", "[8]", "null"]
+    (tmp_path / "orders.jsonl").write_text("\n".join(lines))
+    report = runner.run(files(tmp_path), "orders")
+    assert (report.rows, report.quarantined) == (604, ())
+    assert query(tmp_path, "SELECT count(*) FROM shop.orders WHERE id IS NULL") == [(4,)]
+
+
+def test_inf_is_put_aside_as_nan_is(tmp_path: Path) -> None:
+    lines = ['{"id": 1, "a": 1.5}', '{"id": 2, "a": Inf}', '{"id": 3, "a": -Inf}', '{"id": 4}']
+    (tmp_path / "orders.jsonl").write_text("\n".join(lines))
+    report = runner.run(files(tmp_path), "orders")
+    assert (report.rows, sum(each.rows for each in report.quarantined)) == (2, 2)
+
+
+def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that dies between extracting and normalizing a line that is no JSON."""
+    (folder / "orders.jsonl").write_text(f'{plain(1)}\n{{"id": tru}}\n{plain(3)}\n')
+    with monkeypatch.context() as patched:
+        patched.setattr(dlt.Pipeline, "normalize", lambda self, *args, **more: 1 / 0)
+        with pytest.raises(RunError):
+            runner.run(files(folder), "orders")
+
+
+def test_what_was_extracted_is_read_without_the_engine_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(tmp_path, monkeypatch)
+    monkeypatch.setenv("MILLSTREAM_ENGINE", "dlt")
+    report = runner.run(files(tmp_path), "orders")
+    assert query(tmp_path, "SELECT id FROM shop.orders ORDER BY id") == [(1,), (3,)]
+    assert sum(each.rows for each in report.quarantined) == 1
+
+
+def test_what_is_no_row_never_becomes_one_when_nothing_is_put_aside_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(tmp_path, monkeypatch)
+    off = files(tmp_path, quarantine={"enabled": False})
+    with pytest.raises(SourceDataError, match=r"orders\.jsonl, line 2: not JSON") as caught:
+        runner.run(off, "orders")
+    assert "quarantine" in str(caught.value.hint)
+    assert runner.run(files(tmp_path), "orders").rows == 2
+
+
 def test_worker_processes_put_aside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NORMALIZE__WORKERS", "2")
     monkeypatch.setenv("EXTRACT__DATA_WRITER__FILE_MAX_ITEMS", "30")

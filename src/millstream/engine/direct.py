@@ -26,7 +26,7 @@ from millstream.engine.rules import Rules, Unfit
 from millstream.engine.settle import Settled
 from millstream.engine.shape import Field, Shape
 from millstream.engine.unfold import TableRows
-from millstream.handover import Block
+from millstream.handover import Block, objects
 
 _LARGEST = 1 << 30
 _TYPES = {
@@ -98,6 +98,8 @@ class Direct:
                     raise Unfit("not one list")
                 rows = found.column(0).chunk(0).values
             else:
+                if objects(text) != block.rows:
+                    raise Unfit("rows that are no objects")
                 found = self._read(text, self._alone)
                 # a line ends with an object and the next begins with one: only between rows. As
                 # many rows as lines are one row a line
@@ -153,11 +155,14 @@ class Direct:
         nullable = column.get("nullable", True)
         name = each.name
         self._take(table, name)
-        word = orjson.dumps(key) if key is not None else b""
+        null = _null(key) if key is not None else None
 
         def step(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
-            nulls = array.null_count
-            if not each.ragged and (nulls < len(array) or word in run.text):
+            values = len(array) - array.null_count
+            if not each.ragged and null is not None and values < run.within:
+                # a key that is never null is absent where it has no value
+                each.ragged = null.search(run.text) is None
+            if not each.ragged:
                 settled.present[name] = run.within
             if array.null_count and not nullable:
                 raise Unfit(f"null in {table}.{name}")
@@ -252,11 +257,16 @@ def _empty_list(key: str | None, each: Field) -> _Step:
     return step
 
 
+def _null(key: str) -> re.Pattern[bytes]:
+    """A key whose value is null, in a text."""
+    return re.compile(re.escape(orjson.dumps(key)) + rb"\s*:\s*null")
+
+
 def _null_check(key: str | None, each: Field) -> Callable[[_Run, Any], None]:
     """An object or a list that is null, not absent, for the first time is a column of nulls."""
     if key is None or each.null:
         return lambda run, array: None
-    null = re.compile(re.escape(orjson.dumps(key)) + rb"\s*:\s*null")
+    null = _null(key)
 
     def check(run: _Run, array: Any) -> None:
         # where the object around it is absent or null, it is null, too

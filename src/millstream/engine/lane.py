@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from millstream.ahead import one_ahead
 from millstream.engine.direct import Direct, Tables
 from millstream.engine.shape import Shape
 from millstream.handover import Block
@@ -43,7 +42,7 @@ class Lane:
         """
         with ThreadPoolExecutor(_THREADS + 1, "millstream-engine") as pool:
             begun: deque[tuple[Block, _Begun | None]] = deque()
-            for block in one_ahead(blocks, pool):
+            for block in _one_ahead(blocks, pool):
                 direct, made = self.direct, None
                 if direct is not None and not self._left and fits(block.text):
                     made = (direct, block.text, pool.submit(direct.read, block))
@@ -79,3 +78,12 @@ class Lane:
     def hit(self) -> None:
         """A block went through."""
         self.wait = 0
+
+
+def _one_ahead(blocks: Iterable[Block], pool: ThreadPoolExecutor) -> Iterator[Block]:
+    """The next block is read from its file while one is worked on."""
+    left = iter(blocks)
+    coming = pool.submit(next, left, None)
+    while (block := coming.result()) is not None:
+        coming = pool.submit(next, left, None)
+        yield block

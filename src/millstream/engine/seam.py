@@ -72,12 +72,10 @@ class ColumnarNormalizer(WatchedNormalizer):
         self._rules = DltRules(self)
         self._misses = 0
         self._lane = Lane()
-        self._header: handover.Header | None = None
 
     def _file(self, extracted_items_file: str, root: str) -> list[Any]:
         if self._fits is None:
             self._fits = self._is_for_columns()
-        self._header = self._header_of(extracted_items_file)
         if not self._fits and self._header is None:
             return super()._file(extracted_items_file, root)
         with _no_garbage_collection():
@@ -92,22 +90,18 @@ class ColumnarNormalizer(WatchedNormalizer):
             and get_context_timezone_name() == "UTC"
         )
 
-    def _header_of(self, extracted_items_file: str) -> handover.Header | None:
-        storage = self.normalize_storage.extracted_packages.storage
-        with storage.open_file(extracted_items_file, "rb") as file:
-            start = file.read(len(handover.MARK))
-            return handover.header(start + file.readline()) if start == handover.MARK else None
-
     def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
-        if self._header is None:
-            if not self._fits:
-                return super()._updates(root, file)
-            lines = self._lane.ahead(map(Block, file), _is_plain)
-            return (self._watched_line(root, line.text) for line in lines)
-        file.readline()
-        if self._header.form == "lines":
-            return self._unlisted(root, self._header.listed(), file)
-        return self._undecoded(root, self._header, file)
+        header = self._header
+        if header is not None and header.form == "bson":
+            file.readline()
+            return self._undecoded(root, header, file)
+        if not self._fits:
+            return super()._updates(root, file)
+        if header is not None:
+            file.readline()
+            return self._unlisted(root, header.listed(), file)
+        lines = self._lane.ahead(map(Block, file), _is_plain)
+        return (self._watched_line(root, line.text) for line in lines)
 
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
         if not self._fits or self._suspicious:

@@ -27,7 +27,7 @@ from dlt.common.schema.exceptions import (
 from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
-from millstream import json_keys
+from millstream import handover, json_keys
 from millstream.engine.stats import FileStats
 from millstream.engine.trial import Buffer, trial
 from millstream.engine.twins import Finder
@@ -42,6 +42,10 @@ WATCHES: dict[str, Watch] = {}
 """By the name of a dlt schema; what is not named is normalized as dlt has it."""
 
 _READ = 1 << 24
+_NOT_ASIDE = (
+    "correct it, and load with --full-refresh, which drops what was extracted; or put such rows "
+    "aside: `quarantine: {enabled: true}`"
+)
 _ROW_ERRORS = (
     CannotCoerceNullException,
     CannotCoerceColumnException,
@@ -92,6 +96,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self._entries: list[dict[str, Any]] = []
         self._suspicious = False
         self._place: tuple[str, int] | None = None
+        self._header: handover.Header | None = None
         self._twins: Finder | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
             self._twins = Finder(self.schema.data_item_normalizer)
@@ -103,6 +108,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             return super().__call__(extracted_items_file, root_table_name)
         self._stats = FileStats(extracted_items_file)
         self._root = root_table_name
+        self._header = self._header_of(extracted_items_file)
         updates = self._file(extracted_items_file, root_table_name)
         self._stats.save(self.load_storage.config.load_volume_path, self.load_id)
         return updates
@@ -132,9 +138,21 @@ class WatchedNormalizer(JsonLItemsNormalizer):
                     )
         return updates
 
+    def _header_of(self, extracted_items_file: str) -> handover.Header | None:
+        storage = self.normalize_storage.extracted_packages.storage
+        with storage.open_file(extracted_items_file, "rb") as file:
+            start = file.read(len(handover.MARK))
+            return handover.header(start + file.readline()) if start == handover.MARK else None
+
     def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         """Normalize what a file holds, piece by piece; the changes of the schema by each."""
-        return (self._watched_line(root, line) for line in file)
+        header = self._header
+        if header is None or header.form != "lines":
+            return (self._watched_line(root, line) for line in file)
+        file.readline()
+        listed = header.listed()
+        lines = (line for block in handover.blocks(file) for line in listed(block))
+        return (self._watched_line(root, line) for line in lines)
 
     def _watched_line(self, root: str, line: bytes) -> dict[str, Any]:
         marked = envelope.MARK in line
@@ -163,6 +181,8 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         items: list[Any] = json.loadb(line)
         # without either it is dlt's result that counts: the last one's value
         is_told = self._watch is not None or FileStats.keep
+        if is_told and self._watch is None and envelope.MARK in line:
+            _refuse_unreadable(items)
         if not is_told or not json_keys.lost(line, items):
             return items, line
         kept, texts = [], []
@@ -176,8 +196,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             if self._watch is None:
                 raise SourceDataError(
                     f"{origin or root}: {json_keys.told(key)}",
-                    hint="take one of them out, and load with --full-refresh, which drops what was "
-                    "extracted; or put such rows aside: `quarantine: {enabled: true}`",
+                    hint=_NOT_ASIDE,
                 )
             problem = Problem("unreadable", json_keys.told(key), root)
             self._put_aside(root, [problem], text, origin, is_text=True)
@@ -394,6 +413,14 @@ def add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> Non
     """Add changes of the schema to others, by table."""
     for table, found in more.items():
         updates.setdefault(table, []).extend(found)
+
+
+def _refuse_unreadable(items: Iterable[Any]) -> None:
+    """What was put into an envelope is no row, once nothing is put aside any more."""
+    for item in items:
+        if envelope.is_one(item) and "unreadable" in item[envelope.KEY]:
+            found = item[envelope.KEY]
+            raise SourceDataError(f"{found.get('origin')}: {found['unreadable']}", hint=_NOT_ASIDE)
 
 
 def _refusal(root: str, error: Exception) -> Problem:

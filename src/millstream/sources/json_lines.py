@@ -17,7 +17,6 @@ from typing import Any
 from uuid import uuid4
 
 from millstream import handover, json_keys
-from millstream.ahead import one_ahead
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
 
@@ -26,9 +25,9 @@ PART_BYTES = 256 << 20
 # What is read whole must fit into memory, however small its compressed form is.
 LONGEST_LINE = 256 << 20
 
-# escaped surrogates, control characters in texts, NaN, Infinity, integers beyond a double's range:
-# orjson is strict about them
-_ODD = r"\\u[dD]|NaN|Infinity|\x00|\d{309}"
+# escaped surrogates, control characters in texts, NaN, Infinity, Inf, integers beyond a double's
+# range: orjson is strict about them
+_ODD = r"\\u[dD]|NaN|Infinity|[:\[,]\s*-?Inf\s*[,\]}]|\x00|\d{309}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,10 @@ class Rows:
         """The same as dlt keeps what it extracted: where it was, then one line, a JSON list."""
         yield envelope.place(path, self.start)
         yield b"".join((b"[", memoryview(self.text.replace(b"\n", b","))[:-1], b"]\n"))
+
+    def block(self) -> Iterator[bytes]:
+        """The same for the engine, as it is."""
+        return handover.Block(self.text, self.count, self.start).written()
 
     def each(self) -> list[bytes]:
         return self.text.split(b"\n")[:-1]
@@ -73,7 +76,7 @@ def read(
     Raises:
         SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
     """
-    with ThreadPoolExecutor(parallel + 1, "millstream-files") as pool:
+    with ThreadPoolExecutor(parallel, "millstream-files") as pool:
         ahead: deque[tuple[bytes, Future[Rows | None]]] = deque()
         number = 0
 
@@ -88,7 +91,7 @@ def read(
             number += lines
             return rows
 
-        for block in one_ahead(blocks(path, file.read), pool):
+        for block in blocks(path, file.read):
             ahead.append((block, pool.submit(check or plain, block)))
             if len(ahead) > parallel:
                 yield take()
@@ -112,22 +115,25 @@ def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool
     folder.mkdir(parents=True, exist_ok=True)
     more = True
     while more:
-        count, more = 0, False
+        count, size, more = 0, 0, False
         # a name of its own: dlt takes a part by hard link, and what it took must not be written to
         part = folder / uuid4().hex
         try:
-            with part.open("xb") as made:
-                made.write(head)
+            # written in a thread, while this one reads: what is read may hang, a disk hardly does
+            with part.open("xb") as made, ThreadPoolExecutor(1, "millstream-parts") as pool:
+                writing = pool.submit(made.writelines, [head])
                 for each in rows:
                     if each.count:
-                        if head:
-                            handover.Block(each.text, each.count, each.start).write(made)
-                        else:
-                            made.writelines(each.lines(path))
+                        writing.result()
+                        writing = pool.submit(
+                            made.writelines, each.block() if head else each.lines(path)
+                        )
                         count += each.count
-                    if made.tell() >= PART_BYTES:
+                        size += len(each.text)
+                    if size >= PART_BYTES:
                         more = True
                         break
+                writing.result()
             if count:
                 yield Part(part, count)
         finally:
@@ -206,19 +212,11 @@ def listed(settings: Mapping[str, Any]) -> handover.Listed:
 
 
 def _objects(block: bytes) -> Rows | None:
-    """A block whose lines begin and end like objects; None where there are others.
-
-    Arrow 25 takes the whole process down over a line that is `null`.
-    """
-    import numpy as np
-
+    """A block whose lines begin and end like objects; None where there are others."""
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
-    data = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero(data == 10)
-    if data[0] != 123 or (data[ends[:-1] + 1] != 123).any() or (data[ends - 1] != 125).any():
-        return None
-    return Rows(block, len(ends))
+    count = handover.objects(block)
+    return None if count is None else Rows(block, count)
 
 
 def _each(path: str, block: bytes, before: int, *, sets_aside: bool) -> tuple[Rows, int]:
