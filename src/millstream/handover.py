@@ -11,8 +11,8 @@
 
 dlt takes such a part as it takes any extracted file; the engine finds the header and reads on from
 there. The module that it names tells what a document or a line means, for all that is not read in
-columns. Without the engine a part can't be read: dlt fails at its first character, and the part
-stays where it is.
+columns. Without the engine documents can't be read: dlt fails at the first character, and the part
+stays where it is. Lines can, by Millstream's watch over dlt's own normalizer (`engine/sieve.py`).
 """
 
 from __future__ import annotations
