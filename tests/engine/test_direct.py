@@ -153,3 +153,9 @@ def test_a_key_that_is_never_null_is_absent_where_it_has_no_value(
     direct = Direct("r", 0, {"n": Field("n", "n", "value")}, Settled())  # type: ignore[arg-type]
     (table,), _ = direct.read(Block(text, 2))
     assert table.present == present
+
+
+def test_two_keys_of_one_column_are_left_to_dlt_even_if_one_is_only_ever_null() -> None:
+    shape = {"n": Field("n", "n", "value"), "N": Field("n", "n", None, null=True)}
+    with pytest.raises(Unfit, match="two keys"):
+        Direct("r", 0, shape, Settled())  # type: ignore[arg-type]

@@ -130,6 +130,7 @@ class Direct:
         for key, each in shape.items():
             at = len(types)
             if each.kind is None:
+                self._take(table, each.name)  # dlt may let its null win
                 types.append(pa.field(key, pa.null()))
                 continue
             if each.kind == "value":
