@@ -209,23 +209,19 @@ def main() -> int:
     chosen = [name for name in chosen if problems[CONTENDERS[name][0]] is None]
     sizes = dict.fromkeys(chosen, options.rows)
     sizes |= {name: options.default_rows for name in chosen if name == "dlt, as it comes"}
+    files = {name: data(sizes[name], messy=name.endswith("messy")) for name in chosen}
     runs: dict[str, list[Run]] = {name: [] for name in chosen}
     for _ in range(options.repeat):
         for name in chosen:
-            file = data(sizes[name], messy=name.endswith("messy"))
-            runs[name].append(once(name, file, sizes[name]))
-    peaks = {
-        name: once(
-            name, data(sizes[name], messy=name.endswith("messy")), sizes[name], watch_memory=True
-        )
-        for name in chosen
-    }
+            runs[name].append(once(name, files[name], sizes[name]))
+    peaks = {name: once(name, files[name], sizes[name], watch_memory=True) for name in chosen}
     results = [_result(name, runs[name], peaks[name].peak) for name in chosen]
     targets = _targets(runs, sizes)
     more: dict[str, Any] = {}
     if options.large and "millstream" in runs:
-        large = once("millstream", data(options.large), options.large)
-        peak = once("millstream", data(options.large), options.large, watch_memory=True).peak
+        file = data(options.large)
+        large = once("millstream", file, options.large)
+        peak = once("millstream", file, options.large, watch_memory=True).peak
         label = f"millstream, {options.large:,} rows"
         results.insert(-1, _result(label, [large], peak))
         small = statistics.median(run.seconds for run in runs["millstream"]) / options.rows
