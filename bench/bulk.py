@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,21 +44,21 @@ MOST_MEMORY = 600
 MOST_PER_ROW = 1.15
 
 
-def load_files(file: str, database: str) -> dict[str, Any]:
-    """`millstream run`, as a project has it."""
-    from millstream.config import parse_pipeline
-    from millstream.runner import run
-
-    os.environ["MILLSTREAM_HOME"] = f"{database}.home"
-    source = {"type": "files", "streams": {"issues": {"path": file}}}
-    attributes = {
-        "name": "bulk",
-        "source": source,
-        "destination": {"database": database},
-    }
-    config = parse_pipeline(attributes, where="bench", project=Path(database).parent)
-    report = run(config, "issues")
-    return {name: round(span, 2) for name, span in report.seconds.items()}
+def command(file: str, database: str) -> list[str]:
+    """`millstream run`, in a project as `millstream init` makes it."""
+    project = Path(database).with_name("bulk")
+    project.mkdir()
+    (project / "defs.yaml").write_text(
+        f"""\
+type: millstream.Pipeline
+attributes:
+  name: bulk
+  source: {{type: files, streams: {{issues: {{path: "{file}"}}}}}}
+  destination: {{type: duckdb, database: "{database}", dataset: bulk}}
+"""
+    )
+    millstream = peers.python_of("millstream").with_name("millstream")
+    return [str(millstream), "run", str(project), "--json"]
 
 
 def load_dlt(file: str, database: str, loader_format: str | None = "parquet") -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _pipeline(data: Any, database: str, loader_format: str | None) -> dict[str, 
     return {"extract": extract, "normalize": normalize, "load": load}
 
 
-CONTENDERS: dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]] = {
+SCRIPTS: dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]] = {
     "dlt, parquet": ("dlt", load_dlt),
     "dlt, parquet, at its best": ("dlt", load_dlt),
     "millstream, dicts": ("millstream", load_dicts),
@@ -142,19 +142,24 @@ CONTENDERS: dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]] = {
     "millstream, dicts, messy": ("millstream", load_dicts),
     "duckdb read_json": ("duckdb", load_read_json),
     **peers.FILES,
-    "millstream": ("millstream", load_files),
 }
+OURS = "millstream"
+ENVIRONMENTS = {name: environment for name, (environment, _) in SCRIPTS.items()} | {OURS: OURS}
 
 
 def once(name: str, file: Path, rows: int, *, watch_memory: bool = False) -> Run:
     """A contender, once; what it made is counted."""
-    environment, _ = CONTENDERS[name]
     folder = WORK / "bulk"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     database = folder / "out.duckdb"
-    settings = dict(SETTINGS)
-    if name != "millstream":  # two workers, and files for them to share
+    settings = SETTINGS | {"MILLSTREAM_HOME": str(folder / "home")}
+    if name == OURS:
+        contender = command(str(file), str(database))
+    else:
+        python = str(peers.python_of(ENVIRONMENTS[name]))
+        contender = [python, __file__, "--contender", name, str(file), str(database)]
+        # two workers, and files for them to share
         file_max_items = str(max(rows // 4, 1000))
         settings |= {
             "NORMALIZE__WORKERS": "2",
@@ -162,8 +167,9 @@ def once(name: str, file: Path, rows: int, *, watch_memory: bool = False) -> Run
         }
     if name.endswith("at its best"):
         settings |= PLAIN
-    command = [str(peers.python_of(environment)), __file__, "--contender", name]
-    found = run([*command, str(file), str(database)], settings, watch_memory=watch_memory)
+    found = run(contender, settings, watch_memory=watch_memory)
+    if name == OURS:
+        found = replace(found, said=found.said["reports"][0]["seconds"])
     count(database, rows, children=name.startswith(("dlt", "millstream")))
     shutil.rmtree(folder, ignore_errors=True)
     print(f"{name}: {found.seconds:.2f} s, {found.cpu:.1f} s of CPU", file=sys.stderr)
@@ -198,15 +204,15 @@ def main() -> int:
     parser.add_argument("--default-rows", type=int, default=0)
     parser.add_argument("--large", type=int, default=0)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--only", choices=CONTENDERS, action="append")
+    parser.add_argument("--only", choices=ENVIRONMENTS, action="append")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    chosen = [name for name in CONTENDERS if name in (options.only or CONTENDERS)]
+    chosen = [name for name in ENVIRONMENTS if name in (options.only or ENVIRONMENTS)]
     if not options.default_rows:
         chosen = [name for name in chosen if name != "dlt, as it comes"]
-    problems = {name: peers.missing(name) for name in {CONTENDERS[each][0] for each in chosen}}
+    problems = {name: peers.missing(name) for name in {ENVIRONMENTS[each] for each in chosen}}
     left_out = [text for text in problems.values() if text is not None]
-    chosen = [name for name in chosen if problems[CONTENDERS[name][0]] is None]
+    chosen = [name for name in chosen if problems[ENVIRONMENTS[name]] is None]
     sizes = dict.fromkeys(chosen, options.rows)
     sizes |= {name: options.default_rows for name in chosen if name == "dlt, as it comes"}
     files = {name: data(sizes[name], messy=name.endswith("messy")) for name in chosen}
@@ -288,6 +294,6 @@ def _targets(runs: dict[str, list[Run]], sizes: dict[str, int]) -> list[Target]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--contender"]:
-        print(json.dumps(CONTENDERS[sys.argv[2]][1](*sys.argv[3:5])))
+        print(json.dumps(SCRIPTS[sys.argv[2]][1](*sys.argv[3:5])))
     else:
         sys.exit(main())

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ WORK = Path(__file__).parent / ".work"
 
 @dataclass(frozen=True)
 class Run:
-    """One whole process: its wall-clock seconds, and what its last line of JSON said.
+    """One whole process: its wall-clock seconds, and what its output, or the last line of it, said in JSON.
 
     Attributes:
         cpu: seconds of processor time, of all its processes.
@@ -77,7 +78,7 @@ def core_python() -> str:
 def run(
     command: Sequence[str], env: Mapping[str, str] | None = None, *, watch_memory: bool = False
 ) -> Run:
-    """Time one process from its start to its end; its last line of output, if JSON, is kept.
+    """Time one process from its start to its end; its output, or the last line of it, is kept if it is JSON.
 
     To watch memory makes a process that asks for much of it up to a third slower: the system counts
     its pages meanwhile, and gives it none.
@@ -112,11 +113,10 @@ def run(
         raise RuntimeError(f"{' '.join(command)} failed:\n{output[-2000:]}{complaints[-4000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    lines = output.strip().splitlines()
-    try:
-        said = json.loads(lines[-1]) if lines else {}
-    except json.JSONDecodeError:
-        said = {}
+    said: Any = {}
+    for text in (output, *output.strip().splitlines()[-1:]):
+        with suppress(json.JSONDecodeError):
+            said = json.loads(text)
     return Run(seconds, said if isinstance(said, dict) else {}, cpu, max(peaks))
 
 

@@ -29,6 +29,7 @@ MARK = b"#millstream "
 """How the first line of an undecoded part begins; no JSON does."""
 
 _OURS = "millstream.sources."
+_PIECE = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,17 @@ def objects(text: bytes) -> int | None:
     import numpy as np
 
     data = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(data == 10)
-    if data[0] != 123 or (data[ends[:-1] + 1] != 123).any() or (data[ends - 1] != 125).any():
+    if data[0] != 123:
         return None
-    return len(ends)
+    lines = 0
+    # by pieces: what comes in between stays in the processor's cache
+    for start in range(0, len(data), _PIECE):
+        ends = np.flatnonzero(data[start : start + _PIECE] == 10) + start
+        begins = ends[:-1] + 1 if start + _PIECE >= len(data) else ends + 1
+        if (data[ends - 1] != 125).any() or (data[begins] != 123).any():
+            return None
+        lines += len(ends)
+    return lines
 
 
 def blocks(file: IO[bytes]) -> Iterator[Block]:

@@ -48,6 +48,8 @@ def append(
                 destination=destination,
                 dataset_name=dataset,
             )
+            # read back at once: not worth packing
+            dlt.config[f"{schema_name}.data_writer.disable_compression"] = True
             # its schema is known and it has no state: nothing to ask the destination for
             pipeline.config.restore_from_destination = False
             try:

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from millstream.cli import heaps
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
 from millstream.cli.terminal import print_json
@@ -94,6 +95,7 @@ def _replay(options: Namespace) -> int:
         )
     if options.row is not None:
         _check_json(options.row)
+    heaps.few()
     show_log()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):

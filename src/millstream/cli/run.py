@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from millstream.cli import heaps
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
 from millstream.cli.terminal import print_json
@@ -41,6 +42,7 @@ def _run(options: Namespace) -> int:
     from millstream.abreast import abreast
     from millstream.cli.report import report_lines
 
+    heaps.few()
     show_log()
     config, streams = open_pipeline(options)
     loads = _loads(config, streams, options.partitions or [])

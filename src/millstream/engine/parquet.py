@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from io import SEEK_END, BufferedWriter
 from typing import Any
 
 import pyarrow as pa
@@ -19,9 +20,23 @@ class PlainParquetWriter(ParquetDataWriter):
 
     A database reads such files back once, at once: dictionaries and statistics cost more than half
     of the writing, and gain nothing. In a lake the files stay, and keep both.
+
+    Arrow opens the file that dlt has opened once more: through Python's file every column would be
+    copied on its way, with the interpreter's lock held.
     """
 
+    _sink: pa.OSFile | None = None
+
     def _create_writer(self, schema: pa.Schema) -> pq.ParquetWriter:
+        opened = self._f
+        if isinstance(opened, BufferedWriter) and isinstance(opened.name, str):
+            self._sink = self._f = pa.OSFile(opened.name, "wb")
+        try:
+            return self._made(schema)
+        finally:
+            self._f = opened
+
+    def _made(self, schema: pa.Schema) -> pq.ParquetWriter:
         form = self.parquet_format
         stays = "insert_values" not in self._caps.supported_loader_file_formats
         if form.compression != "none" or stays:
@@ -39,6 +54,21 @@ class PlainParquetWriter(ParquetDataWriter):
             use_dictionary=False,
             write_statistics=False,
         )
+
+    def write_data(self, items: Sequence[Any]) -> None:
+        super().write_data(items)
+        self._keep_up()
+
+    def close(self) -> None:
+        super().close()
+        if self._sink is not None:
+            self._sink.close()
+            self._f.seek(0, SEEK_END)
+
+    def _keep_up(self) -> None:
+        """dlt asks its own file how long it is by now."""
+        if self._sink is not None:
+            self._f.seek(self._sink.tell())
 
 
 class ColumnarParquetWriter(PlainParquetWriter):
@@ -76,3 +106,4 @@ class ColumnarParquetWriter(PlainParquetWriter):
         encoding, self._encoding = self._encoding, None
         if encoding is not None:
             encoding.result()
+            self._keep_up()
