@@ -23,7 +23,7 @@ WORK = Path(__file__).parent / ".work"
 
 @dataclass(frozen=True)
 class Run:
-    """One whole process: its wall-clock seconds, and what its output, or the last line of it, said in JSON.
+    """One whole process: its wall-clock seconds, and what its output, or its end, said in JSON.
 
     Attributes:
         cpu: seconds of processor time, of all its processes.
@@ -78,7 +78,7 @@ def core_python() -> str:
 def run(
     command: Sequence[str], env: Mapping[str, str] | None = None, *, watch_memory: bool = False
 ) -> Run:
-    """Time one process from its start to its end; its output, or the last line of it, is kept if it is JSON.
+    """Time one process from its start to its end; its output, or its last line, is kept if JSON.
 
     To watch memory makes a process that asks for much of it up to a third slower: the system counts
     its pages meanwhile, and gives it none.

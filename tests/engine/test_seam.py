@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import warnings
@@ -78,6 +79,17 @@ def test_one_line_makes_a_pipeline_faster_and_changes_nothing(tmp_path: Path) ->
     assert millstream.accelerate() is True
     assert worker.JsonLItemsNormalizer is seam.ColumnarNormalizer
     same(plain, load(tmp_path, "fast"))
+
+
+@pytest.mark.parametrize(("before", "after"), [(700, 10_000), (0, 0), (90_000, 90_000)])
+def test_garbage_is_looked_for_less_often(before: int, after: int) -> None:
+    known = gc.get_threshold()
+    try:
+        gc.set_threshold(before, 7, 8)
+        assert millstream.accelerate()
+        assert gc.get_threshold() == (after, 7, 8)
+    finally:
+        gc.set_threshold(*known)
 
 
 @pytest.mark.parametrize(("compression", "told"), [("none", "UNCOMPRESSED"), ("snappy", "SNAPPY")])

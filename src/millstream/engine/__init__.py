@@ -18,6 +18,7 @@ dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, co
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -59,6 +60,9 @@ def enable(*, keep_stats: bool = False) -> bool:
         return False
     return seam.activate(keep_stats=keep_stats)
 
+
+_OBJECTS = 10_000
+"""New objects until Python looks for cycles among them; its own figure is 700, or 2,000."""
 
 _entered = 0
 _entering = Lock()
@@ -137,7 +141,8 @@ def accelerate() -> bool:
 
     Rows are normalized by Millstream's engine where the destination loads Parquet, with dlt's own
     result: the same tables, columns, keys and contracts. dlt's intermediate files are no longer
-    compressed and have shorter lines, unless the configuration says otherwise.
+    compressed and have shorter lines, unless the configuration says otherwise; and Python looks for
+    cycles among objects less often, unless it is not to look at all.
 
     Returns:
         Whether the engine is on; `MILLSTREAM_ENGINE=dlt` turns it off.
@@ -145,6 +150,10 @@ def accelerate() -> bool:
     if not enable():
         return False
     import dlt
+
+    # rows are trees, which need no collector: it took a quarter of extracting a million objects
+    if 0 < gc.get_threshold()[0] < _OBJECTS:
+        gc.set_threshold(_OBJECTS)
 
     # extracted rows are read back at once: packing them costs more than a third of a bulk run; and
     # a line of a thousand rows teaches the engine their shape as well as one of five thousand

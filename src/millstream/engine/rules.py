@@ -51,6 +51,9 @@ class Rules(Protocol):
     def may_be_null(self, table: str, column: str) -> bool:
         """Whether an explicit null is allowed; also remembers columns that had nothing else."""
 
+    def untouched(self, column: Mapping[str, Any] | None) -> frozenset[type]:
+        """Python types whose values a column takes as they are; none where it is not settled."""
+
     def coerce(
         self, columns: Columns, table: str, name: str, value: Any
     ) -> tuple[str, Mapping[str, Any] | None, Any]:

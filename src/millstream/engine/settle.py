@@ -22,6 +22,7 @@ from millstream.engine.unfold import Leaf, TableRows
 
 _FIT_ERRORS = (KeyError, ValueError, TypeError, OverflowError)
 _JSON = frozenset({dict, list})
+_TELLING = frozenset({str, int, float, bool})
 
 
 @dataclass(slots=True)
@@ -103,21 +104,35 @@ def _first(
 
 
 def _each(settled: Settled, leaf: Leaf, columns: Columns, rules: Rules) -> None:
-    """Value by value through dlt's own coercion."""
+    """Value by value through dlt's own coercion, but for those that it leaves as they are."""
     table = settled.table.name
     size = len(leaf.values)
     targets: dict[str, list[Any]] = {}
-    for at, value in enumerate(leaf.values):
-        if value is None:
-            continue
-        target, column, result = rules.coerce(columns, table, leaf.name, value)
-        if column is not None:
-            _add(settled, leaf, columns, target, column, at)
-        if _is_too_large(result) and columns[target]["data_type"] == "bigint":
-            target, column, result = rules.too_large(columns, table, target, result)
+    plain = rules.untouched(columns.get(leaf.name))
+    known: dict[tuple[type, Any], tuple[str, Any]] = {}
+    if plain and not (int in plain and any(map(_is_too_large, leaf.values))):
+        targets[leaf.name] = [v if type(v) in plain else None for v in leaf.values]
+        others = [i for i, v in enumerate(leaf.values) if v is not None and type(v) not in plain]
+    else:
+        others = [i for i, v in enumerate(leaf.values) if v is not None]
+    for at in others:
+        value = leaf.values[at]
+        # of equal values of these types dlt makes the same; `0.0` equals `-0.0`
+        key = (type(value), value) if type(value) in _TELLING and value != 0 else None
+        found = known.get(key) if key else None
+        if found is None:
+            target, column, result = rules.coerce(columns, table, leaf.name, value)
             if column is not None:
-                _claim(settled, leaf, target)
-                columns[target] = settled.overflows[target] = column
+                _add(settled, leaf, columns, target, column, at)
+            if _is_too_large(result) and columns[target]["data_type"] == "bigint":
+                target, column, result = rules.too_large(columns, table, target, result)
+                if column is not None:
+                    _claim(settled, leaf, target)
+                    columns[target] = settled.overflows[target] = column
+            if key:
+                known[key] = (target, result)
+        else:
+            target, result = found
         values = targets.get(target)
         if values is None:
             values = targets[target] = [None] * size
