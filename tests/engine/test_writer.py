@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from threading import current_thread, main_thread
+import threading
+from collections.abc import Callable
+from threading import Event, Timer, current_thread, main_thread
 
 import pytest
 
-from millstream.engine.writer import in_thread
+from millstream.engine.writer import Aside
 
 
 def test_a_thread_does_the_work() -> None:
-    seen = []
-    in_thread(lambda: seen.append(current_thread())).result()
-    assert seen != [main_thread()]
+    aside, seen = Aside(), []
+    for _ in range(2):
+        aside.start(lambda: seen.append(current_thread()))
+    aside.settle()
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
+    aside.close()
+    assert seen[0] not in threading.enumerate()
+    assert seen[0] is not main_thread()
 
 
-def test_an_error_comes_back() -> None:
+def test_one_thing_waits_for_the_other() -> None:
+    aside, done, begun = Aside(), Event(), Event()
+    aside.start(done.wait)
+    Timer(0.05, done.set).start()
+    aside.start(lambda: begun.set() if done.is_set() else None)
+    aside.close()
+    assert begun.is_set()
+
+
+@pytest.mark.parametrize("wait", [Aside.settle, Aside.close, lambda aside: aside.start(list)])
+def test_an_error_comes_back(wait: Callable[[Aside], None]) -> None:
     def fail() -> None:
         raise OSError("No space left on device")
 
+    aside = Aside()
+    aside.start(fail)
     with pytest.raises(OSError, match="No space"):
-        in_thread(fail).result()
+        wait(aside)
+    aside.close()

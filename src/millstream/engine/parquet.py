@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from io import SEEK_END, BufferedWriter
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.common.data_writers.writers import ParquetDataWriter
 
-from millstream.engine.writer import align, in_thread, runs
+from millstream.engine.writer import Aside, align, runs
 
 
 class PlainParquetWriter(ParquetDataWriter):
@@ -60,10 +59,12 @@ class PlainParquetWriter(ParquetDataWriter):
         self._keep_up()
 
     def close(self) -> None:
-        super().close()
-        if self._sink is not None:
-            self._sink.close()
-            self._f.seek(0, SEEK_END)
+        try:
+            super().close()
+        finally:
+            if self._sink is not None:
+                self._sink.close()
+                self._f.seek(0, SEEK_END)
 
     def _keep_up(self) -> None:
         """dlt asks its own file how long it is by now."""
@@ -77,7 +78,9 @@ class ColumnarParquetWriter(PlainParquetWriter):
     One row group is encoded in a thread while the next is made.
     """
 
-    _encoding: Future[None] | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._aside = Aside()
 
     def write_data(self, items: Sequence[Any]) -> None:
         for columnar, part in runs(items):
@@ -88,7 +91,7 @@ class ColumnarParquetWriter(PlainParquetWriter):
             assert self.writer is not None
             table = align(part, self.schema)
             self.items_count += table.num_rows
-            self._encoding = in_thread(
+            self._aside.start(
                 self.writer.write_table, table, row_group_size=self.parquet_format.row_group_size
             )
 
@@ -99,11 +102,9 @@ class ColumnarParquetWriter(PlainParquetWriter):
     def close(self) -> None:
         # after an error the file is closed without its footer: not under the thread's hands
         with suppress(Exception):
-            self._settle()
+            self._aside.close()
         super().close()
 
     def _settle(self) -> None:
-        encoding, self._encoding = self._encoding, None
-        if encoding is not None:
-            encoding.result()
-            self._keep_up()
+        self._aside.settle()
+        self._keep_up()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millstream.engine.writer import ColumnSet, in_thread
+from millstream.engine.writer import Aside, ColumnSet
 from millstream.model import ColumnProfile
 
 _HASHES = 256
@@ -151,20 +150,14 @@ class Profile:
         self.rows: dict[str, int] = {}
         self._waiting: dict[str, _Batches] = {}
         self._counted: Counter[str] = Counter()
-        self._counting: Future[None] | None = None
+        self._aside = Aside()
 
     def add(self, table: str, batch: ColumnSet, skip: frozenset[str]) -> None:
         """Count one batch of one table, soon; `skip` names the columns that link tables."""
         waiting = self._waiting.setdefault(table, _Batches())
         waiting.add(batch, skip)
         if waiting.rows >= _ROWS:
-            self._settle()
-            self._counting = in_thread(self._count, table, self._waiting.pop(table))
-
-    def _settle(self) -> None:
-        counting, self._counting = self._counting, None
-        if counting is not None:
-            counting.result()
+            self._aside.start(self._count, table, self._waiting.pop(table))
 
     def _count(self, table: str, batches: _Batches) -> None:
         number = self._counted[table] = self._counted[table] + 1
@@ -178,7 +171,7 @@ class Profile:
                 stats.add(alike, sample=sample)
 
     def _count_all(self) -> None:
-        self._settle()
+        self._aside.close()
         for table in [*self._waiting]:
             self._count(table, self._waiting.pop(table))
 

@@ -155,11 +155,10 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         return (self._watched_line(root, line) for line in lines)
 
     def _watched_line(self, root: str, line: bytes) -> dict[str, Any]:
-        marked = envelope.MARK in line
-        if marked and (place := envelope.placed(line)):
+        if place := envelope.placed(line):
             self._place = place
             return {}
-        self._suspicious = self._watch is not None and marked
+        self._suspicious = self._watch is not None and envelope.MARK in line
         found = self._line(root, line)
         self._place = None
         return found

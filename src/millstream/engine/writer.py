@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from threading import Thread
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -68,17 +67,34 @@ def runs(items: Sequence[Any]) -> Iterator[tuple[bool, list[Any]]]:
         yield columnar, run
 
 
-def in_thread(function: Callable[..., None], *args: Any, **kwargs: Any) -> Future[None]:
-    """Call a function in a thread of its own: no pool, since worker processes may be forked."""
-    future: Future[None] = Future()
+class Aside:
+    """A thread that does one thing at a time, beside the one that asks for it.
 
-    def call() -> None:
-        try:
-            function(*args, **kwargs)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(None)
+    One for each that needs it, made when it does: a thread that is made for each thing is waited
+    for until it runs, which takes milliseconds while others have the interpreter's lock; and worker
+    processes may be forked, which no thread survives.
+    """
 
-    Thread(target=call, name="millstream-columns").start()
-    return future
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._doing: Future[Any] | None = None
+
+    def settle(self) -> None:
+        """Wait for what is being done; raises what it raised."""
+        doing, self._doing = self._doing, None
+        if doing is not None:
+            doing.result()
+
+    def start(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Do something, once what was started before is done; raises what that raised."""
+        self.settle()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "millstream-columns")
+        self._doing = self._pool.submit(function, *args, **kwargs)
+
+    def close(self) -> None:
+        """End the thread, and settle; another `start` makes a new one."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+        self.settle()
