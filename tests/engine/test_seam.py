@@ -18,7 +18,7 @@ from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 import millstream
 from millstream import engine
-from millstream.engine import seam
+from millstream.engine import normalizer, seam
 
 ROWS = [
     {
@@ -77,7 +77,7 @@ def same(first: dlt.Pipeline, second: dlt.Pipeline) -> None:
 def test_one_line_makes_a_pipeline_faster_and_changes_nothing(tmp_path: Path) -> None:
     plain = load(tmp_path, "plain")
     assert millstream.accelerate() is True
-    assert worker.JsonLItemsNormalizer is seam.ColumnarNormalizer
+    assert worker.JsonLItemsNormalizer is normalizer.ColumnarNormalizer
     same(plain, load(tmp_path, "fast"))
 
 
@@ -198,7 +198,7 @@ def test_rows_that_need_dlt_are_counted(tmp_path: Path) -> None:
     pipeline = load(tmp_path, "counted", rows)
     report = engine.collect(Path(pipeline.working_dir), pipeline.list_completed_load_packages())
     assert sum(report.rows.values()) == 120
-    assert 1 <= report.rows["dlt"] <= seam.SMALLEST
+    assert 1 <= report.rows["dlt"] <= normalizer.SMALLEST
     assert list(report.reasons) == ["two keys for column items.foo"]
     assert content(pipeline, "items", "foo") == [(2,), *[(None,)] * 119]
 

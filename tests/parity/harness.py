@@ -33,7 +33,7 @@ from dlt.normalize.configuration import NormalizeConfiguration
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 from dlt.normalize.validate import reconcile_null_only_columns, validate_and_update_schema
 
-from millstream.engine import seam
+from millstream.engine import normalizer
 
 # a case makes and removes dozens of small files: in memory that takes a fifth less time in all
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -83,14 +83,14 @@ class Outcome:
 @contextmanager
 def engine(on: bool, batch: int) -> Iterator[None]:
     """dlt's worker with or without the engine, in batches so small that their edges matter."""
-    before = worker.JsonLItemsNormalizer, seam.BATCH, seam.SMALLEST
-    worker.JsonLItemsNormalizer = seam.ColumnarNormalizer if on else JsonLItemsNormalizer
-    seam.BATCH = batch
-    seam.SMALLEST = 1 if batch < 100 else 16
+    before = worker.JsonLItemsNormalizer, normalizer.BATCH, normalizer.SMALLEST
+    worker.JsonLItemsNormalizer = normalizer.ColumnarNormalizer if on else JsonLItemsNormalizer
+    normalizer.BATCH = batch
+    normalizer.SMALLEST = 1 if batch < 100 else 16
     try:
         yield
     finally:
-        worker.JsonLItemsNormalizer, seam.BATCH, seam.SMALLEST = before
+        worker.JsonLItemsNormalizer, normalizer.BATCH, normalizer.SMALLEST = before
 
 
 def run(case: Case, folder: Path, *, columnar: bool) -> list[Outcome]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.parity.harness import MEMORY, TOO_LARGE, Case, Outcome, run
 from tests.sources.test_mongodb_values import keys, values
 
-from millstream.engine import seam
+from millstream.engine import normalizer
 from millstream.engine.bson import documents, reader
 from millstream.handover import Header
 
@@ -46,19 +46,19 @@ def compare(loads: Sequence[bytes], **resource: Any) -> list[int]:
     case = Case([[content] for content in loads], resource)
     read: list[int] = []
 
-    class Counting(seam.ColumnarNormalizer):
+    class Counting(normalizer.ColumnarNormalizer):
         def _take(self, root: str, settled: Any, raw: Any) -> None:
             super()._take(root, settled, raw)
             read.append(settled[0].table.size)
 
-    class Plain(seam.ColumnarNormalizer):
+    class Plain(normalizer.ColumnarNormalizer):
         def _is_for_columns(self) -> bool:
             return False
 
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seam, "ColumnarNormalizer", Plain)
+        patch.setattr(normalizer, "ColumnarNormalizer", Plain)
         expected = run(case, Path(folder), columnar=True)
-        patch.setattr(seam, "ColumnarNormalizer", Counting)
+        patch.setattr(normalizer, "ColumnarNormalizer", Counting)
         found = run(case, Path(folder), columnar=True)
     for theirs, ours in zip(expected, found):
         if theirs.error == TOO_LARGE:
