@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from dlt.normalize import worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 import millstream
 from millstream import engine
@@ -113,6 +115,18 @@ def test_files_that_are_read_at_once_are_plain(tmp_path: Path, compression: Any,
         assert column.has_dictionary_page is (compression != "none")
     pipeline.load()
     assert content(pipeline, "items", "count(*)") == [(len(ROWS),)]
+
+
+def test_a_load_that_fails_leaves_no_thread_behind(tmp_path: Path) -> None:
+    engine.enable()
+    dlt.config["sources.data_writer.buffer_max_items"] = 100
+    load(tmp_path, "failing")
+    news = [*ROWS[:500], {"id": 0, "news": 1}, *ROWS[500:]]
+    # the error keeps all frames that it came through
+    with pytest.raises(PipelineStepFailed, match="news"):
+        load(tmp_path, "failing", news, schema_contract={"columns": "freeze"})
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("millstream-engine")]
 
 
 def test_children_join_their_parents_in_the_destination(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import dlt
 import pyarrow.parquet as pq
+import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.json import json
@@ -34,6 +35,7 @@ from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 from dlt.normalize.validate import reconcile_null_only_columns, validate_and_update_schema
 
 from millstream.engine import normalizer
+from millstream.engine.dlt_rules import DltRules
 
 # a case makes and removes dozens of small files: in memory that takes a fifth less time in all
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -218,8 +220,8 @@ def _canonical(outcome: Outcome, *, random_ids: bool) -> None:
         if table != "items":
             continue
         for number, row in enumerate(rows):
-            assert row["_dlt_id"] not in known
-            known[row["_dlt_id"]] = f"row {number}"
+            # the data may bring ids, twice as well: rows that share one do so on both sides
+            known.setdefault(row["_dlt_id"], f"row {number}")
     # rows that carry ids of their own stay as they are, and so does what hangs below them
     found = True
     while found:
@@ -240,9 +242,12 @@ def _canonical(outcome: Outcome, *, random_ids: bool) -> None:
 def compare(case: Case, folder: Path) -> tuple[list[Outcome], list[Outcome]]:
     """Run the case both ways and assert that nothing differs."""
     expected = run(case, folder, columnar=False)
-    found = run(case, folder, columnar=True)
+    with pytest.MonkeyPatch.context() as patch:
+        moved = _notice(patch, DltRules, "too_large")
+        found = run(case, folder, columnar=True)
     for number, (theirs, ours) in enumerate(zip(expected, found)):
-        if theirs.error == TOO_LARGE:
+        # an integer beyond 64 bits fails dlt's load, or another value does before it is written
+        if theirs.error == TOO_LARGE or (theirs.error and moved):
             return expected, found
         assert ours.error == theirs.error, number
         if theirs.error:
@@ -256,6 +261,19 @@ def compare(case: Case, folder: Path) -> tuple[list[Outcome], list[Outcome]]:
             assert _filled(ours.tables[table]) == _filled(rows), table
     assert len(expected) == len(found)
     return expected, found
+
+
+def _notice(patch: pytest.MonkeyPatch, owner: type, name: str) -> list[str]:
+    """One entry for each call of a method from now on."""
+    calls: list[str] = []
+    method = getattr(owner, name)
+
+    def noticed(self: Any, *args: Any) -> Any:
+        calls.append(name)
+        return method(self, *args)
+
+    patch.setattr(owner, name, noticed)
+    return calls
 
 
 def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -34,8 +34,10 @@ class Lane:
     reasons: list[str] = field(default_factory=list)
     _begun: _Begun | None = None
 
-    def ahead(self, blocks: Iterable[Block], fits: Callable[[bytes], bool]) -> Iterator[Block]:
+    def ahead(self, blocks: Iterable[Block], fits: Callable[[bytes], bool]) -> Generator[Block]:
         """The blocks; the next ones are read in threads while one is worked on.
+
+        To be closed: it ends the threads.
 
         Args:
             fits: whether a text may be read this way at all.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import gc
 import json as plain_json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import IO, Any
 
 import pyarrow as pa
@@ -75,7 +75,7 @@ class ColumnarNormalizer(WatchedNormalizer):
             and get_context_timezone_name() == "UTC"
         )
 
-    def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    def _updates(self, root: str, file: IO[bytes]) -> Generator[dict[str, Any]]:
         header = self._header
         if header is not None and header.form == "bson":
             file.readline()
@@ -85,8 +85,12 @@ class ColumnarNormalizer(WatchedNormalizer):
         if header is not None:
             file.readline()
             return self._unlisted(root, header.listed(), file)
-        lines = self._lane.ahead(map(Block, file), _is_plain)
-        return (self._watched_line(root, line.text) for line in lines)
+        return self._lines(root, file)
+
+    def _lines(self, root: str, file: IO[bytes]) -> Generator[dict[str, Any]]:
+        with closing(self._lane.ahead(map(Block, file), _is_plain)) as lines:
+            for line in lines:
+                yield self._watched_line(root, line.text)
 
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
         if not self._fits or self._suspicious:
@@ -107,18 +111,19 @@ class ColumnarNormalizer(WatchedNormalizer):
 
     def _unlisted(
         self, root: str, listed: handover.Listed, file: IO[bytes]
-    ) -> Iterator[dict[str, list[Any]]]:
+    ) -> Generator[dict[str, list[Any]]]:
         """A part of JSON lines, block by block; what does not fit columns comes as dlt's lines."""
-        for block in self._lane.ahead(handover.blocks(file), _is_plain):
-            update: dict[str, list[Any]] = {}
-            if not self._directly(root, block):
-                # what is new is mostly in all rows: a few teach it
-                few, others = block.cut(_TEACH)
-                for part in (few, others):
-                    if part is few or (part.rows and not self._directly(root, part)):
-                        for line in listed(part):
-                            add(update, self._watched_line(root, line))
-            yield update
+        with closing(self._lane.ahead(handover.blocks(file), _is_plain)) as ahead:
+            for block in ahead:
+                update: dict[str, list[Any]] = {}
+                if not self._directly(root, block):
+                    # what is new is mostly in all rows: a few teach it
+                    few, others = block.cut(_TEACH)
+                    for part in (few, others):
+                        if part is few or (part.rows and not self._directly(root, part)):
+                            for line in listed(part):
+                                add(update, self._watched_line(root, line))
+                yield update
 
     def _directly(self, root: str, block: Block) -> bool:
         """A whole block to columns, where its rows look like the ones before."""
@@ -152,7 +157,7 @@ class ColumnarNormalizer(WatchedNormalizer):
 
     def _undecoded(
         self, root: str, header: handover.Header, file: IO[bytes]
-    ) -> Iterator[dict[str, list[Any]]]:
+    ) -> Generator[dict[str, list[Any]]]:
         """A part of BSON, block by block; what is not read in columns comes back as lines."""
         rules = self._rules
         exact = header.exact(self.schema.naming.normalize_identifier)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import gzip
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import AbstractContextManager, closing
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -124,9 +124,10 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             lines = io.BufferedReader(file, _READ) if isinstance(file, gzip.GzipFile) else file
             if isinstance(file, io.BufferedReader):
                 lines = io.BufferedReader(file.raw, _READ)
-            for line_no, update in enumerate(self._updates(root, lines)):  # noqa: B007
-                self._maybe_cancel()
-                updates.append(update)
+            with closing(self._updates(root, lines)) as found:
+                for line_no, update in enumerate(found):  # noqa: B007
+                    self._maybe_cancel()
+                    updates.append(update)
             writer = self.item_storage.get_active_writer(self.load_id, self.schema.name, root)[1]
             if root in self.schema.tables and writer is None:
                 seen = has_table_seen_data(self.schema.tables[root])
@@ -144,7 +145,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             start = file.read(len(handover.MARK))
             return handover.header(start + file.readline()) if start == handover.MARK else None
 
-    def _updates(self, root: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    def _updates(self, root: str, file: IO[bytes]) -> Generator[dict[str, Any]]:
         """Normalize what a file holds, piece by piece; the changes of the schema by each."""
         header = self._header
         if header is None or header.form != "lines":
