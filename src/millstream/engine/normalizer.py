@@ -115,15 +115,19 @@ class ColumnarNormalizer(WatchedNormalizer):
         """A part of JSON lines, block by block; what does not fit columns comes as dlt's lines."""
         with closing(self._lane.ahead(handover.blocks(file), _is_plain)) as ahead:
             for block in ahead:
-                update: dict[str, list[Any]] = {}
-                if not self._directly(root, block):
-                    # what is new is mostly in all rows: a few teach it
-                    few, others = block.cut(_TEACH)
-                    for part in (few, others):
-                        if part is few or (part.rows and not self._directly(root, part)):
-                            for line in listed(part):
-                                add(update, self._watched_line(root, line))
-                yield update
+                yield self._block(root, listed, block)
+
+    def _block(self, root: str, listed: handover.Listed, block: Block) -> dict[str, list[Any]]:
+        update: dict[str, list[Any]] = {}
+        if self._directly(root, block):
+            return update
+        # what is new is mostly in all rows: a few teach it
+        few, others = block.cut(_TEACH)
+        for part in (few, others):
+            if part is few or (part.rows and not self._directly(root, part)):
+                for line in listed(part):
+                    add(update, self._watched_line(root, line))
+        return update
 
     def _directly(self, root: str, block: Block) -> bool:
         """A whole block to columns, where its rows look like the ones before."""
