@@ -14,7 +14,8 @@ from typing import Any
 import dlt
 import pyarrow.parquet as pq
 import pytest
-from dlt.normalize import worker
+from dlt.common.runtime import signals
+from dlt.normalize import normalize, worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -92,6 +93,21 @@ def test_garbage_is_looked_for_less_often(before: int, after: int) -> None:
         assert gc.get_threshold() == (after, 7, 8)
     finally:
         gc.set_threshold(*known)
+
+
+def test_workers_that_are_done_are_hardly_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    sleep = signals.sleep
+    engine.enable()
+    monkeypatch.setenv("NORMALIZE__WORKERS", "2")
+    with monkeypatch.context() as patched:
+        patched.setattr(signals, "sleep", lambda seconds: (waits.append(seconds), sleep(seconds)))
+        load(tmp_path, "fast")
+    assert set(waits) == {0.02}
+    engine.disable()
+    assert normalize.sleep is sleep
 
 
 @pytest.mark.parametrize(("compression", "told"), [("none", "UNCOMPRESSED"), ("snappy", "SNAPPY")])
