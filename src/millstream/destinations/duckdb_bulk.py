@@ -32,7 +32,7 @@ ROW_GROUP = 30_720
 """A quarter of DuckDB's own: 100,000 wide rows load in 0.6 of the time, with half the memory, and
 take a sixth more space (bench/bulk.py). A multiple of its vectors of 2,048 rows, as it has to be.
 """
-MEMORY_PER_THREAD = 125
+MEMORY_PER_THREAD = 150
 """Megabytes: each thread fills a row group of its own."""
 _CHECKPOINT = "16MB"
 """Of the write-ahead log; DuckDB's own default. dlt lets a gigabyte pile up, which then is written,
