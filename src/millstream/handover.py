@@ -6,8 +6,11 @@
     #millstream {"reader": "package.module", "settings": {..}, "form": "lines"}
     1200 7 1
     1,200 bytes: 7 rows of JSON, each on a line, from line 1 of their file on
-    1100 6 8
-    1,100 bytes ...
+    1100 6 8 @1200
+    2000 9 14 @2300
+
+The last two were not copied: they stand in the user's file that the header names as the part's
+origin, from byte 1,200 and 2,300 on. Such a part is only as good as that file.
 
 dlt takes such a part as it takes any extracted file; the engine finds the header and reads on from
 there. The module that it names tells what a document or a line means, for all that is not read in
@@ -19,8 +22,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, Protocol
 
 from millstream.errors import SourceDataError
@@ -30,6 +36,48 @@ MARK = b"#millstream "
 
 _OURS = "millstream.sources."
 _PIECE = 256 << 10
+_QUIET = 10.0
+"""Seconds that a file must have been left alone: longer than any file system's clock is coarse, so
+that whatever is written later gives another time of change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A local file that parts refer to, instead of holding what it holds.
+
+    Attributes:
+        size: in bytes.
+        changed: when it or what is known of it was changed (`st_ctime`), in nanoseconds. No program
+            can set that time back.
+        inode: of the file; another one may have been put into its place.
+    """
+
+    path: str
+    size: int
+    changed: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> Origin | None:
+        """A file as it is now; None where it may still be written to, or is not there."""
+        found = cls._seen(path)
+        return found if found and time.time() - found.changed / 1e9 >= _QUIET else None
+
+    @classmethod
+    def _seen(cls, path: str) -> Origin | None:
+        try:
+            stat = Path(path).stat()
+        except OSError:
+            return None
+        return cls(path, stat.st_size, stat.st_ctime_ns, stat.st_ino)
+
+    def stands(self) -> bool:
+        """Whether the file is still as it was."""
+        return self._seen(self.path) == self
+
+    def open(self) -> IO[bytes]:
+        """The file, unbuffered: blocks are read whole."""
+        return Path(self.path).open("rb", buffering=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +89,19 @@ class Header:
             `listed(settings)` makes a `Listed`.
         settings: what it needs to know, as JSON holds it.
         form: what follows.
+        origin: the file that blocks of lines refer to, if they do.
     """
 
     reader: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     form: Literal["bson", "lines"] = "bson"
+    origin: Origin | None = None
 
     def line(self) -> bytes:
         """The line that begins a part."""
         found = {"reader": self.reader, "settings": self.settings, "form": self.form}
+        if self.origin is not None:
+            found["origin"] = asdict(self.origin)
         return MARK + json.dumps(found).encode() + b"\n"
 
     def exact(self, normalize: Callable[[str], str]) -> Exact:
@@ -97,10 +149,18 @@ class Block:
         first = Block(b"\n".join((*few, b"")), len(few), self.start)
         return first, Block(others, left, self.start + len(few))
 
-    def written(self) -> Iterator[bytes]:
-        """What `blocks` reads."""
-        yield b"%d %d %d\n" % (len(self.text), self.rows or 0, self.start)
-        yield self.text
+    def written(self, at: int | None = None) -> Iterator[bytes]:
+        """What `blocks` reads.
+
+        Args:
+            at: where the text stands in the part's origin, which saves writing it.
+        """
+        head = b"%d %d %d" % (len(self.text), self.rows or 0, self.start)
+        if at is None:
+            yield head + b"\n"
+            yield self.text
+        else:
+            yield head + b" @%d\n" % at
 
 
 def objects(text: bytes) -> int | None:
@@ -124,21 +184,44 @@ def objects(text: bytes) -> int | None:
     return lines
 
 
-def blocks(file: IO[bytes]) -> Iterator[Block]:
+def blocks(file: IO[bytes], origin: Origin | None = None) -> Iterator[Block]:
     """What `Block.written` gave, up to the end of a file.
 
+    Args:
+        origin: the file that blocks may refer to. Only once all were taken is it known that they
+            are what was extracted: it may change while it is read.
+
     Raises:
-        SourceDataError: the file is damaged.
+        SourceDataError: the file is damaged, or its origin has changed.
     """
-    while head := file.readline():
-        try:
-            size, rows, start = map(int, head.split())
-        except ValueError:
-            raise _damaged() from None
-        text = file.read(size)
-        if len(text) < size:
-            raise _damaged()
-        yield Block(text, rows, start)
+    if origin is not None and not origin.stands():
+        raise _moved(origin)
+    with origin.open() if origin is not None else nullcontext() as source:
+        while head := file.readline():
+            *numbers, last = head.split() or [b""]
+            refers = source is not None and last.startswith(b"@")
+            try:
+                at = int(last[1:]) if refers else None
+                size, rows, start = map(int, numbers if refers else (*numbers, last))
+            except ValueError:
+                raise _damaged() from None
+            if source is not None and at is not None:
+                source.seek(at)
+                text = source.read(size)
+            else:
+                text = file.read(size)
+            if len(text) < size:
+                raise _moved(origin) if origin is not None and refers else _damaged()
+            yield Block(text, rows, start)
+    if origin is not None and not origin.stands():
+        raise _moved(origin)
+
+
+def _moved(origin: Origin) -> SourceDataError:
+    return SourceDataError(
+        f"{origin.path} has changed while it was loaded",
+        hint="run again; nothing of this run was loaded",
+    )
 
 
 def _damaged() -> SourceDataError:
@@ -198,7 +281,17 @@ class Engine:
     reads: ClassVar[bool] = False
 
 
+def origin_of(part: Path) -> Origin | None:
+    """The file that an extracted part refers to, if it does."""
+    if not part.is_file():
+        return None
+    with part.open("rb") as file:
+        start = file.read(len(MARK))
+        return header(start + file.readline()).origin if start == MARK else None
+
+
 def header(line: bytes) -> Header:
     """The header that a file's first line is, where it begins with `MARK`."""
     found = json.loads(line[len(MARK) :])
-    return Header(found["reader"], found["settings"], found.get("form", "bson"))
+    origin = Origin(**found["origin"]) if found.get("origin") else None
+    return Header(found["reader"], found["settings"], found.get("form", "bson"), origin)

@@ -279,11 +279,9 @@ def _run(
                             report = work.record(pipeline, report)
                         unsent = work.tell(report.decisions, work.rows)
                         return replace(report, warnings=(*report.warnings, *unsent))
-                    except OvertakenError:
+                    except OvertakenError as error:
                         folder.remove()
-                        logger.info(
-                            "%s: another machine loaded this stream meanwhile: again", stream
-                        )
+                        logger.info("%s: %s: again", stream, error)
                         opened = open_source()
                     finally:
                         if not packages.pending(folder.path):

@@ -51,7 +51,9 @@ logger = logging.getLogger("millstream")
 
 
 class OvertakenError(Exception):
-    """Another run of the stream has loaded since this one read the cursor."""
+    """What this run extracted is out of date: another run of the stream has loaded since, or a file
+    that it refers to has changed.
+    """
 
 
 @dataclass
@@ -238,7 +240,7 @@ class Work:
         """Normalize, govern and load what was extracted.
 
         Raises:
-            OvertakenError: its rows are older than what the destination has by now.
+            OvertakenError: its rows are older than what the destination or the source has by now.
         """
         if self.partition is None:
             self._process(pipeline, run)
@@ -265,7 +267,12 @@ class Work:
                         hint="install the dlt that Millstream asks for, or set "
                         "`quarantine: {enabled: false}`, and lose what contracts discard",
                     )
-                counted = packages.counted(run, _counts(pipeline.normalize()))
+                try:
+                    counted = packages.counted(run, _counts(pipeline.normalize()))
+                except Exception:
+                    if (file := packages.outdated(run)) is not None:
+                        raise OvertakenError(_changed(file)) from None
+                    raise
             waiting = {count.load_id for count in counted} | {*packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
         with self.step("govern"):
@@ -286,7 +293,7 @@ class Work:
             self.holds_turn()
             if self.partition is None:
                 if destinations.loads(pipeline, self.schema) != self.loaded:
-                    raise OvertakenError
+                    raise OvertakenError("another machine loaded this stream meanwhile")
             elif not any(count.rows for count in counted):
                 self.clear(pipeline, self.partition)
             packages.keep(run, pipeline)
@@ -454,8 +461,8 @@ class Work:
                     error.hint = error.hint or WAITS
                     raise
                 self.warnings.append("loaded first what an earlier run had extracted")
-            except OvertakenError:
-                logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
+            except OvertakenError as error:
+                logger.info("%s: dropped what an earlier run had extracted: %s", self.stream, error)
         left.remove()
 
     def _finish(self, run: Path) -> None:
@@ -464,7 +471,10 @@ class Work:
             pipeline = self.pipeline(run)
             self.loaded = destinations.loads(pipeline, self.schema)
             if not packages.began_with(run, self._standing()):
-                raise OvertakenError  # by another run; or by itself, killed right after its load
+                # or it did itself, and was killed right after its load
+                raise OvertakenError("another run loaded this stream meanwhile")
+            if (file := packages.outdated(run)) is not None:
+                raise OvertakenError(_changed(file))
             logger.info("%s: loading first what an earlier run had extracted", self.stream)
             before = ledger.held.recall(run, self.stream)
             for load_id in packages.rewind(run, pipeline):
@@ -564,6 +574,10 @@ class Work:
                 self.load_ids.append(count.load_id)
             self.rows[count.table] += count.rows
             self.bytes[count.table] += count.bytes
+
+
+def _changed(file: str) -> str:
+    return f"{file} has changed, or is gone, since it was extracted"
 
 
 def _plain(name: str) -> str:

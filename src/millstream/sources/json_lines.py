@@ -38,15 +38,21 @@ class Rows:
     count: int
     start: int = 1
     """The number of the first line in its file."""
+    at: int | None = None
+    """Where the text stands in its file, as it is."""
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The same as dlt keeps what it extracted: where it was, then one line, a JSON list."""
         yield envelope.place(path, self.start)
         yield b"".join((b"[", memoryview(self.text.replace(b"\n", b","))[:-1], b"]\n"))
 
-    def block(self) -> Iterator[bytes]:
-        """The same for the engine, as it is."""
-        return handover.Block(self.text, self.count, self.start).written()
+    def block(self, origin: handover.Origin | None) -> Iterator[bytes]:
+        """The same for the engine, as it is; or where it is."""
+        at = self.at
+        # a newline that the file's last line lacks was added
+        if origin is None or at is None or at + len(self.text) > origin.size:
+            at = None
+        return handover.Block(self.text, self.count, self.start).written(at)
 
     def each(self) -> list[bytes]:
         return self.text.split(b"\n")[:-1]
@@ -78,17 +84,19 @@ def read(
     """
     with ThreadPoolExecutor(parallel, "millstream-files") as pool:
         ahead: deque[tuple[bytes, Future[Rows | None]]] = deque()
-        number = 0
+        number = at = 0
 
         def take() -> Rows:
-            nonlocal number
+            nonlocal number, at
             block, checked = ahead.popleft()
             rows = checked.result()
             if rows is None:
                 rows, lines = _each(path, block, number, sets_aside=sets_aside)
             else:
-                rows, lines = replace(rows, start=number + 1), rows.count
+                stands = at if rows.text is block else None
+                rows, lines = replace(rows, start=number + 1, at=stands), rows.count
             number += lines
+            at += len(block)
             return rows
 
         for block in blocks(path, file.read):
@@ -99,17 +107,27 @@ def read(
             yield take()
 
 
-def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool) -> Iterator[Part]:
+def parts(
+    path: str,
+    file: Any,
+    parallel: int,
+    folder: Path,
+    *,
+    sets_aside: bool,
+    origin: handover.Origin | None = None,
+) -> Iterator[Part]:
     """A file's rows in files of about `PART_BYTES`; each is gone when the next is asked for.
 
     Args:
         sets_aside: whether a line that is no JSON goes to quarantine: then parts are for the engine
             alone, which has to parse them anyway and finds such lines.
+        origin: the file itself, where such parts may refer to what stands there.
 
     Raises:
         SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
     """
-    head = handover.Header(__name__, {"path": path}, form="lines").line() if sets_aside else b""
+    header = handover.Header(__name__, {"path": path}, form="lines", origin=origin)
+    head = header.line() if sets_aside else b""
     check = _objects if sets_aside else plain
     rows = read(path, file, parallel, sets_aside=sets_aside, check=check)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +144,7 @@ def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool
                     if each.count:
                         writing.result()
                         writing = pool.submit(
-                            made.writelines, each.block() if head else each.lines(path)
+                            made.writelines, each.block(origin) if head else each.lines(path)
                         )
                         count += each.count
                         size += len(each.text)
