@@ -11,9 +11,10 @@
 Each contender runs in an environment of its own under bench/.work, made once (peers.py); one that
 can't be made is left out and named. All take their turns in each round, so that a busy minute is
 everyone's. `dicts` contenders load the same rows as Python dicts through an unchanged dlt script,
-with and without `accelerate()`, and get the same two normalize workers, without which dlt uses one
-core. `millstream` is `millstream run` as it comes: one worker, whose threads use both. Memory is
-that of all processes of a contender together, in one more run: looking at it takes time.
+with and without `accelerate()`, and get the same two normalize workers; or one, as dlt comes, whose
+own normalizer uses one core then. `millstream` is `millstream run` as it comes: one worker, whose
+threads use both. Memory is that of all processes of a contender together, in one more run: looking
+at it takes time.
 """
 
 from __future__ import annotations
@@ -137,6 +138,8 @@ SCRIPTS: dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]] = {
     "dlt, parquet": ("dlt", load_dlt),
     "dlt, parquet, at its best": ("dlt", load_dlt),
     "millstream, dicts": ("millstream", load_dicts),
+    "dlt, parquet, one worker": ("dlt", load_dlt),
+    "millstream, dicts, one worker": ("millstream", load_dicts),
     "dlt, as it comes": ("dlt", lambda file, database: load_dlt(file, database, None)),
     "dlt, parquet, messy": ("dlt", load_dlt),
     "millstream, dicts, messy": ("millstream", load_dicts),
@@ -165,6 +168,8 @@ def once(name: str, file: Path, rows: int, *, watch_memory: bool = False) -> Run
             "NORMALIZE__WORKERS": "2",
             "SOURCES__DATA_WRITER__FILE_MAX_ITEMS": file_max_items,
         }
+    if name.endswith("one worker"):
+        settings["NORMALIZE__WORKERS"] = "1"
     if name.endswith("at its best"):
         settings |= PLAIN
     found = run(contender, settings, watch_memory=watch_memory)
@@ -275,6 +280,7 @@ def _targets(runs: dict[str, list[Run]], sizes: dict[str, int]) -> list[Target]:
         ("millstream", "sling", 3.0),
         ("millstream", "duckdb read_json", 1.0),
         ("millstream, dicts", "dlt, parquet", 3.0),
+        ("millstream, dicts, one worker", "dlt, parquet, one worker", 3.0),
     ]
     targets = [
         Target(f"{ours}, whole run, times {peer}", seconds(peer) / seconds(ours), least)
@@ -283,6 +289,7 @@ def _targets(runs: dict[str, list[Run]], sizes: dict[str, int]) -> list[Target]:
     ]
     for ours, peer, least in (
         ("millstream, dicts", "dlt, parquet", 5.0),
+        ("millstream, dicts, one worker", "dlt, parquet, one worker", 5.0),
         ("millstream, dicts, messy", "dlt, parquet, messy", 3.0),
     ):
         if runs.get(ours) and runs.get(peer):

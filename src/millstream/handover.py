@@ -24,7 +24,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, Protocol
@@ -75,9 +75,32 @@ class Origin:
         """Whether the file is still as it was."""
         return self._seen(self.path) == self
 
-    def open(self) -> IO[bytes]:
-        """The file, unbuffered: blocks are read whole."""
-        return Path(self.path).open("rb", buffering=0)
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The file, to be read within a block.
+
+        Raises:
+            SourceDataError: it has changed. The end of the block tells, too: only then is it known
+                that what was read is what was extracted.
+        """
+        try:
+            file = Path(self.path).open("rb")  # noqa: SIM115 (closed below)
+        except OSError:
+            raise self.moved() from None
+        with file:
+            # compared once it is open: that is when a network's file system asks its server
+            if not self.stands():
+                raise self.moved()
+            yield file
+        if not self.stands():
+            raise self.moved()
+
+    def moved(self) -> SourceDataError:
+        """What to say where the file is not what it was."""
+        return SourceDataError(
+            f"{self.path} has changed while it was loaded",
+            hint="run again; nothing of this run was loaded",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,40 +211,26 @@ def blocks(file: IO[bytes], origin: Origin | None = None) -> Iterator[Block]:
     """What `Block.written` gave, up to the end of a file.
 
     Args:
-        origin: the file that blocks may refer to. Only once all were taken is it known that they
-            are what was extracted: it may change while it is read.
+        origin: the file that blocks may refer to.
 
     Raises:
-        SourceDataError: the file is damaged, or its origin has changed.
+        SourceDataError: the file is damaged, or its origin has changed, which may come out only
+            when all blocks were taken.
     """
-    if origin is not None and not origin.stands():
-        raise _moved(origin)
-    with origin.open() if origin is not None else nullcontext() as source:
+    with nullcontext(file) if origin is None else origin.open() as source:
         while head := file.readline():
             *numbers, last = head.split() or [b""]
-            refers = source is not None and last.startswith(b"@")
+            refers = origin is not None and last.startswith(b"@")
             try:
-                at = int(last[1:]) if refers else None
                 size, rows, start = map(int, numbers if refers else (*numbers, last))
+                if refers:
+                    source.seek(int(last[1:]))
             except ValueError:
                 raise _damaged() from None
-            if source is not None and at is not None:
-                source.seek(at)
-                text = source.read(size)
-            else:
-                text = file.read(size)
+            text = (source if refers else file).read(size)
             if len(text) < size:
-                raise _moved(origin) if origin is not None and refers else _damaged()
+                raise origin.moved() if origin is not None and refers else _damaged()
             yield Block(text, rows, start)
-    if origin is not None and not origin.stands():
-        raise _moved(origin)
-
-
-def _moved(origin: Origin) -> SourceDataError:
-    return SourceDataError(
-        f"{origin.path} has changed while it was loaded",
-        hint="run again; nothing of this run was loaded",
-    )
 
 
 def _damaged() -> SourceDataError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import dlt
 import duckdb
@@ -144,11 +145,13 @@ def test_a_file_that_changes_before_it_is_read_again_is_extracted_anew(
 
     opens: list[handover.Origin] = []
 
-    def changed_while(origin: handover.Origin) -> Any:
+    @contextmanager
+    def changed_while(origin: handover.Origin) -> Iterator[IO[bytes]]:
         opens.append(origin)
-        if moment == "while" and len(opens) == 2:  # the second part
-            change(orders)
-        return opened(origin)
+        with opened(origin) as file:
+            if moment == "while" and len(opens) == 2:  # the second part
+                change(orders)
+            yield file
 
     monkeypatch.setattr(dlt.Pipeline, "normalize", changed_before)
     monkeypatch.setattr(handover.Origin, "open", changed_while)
