@@ -1,7 +1,7 @@
 import dlt
 import pytest
 
-from millstream import handover, packages
+from millstream import packages
 
 
 @pytest.fixture
@@ -64,18 +64,3 @@ def test_an_extracted_package_whose_normalized_one_is_there_is_done_with(run):
     packages.settle(folder)
     assert not left.exists()
     assert waiting.exists()
-
-
-def test_a_file_that_extracted_rows_stand_in_is_named_once_it_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(handover, "_QUIET", -1.0)
-    new_jobs = tmp_path / "run" / "shop" / "normalize" / "extracted" / "1700000000.0" / "new_jobs"
-    new_jobs.mkdir(parents=True)
-    file = tmp_path / "orders.jsonl"
-    file.write_text("{}\n")
-    origin = handover.Origin.of(str(file))
-    (new_jobs / "orders.1.0.typed-jsonl").write_bytes(handover.Header("r", origin=origin).line())
-    (new_jobs / "orders.2.0.typed-jsonl").write_bytes(handover.Header("r").line())
-    (new_jobs / "orders.3.0.typed-jsonl.gz").write_bytes(b"\x1f\x8b")
-    assert packages.outdated(tmp_path / "run") is None
-    file.write_text("{}\n{}\n")
-    assert packages.outdated(tmp_path / "run") == str(file)

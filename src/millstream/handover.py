@@ -6,11 +6,8 @@
     #millstream {"reader": "package.module", "settings": {..}, "form": "lines"}
     1200 7 1
     1,200 bytes: 7 rows of JSON, each on a line, from line 1 of their file on
-    1100 6 8 @1200
-    2000 9 14 @2300
-
-The last two were not copied: they stand in the user's file that the header names as the part's
-origin, from byte 1,200 and 2,300 on. Such a part is only as good as that file.
+    1100 6 8
+    1,100 bytes ...
 
 dlt takes such a part as it takes any extracted file; the engine finds the header and reads on from
 there. The module that it names tells what a document or a line means, for all that is not read in
@@ -22,11 +19,8 @@ from __future__ import annotations
 
 import importlib
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, Literal, Protocol
 
 from millstream.errors import SourceDataError
@@ -36,71 +30,6 @@ MARK = b"#millstream "
 
 _OURS = "millstream.sources."
 _PIECE = 256 << 10
-_QUIET = 10.0
-"""Seconds that a file must have been left alone: longer than any file system's clock is coarse, so
-that whatever is written later gives another time of change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A local file that parts refer to, instead of holding what it holds.
-
-    Attributes:
-        size: in bytes.
-        changed: when it or what is known of it was changed (`st_ctime`), in nanoseconds. No program
-            can set that time back.
-        inode: of the file; another one may have been put into its place.
-    """
-
-    path: str
-    size: int
-    changed: int
-    inode: int
-
-    @classmethod
-    def of(cls, path: str) -> Origin | None:
-        """A file as it is now; None where it may still be written to, or is not there."""
-        found = cls._seen(path)
-        return found if found and time.time() - found.changed / 1e9 >= _QUIET else None
-
-    @classmethod
-    def _seen(cls, path: str) -> Origin | None:
-        try:
-            stat = Path(path).stat()
-        except OSError:
-            return None
-        return cls(path, stat.st_size, stat.st_ctime_ns, stat.st_ino)
-
-    def stands(self) -> bool:
-        """Whether the file is still as it was."""
-        return self._seen(self.path) == self
-
-    @contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
-        """The file, to be read within a block.
-
-        Raises:
-            SourceDataError: it has changed. The end of the block tells, too: only then is it known
-                that what was read is what was extracted.
-        """
-        try:
-            file = Path(self.path).open("rb")  # noqa: SIM115 (closed below)
-        except OSError:
-            raise self.moved() from None
-        with file:
-            # compared once it is open: that is when a network's file system asks its server
-            if not self.stands():
-                raise self.moved()
-            yield file
-        if not self.stands():
-            raise self.moved()
-
-    def moved(self) -> SourceDataError:
-        """What to say where the file is not what it was."""
-        return SourceDataError(
-            f"{self.path} has changed while it was loaded",
-            hint="run again; nothing of this run was loaded",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +41,15 @@ class Header:
             `listed(settings)` makes a `Listed`.
         settings: what it needs to know, as JSON holds it.
         form: what follows.
-        origin: the file that blocks of lines refer to, if they do.
     """
 
     reader: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     form: Literal["bson", "lines"] = "bson"
-    origin: Origin | None = None
 
     def line(self) -> bytes:
         """The line that begins a part."""
         found = {"reader": self.reader, "settings": self.settings, "form": self.form}
-        if self.origin is not None:
-            found["origin"] = asdict(self.origin)
         return MARK + json.dumps(found).encode() + b"\n"
 
     def exact(self, normalize: Callable[[str], str]) -> Exact:
@@ -172,18 +97,10 @@ class Block:
         first = Block(b"\n".join((*few, b"")), len(few), self.start)
         return first, Block(others, left, self.start + len(few))
 
-    def written(self, at: int | None = None) -> Iterator[bytes]:
-        """What `blocks` reads.
-
-        Args:
-            at: where the text stands in the part's origin, which saves writing it.
-        """
-        head = b"%d %d %d" % (len(self.text), self.rows or 0, self.start)
-        if at is None:
-            yield head + b"\n"
-            yield self.text
-        else:
-            yield head + b" @%d\n" % at
+    def written(self) -> Iterator[bytes]:
+        """What `blocks` reads."""
+        yield b"%d %d %d\n" % (len(self.text), self.rows or 0, self.start)
+        yield self.text
 
 
 def objects(text: bytes) -> int | None:
@@ -207,30 +124,21 @@ def objects(text: bytes) -> int | None:
     return lines
 
 
-def blocks(file: IO[bytes], origin: Origin | None = None) -> Iterator[Block]:
+def blocks(file: IO[bytes]) -> Iterator[Block]:
     """What `Block.written` gave, up to the end of a file.
 
-    Args:
-        origin: the file that blocks may refer to.
-
     Raises:
-        SourceDataError: the file is damaged, or its origin has changed, which may come out only
-            when all blocks were taken.
+        SourceDataError: the file is damaged.
     """
-    with nullcontext(file) if origin is None else origin.open() as source:
-        while head := file.readline():
-            *numbers, last = head.split() or [b""]
-            refers = origin is not None and last.startswith(b"@")
-            try:
-                size, rows, start = map(int, numbers if refers else (*numbers, last))
-                if refers:
-                    source.seek(int(last[1:]))
-            except ValueError:
-                raise _damaged() from None
-            text = (source if refers else file).read(size)
-            if len(text) < size:
-                raise origin.moved() if origin is not None and refers else _damaged()
-            yield Block(text, rows, start)
+    while head := file.readline():
+        try:
+            size, rows, start = map(int, head.split())
+        except ValueError:
+            raise _damaged() from None
+        text = file.read(size)
+        if len(text) < size:
+            raise _damaged()
+        yield Block(text, rows, start)
 
 
 def _damaged() -> SourceDataError:
@@ -290,17 +198,7 @@ class Engine:
     reads: ClassVar[bool] = False
 
 
-def origin_of(part: Path) -> Origin | None:
-    """The file that an extracted part refers to, if it does."""
-    if not part.is_file():
-        return None
-    with part.open("rb") as file:
-        start = file.read(len(MARK))
-        return header(start + file.readline()).origin if start == MARK else None
-
-
 def header(line: bytes) -> Header:
     """The header that a file's first line is, where it begins with `MARK`."""
     found = json.loads(line[len(MARK) :])
-    origin = Origin(**found["origin"]) if found.get("origin") else None
-    return Header(found["reader"], found["settings"], found.get("form", "bson"), origin)
+    return Header(found["reader"], found["settings"], found.get("form", "bson"))

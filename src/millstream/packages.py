@@ -23,7 +23,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millstream import handover, whole
+from millstream import whole
 
 if TYPE_CHECKING:
     import dlt
@@ -73,15 +73,6 @@ def settle(run: Path) -> None:
         made = [*run.glob(f"*/load/normalized/{extracted.name}"), run / "kept" / extracted.name]
         if any(package.exists() for package in made):
             shutil.rmtree(extracted)
-
-
-def outdated(run: Path) -> str | None:
-    """A file that changed before rows were normalized that stand nowhere else; None if none did."""
-    for part in run.glob("*/normalize/extracted/*/*/*"):
-        origin = handover.origin_of(part)
-        if origin is not None and not origin.stands():
-            return origin.path
-    return None
 
 
 def untouched(pipeline: dlt.Pipeline) -> bool:

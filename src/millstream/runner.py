@@ -279,9 +279,11 @@ def _run(
                             report = work.record(pipeline, report)
                         unsent = work.tell(report.decisions, work.rows)
                         return replace(report, warnings=(*report.warnings, *unsent))
-                    except OvertakenError as error:
+                    except OvertakenError:
                         folder.remove()
-                        logger.info("%s: %s: again", stream, error)
+                        logger.info(
+                            "%s: another machine loaded this stream meanwhile: again", stream
+                        )
                         opened = open_source()
                     finally:
                         if not packages.pending(folder.path):

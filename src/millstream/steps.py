@@ -51,9 +51,7 @@ logger = logging.getLogger("millstream")
 
 
 class OvertakenError(Exception):
-    """What this run extracted is out of date: another run of the stream has loaded since, or a file
-    that it refers to has changed.
-    """
+    """Another run of the stream has loaded since this one read the cursor."""
 
 
 @dataclass
@@ -240,7 +238,7 @@ class Work:
         """Normalize, govern and load what was extracted.
 
         Raises:
-            OvertakenError: its rows are older than what the destination or the source has by now.
+            OvertakenError: its rows are older than what the destination has by now.
         """
         if self.partition is None:
             self._process(pipeline, run)
@@ -267,12 +265,7 @@ class Work:
                         hint="install the dlt that Millstream asks for, or set "
                         "`quarantine: {enabled: false}`, and lose what contracts discard",
                     )
-                try:
-                    counted = packages.counted(run, _counts(pipeline.normalize()))
-                except Exception:
-                    if (file := packages.outdated(run)) is not None:
-                        raise OvertakenError(_changed(file)) from None
-                    raise
+                counted = packages.counted(run, _counts(pipeline.normalize()))
             waiting = {count.load_id for count in counted} | {*packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
         with self.step("govern"):
@@ -293,7 +286,7 @@ class Work:
             self.holds_turn()
             if self.partition is None:
                 if destinations.loads(pipeline, self.schema) != self.loaded:
-                    raise OvertakenError("another machine loaded this stream meanwhile")
+                    raise OvertakenError
             elif not any(count.rows for count in counted):
                 self.clear(pipeline, self.partition)
             packages.keep(run, pipeline)
@@ -461,8 +454,8 @@ class Work:
                     error.hint = error.hint or WAITS
                     raise
                 self.warnings.append("loaded first what an earlier run had extracted")
-            except OvertakenError as error:
-                logger.info("%s: dropped what an earlier run had extracted: %s", self.stream, error)
+            except OvertakenError:
+                logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
         left.remove()
 
     def _finish(self, run: Path) -> None:
@@ -471,10 +464,7 @@ class Work:
             pipeline = self.pipeline(run)
             self.loaded = destinations.loads(pipeline, self.schema)
             if not packages.began_with(run, self._standing()):
-                # or it did itself, and was killed right after its load
-                raise OvertakenError("another run loaded this stream meanwhile")
-            if (file := packages.outdated(run)) is not None:
-                raise OvertakenError(_changed(file))
+                raise OvertakenError  # by another run; or by itself, killed right after its load
             logger.info("%s: loading first what an earlier run had extracted", self.stream)
             before = ledger.held.recall(run, self.stream)
             for load_id in packages.rewind(run, pipeline):
@@ -574,10 +564,6 @@ class Work:
                 self.load_ids.append(count.load_id)
             self.rows[count.table] += count.rows
             self.bytes[count.table] += count.bytes
-
-
-def _changed(file: str) -> str:
-    return f"{file} has changed, or is gone, since it was extracted"
 
 
 def _plain(name: str) -> str:

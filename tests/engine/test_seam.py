@@ -110,6 +110,15 @@ def test_workers_that_are_done_are_hardly_waited_for(
     assert normalize.sleep is sleep
 
 
+def test_another_way_to_wait_for_workers_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(seconds: float) -> None: ...
+
+    monkeypatch.setattr(normalize, "sleep", other)
+    assert engine.enable()
+    engine.disable()
+    assert normalize.sleep is other
+
+
 @pytest.mark.parametrize(("compression", "told"), [("none", "UNCOMPRESSED"), ("snappy", "SNAPPY")])
 def test_files_that_are_read_at_once_are_plain(tmp_path: Path, compression: Any, told: str) -> None:
     from dlt.common.destination.configuration import ParquetFormatConfiguration

@@ -12,7 +12,7 @@ import dlt
 import duckdb
 import pytest
 
-from millstream import handover, runner, steps
+from millstream import runner, steps
 from millstream.cli import main
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import (
@@ -287,12 +287,11 @@ def test_a_corrected_row_with_a_key_twice_is_refused(tmp_path: Path) -> None:
     assert report.replayed == {"replayed": 1}
 
 
-@pytest.mark.parametrize(("engine", "quiet"), [("millstream", 10), ("millstream", -1), ("dlt", -1)])
+@pytest.mark.parametrize("engine", ["millstream", "dlt"])
 def test_lines_that_are_no_rows_wherever_they_are(
-    tmp_path: Path, engine: str, quiet: float, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine finds them among lines that look alike; with dlt's normalizer the source does."""
-    monkeypatch.setattr(handover, "_QUIET", quiet)
     monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
     monkeypatch.setattr("millstream.sources.json_lines.BLOCK", 4_000)
     monkeypatch.setattr("millstream.sources.json_lines.PART_BYTES", 60_000)
@@ -352,11 +351,9 @@ def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             runner.run(files(folder), "orders")
 
 
-@pytest.mark.parametrize("quiet", [10, -1])
 def test_what_was_extracted_is_read_without_the_engine_too(
-    tmp_path: Path, quiet: float, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handover, "_QUIET", quiet)
     interrupted(tmp_path, monkeypatch)
     monkeypatch.setenv("MILLSTREAM_ENGINE", "dlt")
     report = runner.run(files(tmp_path), "orders")

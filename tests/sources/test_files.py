@@ -13,12 +13,12 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from millstream import engine, handover
+from millstream import engine
 from millstream.config import FilesConfig
 from millstream.errors import ConfigError, SourceDataError, SourceNotFoundError
 from millstream.sources import create
 from millstream.sources.files import FilesSource
-from millstream.sources.json_lines import blocks, parts, plain
+from millstream.sources.json_lines import blocks, plain
 
 
 def source(folder: Path, pattern: str, **settings: Any) -> FilesSource:
@@ -205,48 +205,6 @@ def test_parts_hold_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert loaded["parts"] == loaded["pages"]
     assert {row[0] for row in loaded["parts"][0]} >= {-1, -2, -3}
     assert len(loaded["parts"][0]) == loaded["parts"][1]
-
-
-@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b'\n{"id": 1, "text": "last"}'])
-def test_a_part_refers_to_what_stands_in_a_file_at_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: bytes
-) -> None:
-    """And holds what does not stand there as the engine is to read it."""
-    monkeypatch.setattr("millstream.sources.json_lines.BLOCK", 5_000)
-    monkeypatch.setattr("millstream.sources.json_lines.PART_BYTES", 50_000)
-    monkeypatch.setattr(handover, "_QUIET", -1.0)
-    odd = b'\r\n[7]\n\n{"id": tru}\n'
-    file = tmp_path / "a.jsonl"
-    file.write_bytes(LINES[:60_000].rpartition(b"\n")[0] + odd + LINES[:30_000].rstrip(b"\n") + end)
-    at_rest = handover.Origin.of(str(file))
-    found, sizes = {}, {}
-    for origin in (None, at_rest):
-        rows, size = [], 0
-        with file.open("rb") as opened:
-            for part in parts(str(file), opened, 2, tmp_path / "p", sets_aside=True, origin=origin):
-                size += part.path.stat().st_size
-                with part.path.open("rb") as made:
-                    header = handover.header(made.readline())
-                    assert header.origin == origin
-                    read = list(handover.blocks(made, header.origin))
-                assert sum(block.rows or 0 for block in read) == part.rows
-                rows += [(block.start, block.text) for block in read]
-        found[origin], sizes[origin] = rows, size
-    assert found[None] == found[at_rest]
-    assert len(found[None]) > 10
-    assert sizes[at_rest] < sizes[None] / 3
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "memory"])
-def test_what_is_packed_or_elsewhere_is_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(handover, "_QUIET", -1.0)
-    made = source(tmp_path, "a.jsonl")
-    settings = made.config.streams["items"]
-    path = "memory://a.jsonl" if name == "memory" else (tmp_path / name).as_uri()
-    (tmp_path / name).write_bytes(b"")
-    assert (made._origin(path, settings) is not None) == (name == "a.jsonl")
 
 
 def test_a_bad_line_in_parts_loads_nothing(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class ColumnarNormalizer(WatchedNormalizer):
             return super()._updates(root, file)
         if header is not None:
             file.readline()
-            return self._unlisted(root, header.listed(), handover.blocks(file, header.origin))
+            return self._unlisted(root, header.listed(), file)
         return self._lines(root, file)
 
     def _lines(self, root: str, file: IO[bytes]) -> Generator[dict[str, Any]]:
@@ -110,10 +110,10 @@ class ColumnarNormalizer(WatchedNormalizer):
         return update
 
     def _unlisted(
-        self, root: str, listed: handover.Listed, blocks: Iterator[Block]
+        self, root: str, listed: handover.Listed, file: IO[bytes]
     ) -> Generator[dict[str, list[Any]]]:
         """A part of JSON lines, block by block; what does not fit columns comes as dlt's lines."""
-        with closing(self._lane.ahead(blocks, _is_plain)) as ahead:
+        with closing(self._lane.ahead(handover.blocks(file), _is_plain)) as ahead:
             for block in ahead:
                 yield self._block(root, listed, block)
 

@@ -80,7 +80,8 @@ def install(*, keep_stats: bool, columnar: bool = True) -> bool:
         _warned = True
         return False
     _worker.JsonLItemsNormalizer = wanted
-    _normalize.sleep = _sleep
+    if getattr(_normalize, "sleep", None) is signals.sleep:
+        _normalize.sleep = _sleep
     return True
 
 
@@ -116,7 +117,8 @@ def deactivate() -> None:
     """Put dlt's own normalizer back."""
     handover.Engine.reads = False
     _worker.JsonLItemsNormalizer = JsonLItemsNormalizer
-    _normalize.sleep = signals.sleep
+    if getattr(_normalize, "sleep", None) is _sleep:
+        _normalize.sleep = signals.sleep
     container = Container()
     if EngineContext in container:
         del container[EngineContext]
@@ -163,6 +165,4 @@ def mismatch() -> str | None:
             return f"{owner.__name__}.{name} has changed"
     if getattr(_worker, "JsonLItemsNormalizer", None) is None:
         return "its worker has changed"
-    if getattr(_normalize, "sleep", None) not in (signals.sleep, _sleep):
-        return "how it waits for its workers has changed"
     return None

@@ -152,7 +152,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             return (self._watched_line(root, line) for line in file)
         file.readline()
         listed = header.listed()
-        lines = (line for block in handover.blocks(file, header.origin) for line in listed(block))
+        lines = (line for block in handover.blocks(file) for line in listed(block))
         return (self._watched_line(root, line) for line in lines)
 
     def _watched_line(self, root: str, line: bytes) -> dict[str, Any]:

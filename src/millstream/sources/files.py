@@ -215,19 +215,9 @@ class FilesSource:
 
         folder = Path(dlt.current.pipeline().working_dir) / "parts"
         parallel, sets_aside = self.config.parallel, self.config.sets_aside
-        origin = self._origin(path, settings)
         with self._opened(path, settings) as file:
-            for part in json_lines.parts(
-                path, file, parallel, folder, sets_aside=sets_aside, origin=origin
-            ):
+            for part in json_lines.parts(path, file, parallel, folder, sets_aside=sets_aside):
                 yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
-
-    def _origin(self, path: str, settings: FileStream) -> handover.Origin | None:
-        """The file, where it can be read again as it stands: local, not packed, and at rest."""
-        local = path.removeprefix("file://")
-        if local == path or _kind(path, settings)[1] or self._options(path):
-            return None
-        return handover.Origin.of(local)
 
     def _rows(self, path: str, settings: FileStream) -> Iterator[list[Any]]:
         import orjson

@@ -38,21 +38,15 @@ class Rows:
     count: int
     start: int = 1
     """The number of the first line in its file."""
-    at: int | None = None
-    """Where the text stands in its file, as it is."""
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The same as dlt keeps what it extracted: where it was, then one line, a JSON list."""
         yield envelope.place(path, self.start)
         yield b"".join((b"[", memoryview(self.text.replace(b"\n", b","))[:-1], b"]\n"))
 
-    def block(self, origin: handover.Origin | None) -> Iterator[bytes]:
-        """The same for the engine, as it is; or where it is."""
-        at = self.at
-        # a newline that the file's last line lacks was added
-        if origin is None or at is None or at + len(self.text) > origin.size:
-            at = None
-        return handover.Block(self.text, self.count, self.start).written(at)
+    def block(self) -> Iterator[bytes]:
+        """The same for the engine, as it is."""
+        return handover.Block(self.text, self.count, self.start).written()
 
     def each(self) -> list[bytes]:
         return self.text.split(b"\n")[:-1]
@@ -84,19 +78,17 @@ def read(
     """
     with ThreadPoolExecutor(parallel, "millstream-files") as pool:
         ahead: deque[tuple[bytes, Future[Rows | None]]] = deque()
-        number = at = 0
+        number = 0
 
         def take() -> Rows:
-            nonlocal number, at
+            nonlocal number
             block, checked = ahead.popleft()
             rows = checked.result()
             if rows is None:
                 rows, lines = _each(path, block, number, sets_aside=sets_aside)
             else:
-                stands = at if rows.text is block else None
-                rows, lines = replace(rows, start=number + 1, at=stands), rows.count
+                rows, lines = replace(rows, start=number + 1), rows.count
             number += lines
-            at += len(block)
             return rows
 
         for block in blocks(path, file.read):
@@ -107,27 +99,17 @@ def read(
             yield take()
 
 
-def parts(
-    path: str,
-    file: Any,
-    parallel: int,
-    folder: Path,
-    *,
-    sets_aside: bool,
-    origin: handover.Origin | None = None,
-) -> Iterator[Part]:
+def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool) -> Iterator[Part]:
     """A file's rows in files of about `PART_BYTES`; each is gone when the next is asked for.
 
     Args:
         sets_aside: whether a line that is no JSON goes to quarantine: then parts are for the engine
             alone, which has to parse them anyway and finds such lines.
-        origin: the file itself, where such parts may refer to what stands there.
 
     Raises:
         SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
     """
-    header = handover.Header(__name__, {"path": path}, form="lines", origin=origin)
-    head = header.line() if sets_aside else b""
+    head = handover.Header(__name__, {"path": path}, form="lines").line() if sets_aside else b""
     check = _objects if sets_aside else plain
     rows = read(path, file, parallel, sets_aside=sets_aside, check=check)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +126,7 @@ def parts(
                     if each.count:
                         writing.result()
                         writing = pool.submit(
-                            made.writelines, each.block(origin) if head else each.lines(path)
+                            made.writelines, each.block() if head else each.lines(path)
                         )
                         count += each.count
                         size += len(each.text)
