@@ -230,6 +230,27 @@ def test_a_changed_file_merges_or_is_refused(tmp_path: Path) -> None:
     assert ids(load(merged, tmp_path)) == [1, 2]
 
 
+def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "today").write_text('{"id": 1}\n')
+    (tmp_path / "a.jsonl").symlink_to(elsewhere / "today")
+    (tmp_path / "b.jsonl").write_text('{"id": 2}\n')
+    (tmp_path / "c.jsonl").symlink_to(elsewhere, target_is_directory=True)
+    assert read(source(tmp_path, "*.jsonl")) == [{"id": 1}, {"id": 2}]
+    merged = source(tmp_path, "*.jsonl", primary_key=["id"])
+    load(merged, tmp_path)
+    (elsewhere / "today").write_text('{"id": 3}\n')  # the same size; the link stays as it was
+    assert ids(load(merged, tmp_path)) == [1, 2, 3]
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(SourceNotFoundError, match=r"b\.jsonl is a link that leads nowhere"):
+        source(tmp_path, "*.jsonl").open("items")
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     made = source(tmp_path, "*.jsonl")
     with pytest.raises(SourceNotFoundError, match="no file fits"):

@@ -193,7 +193,7 @@ class FilesSource:
             found = {}
         files = [
             _File(fs.unstrip_protocol(name), _stamp(info), _changed(info))
-            for name, info in found.items()
+            for name, info in ((name, _followed(fs, name, info)) for name, info in found.items())
             if info.get("type") == "file"
         ]
         if not files and not may_be_none:
@@ -244,6 +244,20 @@ class FilesSource:
                     f"{path}: can't be read: {error}",
                     hint="is the file whole? Put it there again; nothing of this run was loaded",
                 ) from error
+
+
+def _followed(fs: Any, name: str, info: dict[str, Any]) -> dict[str, Any]:
+    """What a link leads to: of those that fit a pattern, fsspec describes the links."""
+    if not info.get("islink") and info.get("type") != "link":
+        return info
+    try:
+        target: dict[str, Any] = fs.info(name)
+    except FileNotFoundError:
+        raise SourceNotFoundError(
+            f"{name} is a link that leads nowhere",
+            hint="remove it, or put there what it leads to",
+        ) from None
+    return target
 
 
 def _changed(info: dict[str, Any]) -> Any:
