@@ -227,7 +227,6 @@ def main() -> int:
     sizes = dict.fromkeys(chosen, options.rows)
     sizes |= {name: options.default_rows for name in chosen if name.startswith(DEFAULT)}
     files = {name: data(sizes[name], messy=name.endswith("messy")) for name in chosen}
-    large_file = data(options.large) if options.large else None  # at rest when its turn comes
     runs: dict[str, list[Run]] = {name: [] for name in chosen}
     for _ in range(options.repeat):
         for name in chosen:
@@ -236,9 +235,10 @@ def main() -> int:
     results = [_result(name, runs[name], peaks[name].peak) for name in chosen]
     targets = _targets(runs, sizes)
     more: dict[str, Any] = {}
-    if large_file and "millstream" in runs:
-        large = once("millstream", large_file, options.large)
-        peak = once("millstream", large_file, options.large, watch_memory=True).peak
+    if options.large and "millstream" in runs:
+        file = data(options.large)
+        large = once("millstream", file, options.large)
+        peak = once("millstream", file, options.large, watch_memory=True).peak
         label = f"millstream, {options.large:,} rows"
         results.insert(-1, _result(label, [large], peak))
         small = statistics.median(run.seconds for run in runs["millstream"]) / options.rows
