@@ -17,6 +17,8 @@
         └── QuarantineLimitError    too many rows can't be loaded
 
 Each message says what is wrong and where, then, after a blank line, `hint: ` and the fix.
+
+`RunInterrupted`, a KeyboardInterrupt, is no error: someone stopped a run.
 """
 
 from __future__ import annotations
@@ -150,3 +152,22 @@ class QuarantineLimitError(RunError):
     ) -> None:
         self.quarantined = tuple(quarantined)
         super().__init__(message, stream=stream, step="govern", hint=hint)
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A run was stopped by Ctrl-C or SIGTERM; the message says what is saved.
+
+    Attributes:
+        stream: the stream that was being loaded.
+        step: the step that was under way, such as `extract`; None before the first.
+        report: the run's report where its load was complete by then.
+    """
+
+    def __init__(
+        self, message: str, *, stream: str, step: str | None, report: Any | None = None
+    ) -> None:
+        self.message = message
+        self.stream = stream
+        self.step = step
+        self.report = report
+        super().__init__(message)

@@ -7,7 +7,8 @@ import logging
 import traceback
 
 from millstream import destinations
-from millstream.errors import MillstreamError, RunError
+from millstream.errors import MillstreamError, RunError, RunInterrupted
+from millstream.model import RunReport
 
 logger = logging.getLogger("millstream")
 
@@ -53,6 +54,37 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
         step=step,
         hint=_HINTS.get(step),
     )
+
+
+def interruption(
+    where: str,
+    stream: str,
+    step: str | None,
+    *,
+    pending: bool,
+    partition: bool = False,
+    report: RunReport | None = None,
+) -> RunInterrupted:
+    """What Millstream raises where a run is stopped by Ctrl-C or SIGTERM.
+
+    Args:
+        step: the step that was under way; None before the first.
+        pending: a package with extracted rows is in the working folder.
+        partition: the run loads a partition, which is always read whole.
+        report: of the load, where it was complete.
+    """
+    if report is not None or step in ("report", "record"):
+        saved = "the load was complete; all of its rows are in the destination"
+    elif partition:
+        saved = "the next run reads the partition again and replaces its rows"
+    elif not pending:
+        saved = "nothing was loaded and no cursor moved; the next run reads these rows again"
+    elif step == "load":
+        saved = "what was extracted is saved; the next run completes the load, each row once"
+    else:
+        saved = "nothing was loaded yet; what was extracted is saved, and the next run loads it"
+    message = f"{where}{f', during {step}' if step else ''}: {saved}"
+    return RunInterrupted(message, stream=stream, step=step, report=report)
 
 
 def _lacking(error: BaseException) -> str | None:

@@ -23,7 +23,7 @@ from millstream import (
     workdir,
 )
 from millstream.config import PipelineConfig, TargetConfig
-from millstream.errors import ConfigError
+from millstream.errors import ConfigError, RunInterrupted
 from millstream.model import Partition, RunReport
 from millstream.own_tables import own_pipeline
 from millstream.steps import OvertakenError, Progress, Work
@@ -248,7 +248,22 @@ def _run(
 ) -> RunReport:
     keeper = destinations.keeper(target, credentials)
     work = Work(target, stream, credentials, progress, partition, keeper)
+    try:
+        return _steps(work, open_source, full_refresh=full_refresh, instead=instead)
+    except RunInterrupted:
+        raise
+    except KeyboardInterrupt:
+        raise work.interruption() from None
 
+
+def _steps(
+    work: Work,
+    open_source: Callable[[], Any],
+    *,
+    full_refresh: bool,
+    instead: Callable[[Work, dlt.Pipeline, Any], Any] | None,
+) -> RunReport:
+    target, stream, credentials, keeper = work.target, work.stream, work.credentials, work.keeper
     with work.step("prepare"):
         if keeper is not None:
             keeper.check()
@@ -263,6 +278,7 @@ def _run(
                 work.finish(left, drop=full_refresh)
             while True:
                 with workdir.create(target.name, work.key, place) as folder:
+                    work.folder = folder.path
                     ledger.held.waive(folder.path, work.waived)
                     pipeline = work.pipeline(folder.path)
                     try:
@@ -278,7 +294,10 @@ def _run(
                                 report = work.report(pipeline, before)
                             report = work.record(pipeline, report)
                         unsent = work.tell(report.decisions, work.rows)
-                        return replace(report, warnings=(*report.warnings, *unsent))
+                        report = replace(report, warnings=(*report.warnings, *unsent))
+                        if work.stopped:
+                            raise work.interruption(report)
+                        return report
                     except OvertakenError:
                         folder.remove()
                         logger.info(

@@ -20,10 +20,16 @@ from random import random
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
+from dlt.common.runtime.signals import (
+    intercepted_signals,
+    raise_if_signalled,
+    was_signal_received,
+)
+
 from millstream import destinations, engine, ledger, load_ids, packages, replaying, workdir
 from millstream.config import TargetConfig
-from millstream.errors import ConfigError, MillstreamError, RunError
-from millstream.failures import WAITS, explain
+from millstream.errors import ConfigError, MillstreamError, RunError, RunInterrupted
+from millstream.failures import WAITS, explain, interruption
 from millstream.model import (
     ColumnProfile,
     Decision,
@@ -89,6 +95,11 @@ class Work:
     """Where, and with what result, this run loaded what interrupted ones had left."""
     told: bool = False
     """Alerts of this run are sent."""
+    current_step: str | None = None
+    stopped: bool = False
+    """Ctrl-C or SIGTERM came while the load was coming to its end."""
+    folder: Path | None = None
+    """The working folder whose package is being loaded."""
     holds_turn: Callable[[], None] = lambda: None
     """Raises where another machine may be loading the same stream by now."""
 
@@ -120,6 +131,7 @@ class Work:
     def step(self, name: str) -> Iterator[None]:
         """Time a step, and tell which one failed."""
         started = perf_counter()
+        self.current_step = name
         try:
             yield
         except OvertakenError:
@@ -226,7 +238,11 @@ class Work:
         if full_refresh:
             replaying.remember_refresh(pipeline, self.name, newest)
         # the engine is on so that sources know what it reads itself
-        with engine.enabled(), load_ids.above(newest, stream=self.stream):
+        with (
+            engine.enabled(),
+            load_ids.above(newest, stream=self.stream),
+            raising_signals(),
+        ):
             pipeline.extract(
                 opened,
                 schema=schema,
@@ -265,7 +281,9 @@ class Work:
                         hint="install the dlt that Millstream asks for, or set "
                         "`quarantine: {enabled: false}`, and lose what contracts discard",
                     )
-                counted = packages.counted(run, _counts(pipeline.normalize()))
+                with raising_signals():
+                    normalized = pipeline.normalize()
+                counted = packages.counted(run, _counts(normalized))
             waiting = {count.load_id for count in counted} | {*packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
         with self.step("govern"):
@@ -290,7 +308,9 @@ class Work:
             elif not any(count.rows for count in counted):
                 self.clear(pipeline, self.partition)
             packages.keep(run, pipeline)
-            self._load(pipeline)
+            with intercepted_signals():
+                self._load(pipeline)
+                self.stopped = was_signal_received()
             packages.forget(run)
         self._count(counted)
         self.engine_rows.update(seen.rows)
@@ -459,6 +479,7 @@ class Work:
         left.remove()
 
     def _finish(self, run: Path) -> None:
+        self.folder = run
         with self.step("restore"), self.writer():
             packages.settle(run)
             pipeline = self.pipeline(run)
@@ -473,6 +494,17 @@ class Work:
         self.before = self.before or before
         with self.writer():
             self.finished = ledger.store.place_of(pipeline), self.report(pipeline, before)
+
+    def interruption(self, report: RunReport | None = None) -> RunInterrupted:
+        """What stops this run, with what is saved of it."""
+        return interruption(
+            self.what,
+            self.stream,
+            self.current_step,
+            pending=self.folder is not None and bool(packages.pending(self.folder)),
+            partition=self.partition is not None,
+            report=report,
+        )
 
     def salvage(self) -> None:
         """Record what was loaded of interrupted runs, where this run itself comes to nothing."""
@@ -564,6 +596,17 @@ class Work:
                 self.load_ids.append(count.load_id)
             self.rows[count.table] += count.rows
             self.bytes[count.table] += count.bytes
+
+
+@contextmanager
+def raising_signals() -> Iterator[None]:
+    """Let dlt finish what it is doing on Ctrl-C or SIGTERM, then stop, done or not.
+
+    dlt forgets a signal that arrives while its step ends.
+    """
+    with intercepted_signals():
+        yield
+        raise_if_signalled()
 
 
 def _plain(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from millstream.cli.command import Command
 from millstream.cli.terminal import align, paint, print_json, seconds, tree
-from millstream.cli.waiting import waiting
+from millstream.status_line import status_line
 
 if TYPE_CHECKING:
     from millstream.demo.play import DemoRun
@@ -73,7 +73,7 @@ def _recorded(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
     say.title("GitHub issues, through Dagster, into DuckDB")
     with ExitStack() as stack:
         stack.enter_context(workspace.locked())
-        with waiting("getting the recordings"):
+        with status_line("getting the recordings"):
             workspace.prepare(repositories=REPOSITORIES)
             server = stack.enter_context(play.local_github(CACHE, workspace.log))
             workspace.point_at(server.url)
@@ -126,7 +126,7 @@ def _show(options: Namespace, workspace: Workspace) -> int:
     from millstream.demo import play
 
     with ExitStack() as stack:
-        with waiting("starting Dagster"):
+        with status_line("starting Dagster"):
             if not options.live and workspace.exists():
                 server = stack.enter_context(play.local_github(CACHE, workspace.log))
                 workspace.point_at(server.url)  # so that "Materialize" works in the UI
@@ -170,7 +170,7 @@ def _told(runs: Iterator[DemoRun], say: _Say, title: str, doing: str) -> DemoRun
 
     say()
     say.title(title)
-    with waiting(doing):
+    with status_line(doing):
         run = next(runs)
     say()
     for line in _tables(run):

@@ -25,9 +25,9 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> int:
     from millstream import sources
-    from millstream.cli.waiting import waiting
     from millstream.config import read_pipeline
     from millstream.errors import ConfigError
+    from millstream.status_line import status_line
 
     config = read_pipeline(options.path)
     source = sources.create(config.source)
@@ -38,7 +38,7 @@ def _run(options: Namespace) -> int:
         )
     with redirect_stdout(sys.stderr):
         before = {each.name: each for each in source.streams()} if source.is_known() else {}
-        with waiting(f"asking {config.source.type} what there is"):
+        with status_line(f"asking {config.source.type} what there is"):
             file = source.discover(options.streams or ())
         after = {each.name: each for each in source.streams()}
     if options.json:

@@ -56,8 +56,10 @@ def show_log() -> None:
     """Progress lines and warnings of a run on stderr; of dlt, what it says is wrong."""
     import logging
 
+    from millstream.status_line import LinesAbove
+
     quieten_dlt()
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(LinesAbove(sys.stderr))
     handler.setFormatter(logging.Formatter("  %(message)s"))
     logger = logging.getLogger("millstream")
     logger.handlers[:] = [handler]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli import heaps
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
-from millstream.cli.terminal import print_json
+from millstream.cli.terminal import paint, print_json
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
+    from millstream.errors import RunInterrupted
     from millstream.model import RunReport
     from millstream.steps import Progress
 
@@ -41,6 +43,8 @@ def _run(options: Namespace) -> int:
     from millstream import runner
     from millstream.abreast import abreast
     from millstream.cli.report import report_lines
+    from millstream.errors import RunInterrupted
+    from millstream.status_line import LinesAbove
 
     heaps.few()
     show_log()
@@ -48,7 +52,7 @@ def _run(options: Namespace) -> int:
     loads = _loads(config, streams, options.partitions or [])
 
     # bars of several streams would overwrite each other
-    alone = len(streams) == 1 or config.streams_abreast == 1
+    alone = len(loads) == 1 or config.streams_abreast == 1
     progress: Progress = "bar" if sys.stderr.isatty() and alone else "log"
 
     def load_one(stream: str, partition: str | None) -> RunReport | Exception:
@@ -60,6 +64,9 @@ def _run(options: Namespace) -> int:
                 full_refresh=options.full_refresh,
                 progress=progress,
             )
+        except RunInterrupted as stop:
+            stops.append(stop)
+            raise
         except Exception as error:  # the other streams still load
             return error
 
@@ -68,16 +75,28 @@ def _run(options: Namespace) -> int:
 
     reports: list[RunReport] = []
     failures: list[dict[str, Any]] = []
+    stops: list[RunInterrupted] = []
+    interrupted = False
     out = sys.stdout
-    with redirect_stdout(sys.stderr):
-        for stream, outcomes in abreast(config, list(loads), load):
-            for partition, outcome in zip(loads[stream], outcomes):
-                if isinstance(outcome, Exception):
-                    failures.append(_failure(stream, partition, outcome, debug=options.debug))
-                    continue
-                reports.append(outcome)
-                if not options.json:
-                    print("\n".join(report_lines(outcome, out)) + "\n", file=out, flush=True)
+
+    def show(report: RunReport) -> None:
+        reports.append(report)
+        if not options.json:
+            print("\n".join(report_lines(report, out)) + "\n", file=out, flush=True)
+
+    with redirect_stdout(LinesAbove(sys.stderr)):
+        try:
+            for stream, outcomes in abreast(config, list(loads), load):
+                for partition, outcome in zip(loads[stream], outcomes):
+                    if isinstance(outcome, Exception):
+                        failures.append(_failure(stream, partition, outcome, debug=options.debug))
+                    else:
+                        show(outcome)
+        except KeyboardInterrupt:
+            interrupted = True
+            for stop in stops:
+                if stop.report is not None:
+                    show(stop.report)
 
     if options.json:
         _print_json(config.name, reports, failures)
@@ -89,7 +108,23 @@ def _run(options: Namespace) -> int:
         noun = "partitions" if options.partitions else "streams"
         total = sum(map(len, loads.values()))
         print(f"{len(failures)} of {total} {noun} failed: {names}", file=sys.stderr)
+    if interrupted:
+        _print_interruption(stops, list(loads), {report.stream for report in reports})
+        raise KeyboardInterrupt
     return 1 if failures else 0
+
+
+def _print_interruption(
+    stops: Sequence[RunInterrupted], streams: Sequence[str], loaded: Collection[str]
+) -> None:
+    """What an interrupted command has saved, stream by stream."""
+    lines = [stop.message for stop in stops] or ["no run was under way"]
+    if len(streams) > 1:
+        done = ", ".join(stream for stream in streams if stream in loaded)
+        lines.append(f"loaded by this command: {done or 'none'} (of {len(streams)} streams)")
+    prefix = paint("interrupted:", "yellow", "bold", stream=sys.stderr)
+    for line in lines:
+        print(prefix, line, file=sys.stderr)
 
 
 def _loads(
