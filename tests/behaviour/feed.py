@@ -121,3 +121,20 @@ def hours() -> Any:
             ]
 
     return rows
+
+
+def keyed(nested_key: str | None = None, write_disposition: str = "merge") -> Any:
+    """A resource `orders` with a key, and on demand one of its lines, too."""
+    nested: Any = {"lines": {"primary_key": nested_key}} if nested_key else None
+
+    @dlt.resource(
+        name="orders",
+        primary_key="id",
+        write_disposition=write_disposition,  # type: ignore[call-overload]
+        nested_hints=nested,
+    )
+    def rows() -> Iterator[list[dict[str, Any]]]:
+        for start in range(0, len(FEED.rows), 1000):
+            yield FEED.rows[start : start + 1000]
+
+    return rows

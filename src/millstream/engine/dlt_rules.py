@@ -31,7 +31,7 @@ from millstream.engine.build import LinkNames
 from millstream.engine.ids import Ids, from_texts, random_ids
 from millstream.engine.rules import Columns, Rules, Unfit
 from millstream.engine.settle import Settled
-from millstream.engine.sieve import WatchedNormalizer
+from millstream.engine.sieve import WatchedNormalizer, required_columns
 from millstream.engine.unfold import TableRows, as_row
 
 _LARGE = float(2**63)
@@ -148,6 +148,16 @@ class DltRules(Rules):
             return True
         self.null_only.append((table, column))
         return True
+
+    def check_complete(self, settled: Sequence[Settled]) -> None:
+        for one in settled:
+            for name in self.required(one.table.name):
+                array, index = one.arrays.get(name, (None, None))
+                if array is None or array.null_count or index is not None:
+                    raise Unfit(f"no value for {one.table.name}.{name} in some rows")
+
+    def required(self, table: str) -> list[str]:
+        return required_columns(self.schema, table)
 
     def untouched(self, column: Mapping[str, Any] | None) -> frozenset[type]:
         wanted = column.get("data_type") if column else None

@@ -153,6 +153,7 @@ class ColumnarNormalizer(WatchedNormalizer):
     def _take(self, root: str, settled: list[Settled], raw: Mapping[str, pa.Array]) -> None:
         """Write what never was Python objects; raises Unfit before anything is written."""
         rules = self._rules
+        rules.check_complete(settled)
         propagate = rules.propagates(root)
         if not all(rules.has_links(one.table, propagate) for one in settled):
             raise Unfit("a table is new")
@@ -250,6 +251,7 @@ class ColumnarNormalizer(WatchedNormalizer):
             items = [item if type(item) is dict else {rules.value: item} for item in items]
         tables = unfold(items, root, level, rules, self._lane.shape)
         settled = [settle(table, rules) for table in tables]
+        rules.check_complete(settled)
         propagate = rules.propagates(root)
         add_ids(tables, rules.root_ids(tables[0]), ID_BYTES)
         rules.evolve(settled, update, propagate)

@@ -11,15 +11,16 @@ from __future__ import annotations
 import gzip
 import io
 import re
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import AbstractContextManager, closing
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from dlt.common.json import json, may_have_pua
 from dlt.common.normalizers.json.relational import DataItemNormalizer
+from dlt.common.schema import Schema
 from dlt.common.schema.exceptions import (
     CannotCoerceColumnException,
     CannotCoerceNullException,
@@ -68,6 +69,15 @@ class _Refused(Exception):  # noqa: N818
         self.decision = decision
         self.problem = problem
         super().__init__(problem.detail)
+
+
+class _MissingValueError(ValueError):
+    """A row has no value for a column that may not be null, such as a key."""
+
+    def __init__(self, table: str, column: str) -> None:
+        self.table = table
+        self.column = column
+        super().__init__(f"no value for `{column}`, which may not be null, in `{table}`")
 
 
 class _Noticing(set[str]):
@@ -213,7 +223,10 @@ class WatchedNormalizer(JsonLItemsNormalizer):
                 return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
             self._stats.count("dlt", len(items))
             suspects = self._suspects(items)
-            found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
+            with self._complete_rows() as buffer:
+                found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
+            if buffer is not None:
+                self._write_buffer(buffer)
             self._count_twins(root_table_name, suspects)
             return found
         updates: dict[str, list[Any]] = {}
@@ -224,6 +237,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
                     found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
                     if self._hits:
                         raise _OneByOne
+                    self._check_complete(buffer)
             except (_OneByOne, _Refused, *_ROW_ERRORS):
                 pass
             else:
@@ -273,6 +287,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         try:
             with self._trial() as buffer:
                 found = super()._normalize_chunk(root, [row], pua, False)
+                self._check_complete(buffer)
         except _Refused as refused:
             self._stats.refuse(refused.decision)
             return [refused.problem], kept
@@ -284,6 +299,33 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             self._count_twins(root, suspects)
         whole = root not in buffer.rows
         return [replace(problem, whole=whole) for problem in self._hits], kept
+
+    @contextmanager
+    def _complete_rows(self) -> Iterator[Buffer | None]:
+        """Without quarantine: refuse a chunk with a row that the destination would refuse.
+
+        Raises:
+            SourceDataError: names the table and the column.
+        """
+        if not FileStats.keep:  # dlt's own result counts
+            yield None
+            return
+        storage, buffer = self.item_storage, Buffer()
+        self.item_storage = cast("Any", buffer)
+        try:
+            yield buffer
+            self._check_complete(buffer)
+        except _MissingValueError as error:
+            raise SourceDataError(str(error), hint=_NOT_ASIDE) from None
+        finally:
+            self.item_storage = storage
+
+    def _check_complete(self, buffer: Buffer) -> None:
+        """Find a row without a value that it must have, which dlt leaves to the destination."""
+        for table, rows in buffer.rows.items():
+            for column in required_columns(self.schema, table):
+                if not all(column in row for row in rows):
+                    raise _MissingValueError(table, column)
 
     def _suspects(self, rows: list[Any]) -> list[Any]:
         return self._twins.suspects(rows) if self._twins else []
@@ -409,6 +451,17 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         return found if isinstance(found, int) else None
 
 
+def required_columns(schema: Schema, table: str) -> list[str]:
+    """The columns of the data that may not be null, those without a type yet included."""
+    known = schema.tables.get(table)
+    prefix = schema._dlt_tables_prefix
+    return [
+        name
+        for name, column in (known["columns"] if known else {}).items()
+        if not column.get("nullable", True) and not is_dlt_table_or_column(name, prefix)
+    ]
+
+
 def add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
     """Add changes of the schema to others, by table."""
     for table, found in more.items():
@@ -429,6 +482,9 @@ def _refusal(root: str, error: Exception) -> Problem:
         detail = f"a value that is {error.from_type} does not fit the column, {error.to_type}"
         path = path_of(root, error.table_name, error.column_name)
         return Problem("refused", detail, error.table_name, path)
+    if isinstance(error, _MissingValueError):
+        detail = f"`{error.column}`, which may not be null, is missing"
+        return Problem("refused", detail, error.table, path_of(root, error.table, error.column))
     named = re.search(r"table `(.*?)` column `(.*?)`", str(error))
     if isinstance(error, CannotCoerceNullException) and named:
         table, column = named.groups()
