@@ -7,8 +7,10 @@ from uuid import uuid4
 import pytest
 
 from parts.mongod import Mongod
+from parts.places import Place
 from sources.github_kit import FakeClock, Warehouse
 from sources.mongodb_kit import Shop
+from sources.mongodb_project import Project
 
 
 @pytest.fixture
@@ -30,3 +32,30 @@ def shop(mongodb_server: Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         name = f"test_{uuid4().hex[:8]}"
         yield Shop(mongodb_server, client[name], tmp_path)
         client.drop_database(name)
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def project(
+    request: pytest.FixtureRequest, mongodb_server: Mongod, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Project]:
+    """An empty database, and a pipeline from it to each of two destinations in turn."""
+    monkeypatch.setenv("MONGODB_URI", mongodb_server.url())
+    place = request.getfixturevalue(f"{request.param}_place")
+    with mongodb_server.client() as client:
+        name = f"test_{uuid4().hex[:8]}"
+        yield Project(mongodb_server, client[name], f"{name}_other", place)
+        client.drop_database(name)
+        client.drop_database(f"{name}_other")
+
+
+@pytest.fixture
+def duckdb_project(
+    mongodb_server: Mongod, duckdb_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Project]:
+    """As `project`, for what happens before the destination matters."""
+    monkeypatch.setenv("MONGODB_URI", mongodb_server.url())
+    with mongodb_server.client() as client:
+        name = f"test_{uuid4().hex[:8]}"
+        yield Project(mongodb_server, client[name], f"{name}_other", duckdb_place)
+        client.drop_database(name)
+        client.drop_database(f"{name}_other")

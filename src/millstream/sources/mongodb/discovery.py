@@ -259,7 +259,8 @@ def _look(client: Client, database: str, name: str, kind: str) -> Collection:
         sample = [{"$sample": {"size": SAMPLE}}]
         for document in collection.aggregate(sample, maxTimeMS=_PATIENCE):
             sampled += 1
-            seen.update(set(types_of(document.raw)))
+            # a copy: the driver returns large documents as a view of the whole reply
+            seen.update(set(types_of(bytes(document.raw))))
     except PyMongoError:
         # not allowed, or a view that fails or takes too long: its own run says why
         return Collection(name, kind)

@@ -119,7 +119,7 @@ class Odd:
         self.escaped = 0
 
 
-def decode(raw: bytes | memoryview, odd: Odd, mangled: Callable[[str], bool]) -> dict[str, Any]:
+def decode(raw: bytes, odd: Odd, mangled: Callable[[str], bool]) -> dict[str, Any]:
     """One document, exactly.
 
     Args:
@@ -130,7 +130,7 @@ def decode(raw: bytes | memoryview, odd: Odd, mangled: Callable[[str], bool]) ->
     Raises:
         ValueError: not BSON, or an unknown type.
     """
-    return _Decoder(bytes(raw), odd, mangled).document(0, ())[0]
+    return _Decoder(raw, odd, mangled).document(0, ())[0]
 
 
 def id_document(raw: bytes) -> bytes:
