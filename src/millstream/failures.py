@@ -56,6 +56,14 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
     )
 
 
+def is_interruption(error: BaseException) -> bool:
+    """Whether Ctrl-C or SIGTERM caused an error; dlt wraps it as it does any other cause."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    return cause is not None
+
+
 def interruption(
     where: str,
     stream: str,
@@ -74,6 +82,7 @@ def interruption(
         report: of the load, where it was complete.
     """
     if report is not None or step in ("report", "record"):
+        step = "load"
         saved = "the load was complete; all of its rows are in the destination"
     elif partition:
         saved = "the next run reads the partition again and replaces its rows"

@@ -29,7 +29,7 @@ from dlt.common.runtime.signals import (
 from millstream import destinations, engine, ledger, load_ids, packages, replaying, workdir
 from millstream.config import TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError, RunInterrupted
-from millstream.failures import WAITS, explain, interruption
+from millstream.failures import WAITS, explain, interruption, is_interruption
 from millstream.model import (
     ColumnProfile,
     Decision,
@@ -137,6 +137,8 @@ class Work:
         except OvertakenError:
             raise
         except Exception as error:
+            if is_interruption(error):
+                raise KeyboardInterrupt from None
             # not `from error`: what the driver said may hold a secret, which explain() takes out
             raise explain(error, self.what, self.stream, name) from None
         finally:
