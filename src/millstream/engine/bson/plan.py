@@ -48,7 +48,11 @@ _KEYS = {
 
 @dataclass(slots=True, eq=False)
 class Table:
-    """A table that rows go to: the root, or one list's."""
+    """A table that rows go to: the root, or one list's.
+
+    Compared by identity, since a name is not enough: `a: {b: [1]}` and `a: [{b: [2]}]` share the
+    table `a__b`, and the parents of its rows are in two tables.
+    """
 
     name: str
     path: tuple[str, ...]

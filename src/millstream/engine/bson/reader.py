@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from millstream.engine.bson import values
 from millstream.engine.bson.documents import Documents
-from millstream.engine.bson.plan import Plan
+from millstream.engine.bson.plan import Plan, Table
 from millstream.engine.bson.walk import Found, Rows, Walk
 from millstream.engine.rules import Rules, Unfit
 from millstream.engine.settle import Settled
@@ -155,15 +155,15 @@ class _Settling:
         self._exact = exact
 
     def run(self, walk: Walk) -> list[Settled] | None:
-        made: dict[str, Settled] = {}
-        for name, rows in walk.tables.items():
-            table = rows.table
-            parent = made[table.parent.name].table if table.parent is not None else None
+        made: dict[Table, Settled] = {}
+        for table, rows in walk.tables.items():
+            name = table.name
+            parent = made[table.parent].table if table.parent is not None else None
             at = position = None
             if parent is not None:
                 at, position = np.concatenate(rows.at), np.concatenate(rows.position)
             below = TableRows(name, table.path, table.own, 0, rows.size, (), parent, at, position)
-            settled = made[name] = Settled(below)
+            settled = made[table] = Settled(below)
             for column, found in rows.found.items():
                 self._column(settled, column, found, rows, walk.bad)
             for column, count in rows.nulls.items():
@@ -172,7 +172,7 @@ class _Settling:
                 settled.present[column] = settled.present.get(column, 0) + count
         if walk.bad.any():
             return None
-        self._extra(made[self._plan.table.name])
+        self._extra(made[self._plan.table])
         return list(made.values())
 
     def _column(

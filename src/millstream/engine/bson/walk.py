@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of one table.
+    """The rows of one table that have their parents in one table.
 
     Attributes:
         at, position: for each row below a list, its parent's row and its position.
@@ -62,12 +62,13 @@ class Walk:
     """One walk over some documents of a block.
 
     Attributes:
-        tables: by name, parents first.
+        tables: parents first. Two of them may share a name: where a key holds an object in some
+            documents and a list of objects in others, lists inside have parents in two tables.
         bad: for each document of the block, whether it could not be walked.
     """
 
     def __init__(self, documents: Documents, plan: Plan, chosen: np.ndarray) -> None:
-        self.tables: dict[str, Rows] = {plan.table.name: Rows(plan.table, len(chosen))}
+        self.tables: dict[Table, Rows] = {plan.table: Rows(plan.table, len(chosen))}
         self.bad = np.zeros(len(documents), np.bool_)
         self._documents = documents
         self._plan = plan
@@ -188,7 +189,7 @@ class Walk:
         elif type(way) is Array:
             self._array(way, values, after - 1, rows, owners)
         elif type(way) is Null:
-            nulls = self.tables[way.table.name].nulls
+            nulls = self.tables[way.table].nulls
             nulls[way.name] = nulls.get(way.name, 0) + len(values)
         elif type(way) is Stamp:
             self._found(way.seconds, bson.UNSIGNED, values + 4, rows, owners)
@@ -197,7 +198,7 @@ class Walk:
     def _found(
         self, leaf: Leaf, kind: int, values: np.ndarray, rows: np.ndarray, owners: np.ndarray
     ) -> None:
-        found = self.tables[leaf.table.name].found.setdefault(leaf.name, [])
+        found = self.tables[leaf.table].found.setdefault(leaf.name, [])
         found.append(Found(leaf, kind, rows, owners, values))
 
     def _array(
@@ -219,9 +220,9 @@ class Walk:
         if not node.ready:
             self.bad[owners[lists]] = True
             return
-        table = self.tables.get(node.table.name)
+        table = self.tables.get(node.table)
         if table is None:
-            table = self.tables[node.table.name] = Rows(node.table, 0)
+            table = self.tables[node.table] = Rows(node.table, 0)
         mine = np.arange(table.size, table.size + len(values))
         table.size += len(values)
         table.at.append(rows[lists])
