@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream import redact
+from millstream import redact, status_line
 from millstream.cli import terminal
 
 
-@pytest.mark.parametrize("module", [terminal, redact])
+@pytest.mark.parametrize("module", [terminal, redact, status_line])
 def test_examples_in_the_docstrings(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted > 0
