@@ -269,10 +269,12 @@ def _steps(
             keeper.check()
         with work.writer():
             place = destinations.ensure_ready(target, credentials)
-        opened = open_source()
 
     turn = destinations.turn(target, work.name, what=work.what, credentials=credentials)
     with turn as work.holds_turn, own_pipeline():
+        # not before: a source may read as it is opened, and what is read later must load later
+        with work.step("prepare"):
+            opened = open_source()
         try:
             for left in workdir.abandoned(target.name, work.key, place):
                 work.finish(left, drop=full_refresh)
@@ -300,10 +302,9 @@ def _steps(
                         return report
                     except OvertakenError:
                         folder.remove()
-                        logger.info(
-                            "%s: another machine loaded this stream meanwhile: again", stream
-                        )
-                        opened = open_source()
+                        logger.info("%s: another run loaded this stream meanwhile: again", stream)
+                        with work.step("prepare"):
+                            opened = open_source()
                     finally:
                         if not packages.pending(folder.path):
                             folder.remove()

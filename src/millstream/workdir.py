@@ -77,13 +77,16 @@ def parts(pipeline: str, stream: str) -> list[str]:
 
 
 @contextmanager
-def exclusive(name: str, *, what: str) -> Iterator[None]:
+def exclusive(name: str, *, what: str, folder: Path | None = None) -> Iterator[None]:
     """Wait until no other run on this machine holds `name`, then hold it.
 
     For destinations that take one writer at a time, such as a DuckDB file: runs queue, none fails.
-    `what` is what people call it.
+
+    Args:
+        what: what people call it.
+        folder: holds the lock files; `DATA_DIR/locks` by default.
     """
-    folder = data_dir() / "locks"
+    folder = folder or data_dir() / "locks"
     _make(folder)
     with (folder / name).open("a") as file:
         try:

@@ -23,7 +23,7 @@ from millstream.destinations.accepted import keeper
 from millstream.destinations.counts import row_counts
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
-from millstream.destinations.faults import redact
+from millstream.destinations.faults import in_use, redact
 from millstream.destinations.names import full_names, nested_table, table_name
 from millstream.destinations.nul import replaced
 from millstream.destinations.parts import (
@@ -49,6 +49,7 @@ __all__ = [
     "ensure_ready",
     "fallbacks",
     "full_names",
+    "in_use",
     "keeper",
     "loader_file_format",
     "loads",

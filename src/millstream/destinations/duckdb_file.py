@@ -44,6 +44,15 @@ def duckdb_file(config: TargetConfig, credentials: str | None = None) -> Path:
     return file
 
 
+def lock_folder(file: Path) -> Path:
+    """The folder with the locks of those who write to a file, whatever their `MILLSTREAM_HOME`.
+
+    Beside the file: that is the one place that all of them share.
+    """
+    real = file.resolve()
+    return real.with_name(f".{real.name}.locks")
+
+
 def duckdb_catalog(file: Path) -> str:
     """The name under which DuckDB attaches a file: up to its first dot.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +22,7 @@ from millstream.errors import (
     MillstreamError,
 )
 
+_LOCKED = r"Could not set lock|Conflicting lock"
 # The first pattern found in the driver's text decides. Drivers give no code for a connection that
 # failed (psycopg2's `pgcode` is None then), so the text is all there is.
 _MEANINGS: tuple[tuple[str, type[DestinationError]], ...] = (
@@ -37,7 +40,7 @@ _MEANINGS: tuple[tuple[str, type[DestinationError]], ...] = (
     (r"Not found: Project|bucket does not exist|NoSuchBucket", DestinationNotFoundError),
     (r"TransportError|Max retries exceeded|NewConnectionError", DestinationUnavailableError),
     # DuckDB
-    (r"Could not set lock|Conflicting lock", DestinationUnavailableError),
+    (_LOCKED, DestinationUnavailableError),
     (r"not a valid DuckDB database file|serialization", DestinationError),
     # all of them
     (r"\b40[13]\b|permission denied|access denied|forbidden|unauthorized", DestinationAuthError),
@@ -81,8 +84,45 @@ def explain(
     return kind(f"{where}: {said}", hint=_hint(kind, config, said))
 
 
+def in_use(
+    error: BaseException, where: str, waited: float = 0.0
+) -> DestinationUnavailableError | None:
+    """The error to raise where another process has a DuckDB file open; None for other errors.
+
+    Args:
+        waited: seconds, for that process to close it.
+    """
+    said = str(_root(error))
+    if not re.search(_LOCKED, said):
+        return None
+    found = re.search(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", said)
+    named = re.search(r"lock on file \"(.+?)\"", said)
+    file = f" {named[1]}" if named else ""
+    whose = f"process {found['pid']} ({found['program']})" if found else "another process"
+    closed = f" and did not close it within {waited:.0f} seconds" if waited else ""
+    return DestinationUnavailableError(
+        f"{where}: {whose} has the DuckDB file{file} open{closed}",
+        hint="close the file there, or end that process; then run again. No data was lost: what "
+        "was extracted already is loaded first",
+    )
+
+
+def _is_open_here(file: Path) -> bool:
+    """Whether this process has a file open."""
+    known = file.stat()
+    for descriptor in os.listdir("/dev/fd"):
+        with suppress(OSError):
+            found = os.fstat(int(descriptor))
+            if (found.st_dev, found.st_ino) == (known.st_dev, known.st_ino):
+                return True
+    return False
+
+
 def refuse_other_files(file: Path) -> None:
     """Refuse a file that is no database of DuckDB's.
+
+    A database that this process has open is not opened here again: closing it would end DuckDB's
+    lock, which is the process's (fcntl(2)), and let another process write at the same time.
 
     It opens CSV, JSON and Parquet, too: as a database in memory, with a view on the file. What is
     loaded there is gone without a word.
@@ -94,6 +134,8 @@ def refuse_other_files(file: Path) -> None:
         raise DestinationError(
             f"duckdb at {file}: is a directory", hint="name a file in it as `database`"
         )
+    if _is_open_here(file):
+        return
     with file.open("rb") as opened:
         head = opened.read(12)
     if head[8:] != _DUCKDB_MAGIC:

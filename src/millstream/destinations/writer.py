@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from millstream import workdir
 from millstream.config import TargetConfig
-from millstream.destinations.duckdb_file import duckdb_file
+from millstream.destinations import faults
+from millstream.destinations.duckdb_file import duckdb_file, lock_folder
 from millstream.destinations.factory import build, settings
 from millstream.destinations.readiness import ensure_reachable
 from millstream.errors import MillstreamError
@@ -20,25 +22,33 @@ if TYPE_CHECKING:
     import dlt
     from dlt.common.destination.reference import AnyDestination
 
+logger = logging.getLogger("millstream")
+
+PATIENCE = 60.0
+"""Seconds to wait for a program that has a DuckDB file open and is not Millstream."""
+_POLL = 0.2
+
 
 @contextmanager
 def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[None]:
     """Hold the destination for as long as it is written to, if it takes one writer at a time.
 
-    A DuckDB file is opened by one process at a time; other runs on this machine wait their turn.
+    A DuckDB file is opened by one process at a time; other runs wait their turn, for as long as it
+    takes, and any other program is waited for `PATIENCE` seconds.
     It stays open throughout: the first connection to a file reads it, the last one writes it back,
     and dlt makes dozens that are each the first and the last.
+
+    Raises:
+        DestinationUnavailableError: another program keeps the file open; names its process.
     """
     if config.destination.type != "duckdb":
         yield
         return
     file = duckdb_file(config, credentials)
-    name = sha256(str(file.resolve()).encode()).hexdigest()[:16]
-    with workdir.exclusive(name, what=f"the database {file.name}"), ExitStack() as kept:
+    what, folder = f"the database {file.name}", lock_folder(file)
+    with workdir.exclusive("write", what=what, folder=folder), ExitStack() as kept:
         if file.exists():  # connecting would make it
-            # whoever needs the connection says better why there is none
-            with suppress(Exception):
-                kept.enter_context(_client(config, credentials))
+            _open(config, credentials, kept)
         yield
 
 
@@ -62,6 +72,27 @@ def reader(config: TargetConfig, credentials: str | None = None) -> Iterator[Any
         if failure is not None:
             ensure_reachable(config, credentials)  # says better than dlt why nothing could be read
             raise failure
+
+
+def _open(config: TargetConfig, credentials: str | None, kept: ExitStack) -> None:
+    """Open a DuckDB file once no other program has it open."""
+    waited, wait = 0.0, _POLL
+    while True:
+        try:
+            kept.enter_context(_client(config, credentials))
+        except Exception as error:
+            problem = faults.in_use(error, "duckdb", waited)
+        else:
+            return
+        if problem is None:  # whoever needs the connection says better why there is none
+            return
+        if waited >= PATIENCE:
+            raise problem
+        if not waited:
+            logger.warning("%s: waiting up to %.0f seconds", problem.message, PATIENCE)
+        sleep(wait)
+        waited += wait
+        wait = min(wait * 1.5, _POLL * 10)
 
 
 def _client(config: TargetConfig, credentials: str | None) -> AbstractContextManager[Any]:
