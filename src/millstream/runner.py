@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -271,7 +272,7 @@ def _steps(
             place = destinations.ensure_ready(target, credentials)
 
     turn = destinations.turn(target, work.name, what=work.what, credentials=credentials)
-    with turn as work.holds_turn, own_pipeline():
+    with turn as work.holds_turn, own_pipeline(), ExitStack() as alone:
         # not before: a source may read as it is opened, and what is read later must load later
         with work.step("prepare"):
             opened = open_source()
@@ -302,6 +303,9 @@ def _steps(
                         return report
                     except OvertakenError:
                         folder.remove()
+                        if work.partition is not None and not work.has_stream:
+                            # else it might never come to an end beside many others
+                            alone.enter_context(work.stream_turn())
                         logger.info("%s: another run loaded this stream meanwhile: again", stream)
                         with work.step("prepare"):
                             opened = open_source()

@@ -11,7 +11,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timezone
 from hashlib import sha1
@@ -88,6 +88,10 @@ class Work:
     """What the destination had before an interrupted run, whose package this one finished."""
     loaded: destinations.Loads | None = None
     """The stream's loads when this run took its cursor from the destination."""
+    known_loads: frozenset[str] = frozenset()
+    """The ids of the stream's loads before a partition was read."""
+    has_stream: bool = False
+    """No other partition of the stream, and no run of all of it, can load now."""
     waived: frozenset[str] = frozenset()
     """Changes that people accepted for an earlier run of the partition, which this one replaces."""
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
@@ -173,6 +177,7 @@ class Work:
     def restore(self, pipeline: dlt.Pipeline, run: Path) -> SchemaVersion:
         """Take cursors and schema from the destination; the schema as it was before this run."""
         if self.partition is not None:
+            self.known_loads = destinations.load_ids(pipeline, self.schema)
             return self.catch_up(pipeline)
         self.loaded = destinations.loads(pipeline, self.schema)
         packages.begin(run, self._standing())
@@ -262,16 +267,44 @@ class Work:
             self._process(pipeline, run)
             return
         # partitions share tables and a schema: each in its turn; extracting is done by then
+        with nullcontext() if self.has_stream else self.stream_turn():
+            with self.step("restore"), self.writer():
+                self.before = self.catch_up(pipeline)
+                ledger.held.remember(run, self.stream, self.before)
+            self._process(pipeline, run)
+
+    @contextmanager
+    def stream_turn(self) -> Iterator[None]:
+        """Keep other partitions, and runs of the whole stream, from loading meanwhile."""
         with destinations.turn(
             self.target,
             self.schema,
             what=f"the stream {self.target.name}.{self.stream}",
             credentials=self.credentials,
         ) as self.holds_turn:
-            with self.step("restore"), self.writer():
-                self.before = self.catch_up(pipeline)
-                ledger.held.remember(run, self.stream, self.before)
-            self._process(pipeline, run)
+            self.has_stream = True
+            try:
+                yield
+            finally:
+                self.has_stream = False
+
+    def _refuse_overtaken(self, pipeline: dlt.Pipeline, seen: engine.EngineReport) -> None:
+        """Load nothing over what another run has read later.
+
+        Raises:
+            OvertakenError: it may have.
+        """
+        if self.partition is None:
+            if destinations.loads(pipeline, self.schema) != self.loaded:
+                raise OvertakenError
+            return
+        arrived = destinations.load_ids(pipeline, self.schema) - self.known_loads
+        # rows that dlt's own way took are in no profile
+        profile = {} if seen.rows.get("dlt") else seen.profile
+        if destinations.may_overwrite(
+            pipeline, pipeline.schemas[self.schema], arrived, self.partition, profile
+        ):
+            raise OvertakenError
 
     def _process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         with self.step("normalize"):
@@ -304,10 +337,8 @@ class Work:
             decisions = self.govern(run, new, counted, ledger.measure(recent), accepted)
         with self.step("load"), self.writer():
             self.holds_turn()
-            if self.partition is None:
-                if destinations.loads(pipeline, self.schema) != self.loaded:
-                    raise OvertakenError
-            elif not any(count.rows for count in counted):
+            self._refuse_overtaken(pipeline, seen)
+            if self.partition is not None and not any(count.rows for count in counted):
                 self.clear(pipeline, self.partition)
             packages.keep(run, pipeline)
             with intercepted_signals():

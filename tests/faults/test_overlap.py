@@ -19,9 +19,8 @@ REGIONS = ["eu", "us"]
 
 
 @pytest.fixture(autouse=True)
-def world() -> Iterator[None]:
+def world() -> None:
     WORLD.pauses = {}
-    yield
 
 
 @pytest.fixture
@@ -30,7 +29,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
-@pytest.fixture(params=["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))])
+@pytest.fixture(
+    params=["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
+)
 def place(request: pytest.FixtureRequest) -> Place:
     made: Place = request.getfixturevalue(f"{request.param}_place")
     return made

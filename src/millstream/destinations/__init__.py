@@ -13,6 +13,7 @@ writer      who may write or read now, and what was written last
 restore     cursors and schema, as the last load left them
 turns       one run of a stream at a time, on whichever machine
 parts       a partition's rows, replaced as one
+concurrent_loads  loads that arrived while a partition was read
 accepted    the accepted schema, where it is kept beside the data
 undo        take out what an interrupted load had appended
 """
@@ -20,6 +21,7 @@ undo        take out what an interrupted load had appended
 from __future__ import annotations
 
 from millstream.destinations.accepted import keeper
+from millstream.destinations.concurrent_loads import load_ids, may_overwrite
 from millstream.destinations.counts import row_counts
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
@@ -51,8 +53,10 @@ __all__ = [
     "full_names",
     "in_use",
     "keeper",
+    "load_ids",
     "loader_file_format",
     "loads",
+    "may_overwrite",
     "nested_table",
     "preflight",
     "reader",

@@ -110,9 +110,9 @@ def in_use(
 def _is_open_here(file: Path) -> bool:
     """Whether this process has a file open."""
     known = file.stat()
-    for descriptor in os.listdir("/dev/fd"):
+    for descriptor in Path("/dev/fd").iterdir():
         with suppress(OSError):
-            found = os.fstat(int(descriptor))
+            found = os.fstat(int(descriptor.name))
             if (found.st_dev, found.st_ino) == (known.st_dev, known.st_ino):
                 return True
     return False
