@@ -31,7 +31,7 @@ def read(made: FilesSource) -> list[Any]:
     settings = made.config.streams["items"]
     rows = []
     for file in made._list("items", settings):
-        for page in made._rows(file.path, settings):
+        for page in made._all_rows(file, settings):
             rows += orjson.loads(orjson.dumps(page))
     return rows
 

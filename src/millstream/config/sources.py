@@ -204,15 +204,32 @@ class FileStream(Model):
 
     path: str = Field(
         description="A file or a pattern (`data/*.jsonl.gz`, `s3://bucket/**/*.json`); relative "
-        "paths start from the project. `.gz` and `.zst` are unpacked. `{partition}` stands for a "
+        "paths start from the project. `*`, `?`, `[0-9]` and `**` are patterns; `[[]` stands for a "
+        "bracket. gzip and Zstandard are unpacked, whatever the name. `{partition}` stands for a "
         "partition's key, `{partition:%Y/%m/%d}` for the start of its window."
     )
     format: Literal["jsonl", "json"] | None = Field(
         default=None, description="From the file's name when left out."
     )
+    encoding: str | None = Field(
+        default=None,
+        description="The text encoding, as Python names it, such as `windows-1252`. Default: "
+        "UTF-8; UTF-16 and UTF-32 are detected.",
+    )
     primary_key: tuple[str, ...] = Field(
         default=(), description="Merge on these; rows are appended when left out."
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            "".encode(value or "utf-8")
+        except LookupError:
+            raise ValueError(
+                f"{value!r} is not a text encoding such as windows-1252 or utf-16"
+            ) from None
+        return value
 
 
 class FilesConfig(Model):

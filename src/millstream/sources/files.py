@@ -1,19 +1,20 @@
 """JSON lines and JSON files, local or remote, as bytes for as long as possible.
 
 A line is not turned into objects: dlt's extract step takes it as it is, and the engine reads it
-once, into columns. Which files were read is kept in the state of the resource, by
-name, time of change and size: a file that comes late is not lost, and none is read twice.
+once, into columns. Which files were read is kept in the state of the resource (`file_state`): a
+file that comes late is not lost, and none is read twice.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from millstream import handover
@@ -26,25 +27,19 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
-from millstream.sources import json_document, json_lines, redirects
+from millstream.sources import file_content, json_document, json_lines, redirects
+from millstream.sources.file_listing import ListedFile, list_files
+from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
 
 _ROWS = 1000
+_PIECE = 4 << 20
 _PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
 """`{partition}` in a path; `{partition:%Y/%m}` writes the window's start that way."""
 _STAMP = b'"%s"' % PARTITION_COLUMN.encode()
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: str
-    stamp: str
-    """Time of change and size, or whatever else the file system tells of its version."""
-    changed: Any = None
-    """Its time of change, as the file system tells it; None where it does not."""
 
 
 class FilesSource:
@@ -90,25 +85,35 @@ class FilesSource:
             return self._part(stream, settings, files, partition)
 
         def rows() -> Iterator[Any]:
-            seen = dlt.current.resource_state(stream).setdefault("files", {})
+            seen = FileState(dlt.current.resource_state(stream), files, self.project)
             if full_refresh:
                 seen.clear()
             for file in files:
-                before = seen.get(file.path)
-                if before == file.stamp:
-                    continue
-                if before is not None and not settings.primary_key:
-                    raise SourceDataError(
-                        f"{file.path} has changed since it was loaded: its rows would be doubled",
-                        hint="set `primary_key`, so that rows merge, or load with --full-refresh",
-                    )
-                yield from self._handed_on(file.path, settings)
-                seen[file.path] = file.stamp
+                if not seen.is_current(file):
+                    yield from self._unread(file, settings, seen)
 
         return self._resource(rows, stream, settings, replace=full_refresh)
 
+    def _unread(self, file: ListedFile, settings: FileStream, seen: FileState) -> Iterator[Any]:
+        """The rows of a file, unless its content is what was read before."""
+        before = seen.digest(file)
+        with self._raw(file, again=before is not None) as raw:
+            if before is not None:
+                with _unpacked(file.url, raw, settings) as content:
+                    digest = file_content.Digested(content).drained()
+                if digest == before:
+                    seen.add(file, digest)
+                    return
+                raw.seek(0)
+            if seen.knows(file):
+                _refuse_doubled(file, settings)
+            with _unpacked(file.url, raw, settings) as content:
+                digested = file_content.Digested(content)
+                yield from self._handed_on(file.url, digested, settings)
+                seen.add(file, digested.drained())
+
     def _part(
-        self, stream: str, settings: FileStream, files: Sequence[_File], partition: Partition
+        self, stream: str, settings: FileStream, files: Sequence[ListedFile], partition: Partition
     ) -> DltResource:
         """The rows of one partition, whatever was read before."""
         what = f"stream {stream!r}"
@@ -119,16 +124,16 @@ class FilesSource:
             for file in files:
                 if file.changed is None:
                     raise ConfigError(
-                        f"{what}: nothing tells when {file.path} was changed",
+                        f"{what}: nothing tells when {file.url} was changed",
                         hint="set `partitions.cursor`, or put `{partition}` into `path`",
                     )
             files = [
-                file for file in files if start <= instant(file.changed, partition, file.path) < end
+                file for file in files if start <= instant(file.changed, partition, file.url) < end
             ]
 
         def rows() -> Iterator[list[Any]]:
             for file in files:
-                for page in self._rows(file.path, settings):
+                for page in self._all_rows(file, settings):
                     mine = page
                     if not named and partition.by is not None:
                         mine = [row for row in page if holds(partition, _object(row), what)]
@@ -170,17 +175,13 @@ class FilesSource:
             names = ", ".join(self.config.streams)
             raise ConfigError(f"no such stream: {stream!r}", hint=f"there is {names}") from None
 
-    def _list(self, stream: str, settings: FileStream, *, may_be_none: bool = False) -> list[_File]:
-        import fsspec
-
-        path = settings.path
-        if "://" not in path:
-            path = str(self.project / path)
+    def _list(
+        self, stream: str, settings: FileStream, *, may_be_none: bool = False
+    ) -> list[ListedFile]:
         try:
-            fs, root = fsspec.core.url_to_fs(path, **self._options(path))
-            found = (
-                fs.glob(root, detail=True) if "*" in root or "?" in root else {root: fs.info(root)}
-            )
+            files = list_files(settings.path, self.project, self._options(settings.path))
+        except MillstreamError:
+            raise
         except (ImportError, ValueError) as error:
             raise ConfigError(f"stream {stream!r}: {settings.path}: {error}") from None
         except Exception as error:  # each file system has errors of its own
@@ -190,84 +191,86 @@ class FilesSource:
                 raise SourceUnavailableError(
                     f"stream {stream!r}: {settings.path} can't be listed: {error}"
                 ) from error
-            found = {}
-        files = [
-            _File(fs.unstrip_protocol(name), _stamp(info), _changed(info))
-            for name, info in ((name, _followed(fs, name, info)) for name, info in found.items())
-            if info.get("type") == "file"
-        ]
+            files = []
         if not files and not may_be_none:
             raise SourceNotFoundError(
                 f"stream {stream!r}: no file fits {settings.path}",
                 hint=f"relative paths start from {self.project}",
             )
-        return sorted(files, key=lambda file: file.path)
+        return files
 
     def _options(self, path: str) -> dict[str, Any]:
         return redirects.options(path, self.config.options, self.config.hosts)
 
-    def _handed_on(self, path: str, settings: FileStream) -> Iterator[Any]:
+    def _handed_on(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
-        if not (self._in_parts and handover.Engine.reads and _kind(path, settings)[0] == "jsonl"):
-            yield from self._rows(path, settings)
+        kind, _ = _kind(path, settings)
+        if not (self._in_parts and handover.Engine.reads and kind == "jsonl"):
+            yield from self._rows(path, content, settings)
             return
         import dlt
 
         folder = Path(dlt.current.pipeline().working_dir) / "parts"
         parallel, sets_aside = self.config.parallel, self.config.sets_aside
-        with self._opened(path, settings) as file:
-            for part in json_lines.parts(path, file, parallel, folder, sets_aside=sets_aside):
-                yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
+        for part in json_lines.parts(path, content, parallel, folder, sets_aside=sets_aside):
+            yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
-    def _rows(self, path: str, settings: FileStream) -> Iterator[list[Any]]:
+    def _all_rows(self, file: ListedFile, settings: FileStream) -> Iterator[list[Any]]:
+        with self._raw(file) as raw, _unpacked(file.url, raw, settings) as content:
+            yield from self._rows(file.url, content, settings)
+
+    def _rows(self, path: str, content: Any, settings: FileStream) -> Iterator[list[Any]]:
         import orjson
 
-        with self._opened(path, settings) as file:
-            if _kind(path, settings)[0] == "json":
-                yield from json_document.read(path, file, sets_aside=self.config.sets_aside)
-                return
-            parallel, sets_aside = self.config.parallel, self.config.sets_aside
-            for found in json_lines.read(path, file, parallel, sets_aside=sets_aside):
-                rows = found.each()
-                for start in range(0, len(rows), _ROWS):
-                    yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
+        if _kind(path, settings)[0] == "json":
+            yield from json_document.read(path, content, sets_aside=self.config.sets_aside)
+            return
+        parallel, sets_aside = self.config.parallel, self.config.sets_aside
+        for found in json_lines.read(path, content, parallel, sets_aside=sets_aside):
+            rows = found.each()
+            for start in range(0, len(rows), _ROWS):
+                yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
 
     @contextmanager
-    def _opened(self, path: str, settings: FileStream) -> Iterator[Any]:
-        import fsspec
+    def _raw(self, file: ListedFile, *, again: bool = False) -> Iterator[Any]:
+        """The file's bytes; `again` if they are to be read twice: over a network they come once."""
+        with _read_errors(file.url), file.fs.open(file.name, "rb") as raw:
+            if not again or file.is_local:
+                yield raw
+                return
+            with TemporaryFile() as copy:
+                while piece := raw.read(_PIECE):
+                    copy.write(piece)
+                copy.seek(0)
+                yield copy
 
-        with fsspec.open(path, "rb", **self._options(path)) as raw:
-            try:
-                yield _unpacked(raw, _kind(path, settings)[1])
-            except (OSError, EOFError) as error:
-                raise SourceDataError(
-                    f"{path}: can't be read: {error}",
-                    hint="is the file whole? Put it there again; nothing of this run was loaded",
-                ) from error
+
+@contextmanager
+def _unpacked(path: str, raw: Any, settings: FileStream) -> Iterator[Any]:
+    with _read_errors(path):
+        packed = _kind(path, settings)[1]
+        yield file_content.as_json(path, raw, encoding=settings.encoding, packed=packed)
 
 
-def _followed(fs: Any, name: str, info: dict[str, Any]) -> dict[str, Any]:
-    """What a link leads to: of those that fit a pattern, fsspec describes the links."""
-    if not info.get("islink") and info.get("type") != "link":
-        return info
+@contextmanager
+def _read_errors(path: str) -> Iterator[None]:
     try:
-        target: dict[str, Any] = fs.info(name)
-    except FileNotFoundError:
-        raise SourceNotFoundError(
-            f"{name} is a link that leads nowhere",
-            hint="remove it, or put there what it leads to",
-        ) from None
-    return target
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        if (refused := redirects.refusal(error)) is not None:
+            raise refused from None
+        raise SourceDataError(
+            f"{path}: can't be read: {error}",
+            hint="is the file whole? Put it there again; nothing of this run was loaded",
+        ) from error
 
 
-def _changed(info: dict[str, Any]) -> Any:
-    changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified")
-    return changed or info.get("updated")
-
-
-def _stamp(info: dict[str, Any]) -> str:
-    changed = _changed(info) or info.get("ETag") or info.get("etag") or ""
-    return f"{changed} {info.get('size')}"
+def _refuse_doubled(file: ListedFile, settings: FileStream) -> None:
+    if not settings.primary_key:
+        raise SourceDataError(
+            f"{file.url} has changed since it was loaded: its rows would be doubled",
+            hint="set `primary_key`, so that rows merge, or load with --full-refresh",
+        )
 
 
 def _for(partition: Partition | None, stream: str, settings: FileStream) -> FileStream:
@@ -325,30 +328,19 @@ def _stamped(row: Any, partition: Partition) -> Any:
     return {**_object(row), PARTITION_COLUMN: partition.key}
 
 
-def _kind(path: str, settings: FileStream) -> tuple[str, str | None]:
+def _kind(path: str, settings: FileStream) -> tuple[str, bool]:
+    """The format, and whether the name says that it is compressed."""
     name = path.lower()
-    compression = None
-    for ending, kind in ((".gz", "gzip"), (".zst", "zstd"), (".zstd", "zstd")):
-        if name.endswith(ending):
-            name, compression = name.removesuffix(ending), kind
+    if path.startswith(("http://", "https://")):
+        name = name.partition("?")[0]
+    plain = name.removesuffix(".gz").removesuffix(".zst").removesuffix(".zstd")
+    packed = plain != name
     if settings.format:
-        return settings.format, compression
-    if name.endswith((".jsonl", ".ndjson")):
-        return "jsonl", compression
-    if name.endswith((".json", ".geojson")):
-        return "json", compression
+        return settings.format, packed
+    if plain.endswith((".jsonl", ".ndjson")):
+        return "jsonl", packed
+    if plain.endswith((".json", ".geojson")):
+        return "json", packed
     raise ConfigError(
         f"{path}: neither .jsonl nor .json", hint="name its `format`: `jsonl` or `json`"
     )
-
-
-def _unpacked(file: IO[bytes], compression: str | None) -> Any:
-    if compression == "gzip":
-        import gzip
-
-        return gzip.GzipFile(fileobj=file)
-    if compression == "zstd":
-        import pyarrow as pa
-
-        return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
-    return file

@@ -1,0 +1,260 @@
+"""Which files are new: by what a file is, wherever the project lies and whatever serves it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millstream.sources import files as files_module
+from millstream.sources.file_listing import key_of, list_files
+from millstream.sources.file_state import VERSION, FileState
+from parts.places import Place
+from sources.files_kit import FileProject, FileServer, Page, serving
+
+pytest.importorskip("aiohttp")
+
+ONE, TWO, THREE = ('{"id": 1}\n', '{"id": 2}\n', '{"id": 3}\n')
+
+
+@pytest.fixture(
+    params=["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
+)
+def project(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> FileProject:
+    place: Place = request.getfixturevalue(f"{request.param}_place")
+    return FileProject(tmp_path / "project", place, capsys)
+
+
+@pytest.fixture
+def local(tmp_path: Path, duckdb_place: Place, capsys: pytest.CaptureFixture[str]) -> FileProject:
+    return FileProject(tmp_path / "project", duckdb_place, capsys)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FileServer]:
+    with serving() as server:
+        yield server
+
+
+def test_a_moved_project_reads_no_file_again(project: FileProject, tmp_path: Path) -> None:
+    project.configure("data/*.jsonl")
+    project.write("data/a.jsonl", ONE)
+    project.write("data/b.jsonl", TWO)
+    assert project.load() == [1, 2]
+    # a copy has other times; a file that is new comes along
+    moved = tmp_path / "elsewhere" / "release [2]"
+    shutil.copytree(project.folder, moved, copy_function=shutil.copyfile)
+    shutil.rmtree(project.folder)
+    project.folder = moved
+    project.write("data/c.jsonl", THREE)
+    assert project.load() == [1, 2, 3]
+    assert project.load() == [1, 2, 3]
+
+
+def test_files_beside_the_project_move_along(local: FileProject, tmp_path: Path) -> None:
+    local.folder = tmp_path / "one" / "project"
+    local.configure("../data/*.jsonl")
+    local.write("../data/a.jsonl", ONE)
+    assert local.load() == [1]
+    (tmp_path / "one").rename(tmp_path / "two")
+    local.folder = tmp_path / "two" / "project"
+    assert local.load() == [1]
+    # the same file, named in other ways
+    data = tmp_path / "two" / "data"
+    for path in (f"{data}/*.jsonl", f"file://{data}/a.jsonl", f"{data}/../project/../data/a.jsonl"):
+        local.configure(path)
+        assert local.load() == [1]
+
+
+def test_links_and_dots_are_one_file(local: FileProject, tmp_path: Path) -> None:
+    local.configure("data/*.jsonl")
+    local.write("data/a.jsonl", ONE)
+    (tmp_path / "current").symlink_to(local.folder)
+    assert local.load() == [1]
+    for path in (
+        "data/../data/*.jsonl",
+        "./data/a.jsonl",
+        f"{local.folder}/data/*.jsonl",
+        f"file://{local.folder}/data/a.jsonl",
+        f"{tmp_path}/current/data/*.jsonl",
+    ):
+        local.configure(path)
+        assert local.load() == [1], path
+    local.folder = tmp_path / "current"
+    assert local.load() == [1]
+
+
+def test_a_file_written_anew_is_compared(project: FileProject) -> None:
+    project.configure("data/*")
+    file = project.write("data/a.jsonl", ONE)
+    assert project.load() == [1]
+    os.utime(file, (1, 1))
+    assert project.load() == [1]
+    project.write("data/a.jsonl", ONE.encode("utf-16"))  # another encoding of the same text
+    assert project.load() == [1]
+    project.write("data/a.jsonl", TWO)
+    assert project.run() == 1
+    assert "has changed since it was loaded" in project.err
+    assert project.ids() == [1]
+    assert project.load("--full-refresh") == [2]
+
+
+def test_two_streams_and_two_names_share_no_state(local: FileProject) -> None:
+    local.configure("data/a.jsonl*")
+    local.write("data/a.jsonl", ONE)
+    local.write("data/a.jsonl.gz", gzip.compress(TWO.encode()))
+    assert local.load() == [1, 2]
+    assert local.load() == [1, 2]
+    streams = {"t": {"path": "data/a.jsonl*"}, "u": {"path": "data/*"}}
+    local.configure("x", {"source": {"type": "files", "streams": streams}})
+    assert local.load() == [1, 2]
+    assert local.place.column("u", "id") == [1, 2]
+
+
+class OldState(FileState):
+    """State as the version before wrote it."""
+
+    def __init__(self, state: Any, files: Any, project: Path) -> None:
+        self._old = state.setdefault("files", {})
+
+    def is_current(self, file: Any) -> bool:
+        return self._old.get(file.url) == file.version
+
+    def digest(self, file: Any) -> str | None:
+        return None
+
+    def knows(self, file: Any) -> bool:
+        return file.url in self._old
+
+    def add(self, file: Any, digest: str) -> None:
+        self._old[file.url] = file.version
+
+
+@pytest.mark.parametrize("moves", ["stays", "moves", "is copied"])
+def test_state_of_the_version_before(
+    project: FileProject, tmp_path: Path, moves: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.configure("**/*.jsonl")
+    project.write("a.jsonl", ONE)
+    project.write("data/a.jsonl", TWO)
+    with monkeypatch.context() as patched:
+        patched.setattr(files_module, "FileState", OldState)
+        assert project.load() == [1, 2]
+    if moves != "stays":
+        new = tmp_path / "new"
+        copy = shutil.copy2 if moves == "moves" else shutil.copyfile
+        shutil.copytree(project.folder, new, copy_function=copy)
+        shutil.rmtree(project.folder)
+        project.folder = new
+    project.write("data/b.jsonl", THREE)
+    assert project.load() == [1, 2, 3]
+    assert project.load() == [1, 2, 3]
+
+
+def test_a_newer_state_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="version 99"):
+        FileState({"version": 99}, [], tmp_path)
+    assert VERSION < 99
+
+
+@pytest.mark.parametrize(
+    ("headers", "changed"),
+    [
+        ({"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
+         {"Last-Modified": "Mon, 01 Jan 2024 00:00:01 GMT"}),
+        ({"ETag": '"1"'}, {"ETag": '"2"'}),
+        ({}, {}),
+    ],
+    ids=["Last-Modified", "ETag", "neither"],
+)  # fmt: skip
+@pytest.mark.parametrize("has_length", [True, False], ids=["length", "no length"])
+def test_a_changed_file_over_http_is_read(
+    local: FileProject, server: FileServer, headers: Any, changed: Any, has_length: bool
+) -> None:
+    server.pages["/a.jsonl"] = Page((ONE + TWO).encode(), headers, has_length)
+    local.configure(server.url("/a.jsonl"), primary_key=["id"])
+    assert local.load() == [1, 2]
+    assert local.load() == [1, 2]
+    server.pages["/a.jsonl"] = Page((ONE + THREE).encode(), changed, has_length)  # as long
+    assert local.load() == [1, 2, 3]
+    # without a key: what is the same is not doubled, what is not is refused
+    local.configure(server.url("/a.jsonl"))
+    assert local.load() == [1, 2, 3]
+    server.pages["/a.jsonl"] = Page((TWO + THREE).encode(), headers, has_length)
+    assert local.run() == 1
+    assert "has changed since it was loaded" in local.err
+
+
+def test_files_of_a_listing_over_http(local: FileProject, server: FileServer) -> None:
+    listing = b'<a href="a.jsonl">a</a><a href="b.jsonl">b</a>'
+    server.pages = {"/all/": Page(listing, {"Content-Type": "text/html"})}
+    for name, text in (("a", ONE), ("b", TWO)):
+        server.pages[f"/all/{name}.jsonl"] = Page(text.encode(), {"Last-Modified": "1"})
+    local.configure(server.url("/all/*.jsonl"), primary_key=["id"])
+    assert local.load() == [1, 2]
+    server.pages["/all/b.jsonl"] = Page(THREE.encode(), {"Last-Modified": "2"})
+    assert local.load() == [1, 2, 3]
+    asked = [each for each in server.requests if each == "GET /all/a.jsonl"]
+    local.load()
+    assert [each for each in server.requests if each == "GET /all/a.jsonl"] == asked
+
+
+def test_no_secret_gets_into_the_state(local: FileProject, server: FileServer) -> None:
+    path = "/a.jsonl?part=7&X-Amz-Signature={}&sv=1&sig=x"
+    for signature in ("one", "two"):
+        server.pages[path.format(signature)] = Page(ONE.encode(), {"ETag": signature})
+        local.configure(server.url(path.format(signature)))
+        assert local.load() == [1]
+    assert (
+        key_of("https://me:pass@h/a.jsonl?size=2&token=3", Path("/p")) == "https://h/a.jsonl?size=2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "pattern", "names"),
+    [
+        ("data [v1]", "data [v1]/*.jsonl", {"a.jsonl", "b1.jsonl"}),
+        ("data", "data/b[0-9].jsonl", {"b1.jsonl"}),
+        ("data", "data/[!b]*.jsonl", {"a.jsonl"}),
+        ("data", "data/b[[]2].jsonl", {"b[2].jsonl"}),
+        ("data", "data/b[2].jsonl", {"b[2].jsonl"}),
+        ("a::b", "a::b/*::*.jsonl", {"x::y.jsonl"}),
+        ("a::b", "a::b/x::y.jsonl", {"x::y.jsonl"}),
+        ("a*?", "**/a.jsonl", {"a.jsonl"}),
+        ("zip", "zip/?.jsonl", {"a.jsonl"}),
+    ],
+)
+@pytest.mark.parametrize("home", ["plain", "what [is] *this?::"])
+def test_names_hold_any_character(
+    tmp_path: Path, home: str, folder: str, pattern: str, names: set[str]
+) -> None:
+    project = tmp_path / home
+    (project / folder).mkdir(parents=True)
+    for name in ("a.jsonl", "b1.jsonl", "b[2].jsonl", "x::y.jsonl"):
+        if name in names or name in ("a.jsonl", "b1.jsonl"):
+            (project / folder / name).write_text(ONE)
+    for path in (pattern, f"{project}/{pattern}", f"file://{project}/{pattern}"):
+        if path != pattern and home != "plain":
+            continue  # what is written into the path is a pattern
+        found = list_files(path, project, {})
+        assert {Path(file.name).name for file in found} == names
+        assert all(file.key.startswith(f"{folder}/") for file in found)
+
+
+def test_files_in_an_archive(local: FileProject) -> None:
+    import zipfile
+
+    local.configure("zip://*.jsonl::data/all.zip", primary_key=["id"])
+    for text in (ONE, TWO):
+        (local.folder / "data").mkdir(exist_ok=True)
+        with zipfile.ZipFile(local.folder / "data/all.zip", "w") as archive:
+            archive.writestr("a.jsonl", text)
+        ids = local.load()
+    assert ids == [1, 2]
