@@ -92,6 +92,8 @@ class Work:
     """The ids of the stream's loads before a partition was read."""
     has_stream: bool = False
     """No other partition of the stream, and no run of all of it, can load now."""
+    stored: dlt.Schema | None = None
+    """The schema that the destination had before this run; None of an empty one."""
     waived: frozenset[str] = frozenset()
     """Changes that people accepted for an earlier run of the partition, which this one replaces."""
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
@@ -186,6 +188,8 @@ class Work:
             stored = destinations.stored_schema(pipeline, self.schema)
             if stored is not None:
                 pipeline.schemas.save_schema(stored)
+        known = pipeline.schemas.has_schema(self.schema)
+        self.stored = pipeline.schemas[self.schema].clone() if known else None
         return self.version(pipeline)
 
     def catch_up(self, pipeline: dlt.Pipeline) -> SchemaVersion:
@@ -195,7 +199,7 @@ class Work:
             ConfigError: the tables hold rows that no partition can replace.
         """
         self.loaded = destinations.loads(pipeline, self.schema)
-        stored = destinations.stored_schema(pipeline, self.schema)
+        self.stored = stored = destinations.stored_schema(pipeline, self.schema)
         if stored is None:
             return SchemaVersion()
         before = ledger.snapshot(stored)
@@ -238,6 +242,8 @@ class Work:
         else:
             for resource in _resources(opened):
                 destinations.refuse_partitioned(schema, resource, self.what)
+                if not full_refresh:
+                    destinations.refuse_unmergeable(pipeline, schema, resource, self.what)
         if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
             opened = opened.clone(with_name=self.schema)
             schema = None
@@ -316,6 +322,7 @@ class Work:
                         hint="install the dlt that Millstream asks for, or set "
                         "`quarantine: {enabled: false}`, and lose what contracts discard",
                     )
+                self._add_root_ids(pipeline)
                 with raising_signals():
                     normalized = pipeline.normalize()
                 counted = packages.counted(run, _counts(normalized))
@@ -340,6 +347,8 @@ class Work:
             self._refuse_overtaken(pipeline, seen)
             if self.partition is not None and not any(count.rows for count in counted):
                 self.clear(pipeline, self.partition)
+            if self.stored is not None and (coming := self._package_schema(run)):
+                self.warnings += destinations.migrate(pipeline, self.stored, coming)
             packages.keep(run, pipeline)
             with intercepted_signals():
                 self._load(pipeline)
@@ -377,6 +386,12 @@ class Work:
         )
         settings = self.target.quarantine
         return {self.schema: Watch(self.target.name, self.stream, settings, gate)}
+
+    def _add_root_ids(self, pipeline: dlt.Pipeline) -> None:
+        if pipeline.schemas.has_schema(self.schema):
+            schema = pipeline.schemas[self.schema]
+            if destinations.add_root_ids(schema):
+                pipeline.schemas.save_schema(schema)
 
     def _load(self, pipeline: dlt.Pipeline) -> None:
         """Load, and try again where two runs that make the same table or dataset collide."""
@@ -519,6 +534,7 @@ class Work:
             self.loaded = destinations.loads(pipeline, self.schema)
             if not packages.began_with(run, self._standing()):
                 raise OvertakenError  # by another run; or by itself, killed right after its load
+            self.stored = destinations.stored_schema(pipeline, self.schema)
             logger.info("%s: loading first what an earlier run had extracted", self.stream)
             before = ledger.held.recall(run, self.stream)
             for load_id in packages.rewind(run, pipeline):
@@ -616,12 +632,17 @@ class Work:
 
         A run that was killed right after normalize left it in the package alone.
         """
+        found = self._package_schema(run)
+        if found is None:
+            return ledger.attach(self.version(pipeline), profile)
+        return ledger.snapshot(found, profile)
+
+    @staticmethod
+    def _package_schema(run: Path) -> dlt.Schema | None:
         import dlt
 
         found = sorted(run.glob("*/load/normalized/*/schema.json"))
-        if not found:
-            return ledger.attach(self.version(pipeline), profile)
-        return ledger.snapshot(dlt.Schema.from_dict(json.loads(found[-1].read_bytes())), profile)
+        return dlt.Schema.from_dict(json.loads(found[-1].read_bytes())) if found else None
 
     def _count(self, counted: Sequence[packages.Count]) -> None:
         for count in counted:

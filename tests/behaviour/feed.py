@@ -138,3 +138,14 @@ def keyed(nested_key: str | None = None, write_disposition: str = "merge") -> An
             yield FEED.rows[start : start + 1000]
 
     return rows
+
+
+def disposed(write_disposition: Any = "append", key: str | None = "id") -> Any:
+    """A resource `orders`, written as the test says."""
+
+    @dlt.resource(name="orders", primary_key=key, write_disposition=write_disposition)
+    def rows() -> Iterator[list[dict[str, Any]]]:
+        FEED.asked += 1
+        yield FEED.rows
+
+    return rows

@@ -8,6 +8,7 @@ faults      what a driver said -> which error, with the fix and without the secr
 names       a table's full name, with and without a connection
 counts      the rows that tables hold now
 fallbacks   what dlt does instead where a destination can't do what was asked
+migrations  columns that tables with rows come to need, filled from what is there
 nul         characters that a destination can't store
 writer      who may write or read now, and what was written last
 restore     cursors and schema, as the last load left them
@@ -26,6 +27,7 @@ from millstream.destinations.counts import row_counts
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import in_use, redact
+from millstream.destinations.migrations import add_root_ids, migrate, refuse_unmergeable
 from millstream.destinations.names import full_names, nested_table, table_name
 from millstream.destinations.nul import replaced
 from millstream.destinations.parts import (
@@ -44,6 +46,7 @@ from millstream.destinations.writer import Loads, loads, reader, writer
 
 __all__ = [
     "Loads",
+    "add_root_ids",
     "address",
     "build",
     "clear",
@@ -57,11 +60,13 @@ __all__ = [
     "loader_file_format",
     "loads",
     "may_overwrite",
+    "migrate",
     "nested_table",
     "preflight",
     "reader",
     "redact",
     "refuse_partitioned",
+    "refuse_unmergeable",
     "refuse_unpartitioned",
     "replaced",
     "restore",

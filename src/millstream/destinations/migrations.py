@@ -1,0 +1,242 @@
+"""Bring tables that have rows to what a change of configuration needs, and keep the rows.
+
+dlt adds a column that may not be null as just that, which no table with rows accepts: the root id
+of nested rows when a stream becomes a merge, or a key that the rows did not have. Here the column
+is added without the constraint, and filled where its values follow from what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+from millstream.errors import ConfigError
+from millstream.own_tables import is_own
+
+if TYPE_CHECKING:
+    import dlt
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+    from dlt.sources import DltResource
+
+_KEYED = frozenset(("upsert", "insert-only", "cdc"))
+"""Merge strategies whose row ids are made of the key."""
+
+
+def refuse_unmergeable(
+    pipeline: dlt.Pipeline, schema: dlt.Schema, resource: DltResource, what: str
+) -> None:
+    """Stop where the rows that are there would lose their nested rows, or their history.
+
+    Raises:
+        ConfigError: saying why, and how to go on without losing rows.
+    """
+    try:
+        coming = resource.compute_table_schema()
+    except Exception:  # hints that are functions of a row
+        return
+    name = schema.naming.normalize_tables_path(str(coming["name"]))
+    stored: Any = schema.tables.get(name)
+    if stored is None or not _has_rows(stored):
+        return
+    after = schema.clone()
+    after.update_table(coming)
+    old, new = (_strategy(pipeline, each, name) for each in (schema, after))
+    if new is None:
+        return
+    if old == "scd2" != new:
+        raise ConfigError(
+            f"{what}: the table {name} keeps its rows' history (`scd2`), which `{new}` would "
+            "delete row by row",
+            hint="keep `scd2`, or load into another `destination.dataset`",
+        )
+    keys = [_keys(each.tables[name]) for each in (schema, after)]
+    if new in _KEYED and _nested(schema, name) and (old not in _KEYED or keys[0] != keys[1]):
+        raise ConfigError(
+            f"{what}: `{new}` finds rows by ids made of the key, which the rows in {name} do not "
+            "have: nested rows would lose their parents",
+            hint="keep the key, and `delete-insert` as the strategy; or load into another "
+            "`destination.dataset`; --full-refresh replaces all rows",
+        )
+
+
+def add_root_ids(schema: dlt.Schema) -> bool:
+    """Give nested tables that have rows the root id that a merge needs; False where none lacks it.
+
+    dlt adds it to those that come in the load; a merge deletes from the others, too.
+    """
+    from dlt.common.normalizers.json.relational import DataItemNormalizer
+    from dlt.common.schema.utils import new_table
+
+    normalizer = schema.data_item_normalizer
+    if not isinstance(normalizer, DataItemNormalizer):
+        return False
+    passed = (normalizer.propagation_config or {}).get("tables") or {}
+    column: Any = {
+        "name": normalizer.c_dlt_root_id,
+        "data_type": "text",
+        "nullable": False,
+        "root_key": True,
+    }
+    lacking = [
+        table
+        for root, columns in passed.items()
+        if column["name"] in columns.values()
+        for table in _nested(schema, root)
+        if not _is_complete(schema, table, column["name"])
+    ]
+    for name in lacking:
+        known: Any = schema.tables[name]
+        table = new_table(name, known["parent"], columns=[column.copy()])
+        schema.update_table(table, normalize_identifiers=False)
+    return bool(lacking)
+
+
+def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> list[str]:
+    """Add the columns that may not be null to tables with rows, before a load needs them.
+
+    It can be repeated: what an interrupted migration left undone is done.
+
+    Args:
+        stored: the schema of the last load.
+        schema: that of the package.
+
+    Returns:
+        Warnings: what the rows that are there can't have.
+    """
+    from dlt.common.destination.client import WithStagingDataset
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+
+    needed = dict(_needed(stored, schema))
+    if not needed:
+        return []
+    with pipeline.destination_client(schema.name) as client:
+        if not isinstance(client, SqlJobClientBase):
+            return []
+        with client.maybe_ddl_transaction():
+            _add_columns(client, schema, needed)
+            for statement in _fills(client, schema, needed):
+                client.sql_client.execute_sql(statement)
+        staging: Any = nullcontext()
+        if isinstance(client, WithStagingDataset):
+            staging = client.with_staging_dataset()
+            with staging:  # it keeps the rows of the last merge
+                _add_columns(client, schema, needed)
+    return [
+        f"rows loaded before have no `{column['name']}`, which is part of the key of {name} now: "
+        "they are never replaced"
+        for name, columns in needed.items()
+        for column in columns
+        if column.get("primary_key") or column.get("merge_key")
+    ]
+
+
+def _needed(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[Any]]]:
+    """The columns that tables with rows lack, and that may not be null or have to be filled."""
+    for name, table in schema.tables.items():
+        known = stored.tables.get(name)
+        if known is None or not _has_rows(known):
+            continue
+        columns = [
+            column
+            for key, column in table["columns"].items()
+            if column.get("data_type")
+            and (not column.get("nullable", True) or column.get("x-valid-from"))
+            and not _is_complete(stored, name, key)
+        ]
+        if columns:
+            yield name, columns
+
+
+def _add_columns(
+    client: SqlJobClientBase, schema: dlt.Schema, needed: dict[str, list[Any]]
+) -> None:
+    fold = client.capabilities.casefold_identifier
+    for name, storage in list(client.get_storage_tables(needed)):
+        if not storage:  # dlt makes the table
+            continue
+        for column in needed[name]:
+            if fold(column["name"]) in storage or column["name"] in storage:
+                continue
+            table: Any = schema.tables[name]
+            kind = client.type_mapper.to_destination_type(column, table)
+            client.sql_client.execute_sql(
+                f"ALTER TABLE {client.sql_client.make_qualified_table_name(name)} "
+                f"ADD COLUMN {client.sql_client.escape_column_name(column['name'])} {kind}"
+            )
+
+
+def _fills(
+    client: SqlJobClientBase, schema: dlt.Schema, needed: dict[str, list[Any]]
+) -> Iterator[str]:
+    """Values that follow from what is there; parents come before their children."""
+    sql = client.sql_client
+    escape, qualify = sql.escape_column_name, sql.make_qualified_table_name
+    name_of = schema.naming.normalize_identifier
+    row, parent_row = escape(name_of("_dlt_id")), escape(name_of("_dlt_parent_id"))
+    load = escape(name_of("_dlt_load_id"))
+    for name in sorted(needed, key=lambda each: len(_ancestors(schema, each))):
+        for column in needed[name]:
+            target = escape(column["name"])
+            ancestors = _ancestors(schema, name)
+            if column.get("root_key") and len(ancestors) == 1:
+                yield (
+                    f"UPDATE {qualify(name)} SET {target} = {parent_row} "  # noqa: S608 (escaped)
+                    f"WHERE {target} IS NULL"
+                )
+            elif column.get("root_key"):
+                yield (
+                    f"UPDATE {qualify(name)} AS child SET {target} = parent.{target} "  # noqa: S608
+                    f"FROM {qualify(ancestors[0])} AS parent "
+                    f"WHERE child.{parent_row} = parent.{row} AND child.{target} IS NULL"
+                )
+            elif column.get("x-valid-from"):
+                loads = qualify(schema.loads_table_name)
+                loaded, at = escape(name_of("load_id")), escape(name_of("inserted_at"))
+                yield (
+                    f"UPDATE {qualify(name)} AS kept SET {target} = loads.{at} "  # noqa: S608
+                    f"FROM {loads} AS loads "
+                    f"WHERE kept.{load} = loads.{loaded} AND kept.{target} IS NULL"
+                )
+
+
+def _ancestors(schema: dlt.Schema, table: str) -> list[str]:
+    """The tables above one, the nearest first."""
+    found = []
+    while parent := schema.tables[table].get("parent"):
+        found.append(table := parent)
+    return found
+
+
+def _nested(schema: dlt.Schema, root: str) -> list[str]:
+    """The tables with rows below a root."""
+    return [
+        name
+        for name, table in schema.tables.items()
+        if root in _ancestors(schema, name) and _has_rows(table)
+    ]
+
+
+def _has_rows(table: Any) -> bool:
+    from dlt.common.schema.utils import has_table_seen_data
+
+    return has_table_seen_data(table) and not is_own(str(table["name"]))
+
+
+def _is_complete(schema: dlt.Schema, table: str, column: str) -> bool:
+    return bool(schema.tables[table]["columns"].get(column, {}).get("data_type"))
+
+
+def _keys(table: Any) -> frozenset[str]:
+    return frozenset(name for name, column in table["columns"].items() if column.get("primary_key"))
+
+
+def _strategy(pipeline: dlt.Pipeline, schema: dlt.Schema, table: str) -> str | None:
+    from dlt.common.destination.utils import resolve_merge_strategy
+
+    assert pipeline.destination is not None
+    with suppress(Exception):  # one that the destination has not: dlt says so
+        return resolve_merge_strategy(
+            schema.tables, schema.tables[table], pipeline.destination.capabilities()
+        )
+    return None

@@ -1,0 +1,140 @@
+"""A change of configuration on tables that have rows: it keeps them, or is refused at the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from behaviour.feed import FEED
+from millstream.config import DltConfig, PipelineConfig
+from millstream.errors import ConfigError
+from millstream.runner import run
+from parts.places import NAME, Place
+
+
+def shop(place: Place, disposition: Any, key: str | None = "id") -> PipelineConfig:
+    arguments = {"write_disposition": disposition, "key": key}
+    return PipelineConfig(
+        name=NAME,
+        source=DltConfig(path="behaviour.feed:disposed", arguments=arguments),
+        destination=place.destination,
+        project=place.project,
+        # a key that moves is held by default, as any breaking change
+        schema_policy="anything",
+    )
+
+
+def order(number: int, v: int, *skus: str, **more: Any) -> dict[str, Any]:
+    lines = [{"sku": sku, "marks": [{"mark": f"{sku}!"}]} for sku in skus]
+    return {"id": number, "v": v, "lines": lines, **more}
+
+
+def load(place: Place, rows: list[dict[str, Any]], disposition: Any, **more: Any) -> Any:
+    FEED.rows = rows
+    return run(shop(place, disposition, **more), "orders")
+
+
+def leaves(place: Place) -> list[tuple[Any, ...]]:
+    """Each leaf with its order, joined through the links from below."""
+    table = place.from_clause
+    return place.query(
+        f"SELECT o.id, o.v, l.sku, m.mark FROM {table('orders__lines__marks')} AS m "
+        f"JOIN {table('orders__lines')} AS l ON m._dlt_parent_id = l._dlt_id "
+        f"JOIN {table('orders')} AS o ON l._dlt_parent_id = o._dlt_id ORDER BY 1, 2, 3"
+    )
+
+
+def unlinked(place: Place) -> int:
+    """Nested rows whose root id is not their root row's."""
+    table = place.from_clause
+    found = place.query(
+        f"SELECT COUNT(*) FROM {table('orders__lines__marks')} AS m "
+        f"JOIN {table('orders__lines')} AS l ON m._dlt_parent_id = l._dlt_id "
+        "WHERE m._dlt_root_id <> l._dlt_parent_id OR m._dlt_root_id IS NULL "
+        "OR l._dlt_root_id <> l._dlt_parent_id OR l._dlt_root_id IS NULL"
+    )
+    return int(found[0][0])
+
+
+def databases(place: Place) -> None:
+    if not place.merges:
+        pytest.skip(f"{place.kind}: merges append there")
+
+
+FIRST = [order(1, 1, "a", "aa"), order(2, 1, "b"), order(3, 1, "c")]
+
+
+@pytest.mark.parametrize(
+    "before", ["append", pytest.param("replace", marks=pytest.mark.nightly_on("bigquery"))]
+)
+def test_becomes_a_merge(place: Place, before: str) -> None:
+    databases(place)
+    load(place, FIRST, before)
+    # no nested rows come along: those of the order that it replaces must go all the same
+    load(place, [order(2, 2)], "merge")
+    assert leaves(place) == [(1, 1, "a", "a!"), (1, 1, "aa", "aa!"), (3, 1, "c", "c!")]
+    assert place.count("orders__lines__marks") == place.count("orders__lines") == 3
+    assert unlinked(place) == 0
+    load(place, [order(3, 3, "cc"), order(4, 3, "d")], "merge")
+    assert leaves(place)[2:] == [(3, 3, "cc", "cc!"), (4, 3, "d", "d!")]
+    assert place.count("orders__lines__marks") == 4
+    assert unlinked(place) == 0
+    load(place, [order(9, 9, "z")], before)
+    assert leaves(place)[-1] == (9, 9, "z", "z!")
+    assert len(leaves(place)) == (5 if before == "append" else 1)
+
+
+def test_files_go_on_after_a_change_to_merge(filesystem_place: Place) -> None:
+    load(filesystem_place, FIRST, "append")
+    report = load(filesystem_place, [order(4, 2, "d")], "merge")
+    assert report.warnings  # that it appends
+    assert len(leaves(filesystem_place)) == 5
+
+
+@pytest.mark.nightly_on("bigquery")
+def test_a_key_that_the_rows_did_not_have(place: Place) -> None:
+    load(place, FIRST, "merge")
+    report = load(place, [order(1, 2, "x", sku="s1"), order(2, 2, sku="s2")], "merge", key="sku")
+    assert any("orders" in warning and "`sku`" in warning for warning in report.warnings) or (
+        not place.merges
+    )
+    load(place, [order(5, 3, "y", sku="s1")], "merge", key="sku")
+    if place.merges:
+        assert place.query(
+            f"SELECT id, v, sku FROM {place.from_clause('orders')} ORDER BY id, v"
+        ) == [(1, 1, None), (2, 1, None), (2, 2, "s2"), (3, 1, None), (5, 3, "s1")]
+        assert unlinked(place) == 0
+
+
+@pytest.mark.nightly_on("bigquery")
+def test_becomes_history(place: Place) -> None:
+    databases(place)
+    load(place, FIRST, "append")
+    load(place, [order(1, 2, "x")], {"disposition": "merge", "strategy": "scd2"})
+    rows = place.query(
+        "SELECT id, v, _dlt_valid_from IS NULL, _dlt_valid_to IS NULL "
+        f"FROM {place.from_clause('orders')} ORDER BY 1, 2"
+    )
+    assert rows == [(1, 1, False, False), (1, 2, False, True), (2, 1, False, False),
+                    (3, 1, False, False)]  # fmt: skip
+    assert len(leaves(place)) == 5
+    asked = FEED.asked
+    with pytest.raises(ConfigError, match="keeps its rows' history"):
+        load(place, [order(1, 3)], {"disposition": "merge", "strategy": "delete-insert"})
+    assert FEED.asked == asked
+    assert place.count("orders") == 4
+
+
+@pytest.mark.nightly_on("bigquery")
+def test_ids_of_the_key_are_refused_where_rows_have_others(place: Place) -> None:
+    databases(place)
+    upsert = {"disposition": "merge", "strategy": "upsert"}
+    load(place, FIRST, "merge")
+    asked = FEED.asked
+    with pytest.raises(ConfigError, match="would lose their parents") as refused:
+        load(place, [order(1, 2, "x")], upsert)
+    assert "delete-insert" in str(refused.value.hint)
+    assert FEED.asked == asked
+    load(place, [order(1, 2, "x")], "merge")
+    assert len(leaves(place)) == 3
