@@ -236,6 +236,7 @@ class RunReport:
         quarantined: what went to `_millstream_quarantine` instead of the tables.
         replayed: rows that came again from there, by what became of them: `replayed`, `waiting`
             (still can't be loaded), `superseded`.
+        outdated: rows by table that were not loaded, since the same load has a later version.
         partition: the key of the partition that was loaded; None of a stream without any.
         history: the full name of the table that keeps the schema's changes; None where none does.
         jumps: shares that moved further than they did in recent loads.
@@ -257,6 +258,7 @@ class RunReport:
     decisions: tuple[Decision, ...] = ()
     quarantined: tuple[QuarantinedRows, ...] = ()
     replayed: Mapping[str, int] = field(default_factory=dict)
+    outdated: Mapping[str, int] = field(default_factory=dict)
     partition: str | None = None
     history: str | None = None
     jumps: tuple[Jump, ...] = ()

@@ -26,8 +26,17 @@ from dlt.common.runtime.signals import (
     was_signal_received,
 )
 
-from millstream import destinations, engine, ledger, load_ids, packages, replaying, workdir
-from millstream.config import TargetConfig
+from millstream import (
+    deduplication,
+    destinations,
+    engine,
+    ledger,
+    load_ids,
+    packages,
+    replaying,
+    workdir,
+)
+from millstream.config import DltConfig, PipelineConfig, TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError, RunInterrupted
 from millstream.failures import WAITS, explain, interruption, is_interruption
 from millstream.model import (
@@ -82,6 +91,8 @@ class Work:
     quarantined: list[QuarantinedRows] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     """Of rows that came again from quarantine."""
+    outdated: Counter[str] = field(default_factory=Counter)
+    """Rows by table that were not loaded, since the load has a later version of them."""
     jumps: dict[tuple[str, str], Jump] = field(default_factory=dict)
     compared_loads: int = 0
     before: SchemaVersion | None = None
@@ -126,6 +137,12 @@ class Work:
         """The name of the folder with the working folders of the stream or partition."""
         plain = _plain(self.stream)
         return plain if self.partition is None else f"{plain}@{_plain(self.partition.key)}"
+
+    @property
+    def has_unique_keys(self) -> bool:
+        """Whether keys hold in tables that are replaced, too: in those of our own sources."""
+        source = self.target.source if isinstance(self.target, PipelineConfig) else None
+        return source is not None and not isinstance(source, DltConfig)
 
     @property
     def what(self) -> str:
@@ -244,6 +261,10 @@ class Work:
                 destinations.refuse_partitioned(schema, resource, self.what)
                 if not full_refresh:
                     destinations.refuse_unmergeable(pipeline, schema, resource, self.what)
+        if isinstance(self.target, PipelineConfig) and self.stream in self.target.dedup_sort:
+            column = self.target.dedup_sort[self.stream]
+            for resource in _resources(opened):
+                resource.apply_hints(columns={column: {"dedup_sort": "desc"}})
         if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
             opened = opened.clone(with_name=self.schema)
             schema = None
@@ -256,12 +277,13 @@ class Work:
             load_ids.above(newest, stream=self.stream),
             raising_signals(),
         ):
-            pipeline.extract(
+            extracted = pipeline.extract(
                 opened,
                 schema=schema,
                 loader_file_format=destinations.loader_file_format(self.target),
                 refresh="drop_data" if full_refresh else None,
             )
+        deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
 
     def process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         """Normalize, govern and load what was extracted.
@@ -324,10 +346,13 @@ class Work:
                     )
                 self._add_root_ids(pipeline)
                 with raising_signals():
-                    normalized = pipeline.normalize()
+                    normalized = deduplication.normalize(
+                        run, pipeline, self.schema, replaced=self.has_unique_keys
+                    )
                 counted = packages.counted(run, _counts(normalized))
             waiting = {count.load_id for count in counted} | {*packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
+            outdated = deduplication.outdated_rows(pipeline, sorted(waiting))
         with self.step("govern"):
             if not seen.outcomes:  # rows that are replayed are expected to be bad
                 limits.check(
@@ -358,6 +383,7 @@ class Work:
         self.engine_rows.update(seen.rows)
         self.quarantined += seen.quarantined
         self.outcomes.update(seen.outcomes)
+        self.outdated.update(outdated)
         self.warnings += engine.told(seen.twins)
         self._remember(ledger.profile_of(new))
         self.decisions += (*seen.refusals, *decisions)
@@ -603,6 +629,7 @@ class Work:
             decisions=tuple(self.decisions),
             quarantined=tuple(self.quarantined),
             replayed=dict(self.outcomes),
+            outdated=dict(self.outdated),
             partition=self.partition.key if self.partition else None,
             history=names[ledger.store.CHANGES] if self.target.history else None,
             jumps=tuple(self.jumps.values()),

@@ -33,6 +33,10 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     if report.load_id is None:
         lines.append("  nothing new to load")
     lines += ["", *change_lines(report.changes, stream)]
+    lines += [
+        f"  {table}: {count(rows, 'older version')} of rows in the same load not loaded"
+        for table, rows in report.outdated.items()
+    ]
     lines += quarantine_lines(report, stream)
     lines += [*warned_lines(report, stream), *jump_lines(report, stream)]
     lines += [paint(f"  warning: {text}", "yellow", stream=stream) for text in report.warnings]

@@ -113,6 +113,11 @@ class PipelineConfig(TargetConfig):
     """One source, one destination: the `attributes` of a `defs.yaml`."""
 
     source: SourceConfig
+    dedup_sort: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="By stream, the column that orders versions of a row within one load, such as "
+        "`{orders: updated_at}`: the highest value is loaded. Without it the last one read is.",
+    )
     group: str | None = Field(
         default=None,
         description="Dagster's asset group; the pipeline's name when left out, and for MongoDB "

@@ -10,6 +10,7 @@ The way of a batch, one file a step:
     bson              the same for MongoDB's documents, as the server sent them
     profile, report   what was in the columns, and who did how much
     twins             what keys of one name lose to each other
+    versions          which of several rows with one key is loaded
 
 `rules` is what these ask of a schema, and `dlt_rules` answers with dlt's. `seam` puts all this into
 dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, counted by `twins`;

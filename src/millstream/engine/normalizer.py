@@ -10,6 +10,7 @@ import gc
 import json as plain_json
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import compress
 from typing import IO, Any
 
 import pyarrow as pa
@@ -153,12 +154,17 @@ class ColumnarNormalizer(WatchedNormalizer):
     def _take(self, root: str, settled: list[Settled], raw: Mapping[str, pa.Array]) -> None:
         """Write what never was Python objects; raises Unfit before anything is written."""
         rules = self._rules
+        rows = settled[0].table.size
+        if self._versions is not None and self._versions.has_outdated(rows):
+            raise Unfit("later rows replace some of these")
         rules.check_complete(settled)
         propagate = rules.propagates(root)
         if not all(rules.has_links(one.table, propagate) for one in settled):
             raise Unfit("a table is new")
         add_ids([one.table for one in settled], rules.raw_ids(settled[0].table, raw), ID_BYTES)
-        self._write(self._built(settled, propagate), settled[0].table.size)
+        self._write(self._built(settled, propagate), rows)
+        if self._versions is not None and not self._versions.notes:
+            self._versions.passed(rows)
 
     def _undecoded(
         self, root: str, header: handover.Header, file: IO[bytes]
@@ -219,6 +225,8 @@ class ColumnarNormalizer(WatchedNormalizer):
                 tables = self._columns(root, self._items[start:end], update)
             except LostDigits:
                 self._items = plain_json.loads(self._text)
+                if self._current is not None:
+                    self._items = list(compress(self._items, self._current))
                 self._rules.exact = True
                 self._batch(root, start, end, update)
                 return
@@ -259,6 +267,8 @@ class ColumnarNormalizer(WatchedNormalizer):
 
     def _write(self, tables: list[tuple[str, ColumnSet]], rows: int) -> None:
         assert self._stats is not None
+        if self._versions is not None and self._versions.notes:
+            self._versions.note_columns(tables[0][1].columns, rows)
         for name, column_set in tables:
             writer = self.item_storage._get_writer(self.load_id, self.schema.name, name)
             if writer.writer_cls is ParquetDataWriter:

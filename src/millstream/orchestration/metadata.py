@@ -37,6 +37,8 @@ def stream_metadata(report: RunReport) -> dict[str, Any]:
     metadata |= _of_table(report, root) if root else {"rows_loaded": 0, "bytes_loaded": 0}
     metadata |= _changes(report.changes)
     metadata |= _quarantine(report)
+    if report.outdated:
+        metadata["rows_outdated"] = sum(report.outdated.values())
     if report.history:
         metadata["schema_history"] = dg.MetadataValue.md(
             f"`millstream schema log --stream {report.stream}`, or the table `{report.history}`"
