@@ -47,6 +47,7 @@ from millstream.model import (
     QuarantinedRows,
     RunReport,
     SchemaVersion,
+    Skipped,
     TableLoad,
 )
 from millstream.own_tables import is_own
@@ -54,6 +55,8 @@ from millstream.quarantine import limits, store
 from millstream.quarantine.store import Entry
 from millstream.quarantine.watch import Watch
 from millstream.queryable import sql_client
+from millstream.sources import findings
+from millstream.sources.findings import Findings
 
 if TYPE_CHECKING:
     import dlt
@@ -93,6 +96,9 @@ class Work:
     """Of rows that came again from quarantine."""
     outdated: Counter[str] = field(default_factory=Counter)
     """Rows by table that were not loaded, since the load has a later version of them."""
+    findings: Findings = field(default_factory=Findings)
+    """What the source reported of the package that is worked on, beside its rows."""
+    skipped: list[Skipped] = field(default_factory=list)
     jumps: dict[tuple[str, str], Jump] = field(default_factory=dict)
     compared_loads: int = 0
     before: SchemaVersion | None = None
@@ -276,6 +282,7 @@ class Work:
             engine.enabled(),
             load_ids.above(newest, stream=self.stream),
             raising_signals(),
+            findings.collecting(Path(pipeline.pipelines_dir)) as self.findings,
         ):
             extracted = pipeline.extract(
                 opened,
@@ -374,6 +381,7 @@ class Work:
                 self.clear(pipeline, self.partition)
             if self.stored is not None and (coming := self._package_schema(run)):
                 self.warnings += destinations.migrate(pipeline, self.stored, coming)
+            corrected = destinations.update_rows(pipeline, self.schema, self.findings.updates)
             packages.keep(run, pipeline)
             with intercepted_signals():
                 self._load(pipeline)
@@ -384,7 +392,8 @@ class Work:
         self.quarantined += seen.quarantined
         self.outcomes.update(seen.outcomes)
         self.outdated.update(outdated)
-        self.warnings += engine.told(seen.twins)
+        self.warnings += (*self.findings.warnings, *corrected, *engine.told(seen.twins))
+        self.skipped += self.findings.skipped
         self._remember(ledger.profile_of(new))
         self.decisions += (*seen.refusals, *decisions)
         self._compare(new, recent)
@@ -555,6 +564,7 @@ class Work:
     def _finish(self, run: Path) -> None:
         self.folder = run
         with self.step("restore"), self.writer():
+            self.findings = findings.stored(run)
             packages.settle(run)
             pipeline = self.pipeline(run)
             self.loaded = destinations.loads(pipeline, self.schema)
@@ -625,7 +635,9 @@ class Work:
             changes=ledger.diff(self.before or before, schema),
             schema=schema,
             engine_rows=dict(self.engine_rows),
-            warnings=(*self.warnings, *appended, *destinations.replaced(pipeline)),
+            warnings=tuple(
+                dict.fromkeys([*self.warnings, *appended, *destinations.replaced(pipeline)])
+            ),
             decisions=tuple(self.decisions),
             quarantined=tuple(self.quarantined),
             replayed=dict(self.outcomes),
@@ -634,6 +646,7 @@ class Work:
             history=names[ledger.store.CHANGES] if self.target.history else None,
             jumps=tuple(self.jumps.values()),
             compared_loads=self.compared_loads,
+            skipped=tuple(dict.fromkeys(self.skipped)),
         )
 
     def _totals(self, pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int | None]:

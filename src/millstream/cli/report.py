@@ -39,8 +39,20 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     ]
     lines += quarantine_lines(report, stream)
     lines += [*warned_lines(report, stream), *jump_lines(report, stream)]
+    lines += skipped_lines(report, stream)
     lines += [paint(f"  warning: {text}", "yellow", stream=stream) for text in report.warnings]
     return lines
+
+
+def skipped_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """The parts of the source that were not read; nothing where all were."""
+    if not report.skipped:
+        return []
+    head = f"  {count(len(report.skipped), 'part')} of the source skipped"
+    return [
+        paint(head, "yellow", stream=stream),
+        *(f"    {each.name}: {each.reason}: {each.detail}" for each in report.skipped),
+    ]
 
 
 def quarantine_lines(report: RunReport, stream: TextIO) -> list[str]:

@@ -34,9 +34,13 @@ class GitHubConfig(Model):
     """GitHub's REST API. The token comes from `GITHUB_TOKEN` or `SOURCES__GITHUB__ACCESS_TOKEN`."""
 
     type: Literal["github"] = "github"
-    repositories: tuple[str, ...] = Field(default=(), description="`owner/name`, one or many.")
+    repositories: tuple[str, ...] = Field(
+        default=(), description="`owner/name`, one or many; one that can't be read fails the run."
+    )
     organization: str | None = Field(
-        default=None, description="All repositories of this organisation, listed at run time."
+        default=None,
+        description="All repositories of this organisation, listed at run time; those that can't be "
+        "read are skipped and reported.",
     )
     streams: tuple[GitHubStream, ...] = Field(
         default=("issues",), min_length=1, description="What to load, each into a table."
@@ -82,11 +86,13 @@ class GitHubConfig(Model):
         text = value.isoformat() if isinstance(value, date) else str(value).strip()
         try:
             moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        except ValueError:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=timezone.utc)
+            moment = moment.astimezone(timezone.utc)
+        except (ValueError, OverflowError):
             raise ValueError(f"{text!r} is not a time such as 2024-01-31T00:00:00Z") from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        # strftime writes the year 900 as `900`
+        return f"{moment.replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
     @model_validator(mode="after")
     def _something_to_read(self) -> GitHubConfig:
