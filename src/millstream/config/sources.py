@@ -39,8 +39,8 @@ class GitHubConfig(Model):
     )
     organization: str | None = Field(
         default=None,
-        description="All repositories of this organisation, listed at run time; those that can't be "
-        "read are skipped and reported.",
+        description="All repositories of this organisation, listed at run time; those that can't "
+        "be read are skipped and reported.",
     )
     streams: tuple[GitHubStream, ...] = Field(
         default=("issues",), min_length=1, description="What to load, each into a table."
