@@ -63,8 +63,6 @@ class GitHubSource:
             )
         import dlt
 
-        from millstream.sources.github.state import had_rows
-
         spec = STREAMS[stream]
         if partition is not None:
             windows.check(stream, spec, partition)
@@ -75,11 +73,8 @@ class GitHubSource:
                 for page in self._read(stream, {}, partition):
                     yield [{**row, PARTITION_COLUMN: partition.key} for row in page]
             elif full_refresh:
-                repositories = state.get("repositories", {}).items()
-                had = frozenset(number for number, entry in repositories if had_rows(entry))
                 state.clear()
-                pages = self._read(stream, state, before_refresh=had)
-                yield from _once(pages, spec.primary_key)
+                yield from _once(self._read(stream, state), spec.primary_key)
             else:
                 yield from self._read(stream, state)
 
@@ -121,7 +116,6 @@ class GitHubSource:
         stream: str,
         state: MutableMapping[str, Any],
         partition: Partition | None = None,
-        before_refresh: frozenset[str] = frozenset(),
     ) -> Iterator[list[Row]]:
         from millstream.sources.github.reading import Reading
         from millstream.sources.github.repositories import Directory
@@ -137,7 +131,6 @@ class GitHubSource:
                 progress = RepositoryState(
                     state, repository, self._config.since, self._config.lag_seconds
                 )
-                progress.had_rows |= repository.id in before_refresh
                 try:
                     if partition is not None:
                         yield from windows.read(reading, progress, partition)

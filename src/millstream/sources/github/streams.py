@@ -145,8 +145,7 @@ def finish(stream: str, spec: Spec, repository: Repository, rows: list[Row]) -> 
                 second = row["user_id"]
                 row["user_id"] = second - anonymous[second]
                 anonymous[second] += 1
-        elif spec.primary_key[-1] not in row:
-            row[spec.primary_key[-1]] = None  # it can't be loaded, and goes to quarantine
+        row.setdefault(spec.primary_key[-1], None)  # without a key, it goes to quarantine
     return rows
 
 
