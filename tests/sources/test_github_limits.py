@@ -31,7 +31,7 @@ def test_parallel_requests_never_exceed_the_limit(clock: FakeClock) -> None:
     assert [row["number"] for row in found] == list(range(1, 401))
     assert server.refused == 0
     assert server.max_concurrency <= 8
-    assert len(clock.waits) == 6  # the repository, 40 pages and one behind them, 7 an hour
+    assert len(clock.waits) == 5  # the repository, 40 pages and one behind them, 7 an hour
 
 
 def test_waits_by_the_servers_clock_when_ours_is_wrong(clock: FakeClock) -> None:
