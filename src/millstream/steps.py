@@ -129,7 +129,7 @@ class Work:
     @property
     def schema(self) -> str:
         """The name of the stream's dlt schema; partitions share it, as they share tables."""
-        return f"{self.target.name}__{_plain(self.stream)}"
+        return _shortened(f"{self.target.name}__{_plain(self.stream)}", _SCHEMA_NAME)
 
     @property
     def name(self) -> str:
@@ -709,7 +709,19 @@ def _plain(name: str) -> str:
     # two streams must never share state: `a.b` and `a_b` are told apart by a digest
     if plain != name:
         plain += "_" + sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]
-    return plain
+    return _shortened(plain, _PART_OF_NAME)
+
+
+_SCHEMA_NAME = 64  # dlt allows no more
+_PART_OF_NAME = 100  # two of them make the name of a folder, which most systems cut at 255
+
+
+def _shortened(name: str, limit: int) -> str:
+    """The name; beyond the limit its beginning, with a digest of all of it."""
+    if len(name) <= limit:
+        return name
+    digest = sha1(name.encode(), usedforsecurity=False).hexdigest()[:10]
+    return f"{name[: limit - 11].rstrip('_')}_{digest}"
 
 
 def _resources(opened: Any) -> list[Any]:

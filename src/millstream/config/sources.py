@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from millstream.config.base import Model
+from millstream.config.extended_json import to_extended_json
 
 GitHubStream = Literal[
     "issues",
@@ -120,7 +121,8 @@ class MongoDBCollection(Model):
 
     filter: Mapping[str, Any] = Field(
         default_factory=dict,
-        description="A MongoDB query in Extended JSON, evaluated by the server.",
+        description="A MongoDB query, evaluated by the server: YAML or Extended JSON. Dates are "
+        "written 2024-01-31 or 2024-01-31T12:00:00Z, ObjectIds `{$oid: '...'}`.",
     )
     projection: tuple[str, ...] = Field(
         default=(), description="Read these fields and `_id` alone; all when left out."
@@ -139,6 +141,11 @@ class MongoDBCollection(Model):
     changes: bool | None = Field(
         default=None, description="Follow this collection's change stream, after one full load."
     )
+
+    @field_validator("filter", mode="before")
+    @classmethod
+    def _extended_json(cls, value: Any) -> Any:
+        return to_extended_json(value) if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> MongoDBCollection:

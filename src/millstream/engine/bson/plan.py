@@ -38,6 +38,8 @@ _FITS: dict[str, tuple[Callable[[pa.DataType], bool], frozenset[int]]] = {
 
 # what an `_id` that is a key must be
 _KEYS = {
+    "any": frozenset((bson.OBJECT_ID, bson.TEXT)),
+    "any_uuid": frozenset((bson.OBJECT_ID, bson.TEXT, bson.BINARY)),
     "oid": frozenset((bson.OBJECT_ID,)),
     "uuid": frozenset((bson.BINARY,)),
     "text": frozenset((bson.TEXT,)),
@@ -66,7 +68,7 @@ class Leaf:
 
     Attributes:
         required: whether the column has no nulls.
-        key: whether it is the root's `_id`, which tells documents apart: `oid`, `text` and so on.
+        key: whether it is the root's `_id`, which tells documents apart: `any`, `text` and so on.
     """
 
     table: Table

@@ -65,6 +65,8 @@ _UNDECODABLE = (BSONError, ValueError, TypeError, OverflowError)
 # they hold keys; and to orjson, code is a text like any other
 _FOLDED = frozenset({Code, DBRef})
 
+_HEX_KINDS = frozenset(kind for kind, form in ids.FORMS.items() if "oid" in form.plain)
+
 RESERVED = frozenset({"_dlt_id", "_dlt_load_id", "_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx"})
 
 
@@ -201,7 +203,7 @@ class Encoder:
 
     def _identify(self, row: dict[str, Any]) -> None:
         value = row["_id"]
-        if type(value) is ObjectId and self.kind == "oid":
+        if type(value) is ObjectId and self.kind in _HEX_KINDS:
             row["_id"] = value.binary.hex()
             return
         try:

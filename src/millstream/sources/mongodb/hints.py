@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from millstream.sources.mongodb import ids
@@ -53,6 +53,19 @@ class HandOn:
                 write_disposition="replace" if self.replace else None,
             )
         return dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows, hints)
+
+    @property
+    def has_told(self) -> bool:
+        """Whether a part was handed on."""
+        return self._told is not None
+
+    def nothing(self) -> Iterator[Any]:
+        """What empties the table, where there is one, and makes none where there is not."""
+        import dlt
+
+        if self._table in self._schema.tables:
+            hints = dlt.mark.make_hints(write_disposition="replace")
+            yield dlt.mark.with_hints(dlt.mark.materialize_table_schema(), hints)
 
     def _is_double(self, path: Path) -> None:
         """Declare a column that held NaN or an infinity, unless it has a type already.
