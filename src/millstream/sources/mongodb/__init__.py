@@ -16,8 +16,6 @@ raw         BSON as it came, for the engine to read in columns
 encode      BSON -> dlt's typed JSON, where it does not
 values      what each BSON type becomes
 ids         what `_id` becomes
-identity    which collection was read, whatever its name
-state       what is kept between runs
 faults      what the driver said -> an error with its fix
 """
 
@@ -28,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millstream.config import MongoDBCollection, MongoDBConfig
-from millstream.errors import ConfigError, MillstreamError, SourceNotFoundError
+from millstream.errors import ConfigError, MillstreamError
 from millstream.model import Check, Partition, Stream
 from millstream.sources.mongodb import discovery, names
 from millstream.sources.mongodb.names import Located
@@ -94,10 +92,7 @@ class MongoDBSource:
                 hint="give the pipeline a `folder`, as that of a defs.yaml is",
             )
         found = discovery.discover(self._config, discovery.load(self._folder), only)
-        path = discovery.save(found, self._folder)
-        for name, hint in [] if only else names.missing(self._config, found):
-            raise SourceNotFoundError(f"no such collection: {name}", hint=hint)
-        return path
+        return discovery.save(found, self._folder)
 
     def open(
         self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
@@ -115,7 +110,7 @@ class MongoDBSource:
             from millstream.sources.mongodb import jobs, load
 
             job = self._job(client, located, full=full_refresh, partition=partition)
-            jobs.check(job, client[_database(located)][located.collection])
+        jobs.check(job)
         table = names.table_name(stream, [each.stream for each in self._located()])
         return load.source(job, table)
 
@@ -131,8 +126,7 @@ class MongoDBSource:
                 found = [Check("MongoDB", True, f"reachable, version {version}")]
                 for each in self._located():
                     try:
-                        collection = client[_database(each)][each.collection]
-                        jobs.check(self._job(client, each), collection)
+                        jobs.check(self._job(client, each))
                         found.append(Check(each.stream, True, "readable"))
                     except MillstreamError as error:
                         found.append(Check(each.stream, False, error.message, error.hint))
@@ -211,7 +205,6 @@ def _database(located: Located) -> str:
     if database is None:
         raise ConfigError(
             f"collection {located.stream}: in which database?",
-            hint="`databases: [NAME]`, or a connection string that ends with /NAME?...; /admin "
-            "only says where the user is kept, as `authSource=admin` does",
+            hint="`databases: [NAME]`, or a connection string that ends with /NAME",
         )
     return database
