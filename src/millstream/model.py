@@ -222,6 +222,37 @@ class QuarantinedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A part of the source that one run did not read, or not to its end.
+
+    Attributes:
+        name: of the part, such as a repository's.
+        reason: in a word or two: `blocked`, `not found`, `switched off`.
+        detail: what the source answered.
+    """
+
+    name: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowUpdate:
+    """A correction of rows that earlier runs loaded into a stream's root table.
+
+    Attributes:
+        column, value: rows that hold the value in the column are corrected,
+        values: by setting these columns.
+        before: what rows hold there that an earlier version loaded, without that column.
+    """
+
+    column: str
+    value: int | str
+    values: Mapping[str, str]
+    before: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """What one run of one stream did: the only thing that metadata, checks and the CLI print from.
 
@@ -236,10 +267,12 @@ class RunReport:
         quarantined: what went to `_millstream_quarantine` instead of the tables.
         replayed: rows that came again from there, by what became of them: `replayed`, `waiting`
             (still can't be loaded), `superseded`.
+        outdated: rows by table that were not loaded, since the same load has a later version.
         partition: the key of the partition that was loaded; None of a stream without any.
         history: the full name of the table that keeps the schema's changes; None where none does.
         jumps: shares that moved further than they did in recent loads.
         compared_loads: how many loads these are; 0 where none is known, or nothing was counted.
+        skipped: parts of the source that were not read, or not to their end.
     """
 
     pipeline: str
@@ -257,10 +290,12 @@ class RunReport:
     decisions: tuple[Decision, ...] = ()
     quarantined: tuple[QuarantinedRows, ...] = ()
     replayed: Mapping[str, int] = field(default_factory=dict)
+    outdated: Mapping[str, int] = field(default_factory=dict)
     partition: str | None = None
     history: str | None = None
     jumps: tuple[Jump, ...] = ()
     compared_loads: int = 0
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def rows(self) -> int:

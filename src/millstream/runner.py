@@ -229,11 +229,12 @@ def _waiting(
 
 def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:
     names = [each.name for each in source.streams()]
-    if stream not in names:
-        raise ConfigError(
-            f"pipeline {config.name!r} has no stream {stream!r}",
-            hint=f"it has {', '.join(names)}",
-        )
+    for name, what in [(stream, ""), *((name, "dedup_sort: ") for name in config.dedup_sort)]:
+        if name not in names:
+            raise ConfigError(
+                f"{what}pipeline {config.name!r} has no stream {name!r}",
+                hint=f"it has {', '.join(names)}",
+            )
 
 
 def _run(

@@ -26,11 +26,19 @@ from dlt.common.runtime.signals import (
     was_signal_received,
 )
 
-from millstream import destinations, engine, ledger, load_ids, packages, replaying, workdir
-from millstream.config import TargetConfig
+from millstream import (
+    deduplication,
+    destinations,
+    engine,
+    ledger,
+    load_ids,
+    packages,
+    replaying,
+    workdir,
+)
+from millstream.config import DltConfig, PipelineConfig, TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError, RunInterrupted
 from millstream.failures import WAITS, explain, interruption, is_interruption
-from millstream.key_names import name_primary_key
 from millstream.model import (
     ColumnProfile,
     Decision,
@@ -39,6 +47,7 @@ from millstream.model import (
     QuarantinedRows,
     RunReport,
     SchemaVersion,
+    Skipped,
     TableLoad,
 )
 from millstream.own_tables import is_own
@@ -46,6 +55,8 @@ from millstream.quarantine import limits, store
 from millstream.quarantine.store import Entry
 from millstream.quarantine.watch import Watch
 from millstream.queryable import sql_client
+from millstream.sources import findings
+from millstream.sources.findings import Findings
 
 if TYPE_CHECKING:
     import dlt
@@ -83,6 +94,11 @@ class Work:
     quarantined: list[QuarantinedRows] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     """Of rows that came again from quarantine."""
+    outdated: Counter[str] = field(default_factory=Counter)
+    """Rows by table that were not loaded, since the load has a later version of them."""
+    findings: Findings = field(default_factory=Findings)
+    """What the source reported of the package that is worked on, beside its rows."""
+    skipped: list[Skipped] = field(default_factory=list)
     jumps: dict[tuple[str, str], Jump] = field(default_factory=dict)
     compared_loads: int = 0
     before: SchemaVersion | None = None
@@ -113,7 +129,7 @@ class Work:
     @property
     def schema(self) -> str:
         """The name of the stream's dlt schema; partitions share it, as they share tables."""
-        return f"{self.target.name}__{_plain(self.stream)}"
+        return _shortened(f"{self.target.name}__{_plain(self.stream)}", _SCHEMA_NAME)
 
     @property
     def name(self) -> str:
@@ -127,6 +143,12 @@ class Work:
         """The name of the folder with the working folders of the stream or partition."""
         plain = _plain(self.stream)
         return plain if self.partition is None else f"{plain}@{_plain(self.partition.key)}"
+
+    @property
+    def has_unique_keys(self) -> bool:
+        """Whether keys hold in tables that are replaced, too: in those of our own sources."""
+        source = self.target.source if isinstance(self.target, PipelineConfig) else None
+        return source is not None and not isinstance(source, DltConfig)
 
     @property
     def what(self) -> str:
@@ -237,9 +259,6 @@ class Work:
 
         known = pipeline.schemas.has_schema(self.schema)
         schema: Any = pipeline.schemas[self.schema] if known else dlt.Schema(self.schema)
-        if self.target.names_keys:
-            for resource in _resources(opened):
-                name_primary_key(schema, resource)
         if self.partition is not None:
             for resource in _resources(opened):
                 destinations.confine(pipeline, schema.naming, resource)
@@ -248,6 +267,10 @@ class Work:
                 destinations.refuse_partitioned(schema, resource, self.what)
                 if not full_refresh:
                     destinations.refuse_unmergeable(pipeline, schema, resource, self.what)
+        if isinstance(self.target, PipelineConfig) and self.stream in self.target.dedup_sort:
+            column = self.target.dedup_sort[self.stream]
+            for resource in _resources(opened):
+                resource.apply_hints(columns={column: {"dedup_sort": "desc"}})
         if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
             opened = opened.clone(with_name=self.schema)
             schema = None
@@ -259,13 +282,15 @@ class Work:
             engine.enabled(),
             load_ids.above(newest, stream=self.stream),
             raising_signals(),
+            findings.collecting(Path(pipeline.pipelines_dir)) as self.findings,
         ):
-            pipeline.extract(
+            extracted = pipeline.extract(
                 opened,
                 schema=schema,
                 loader_file_format=destinations.loader_file_format(self.target),
                 refresh="drop_data" if full_refresh else None,
             )
+        deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
 
     def process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         """Normalize, govern and load what was extracted.
@@ -319,13 +344,7 @@ class Work:
     def _process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         with self.step("normalize"):
             accepted = self.accepted()
-            named = (self.schema,) if self.target.names_keys else ()
-            with engine.enabled(self._watches(run, accepted), named) as is_watched:
-                if named and not is_watched:
-                    raise ConfigError(
-                        "the names of columns do not fit the installed dlt",
-                        hint="install the dlt that Millstream requires",
-                    )
+            with engine.enabled(self._watches(run, accepted)) as is_watched:
                 if self.target.quarantine.enabled and not is_watched:
                     raise ConfigError(
                         "quarantine does not fit the installed dlt",
@@ -334,10 +353,13 @@ class Work:
                     )
                 self._add_root_ids(pipeline)
                 with raising_signals():
-                    normalized = pipeline.normalize()
+                    normalized = deduplication.normalize(
+                        run, pipeline, self.schema, replaced=self.has_unique_keys
+                    )
                 counted = packages.counted(run, _counts(normalized))
             waiting = {count.load_id for count in counted} | {*packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
+            outdated = deduplication.outdated_rows(pipeline, sorted(waiting))
         with self.step("govern"):
             if not seen.outcomes:  # rows that are replayed are expected to be bad
                 limits.check(
@@ -359,6 +381,7 @@ class Work:
                 self.clear(pipeline, self.partition)
             if self.stored is not None and (coming := self._package_schema(run)):
                 self.warnings += destinations.migrate(pipeline, self.stored, coming)
+            corrected = destinations.update_rows(pipeline, self.schema, self.findings.updates)
             packages.keep(run, pipeline)
             with intercepted_signals():
                 self._load(pipeline)
@@ -368,7 +391,9 @@ class Work:
         self.engine_rows.update(seen.rows)
         self.quarantined += seen.quarantined
         self.outcomes.update(seen.outcomes)
-        self.warnings += engine.told(seen.twins)
+        self.outdated.update(outdated)
+        self.warnings += (*self.findings.warnings, *corrected, *engine.told(seen.twins))
+        self.skipped += self.findings.skipped
         self._remember(ledger.profile_of(new))
         self.decisions += (*seen.refusals, *decisions)
         self._compare(new, recent)
@@ -539,6 +564,7 @@ class Work:
     def _finish(self, run: Path) -> None:
         self.folder = run
         with self.step("restore"), self.writer():
+            self.findings = findings.stored(run)
             packages.settle(run)
             pipeline = self.pipeline(run)
             self.loaded = destinations.loads(pipeline, self.schema)
@@ -609,14 +635,18 @@ class Work:
             changes=ledger.diff(self.before or before, schema),
             schema=schema,
             engine_rows=dict(self.engine_rows),
-            warnings=(*self.warnings, *appended, *destinations.replaced(pipeline)),
+            warnings=tuple(
+                dict.fromkeys([*self.warnings, *appended, *destinations.replaced(pipeline)])
+            ),
             decisions=tuple(self.decisions),
             quarantined=tuple(self.quarantined),
             replayed=dict(self.outcomes),
+            outdated=dict(self.outdated),
             partition=self.partition.key if self.partition else None,
             history=names[ledger.store.CHANGES] if self.target.history else None,
             jumps=tuple(self.jumps.values()),
             compared_loads=self.compared_loads,
+            skipped=tuple(dict.fromkeys(self.skipped)),
         )
 
     def _totals(self, pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int | None]:
@@ -679,7 +709,19 @@ def _plain(name: str) -> str:
     # two streams must never share state: `a.b` and `a_b` are told apart by a digest
     if plain != name:
         plain += "_" + sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]
-    return plain
+    return _shortened(plain, _PART_OF_NAME)
+
+
+_SCHEMA_NAME = 64  # dlt allows no more
+_PART_OF_NAME = 100  # two of them make the name of a folder, which most systems cut at 255
+
+
+def _shortened(name: str, limit: int) -> str:
+    """The name; beyond the limit its beginning, with a digest of all of it."""
+    if len(name) <= limit:
+        return name
+    digest = sha1(name.encode(), usedforsecurity=False).hexdigest()[:10]
+    return f"{name[: limit - 11].rstrip('_')}_{digest}"
 
 
 def _resources(opened: Any) -> list[Any]:

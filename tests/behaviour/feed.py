@@ -149,3 +149,38 @@ def disposed(write_disposition: Any = "append", key: str | None = "id") -> Any:
         yield FEED.rows
 
     return rows
+
+
+def versions(
+    strategy: str = "delete-insert",
+    key: Any = "id",
+    hints: Any = None,
+    page: int = 700,
+    form: str = "rows",
+    disposition: str = "merge",
+) -> Any:
+    """A resource `orders` of FEED's rows, page by page, merged by a strategy.
+
+    Args:
+        form: `rows`, or `arrow` for Arrow tables.
+    """
+
+    merged = {"disposition": "merge", "strategy": strategy}
+
+    @dlt.resource(
+        name="orders",
+        primary_key=key,
+        write_disposition=merged if disposition == "merge" else disposition,  # type: ignore[call-overload]
+        columns=hints,
+    )
+    def rows() -> Iterator[Any]:
+        for start in range(0, len(FEED.rows), page):
+            found = FEED.rows[start : start + page]
+            if form == "arrow":
+                import pyarrow as pa
+
+                yield pa.Table.from_pylist(found)
+            else:
+                yield found
+
+    return rows

@@ -97,8 +97,7 @@ class Warehouse:
         """The stream's state by repository, as the next run will find it."""
         sources = self._pipeline(stream).state["sources"]
         (state,) = [each["resources"][stream] for each in sources.values()]
-        found: dict[str, Any] = state["repositories"]
-        return found
+        return {entry["name"]: entry for entry in state["repositories"].values()}
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.folder / "warehouse.duckdb")) as connection:

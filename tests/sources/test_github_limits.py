@@ -18,10 +18,11 @@ def test_waits_for_the_reset_when_none_is_left(clock: FakeClock) -> None:
         server.reset = int(NOW) + 600
         found = rows(source(server, clock=clock, parallel=1))
     assert [row["number"] for row in found] == list(range(1, 41))
-    # four pages, two an hour: one wait, to the second, and no request that was refused
-    assert clock.waits == [600.0]
+    # the repository, four pages, and one behind the last, which is full: two an hour. Waits to the
+    # second, and no request that was refused
+    assert clock.waits == [600.0, 3600.0]
     assert server.refused == 0
-    assert [asked.status for asked in server.asked] == [200] * 4
+    assert [asked.status for asked in server.asked] == [200] * 6
 
 
 def test_parallel_requests_never_exceed_the_limit(clock: FakeClock) -> None:
@@ -30,14 +31,14 @@ def test_parallel_requests_never_exceed_the_limit(clock: FakeClock) -> None:
     assert [row["number"] for row in found] == list(range(1, 401))
     assert server.refused == 0
     assert server.max_concurrency <= 8
-    assert len(clock.waits) == 5  # 40 pages, 7 an hour
+    assert len(clock.waits) == 5  # the repository, 40 pages and one behind them, 7 an hour
 
 
 def test_waits_by_the_servers_clock_when_ours_is_wrong(clock: FakeClock) -> None:
-    with GitHubServer(issues(20), rate_limit=1, clock=lambda: clock.now() + 86_400) as server:
+    with GitHubServer(issues(15), rate_limit=1, clock=lambda: clock.now() + 86_400) as server:
         server.reset = int(NOW) + 86_400 + 90
         rows(source(server, clock=clock, parallel=1))
-    assert clock.waits == [90.0]
+    assert clock.waits == [90.0, 3600.0]
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -62,7 +63,7 @@ def test_secondary_limit(
         server.faults.add(Fault.secondary(retry_after, status))
         assert len(rows(source(server, clock=clock))) == 5
     assert clock.waits == waits
-    assert len(server.asked) == 2
+    assert len(server.asked) == 3
 
 
 def test_secondary_limit_without_a_time_waits_longer_each_time(clock: FakeClock) -> None:
@@ -96,11 +97,11 @@ def test_gives_up_on_a_limit_that_never_ends(clock: FakeClock) -> None:
             rows(source(server, clock=clock))
     (error,) = [e for e in causes(caught.value) if isinstance(e, SourceUnavailableError)]
     assert "refused 11 times in a row" in error.message
-    assert "/repos/octo/hello/issues" in error.message
+    assert "/repos/octo/hello" in error.message
 
 
 def test_says_until_when_it_waits(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
-    with GitHubServer(issues(20), rate_limit=1, clock=clock.now) as server:
+    with GitHubServer(issues(5), rate_limit=1, clock=clock.now) as server:
         server.reset = int(NOW) + 600
         with caplog.at_level(logging.INFO, logger="millstream"):
             rows(source(server, clock=clock, parallel=1))

@@ -154,12 +154,24 @@ def test_a_lost_token_is_told_or_healed(shop: Shop, how: str) -> None:
     mirror(shop)
 
 
-def test_a_dropped_collection_is_told_or_read_anew(shop: Shop) -> None:
+def test_a_collection_made_anew_is_read_anew(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     things = shop.db.things
     things.insert_many([document(n) for n in range(5)])
     shop.load("things", changes=True)
     things.drop()
     things.insert_many([document(n, 1) for n in range(3)])
+    shop.load("things", changes=True)
+    assert "dropped and created again since the last run" in caplog.text
+    mirror(shop)
+
+
+def test_a_collection_that_was_elsewhere_is_told_or_read_anew(shop: Shop) -> None:
+    things = shop.db.things
+    things.insert_many([document(n) for n in range(5)])
+    shop.load("things", changes=True)
+    things.rename("elsewhere")
+    shop.db.elsewhere.insert_one(document(9))
+    shop.db.elsewhere.rename("things")
     with pytest.raises(SourceError, match="was dropped or renamed"):
         shop.load("things", changes=True)
     shop.load("things", changes=True, on_lost_token="resnapshot")

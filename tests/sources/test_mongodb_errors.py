@@ -92,6 +92,35 @@ def test_nobody_answers(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check.hint
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mongodb+srv://me:hunter2@cluster.nowhere.invalid/", "_mongodb._tcp.cluster"),
+        ("mongodb://me:hunter2@nowhere.invalid/?serverSelectionTimeoutMS=200", "nowhere.invalid"),
+    ],
+)
+def test_a_name_that_dns_does_not_know(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, url: str, said: str
+) -> None:
+    monkeypatch.setenv("MONGODB_URI", url)
+    with pytest.raises(SourceUnavailableError, match="can't be found") as caught:
+        open_one(shop)
+    assert said in str(caught.value)
+    assert "this machine's DNS" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_string_that_ends_in_admin_names_no_data(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.db.things.insert_one({"_id": 1})
+    monkeypatch.setenv("MONGODB_URI", shop.server.url("admin"))
+    assert shop.load("things").rows == 1
+    with pytest.raises(ConfigError, match="in which database") as caught:
+        sources.create(shop.config(databases=[], collections=["things"]).source).open("things")
+    assert "/admin only says where the user is kept" in str(caught.value)
+
+
 def test_no_such_collection_or_database(shop: Shop) -> None:
     shop.db.things.insert_one({})
     with pytest.raises(SourceNotFoundError, match="no such collection") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.sources.mongodb import MongoDBSource, discovery, names
 from millstream.sources.mongodb.discovery import Catalog, Collection
 from sources.mongodb_kit import Shop
+from sources.mongodb_project import Project
 
 CATALOG = Catalog(
     {
@@ -240,3 +242,62 @@ def test_discovery_finds_what_is_there_and_what_it_is_made_of(shop: Shop) -> Non
         "n": {"double": 0.5},
     }
     assert [each.name for each in source.streams()] == ["empty", "orders", "recent"]
+
+
+@pytest.mark.xdist_group("mongodb")
+def test_every_name_that_mongodb_allows_loads(project: Project) -> None:
+    """Long names, whose tables are shortened, and those of dlt's and Millstream's own tables."""
+    shop = project
+    long = "customer_order_line_item_fulfilment_status_history_archive_of_the_year_2023"
+    all_names = [f"{long}_a", f"{long}_b", "_dlt_loads", "_millstream_changes", "data[2024]"]
+    assert len(long) > 63
+    for n, name in enumerate(all_names):
+        shop.db[name].insert_one({"_id": n, "tags": [n, n]})
+    shop.db.data2.insert_one({"_id": 99})
+    shop.define(
+        f"collections: {json.dumps(all_names)}\nsettings:\n  {long}_a: {{changes: true}}",
+        name="a_pipeline_with_a_long_name_too",
+    )
+    assert "5 streams" in shop.command("discover")
+    shop.run()
+    shop.db[f"{long}_a"].insert_one({"_id": 7, "tags": [7, 7]})
+    shop.run()
+    found = {}
+    for name, table in shop.place.query(
+        "SELECT table_name, table_name FROM information_schema.tables "
+        f"WHERE table_schema = '{shop.place.dataset}'"
+    ):
+        columns = shop.place.query(
+            "SELECT column_name FROM information_schema.columns "
+            f"WHERE table_schema = '{shop.place.dataset}' AND table_name = '{table}'"
+        )
+        if ("_id",) in columns:
+            found[name] = shop.rows(table, "_id")
+        elif ("_dlt_parent_id",) in columns:
+            found[name] = shop.rows(table, "value")
+    roots = [[(0,), (7,)], [(1,)], [(2,)], [(3,)], [(4,)]]
+    lists = [sorted([*rows, *rows]) for rows in roots]
+    assert sorted(found.values()) == sorted([*roots, *lists]), found
+
+
+@pytest.mark.xdist_group("mongodb")
+def test_a_name_that_matches_nothing_is_told(duckdb_project: Project) -> None:
+    shop = duckdb_project
+    shop.db.orders.insert_one({"_id": 1})
+    shop.define("collections: [ordres]")
+    assert "did you mean 'orders'?" in shop.command("discover", fails=True)
+    shop.define('collections: ["ordes*"]')
+    said = shop.command("discover", fails=True)
+    assert "'ordes*' matches no collection" in said
+    assert "did you mean 'orders'?" in said
+    assert "matches no collection" in shop.run(fails=True)
+    shop.db.ordes_of_may.insert_one({"_id": 1})
+    assert "1 stream" in shop.command("discover")
+
+
+def test_own_tables_are_nobody_elses() -> None:
+    taken = ["_dlt_loads", "_DLT_version", "__dlt_x", "_millstream_changes", "_millstream_x"]
+    tables = {names.table_name(each, taken) for each in taken}
+    assert len(tables) == len(taken)
+    assert not any(table.startswith("_") for table in tables)
+    assert names.table_name("dlt_loads", [*taken, "dlt_loads"]) == "dlt_loads"

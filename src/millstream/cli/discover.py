@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,9 @@ def _run(options: Namespace) -> int:
             hint="its streams are those that defs.yaml names",
         )
     with redirect_stdout(sys.stderr):
-        before = {each.name: each for each in source.streams()} if source.is_known() else {}
+        before: dict[str, Stream] = {}
+        with suppress(ConfigError):  # what was found before does not fit the configuration now
+            before = {each.name: each for each in source.streams()} if source.is_known() else {}
         with status_line(f"asking {config.source.type} what there is"):
             file = source.discover(options.streams or ())
         after = {each.name: each for each in source.streams()}

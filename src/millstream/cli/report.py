@@ -33,10 +33,26 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     if report.load_id is None:
         lines.append("  nothing new to load")
     lines += ["", *change_lines(report.changes, stream)]
+    lines += [
+        f"  {table}: {count(rows, 'older version')} of rows in the same load not loaded"
+        for table, rows in report.outdated.items()
+    ]
     lines += quarantine_lines(report, stream)
     lines += [*warned_lines(report, stream), *jump_lines(report, stream)]
+    lines += skipped_lines(report, stream)
     lines += [paint(f"  warning: {text}", "yellow", stream=stream) for text in report.warnings]
     return lines
+
+
+def skipped_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """The parts of the source that were not read; nothing where all were."""
+    if not report.skipped:
+        return []
+    head = f"  {count(len(report.skipped), 'part')} of the source skipped"
+    return [
+        paint(head, "yellow", stream=stream),
+        *(f"    {each.name}: {each.reason}: {each.detail}" for each in report.skipped),
+    ]
 
 
 def quarantine_lines(report: RunReport, stream: TextIO) -> list[str]:

@@ -89,11 +89,6 @@ class TargetConfig(Model):
         description="The folder that relative paths start from; set by whoever read the file.",
     )
 
-    @property
-    def names_keys(self) -> bool:
-        """Whether Millstream names the columns, or dlt, as for what a dlt source yields."""
-        return False
-
     @field_validator("schema_policy", mode="before")
     @classmethod
     def _preset_alone(cls, value: Any) -> Any:
@@ -118,6 +113,11 @@ class PipelineConfig(TargetConfig):
     """One source, one destination: the `attributes` of a `defs.yaml`."""
 
     source: SourceConfig
+    dedup_sort: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="By stream, the column that orders versions of a row within one load, such as "
+        "`{orders: updated_at}`: the highest value is loaded. Without it the last one read is.",
+    )
     group: str | None = Field(
         default=None,
         description="Dagster's asset group; the pipeline's name when left out, and for MongoDB "
@@ -158,10 +158,6 @@ class PipelineConfig(TargetConfig):
         exclude=True,
         description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
     )
-
-    @property
-    def names_keys(self) -> bool:
-        return self.source.type != "dlt"
 
     @property
     def streams_abreast(self) -> int:

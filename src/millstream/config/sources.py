@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from millstream.config.base import Model
+from millstream.config.extended_json import to_extended_json
 
 GitHubStream = Literal[
     "issues",
@@ -34,9 +35,13 @@ class GitHubConfig(Model):
     """GitHub's REST API. The token comes from `GITHUB_TOKEN` or `SOURCES__GITHUB__ACCESS_TOKEN`."""
 
     type: Literal["github"] = "github"
-    repositories: tuple[str, ...] = Field(default=(), description="`owner/name`, one or many.")
+    repositories: tuple[str, ...] = Field(
+        default=(), description="`owner/name`, one or many; one that can't be read fails the run."
+    )
     organization: str | None = Field(
-        default=None, description="All repositories of this organisation, listed at run time."
+        default=None,
+        description="All repositories of this organisation, listed at run time; those that can't "
+        "be read are skipped and reported.",
     )
     streams: tuple[GitHubStream, ...] = Field(
         default=("issues",), min_length=1, description="What to load, each into a table."
@@ -82,11 +87,13 @@ class GitHubConfig(Model):
         text = value.isoformat() if isinstance(value, date) else str(value).strip()
         try:
             moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        except ValueError:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=timezone.utc)
+            moment = moment.astimezone(timezone.utc)
+        except (ValueError, OverflowError):
             raise ValueError(f"{text!r} is not a time such as 2024-01-31T00:00:00Z") from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        # strftime writes the year 900 as `900`
+        return f"{moment.replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
     @model_validator(mode="after")
     def _something_to_read(self) -> GitHubConfig:
@@ -114,7 +121,8 @@ class MongoDBCollection(Model):
 
     filter: Mapping[str, Any] = Field(
         default_factory=dict,
-        description="A MongoDB query in Extended JSON, evaluated by the server.",
+        description="A MongoDB query, evaluated by the server: YAML or Extended JSON. Dates are "
+        "written 2024-01-31 or 2024-01-31T12:00:00Z, ObjectIds `{$oid: '...'}`.",
     )
     projection: tuple[str, ...] = Field(
         default=(), description="Read these fields and `_id` alone; all when left out."
@@ -133,6 +141,11 @@ class MongoDBCollection(Model):
     changes: bool | None = Field(
         default=None, description="Follow this collection's change stream, after one full load."
     )
+
+    @field_validator("filter", mode="before")
+    @classmethod
+    def _extended_json(cls, value: Any) -> Any:
+        return to_extended_json(value) if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> MongoDBCollection:

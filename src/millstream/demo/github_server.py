@@ -19,7 +19,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -98,6 +98,10 @@ class GitHubServer:
         """False: GitHub Enterprise with its rate limit switched off."""
         self.names_last = True
         """False: as for large repositories, `next` links with a cursor, and no last page."""
+        self.most_pages: int | None = None
+        """Pages of a list that are shown: the last one names no further, which answers 422."""
+        self.cursors_from: int | None = None
+        """From this page on, issues are shown to those alone who follow `next`, by a cursor."""
         self.used = 0
         self.reset = int(clock()) + _WINDOW
         self.refused = 0
@@ -208,7 +212,7 @@ class GitHubServer:
             names = [n for n in self.hub.names if n.lower().startswith(f"{match[1].lower()}/")]
             if not names:
                 return error_answer(404, "Not Found")
-            visible = [n for n in names if authorization or n not in self.hub.private]
+            visible = sorted(n for n in names if authorization or n not in self.hub.private)
             return self._page(path, query, [self._repository(n) for n in visible], ("orgs", path))
         name, rest = self._locate(path)
         if name is None or (name in self.hub.private and not authorization):
@@ -218,6 +222,8 @@ class GitHubServer:
             suffix = f"?{urlencode(query)}" if query else ""
             location = f"{self.url}/repositories/{self.hub.id(target)}/{rest}".rstrip("/") + suffix
             return Answer(301, b'{"message": "Moved Permanently"}', (("Location", location),))
+        if name in self.hub.blocked:
+            return _blocked(*self.hub.blocked[name])
         if not rest:
             return json_answer(self._repository(name))
         if rest in _ISSUES_ONLY and name in self.hub.without_issues:
@@ -242,6 +248,7 @@ class GitHubServer:
     def _repository(self, name: str) -> Row:
         return {
             "id": self.hub.id(name),
+            "node_id": f"R_{self.hub.id(name)}",
             "name": name.split("/")[1],
             "full_name": name,
             "private": name in self.hub.private,
@@ -291,6 +298,8 @@ class GitHubServer:
     def _page(
         self, path: str, query: dict[str, str], rows: list[Row], key: tuple[object, ...]
     ) -> Answer:
+        if refusal := self._unshown(path, query):
+            return refusal
         page, links = self._slice(path, query, rows)
         at = (*key, query.get("page"), query.get("per_page"))
         cached = self._pages.get(at)
@@ -300,18 +309,39 @@ class GitHubServer:
         self._pages[at] = (page, answer.body)
         return answer
 
+    def _unshown(self, path: str, query: dict[str, str]) -> Answer | None:
+        """GitHub's answer to a request for a page that it does not show."""
+        number = int(query.get("page", "1"))
+        if self.most_pages is not None and number > self.most_pages:
+            return error_answer(
+                422,
+                "In order to keep the API fast for everyone, pagination is limited for this "
+                "resource. Check the rel=last link relation in the Link response header to see "
+                "how far back you can traverse.",
+            )
+        limited = self.cursors_from is not None and path.endswith("/issues")
+        if limited and number >= (self.cursors_from or 0) and "after" not in query:
+            return error_answer(
+                422,
+                "Pagination with the page parameter is not supported for large datasets, please "
+                "use cursor based pagination (after/before)",
+            )
+        return None
+
     def _slice(
         self, path: str, query: dict[str, str], rows: list[Row]
     ) -> tuple[list[Row], tuple[tuple[str, str], ...]]:
         size = min(int(query.get("per_page", "30")), 100)
         number = int(query.get("page", "1"))
         last = max(-(-len(rows) // size), 1)
+        if self.most_pages is not None and "/compare/" not in path:
+            last = min(last, self.most_pages)
         targets = {"prev": number - 1, "next": number + 1, "last": last, "first": 1}
         if number >= last:
             del targets["next"], targets["last"]
         if number == 1:
             del targets["prev"], targets["first"]
-        if not self.names_last:
+        if not self.names_last or (self.cursors_from is not None and path.endswith("/issues")):
             targets = {rel: n for rel, n in targets.items() if rel in ("next", "prev")}
             query = {**query, "after": f"cursor{number}"}
         link = ", ".join(
@@ -320,6 +350,18 @@ class GitHubServer:
         )
         page = rows[(number - 1) * size : number * size]
         return page, (("Link", link),) if link else ()
+
+
+def _blocked(status: int, reason: str) -> Answer:
+    """Format: https://github.com/github/rest-api-description/issues/3314"""
+    block = {
+        "reason": reason,
+        "created_at": "2021-04-22T17:53:56Z",
+        "html_url": "https://github.com/tos",
+    }
+    return replace(
+        json_answer({"message": "Repository access blocked", "block": block}), status=status
+    )
 
 
 def _ancestors(rows: Sequence[Row], sha: str) -> set[str]:

@@ -50,6 +50,10 @@ class Hub:
         self._views: dict[tuple[str, str], list[Row]] = {}
         self._lists: dict[tuple[str, str, Query], list[Row]] = {}
         self.moved = {old.lower(): new for old, new in (moved or {}).items()}
+        self._ids = {name: 1000 + number for number, name in enumerate(self._rows)}
+        self._next_id = 1000 + len(self._rows)
+        self.blocked: dict[str, tuple[int, str]] = {}
+        """Repositories that GitHub has taken down: the status and the reason of its answer."""
         self.without_issues: set[str] = set()
         self.private: set[str] = set()
 
@@ -72,11 +76,35 @@ class Hub:
         return self._names.get(repository.lower())
 
     def id(self, repository: str) -> int:
-        return 1000 + self.names.index(repository)
+        return self._ids[repository]
+
+    def rename(self, old: str, new: str) -> None:
+        """Call a repository by another name, also of another owner; the old one redirects."""
+        with self._lock:
+            # in its old place: the order of an organisation's list is by the server's `sort`
+            self._rows = {new if n == old else n: rows for n, rows in self._rows.items()}
+            self._ids[new] = self._ids.pop(old)
+            del self._names[old.lower()]
+            self._names[new.lower()] = new
+            self.moved.pop(new.lower(), None)
+            self.moved = {name: new if to == old else to for name, to in self.moved.items()}
+            if old.lower() != new.lower():
+                self.moved[old.lower()] = new
+            self._forget()
+
+    def remove(self, repository: str) -> None:
+        """Delete a repository; its name answers 404 from then on."""
+        with self._lock:
+            del self._rows[repository], self._names[repository.lower()], self._ids[repository]
+            self._forget()
 
     def put(self, repository: str, stream: str, *rows: Row) -> None:
         """Add rows, or newer versions of rows."""
         with self._lock:
+            if repository not in self._rows:  # it may take over the name of one that was renamed
+                self.moved.pop(repository.lower(), None)
+                self._ids[repository] = self._next_id
+                self._next_id += 1
             self._names.setdefault(repository.lower(), repository)
             self._rows.setdefault(repository, {}).setdefault(stream, []).extend(rows)
             self._forget()

@@ -17,6 +17,7 @@ parts       a partition's rows, replaced as one
 concurrent_loads  loads that arrived while a partition was read
 accepted    the accepted schema, where it is kept beside the data
 undo        take out what an interrupted load had appended
+row_updates what a source corrects of rows that are loaded
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from millstream.destinations.parts import (
 )
 from millstream.destinations.readiness import address, ensure_ready, preflight
 from millstream.destinations.restore import restore
+from millstream.destinations.row_updates import update_rows
 from millstream.destinations.turns import turn
 from millstream.destinations.undo import undo
 from millstream.destinations.writer import Loads, loads, reader, writer
@@ -77,5 +79,6 @@ __all__ = [
     "turn",
     "undo",
     "united",
+    "update_rows",
     "writer",
 ]

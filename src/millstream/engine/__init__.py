@@ -10,6 +10,7 @@ The way of a batch, one file a step:
     bson              the same for MongoDB's documents, as the server sent them
     profile, report   what was in the columns, and who did how much
     twins             what keys of one name lose to each other
+    versions          which of several rows with one key is loaded
 
 `rules` is what these ask of a schema, and `dlt_rules` answers with dlt's. `seam` puts all this into
 dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, counted by `twins`;
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
@@ -70,16 +71,13 @@ _outside: bool | None = None
 
 
 @contextmanager
-def enabled(
-    watches: Mapping[str, Watch] | None = None, named: Iterable[str] = ()
-) -> Iterator[bool]:
+def enabled(watches: Mapping[str, Watch] | None = None) -> Iterator[bool]:
     """Normalize through the engine within this block, and count; then all is as it was before.
 
     Other dlt pipelines of the process keep the normalizer that their owner chose.
 
     Args:
         watches: by the name of a dlt schema, how its rows are watched.
-        named: dlt schemas whose keys are named by `key_names`.
 
     Yields:
         Whether rows are watched; not where Millstream does not fit the installed dlt.
@@ -95,9 +93,6 @@ def enabled(
         _entered += 1
         for name, watch in (watches or {}).items():
             seam.watch(name, watch)
-        named = [*named]
-        for name in named:
-            seam.name_keys(name, on=True)
         is_watched = enable(keep_stats=True) or seam.activate(keep_stats=True, columnar=False)
     try:
         yield is_watched
@@ -106,8 +101,6 @@ def enabled(
             _entered -= 1
             for name in watches or ():
                 seam.watch(name, None)
-            for name in named:
-                seam.name_keys(name, on=False)
             if not _entered:
                 if _outside is None:
                     seam.deactivate()

@@ -10,6 +10,7 @@ import gc
 import json as plain_json
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import compress
 from typing import IO, Any
 
 import pyarrow as pa
@@ -37,7 +38,6 @@ from millstream.engine.stats import FileStats
 from millstream.engine.unfold import MANY_LEVELS, TableRows, unfold
 from millstream.engine.writer import ColumnSet
 from millstream.handover import Block
-from millstream.key_names import KeyNames
 from millstream.quarantine import envelope
 
 BATCH = 2000
@@ -154,20 +154,24 @@ class ColumnarNormalizer(WatchedNormalizer):
     def _take(self, root: str, settled: list[Settled], raw: Mapping[str, pa.Array]) -> None:
         """Write what never was Python objects; raises Unfit before anything is written."""
         rules = self._rules
+        rows = settled[0].table.size
+        if self._versions is not None and self._versions.has_outdated(rows):
+            raise Unfit("later rows replace some of these")
         rules.check_complete(settled)
         propagate = rules.propagates(root)
         if not all(rules.has_links(one.table, propagate) for one in settled):
             raise Unfit("a table is new")
         add_ids([one.table for one in settled], rules.raw_ids(settled[0].table, raw), ID_BYTES)
-        self._write(self._built(settled, propagate), settled[0].table.size)
+        self._write(self._built(settled, propagate), rows)
+        if self._versions is not None and not self._versions.notes:
+            self._versions.passed(rows)
 
     def _undecoded(
         self, root: str, header: handover.Header, file: IO[bytes]
     ) -> Generator[dict[str, list[Any]]]:
         """A part of BSON, block by block; what is not read in columns comes back as lines."""
         rules = self._rules
-        names = self.key_names or KeyNames.of(self.schema, root)
-        exact = header.exact(self.schema.naming.normalize_identifier, names.locate)
+        exact = header.exact(self.schema.naming.normalize_identifier)
 
         def links(table: TableRows) -> bool:
             return rules.has_links(table, rules.propagates(root))
@@ -221,6 +225,8 @@ class ColumnarNormalizer(WatchedNormalizer):
                 tables = self._columns(root, self._items[start:end], update)
             except LostDigits:
                 self._items = plain_json.loads(self._text)
+                if self._current is not None:
+                    self._items = list(compress(self._items, self._current))
                 self._rules.exact = True
                 self._batch(root, start, end, update)
                 return
@@ -261,6 +267,8 @@ class ColumnarNormalizer(WatchedNormalizer):
 
     def _write(self, tables: list[tuple[str, ColumnSet]], rows: int) -> None:
         assert self._stats is not None
+        if self._versions is not None and self._versions.notes:
+            self._versions.note_columns(tables[0][1].columns, rows)
         for name, column_set in tables:
             writer = self.item_storage._get_writer(self.load_id, self.schema.name, name)
             if writer.writer_cls is ParquetDataWriter:

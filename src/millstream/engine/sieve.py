@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -29,24 +30,19 @@ from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream import handover, json_keys
-from millstream.engine.flatten import name_keys
 from millstream.engine.stats import FileStats
 from millstream.engine.trial import Buffer, trial
 from millstream.engine.twins import Finder
+from millstream.engine.versions import FileVersions, file_versions
 from millstream.errors import SourceDataError
 from millstream.json_paths import variant_base
-from millstream.key_names import KeyNames
 from millstream.model import Decision
-from millstream.own_tables import is_own
 from millstream.quarantine import entry, envelope
 from millstream.quarantine.entry import Problem, path_of
 from millstream.quarantine.watch import Watch
 
 WATCHES: dict[str, Watch] = {}
 """By the name of a dlt schema; what is not named is normalized as dlt has it."""
-
-NAMED: set[str] = set()
-"""dlt schemas whose keys are named by `key_names`; all others keep dlt's rule."""
 
 _READ = 1 << 24
 _NOT_ASIDE = (
@@ -114,7 +110,8 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self._place: tuple[str, int] | None = None
         self._header: handover.Header | None = None
         self._twins: Finder | None = None
-        self.key_names: KeyNames | None = None
+        self._versions: FileVersions | None = None
+        self._current: list[bool] | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
             self._twins = Finder(self.schema.data_item_normalizer)
         if self._watch is not None:
@@ -126,28 +123,19 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self._stats = FileStats(extracted_items_file)
         self._root = root_table_name
         self._header = self._header_of(extracted_items_file)
-        if self.schema.name in NAMED and not is_own(root_table_name):
-            self._name_keys(root_table_name)
+        self._versions = self._versions_of(extracted_items_file, root_table_name)
         updates = self._file(extracted_items_file, root_table_name)
-        self._remember_names(updates)
+        if self._versions is not None:
+            self._versions.save()
         self._stats.save(self.load_storage.config.load_volume_path, self.load_id)
         return updates
 
-    def _name_keys(self, root: str) -> None:
-        """Let our names be those of the root's keys, in dlt's code as in the engine's."""
-        if self.key_names is None or self.key_names.root != root:
-            self.key_names = KeyNames.of(self.schema, root)
-            self._twins = None  # no two keys share a name any more
-            name_keys(self.schema.data_item_normalizer, self.key_names)
-
-    def _remember_names(self, updates: list[Any]) -> None:
-        names = self.key_names
-        if names is None or names.root not in self.schema.tables:
-            return
-        if hints := names.new():
-            partial: Any = {"name": names.root, "columns": {}, **hints}
-            self.schema.update_table(partial, normalize_identifiers=False)
-            updates.append({names.root: [partial]})
+    def _versions_of(self, file: str, root: str) -> FileVersions | None:
+        if not FileStats.keep:  # dlt's own result counts
+            return None
+        table = self.schema.tables.get(root)
+        volume = self.load_storage.config.load_volume_path
+        return file_versions(table, volume, self.load_id, file)
 
     def _file(self, extracted_items_file: str, root: str) -> list[Any]:
         """dlt's own `__call__`, with each line at hand."""
@@ -211,6 +199,8 @@ class WatchedNormalizer(JsonLItemsNormalizer):
     ) -> tuple[list[Any], bytes]:
         """The rows of a line, and their text; without those that have a key twice.
 
+        The text still has the rows that later ones replace: `_current` tells them.
+
         Raises:
             SourceDataError: there is such a row, and it is not to be put aside.
         """
@@ -220,7 +210,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         if is_told and self._watch is None and envelope.MARK in line:
             _refuse_unreadable(items)
         if not is_told or not json_keys.lost(line, items):
-            return items, line
+            return self._without_outdated(items), line
         kept, texts = [], []
         for number, (item, (text, key)) in enumerate(zip(items, json_keys.rows(line.decode()))):
             if key is None:
@@ -239,7 +229,19 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         if self._stats is not None:
             self._stats.count("dlt", len(items) - len(kept))
         self._keep(updates)
-        return kept, f"[{','.join(texts)}]".encode()
+        return self._without_outdated(kept), f"[{','.join(texts)}]".encode()
+
+    def _without_outdated(self, items: list[Any]) -> list[Any]:
+        """Rows, without those that a later row of the load replaces."""
+        self._current = None
+        versions = self._versions
+        if versions is None or versions.notes:
+            return items
+        if not versions.has_outdated(len(items)):
+            versions.passed(len(items))
+            return items
+        self._current = versions.current(len(items))
+        return list(compress(items, self._current))
 
     def _normalize_chunk(
         self, root_table_name: str, items: list[Any], may_have_pua: bool, skip_write: bool
@@ -247,12 +249,19 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         if self._watch is None or self._stats is None or skip_write:
             if self._stats is None or skip_write:
                 return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+            if len(items) > 1 and self._notes_keys() and self._discards_rows(root_table_name):
+                # which of them land must be known
+                each: dict[str, list[Any]] = {}
+                for item in items:
+                    add(each, self._normalize_chunk(root_table_name, [item], may_have_pua, False))
+                return each
             self._stats.count("dlt", len(items))
             suspects = self._suspects(items)
             with self._complete_rows() as buffer:
                 found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
             if buffer is not None:
                 self._write_buffer(buffer)
+            self._note_landed(len(items))
             self._count_twins(root_table_name, suspects)
             return found
         updates: dict[str, list[Any]] = {}
@@ -268,11 +277,13 @@ class WatchedNormalizer(JsonLItemsNormalizer):
                 pass
             else:
                 self._write_buffer(buffer)
+                self._note_landed(len(items))
                 self._count_twins(root_table_name, suspects)
                 self._stats.count("dlt", len(items))
                 return found
         for item in items:
             self._one(root_table_name, item, may_have_pua, updates)
+            self._note_landed(1)
         self._stats.count("dlt", len(items))
         self._keep(updates)
         return updates
@@ -409,7 +420,21 @@ class WatchedNormalizer(JsonLItemsNormalizer):
             updates.setdefault(table, []).append(made)
         add(updates, super()._normalize_chunk(table, rows, False, False))
 
+    def _notes_keys(self) -> bool:
+        return self._versions is not None and self._versions.notes
+
+    def _note_landed(self, rows: int) -> None:
+        """The next rows that were read have landed, or came to nothing."""
+        if self._versions is not None and self._versions.notes:
+            self._versions.passed(rows)
+
+    def _discards_rows(self, table: str) -> bool:
+        contract = self.schema.resolve_contract_settings_for_table(table)
+        return "discard_row" in contract.values()
+
     def _write_buffer(self, buffer: Buffer) -> None:
+        if self._versions is not None and self._versions.notes:
+            self._versions.note_rows(buffer.rows.get(self._root, ()))
         for table, rows in buffer.rows.items():
             self.item_storage.write_data_item(
                 self.load_id, self.schema.name, table, rows, buffer.columns[table]

@@ -33,10 +33,19 @@ def stream_metadata(report: RunReport) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     if report.warnings:
         metadata["warnings"] = dg.MetadataValue.md("".join(f"- {w}\n" for w in report.warnings))
+    if report.skipped:
+        metadata["skipped"] = dg.MetadataValue.table(
+            records=[
+                dg.TableRecord({"part": each.name, "reason": each.reason, "detail": each.detail})
+                for each in report.skipped
+            ]
+        )
     # where nothing has ever been loaded, there is no table
     metadata |= _of_table(report, root) if root else {"rows_loaded": 0, "bytes_loaded": 0}
     metadata |= _changes(report.changes)
     metadata |= _quarantine(report)
+    if report.outdated:
+        metadata["rows_outdated"] = sum(report.outdated.values())
     if report.history:
         metadata["schema_history"] = dg.MetadataValue.md(
             f"`millstream schema log --stream {report.stream}`, or the table `{report.history}`"

@@ -22,8 +22,15 @@ _LAST_MS = 253_402_300_799_999  # year 9999
 _EXACT = 1 << 53
 _LARGEST = np.iinfo(np.int32).max
 
-# texts that another id's Extended JSON may equal
-_LIKE_JSON = r'^([{\["]|(null|true|false)\n?$)'
+# texts that another id, or its Extended JSON, may equal
+_LIKE_JSON = r'[{\["]|(null|true|false)\n?$'
+_LIKE_IDS = r"|[0-9a-f]{24}\n?$"
+_LIKE_UUIDS = r"|[0-9a-f]{8}-"
+_AMBIGUOUS = {
+    "any": f"^({_LIKE_JSON}{_LIKE_IDS})",
+    "any_uuid": f"^({_LIKE_JSON}{_LIKE_IDS}{_LIKE_UUIDS})",
+    "text": f"^({_LIKE_JSON})",
+}
 
 _HEX = np.frombuffer(b"".join(b"%02x" % n for n in range(256)), np.uint16)
 # where the pairs of digits of a UUID and its dashes are, in 36 characters
@@ -91,7 +98,8 @@ def _texts(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) 
     except pa.ArrowInvalid:
         wrong |= [not _is_utf8(each) for each in texts.cast(pa.binary()).to_pylist()]
     if leaf.key is not None:
-        wrong |= pc.match_substring_regex(texts.cast(pa.binary()), _LIKE_JSON).to_numpy(False)
+        ambiguous = _AMBIGUOUS[leaf.key]
+        wrong |= pc.match_substring_regex(texts.cast(pa.binary()), ambiguous).to_numpy(False)
     return texts
 
 

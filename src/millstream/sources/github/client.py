@@ -34,7 +34,7 @@ from millstream.sources.github.limits import (
     served_at,
 )
 from millstream.sources.github.patience import LONGEST, Patience, told
-from millstream.sources.github.refusals import TOKEN_NAMES, explain
+from millstream.sources.github.refusals import TOKEN_NAMES, block, explain
 
 log = logging.getLogger("millstream")
 
@@ -133,6 +133,7 @@ class Client:
         etag: str | None = None,
         accept: str = "application/vnd.github+json",
         allowed: tuple[int, ...] = (),
+        attempts: int | None = None,
     ) -> Answer:
         """The answer to one GET, redirects within the host followed.
 
@@ -141,6 +142,7 @@ class Client:
             about: what the request is for, in error messages: `repository octo/hello`.
             etag: of the answer before; then `document` is None if it is still the same.
             allowed: further statuses that are an answer here, and no error.
+            attempts: how often the request is sent; the client's own number by default.
 
         Raises:
             SourceError: GitHub refused, could not be reached, or answered with something else.
@@ -152,7 +154,7 @@ class Client:
         if etag:
             headers["If-None-Match"] = etag
         for _ in range(_REDIRECTS):
-            response, document = self._send(url, params, headers)
+            response, document = self._send(url, params, headers, attempts or self._attempts)
             where = str(response.url)
             if response.status_code in (301, 302, 307, 308):
                 url = self._own(where, response.headers.get("Location", ""), "redirects")
@@ -162,7 +164,7 @@ class Client:
                 raise explain(
                     response.status_code,
                     response.headers,
-                    _message(document),
+                    document,
                     where,
                     about,
                     token=self._token is not None,
@@ -186,7 +188,7 @@ class Client:
         self._session.close()
 
     def _send(
-        self, url: str, params: Mapping[str, Any] | None, headers: Mapping[str, str]
+        self, url: str, params: Mapping[str, Any] | None, headers: Mapping[str, str], attempts: int
     ) -> tuple[requests.Response, Any]:
         """One answer with its JSON, after as many attempts and waits as it takes."""
         attempt = refused = 0
@@ -207,11 +209,12 @@ class Client:
                     stream=True,
                 )
                 document, problem = _document(response, _read(response))
-                limited = refusal(
-                    response.status_code, response.headers, _message(document), refused, self._clock
-                )
-                if limited is not None:
-                    pause, why = limited
+                status = response.status_code
+                if block(status, document) is None:  # else no wait would help
+                    limited = refusal(
+                        status, response.headers, _message(document), refused, self._clock
+                    )
+                    pause, why = limited or (None, "")
             except _RETRIED as error:
                 problem = _reason(error)
             except requests.RequestException as error:
@@ -237,7 +240,7 @@ class Client:
             if response is not None and not problem:
                 return response, document
             attempt += 1
-            if attempt >= self._attempts:
+            if attempt >= attempts:
                 raise SourceUnavailableError(
                     f"GitHub failed {attempt} times in a row: {problem}: {url}",
                     hint="see https://www.githubstatus.com; a later run goes on where this began",
@@ -354,7 +357,8 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def rows_of(answer: Answer, field: str | None = None) -> list[dict[str, Any]]:
-    """The rows of a page; none where it has not changed.
+    """The rows of a page; none where it has not changed. GitHub lists null for a row that it can't
+    show any more: those are left out.
 
     Raises:
         SourceDataError: the page is not a list of objects.
@@ -364,6 +368,17 @@ def rows_of(answer: Answer, field: str | None = None) -> list[dict[str, Any]]:
     rows = answer.document
     if field is not None and isinstance(rows, dict):
         rows = rows.get(field)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list):
+        raise SourceDataError(f"not a list of rows: {answer.url}")
+    rows = [row for row in rows if row is not None]
+    if not all(isinstance(row, dict) for row in rows):
         raise SourceDataError(f"not a list of rows: {answer.url}")
     return rows
+
+
+def nulls_of(answer: Answer, field: str | None = None) -> int:
+    """How many rows of a page are null."""
+    rows = answer.document
+    if field is not None and isinstance(rows, dict):
+        rows = rows.get(field)
+    return sum(row is None for row in rows) if isinstance(rows, list) else 0

@@ -9,6 +9,10 @@ it move, and one that moves from a page not yet read to one already read would b
   first, and again at the end. If its first row is still the same, as many rows stand before it as
   before, and nothing moved. Otherwise the list is read again, page after page.
 
+GitHub shows a limited number of pages of some lists: the last looks like that of a shorter list,
+and a further one answers 422. Behind a full last page, one more is therefore requested. Where it is
+refused, the pages end with one that has no rows, and whose `limit` says why.
+
 dlt's paginators follow `next` one by one and can neither check nor skip unchanged pages.
 """
 
@@ -18,17 +22,23 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from millstream.errors import SourceDataError
-from millstream.sources.github.client import Answer, Client, rows_of
+from millstream.sources import findings
+from millstream.sources.github.client import Answer, Client, nulls_of, rows_of
+from millstream.sources.github.refusals import PageLimitError
 from millstream.sources.github.state import PageTags
 from millstream.sources.github.streams import Row
 
 log = logging.getLogger("millstream")
+
+_MOST_PAGES = 400
+_MOST_ROWS = (10_000, 40_000)
+"""Where GitHub cuts lists, without a word in some of its answers."""
 
 _MOST_DIGITS = 6  # of a page's number; the largest lists have some ten thousand pages
 
@@ -43,6 +53,7 @@ class Listing:
         together: several pages at a time, where GitHub names the last.
         checked: see the top of the file; for lists that a later run does not read whole again.
         field: where the rows are, if the page is an object.
+        attempts: how often a request is sent; None for the client's own number.
     """
 
     path: str
@@ -54,6 +65,7 @@ class Listing:
     checked: bool = False
     field: str | None = None
     allowed: tuple[int, ...] = ()
+    attempts: int | None = None
 
     @property
     def per_page(self) -> int:
@@ -62,7 +74,11 @@ class Listing:
 
 @dataclass(frozen=True)
 class Page:
-    """One page. `rows` is empty, and `changed` false, where its ETag still holds."""
+    """One page. `rows` is empty, and `changed` false, where its ETag still holds.
+
+    Attributes:
+        limit: of a page behind the last that GitHub shows: why there are no rows; else empty.
+    """
 
     number: int
     rows: list[Row]
@@ -74,6 +90,7 @@ class Page:
     last: str | None
     served_at: datetime | None
     keys: list[object] = field(default_factory=list)
+    limit: str = ""
 
 
 class Pager:
@@ -135,7 +152,10 @@ class Pager:
         tags: PageTags | None,
     ) -> Iterator[Page]:
         page = first
-        for page in self.each(self._task(listing, first, n, before) for n in numbers):
+        for each in self.each(self._task(listing, first, n, before) for n in numbers):
+            if each.limit:
+                break  # GitHub names a last page that it does not show; `next` may be a cursor
+            page = each
             yield _noted(page, tags)
         # rows were added behind what was the last page when the first one was read
         yield from self._follow(listing, page, before, tags)
@@ -149,7 +169,15 @@ class Pager:
         tags: PageTags | None,
     ) -> Iterator[Page]:
         last: Page = self._task(listing, first, count, before)()
-        for page in self.each(self._task(listing, first, n, before) for n in range(2, count)):
+        if last.limit:
+            yield from self._together(listing, first, range(2, count), before, tags)
+            return
+        page = first
+        for each in self.each(self._task(listing, first, n, before) for n in range(2, count)):
+            if each.limit:
+                yield from self._follow(listing, page, before, tags)
+                return
+            page = each
             yield _noted(page, tags)
         yield _noted(last, tags)
         again = list(self.each([self._again(listing, first), self._again(listing, last)]))
@@ -168,7 +196,20 @@ class Pager:
     ) -> Iterator[Page]:
         """The pages behind one, by the `next` links."""
         seen: set[str] = {page.url}
-        while page.next is not None:
+        while True:
+            if page.next is None:
+                if not _may_be_cut(page, listing):
+                    return
+                # a list of just so many rows, or one of which GitHub shows no more
+                behind = _with_page(page.url, page.number + 1)
+                limit = _known_limit(page, listing)
+                page = self._get(listing, page.number + 1, behind, None)
+                if not page.count and limit:
+                    page = replace(page, limit=page.limit or limit)
+                if page.limit or page.count:
+                    yield page
+                if page.limit or page.next is None:
+                    return
             if page.next in seen:
                 raise SourceDataError(
                     f"{listing.about}: the pages go round: {page.next} comes again",
@@ -179,7 +220,9 @@ class Pager:
                 tags.pages.clear()  # pages by cursor: there is no telling which is which later
                 tags = None
             page = self._get(listing, page.number + 1, page.next, before)
-            yield _noted(page, tags)
+            yield page if page.limit else _noted(page, tags)
+            if page.limit:
+                return
 
     def _first(self, listing: Listing, before: PageTags | None) -> Page:
         # the list's URL decides whether the ETags are its own, so it is spelled out beforehand
@@ -200,16 +243,24 @@ class Pager:
 
     def _get(self, listing: Listing, number: int, url: str, before: PageTags | None) -> Page:
         etag, count = (before.pages.get(number) if before else None) or (None, 0)
-        answer = self._client.get(
-            url,
-            about=listing.about,
-            etag=etag,
-            accept=listing.accept,
-            allowed=listing.allowed,
-        )
+        try:
+            answer = self._client.get(
+                url,
+                about=listing.about,
+                etag=etag,
+                accept=listing.accept,
+                allowed=listing.allowed,
+                attempts=listing.attempts,
+            )
+        except PageLimitError as error:
+            if number == 1:
+                raise
+            return Page(number, [], True, 0, url, None, None, None, None, limit=error.message)
         if answer.document is not None:
             rows = [] if answer.status in listing.allowed else rows_of(answer, listing.field)
-            return _page(number, answer, rows, listing)
+            if nulls := nulls_of(answer, listing.field):
+                findings.warn(f"{listing.about}: GitHub lists {nulls} row(s) as null: {answer.url}")
+            return _page(number, answer, rows, nulls, listing)
         last = answer.last or (before.link if before and number == 1 else None)
         following = answer.next
         if following is None and (
@@ -225,9 +276,26 @@ class Pager:
         )  # fmt: skip
 
 
-def _page(number: int, answer: Answer, rows: list[Row], listing: Listing) -> Page:
+def _may_be_cut(page: Page, listing: Listing) -> bool:
+    """Whether a page that GitHub calls the last may have others behind it."""
+    return (
+        page.number > 1
+        and page.count >= listing.per_page
+        and listing.field is None
+        and _number(page.url) == page.number
+    )
+
+
+def _known_limit(page: Page, listing: Listing) -> str:
+    """Why a list that ends with this page has, as good as certainly, more rows than that."""
+    if page.number == _MOST_PAGES or page.number * listing.per_page in _MOST_ROWS:
+        return f"GitHub shows no further pages of {listing.about} than {page.number}: {page.url}"
+    return ""
+
+
+def _page(number: int, answer: Answer, rows: list[Row], nulls: int, listing: Listing) -> Page:
     return Page(
-        number, rows, True, len(rows), answer.url, answer.etag, answer.next, answer.last,
+        number, rows, True, len(rows) + nulls, answer.url, answer.etag, answer.next, answer.last,
         answer.served_at, [listing.key(row) for row in rows],
     )  # fmt: skip
 

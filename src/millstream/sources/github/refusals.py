@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from millstream.errors import (
     SourceAuthError,
@@ -16,21 +17,64 @@ TOKEN_NAMES = ("GITHUB_TOKEN", "SOURCES__GITHUB__ACCESS_TOKEN")
 _SET_TOKEN = f"set {TOKEN_NAMES[0]} in the environment or in .env"
 
 
+_BLOCKED = ("access blocked", "dmca", "terms of service", "has been disabled", "is disabled")
+"""What GitHub says of repositories that it has taken down, where the body has no `block`."""
+
+
 class SwitchedOffError(SourceNotFoundError):
     """The repository is there, but without what the stream reads, such as issues."""
 
 
+class BlockedError(SourceNotFoundError):
+    """GitHub has taken the repository down, for everyone."""
+
+
+class PageLimitError(SourceDataError):
+    """GitHub has more pages of a list, but does not show them."""
+
+
+def block(status: int, document: Any) -> str | None:
+    """Why GitHub has taken a repository down, where an answer says that; else None.
+
+    451 is a takedown by law. A 403 with a `block` is one for the terms of service, unlike those of
+    rate limits and missing permissions, see https://docs.github.com/rest/repos/repos and
+    https://github.com/github/rest-api-description/issues/3314.
+    """
+    if status not in (403, 451):
+        return None
+    body = document if isinstance(document, dict) else {}
+    details = body.get("block")
+    if isinstance(details, dict):
+        return str(details.get("reason") or "unknown")
+    if status == 451:
+        return "legal reasons"
+    message = str(body.get("message", "")).lower()
+    return "unknown" if any(words in message for words in _BLOCKED) else None
+
+
 def explain(
-    status: int, headers: Mapping[str, str], message: str, url: str, about: str, *, token: bool
+    status: int,
+    headers: Mapping[str, str],
+    document: Any,
+    url: str,
+    about: str,
+    *,
+    token: bool,
 ) -> SourceError:
     """The error for an answer that is not a success, nor a rate limit.
 
     Args:
-        message: what the body says.
+        document: the body's JSON.
         about: what the request was for, such as `repository octo/hello`.
         token: whether a token was sent.
     """
+    message = str(document.get("message", "")) if isinstance(document, dict) else ""
     said = f" ({status} {message})" if message else f" ({status})"
+    if (reason := block(status, document)) is not None:
+        return BlockedError(
+            f"{about} is blocked by GitHub, reason: {reason}{said}: {url}",
+            hint="take it out of `repositories`",
+        )
     if status == 401:
         hint = (
             f"make a new one at https://github.com/settings/tokens and {_SET_TOKEN}"
@@ -58,11 +102,8 @@ def explain(
             f"{about} has this switched off{said}: {url}",
             hint="take the repository out of `repositories`, or the stream out of `streams`",
         )
-    if status == 451:
-        return SourceNotFoundError(
-            f"{about} is blocked for legal reasons{said}: {url}",
-            hint="take it out of `repositories`",
-        )
+    if (status == 422 and "pagination" in message.lower()) or "results are available" in message:
+        return PageLimitError(f"GitHub shows no further pages of {about}{said}: {url}")
     if status >= 500:
         return SourceUnavailableError(f"GitHub fails{said}: {url}")
     return SourceDataError(f"GitHub did not accept the request for {about}{said}: {url}")

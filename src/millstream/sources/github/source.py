@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -11,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.config import GitHubConfig, credential
-from millstream.errors import ConfigError, SourceError
+from millstream.errors import ConfigError, SourceError, SourceNotFoundError
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
+from millstream.sources import findings
 from millstream.sources.github import windows
 from millstream.sources.github.clock import Clock, SystemClock
-from millstream.sources.github.refusals import TOKEN_NAMES, SwitchedOffError
+from millstream.sources.github.refusals import TOKEN_NAMES, BlockedError, SwitchedOffError
 from millstream.sources.github.streams import STREAMS, Row
 
 if TYPE_CHECKING:
@@ -24,15 +24,14 @@ if TYPE_CHECKING:
     from millstream.sources.github.client import Client
     from millstream.sources.github.paging import Pager
 
-log = logging.getLogger("millstream")
-
 
 class GitHubSource:
     """GitHub's REST API as a source; connects when a resource is iterated or checked, not before.
 
-    A repository that can't be read fails the run before any row is extracted: half of the data
-    because of a typo would look like all of it. Only of an organisation's repositories, which
-    nobody typed, one that has its issues switched off is left out, with a line in the log.
+    A repository that is named and can't be read fails the run before any row is extracted: half of
+    the data because of a typo would look like all of it. Of an organisation's repositories, which
+    nobody typed, one that is blocked, was just deleted or lacks what the stream reads is skipped,
+    and the run's report says so.
 
     Args:
         clock: time and waits; tests bring their own.
@@ -80,7 +79,7 @@ class GitHubSource:
                 yield from self._read(stream, state)
 
         # a row that changes during a run may be read twice: the later version is the one to keep
-        columns: dict[str, Any] = {}
+        columns: dict[str, Any] = {"repository_id": {"data_type": "bigint"}}
         if spec.time == "updated_at":
             columns["updated_at"] = {"dedup_sort": "desc"}
         resource: DltResource = dlt.resource(
@@ -94,33 +93,39 @@ class GitHubSource:
 
     def check(self) -> Sequence[Check]:
         """One line for the API and the token, and one for each repository or organisation."""
+        from millstream.sources.github.repositories import Directory
+
         try:
             with self._connect(attempts=2) as (client, pager):
                 checks = [Check("github", True, _allowance(client, self._config.base_url))]
                 for repository in _unique(self._config.repositories):
                     name = f"repository {repository}"
                     checks.append(_check(name, partial(_visibility, client, repository)))
-                if self._config.organization:
-                    name = f"organisation {self._config.organization}"
+                if found := self._config.organization:
+                    name = f"organisation {found}"
+                    organization = Directory(client, pager, {}).listed
                     checks.append(
-                        _check(name, lambda: f"{len(self._organization(pager))} repositories")
+                        _check(name, lambda: f"{len(organization(str(found)))} repositories")
                     )
                 return checks
         except SourceError as error:
             return [Check("github", False, error.message, error.hint)]
 
     def _read(
-        self, stream: str, state: MutableMapping[str, Any], partition: Partition | None = None
+        self,
+        stream: str,
+        state: MutableMapping[str, Any],
+        partition: Partition | None = None,
     ) -> Iterator[list[Row]]:
         from millstream.sources.github.reading import Reading
+        from millstream.sources.github.repositories import Directory
         from millstream.sources.github.state import RepositoryState
 
         with self._connect() as (client, pager):
-            named = _unique(self._config.repositories)
-            found = self._organization(pager) if self._config.organization else []
-            repositories = _unique([*named, *found])
-            self._ensure_readable(client, pager, named, state, alone=len(repositories) == 1)
-            typed = {name.lower() for name in named}
+            directory = Directory(client, pager, state)
+            repositories = directory.find(
+                _unique(self._config.repositories), self._config.organization
+            )
             reading = Reading(client, pager, self._config, stream, STREAMS[stream])
             for repository in repositories:
                 progress = RepositoryState(
@@ -131,10 +136,10 @@ class GitHubSource:
                         yield from windows.read(reading, progress, partition)
                     else:
                         yield from reading.read(progress)
-                except SwitchedOffError as error:
-                    if repository.lower() in typed:
+                except SourceNotFoundError as error:
+                    if repository.named:
                         raise
-                    log.warning("%s: left out: %s", repository, error.message)
+                    findings.skip(repository.name, _reason(error), error.message)
 
     @contextmanager
     def _connect(self, attempts: int | None = None) -> Iterator[tuple[Client, Pager]]:
@@ -156,58 +161,6 @@ class GitHubSource:
             client.close()
             pager.close()
 
-    def _organization(self, pager: Pager) -> list[str]:
-        """The names of an organisation's repositories that the token may see."""
-        from millstream.sources.github.paging import Listing
-
-        organization = self._config.organization
-        listing = Listing(
-            path=f"/orgs/{organization}/repos",
-            params={"type": "all", "sort": "full_name", "per_page": 100},
-            about=f"organisation {organization}",
-            key=lambda row: row.get("id"),
-            checked=True,
-        )
-        rows = [row for page in pager.read(listing) for row in page.rows]
-        if not rows:
-            log.warning("organisation %s shows no repositories to this token", organization)
-        return [str(row["full_name"]) for row in rows]
-
-    def _ensure_readable(
-        self,
-        client: Client,
-        pager: Pager,
-        named: Sequence[str],
-        state: MutableMapping[str, Any],
-        *,
-        alone: bool,
-    ) -> None:
-        """Ask for each repository that was never read before anything is extracted.
-
-        Raises:
-            SourceError: for the first that can't be read, naming all that can't.
-        """
-        from millstream.sources.github.state import known
-
-        if alone:
-            return  # its first page says the same, one request earlier
-
-        def ask(name: str) -> SourceError | None:
-            try:
-                client.get(f"/repos/{name}", about=f"repository {name}")
-            except SourceError as error:
-                return error
-            return None
-
-        new = [name for name in named if not known(state, name)]
-        errors = list(pager.each([partial(ask, name) for name in new]))
-        failed = {name: error for name, error in zip(new, errors) if error is not None}
-        if failed:
-            first = next(iter(failed.values()))
-            if len(failed) > 1:
-                first.message += f"\nalso unreadable: {', '.join(list(failed)[1:])}"
-            raise first
-
 
 def _unique(names: Sequence[str]) -> list[str]:
     """The names in their order, once each; GitHub does not tell upper from lower case."""
@@ -224,11 +177,17 @@ def _once(pages: Iterator[list[Row]], primary_key: Sequence[str]) -> Iterator[li
         fresh = []
         for row in page:
             identity = tuple(row[name] for name in primary_key)
-            if identity not in seen:
+            if identity not in seen or None in identity:
                 seen.add(identity)
                 fresh.append(row)
         if fresh:
             yield fresh
+
+
+def _reason(error: SourceNotFoundError) -> str:
+    if isinstance(error, BlockedError):
+        return "blocked"
+    return "switched off" if isinstance(error, SwitchedOffError) else "not found"
 
 
 def _check(name: str, ask: Callable[[], str]) -> Check:

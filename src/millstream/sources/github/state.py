@@ -1,15 +1,26 @@
-"""What one run leaves to the next, per repository: a cursor, the head of its commits, ETags.
+"""What a stream remembers of each repository: a cursor, the head of its commits, ETags.
 
 It lives in dlt's resource state, which is committed with the rows that it speaks of, or not at all:
-a run that fails leaves the state of the run before. Keys of the state:
+a run that fails leaves the state of the run before. A repository is known by GitHub's number, which
+stays when it is renamed or transferred, and never by its name, which another one can take over.
+Keys of the state:
 
-    repositories: {"owner/name" in lower case: {
-        name:    the spelling that rows carry in `repository`
-        floor:   the configured `since` from which on everything is loaded, or null
-        cursor:  ISO 8601; everything that changed before it is loaded
-        head:    the newest commit that is loaded, with all its ancestors
-        etags:   {url: of the first page, link: to the last, pages: [[etag, rows], ...]}
+    version: 2
+    repositories: {"1296269": {
+        name:     what rows carry in `repository`
+        floor:    the configured `since` from which on everything is loaded, or null
+        cursor:   ISO 8601; everything that changed before it is loaded
+        head:     the newest commit that is loaded, with all its ancestors
+        etags:    {url: of the first page, link: to the last, pages: [[etag, rows], ...]}
+        rows:     true where rows were read
     }}
+    names: {"owner/name" as configured, in lower case: {id, name, etag: of the repository}}
+    by_name: {"owner/name" in lower case: what version 1 knew of a repository that is not identified
+        yet, with the keys `name` to `etags`}
+    unfilled: {number: name} of those whose rows may come from version 1, without `repository_id`
+    unlisted: numbers of those that were reported as not in the organisation any more
+
+Version 1 had the key `repositories` alone, with names in lower case in place of numbers.
 """
 
 from __future__ import annotations
@@ -19,8 +30,33 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from millstream.errors import ConfigError
+
+VERSION = 2
+
 MAX_TAGGED_PAGES = 50
 """Pages of one repository whose ETags are kept; further ones are read without."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One repository, as GitHub knows it now.
+
+    Attributes:
+        id: GitHub's number; what a server that gives none identifies it by instead.
+        name: `owner/name`, as GitHub spells it.
+        named: in `repositories` of the configuration, rather than found in the organisation.
+    """
+
+    id: str
+    name: str
+    named: bool = False
+
+    @property
+    def number(self) -> int | None:
+        return int(self.id) if self.id.isascii() and self.id.isdigit() else None
 
 
 @dataclass
@@ -46,14 +82,18 @@ class RepositoryState:
     """One repository's part of a stream's state. Nothing changes before `commit`."""
 
     def __init__(
-        self, state: MutableMapping[str, Any], name: str, since: str | None, lag_seconds: int
+        self,
+        state: MutableMapping[str, Any],
+        repository: Repository,
+        since: str | None,
+        lag_seconds: int,
     ) -> None:
         self._all: dict[str, Any] = state.setdefault("repositories", {})
-        self._key = name.lower()
-        self._since = since
+        self.repository = repository
+        self.since = since
         self._lag = timedelta(seconds=lag_seconds)
-        before: dict[str, Any] = dict(self._all.get(self._key) or {})
-        self.name: str = before.get("name") or name
+        before: dict[str, Any] = dict(self._all.get(repository.id) or {})
+        self.had_rows = had_rows(before)
         floor: str | None = before.get("floor")
         if before and (floor or "") > (since or ""):
             # the configuration now asks for older rows than were ever read: begin again
@@ -66,12 +106,17 @@ class RepositoryState:
         self.tags = _tags(before.get("etags"))
 
     @property
+    def name(self) -> str:
+        return self.repository.name
+
+    @property
     def start(self) -> str | None:
         """Read what changed at or after this time; None: everything."""
         if self.cursor is None:
-            return self._since
-        behind = to_iso(from_iso(self.cursor) - self._lag)
-        return max(behind, self._since or behind)
+            return self.since
+        moment = from_iso(self.cursor)
+        behind = to_iso(moment - self._lag if moment - _EPOCH > self._lag else moment)
+        return max(behind, self.since or behind)
 
     def commit(
         self,
@@ -80,6 +125,7 @@ class RepositoryState:
         served_at: datetime | None = None,
         head: str | None = None,
         tags: PageTags | None = None,
+        rows: bool | None = None,
     ) -> None:
         """Keep what this run found.
 
@@ -87,6 +133,7 @@ class RepositoryState:
             newest: the latest change among the rows.
             served_at: the server's time at the first answer. What changed later may have been
                 missed by pages that were already read, so the cursor does not go beyond.
+            rows: whether the repository has any rows; None: as before.
         """
         if newest is not None:
             reached = newest if served_at is None else min(newest, to_iso(served_at))
@@ -97,14 +144,39 @@ class RepositoryState:
         if head or self.head:
             kept["head"] = head or self.head
         if tags is not None and tags.pages.get(1):
-            rows = [list(tags.pages[n]) for n in range(1, _unbroken(tags.pages) + 1)]
-            kept["etags"] = {"url": tags.url, "link": tags.link, "pages": rows}
-        self._all[self._key] = kept
+            pages = [list(tags.pages[n]) for n in range(1, _unbroken(tags.pages) + 1)]
+            kept["etags"] = {"url": tags.url, "link": tags.link, "pages": pages}
+        kept["rows"] = self.had_rows if rows is None else rows
+        self._all[self.repository.id] = kept
 
 
-def known(state: MutableMapping[str, Any], name: str) -> bool:
-    """Whether a repository was read before."""
-    return name.lower() in (state.get("repositories") or {})
+def migrate(state: MutableMapping[str, Any]) -> None:
+    """Bring a stream's state to this version; what has names for keys waits in `by_name`.
+
+    Raises:
+        ConfigError: a later version of Millstream has written it.
+    """
+    if state.get("version", VERSION) > VERSION:
+        raise ConfigError(
+            f"the stream's state has version {state['version']}; this Millstream knows {VERSION}",
+            hint="install the Millstream that loaded the stream last, or a later one",
+        )
+    state["version"] = VERSION
+    repositories = state.setdefault("repositories", {})
+    state.setdefault("names", {})
+    state.setdefault("unfilled", {})
+    state.setdefault("unlisted", [])
+    waiting = state.setdefault("by_name", {})
+    for key in [key for key in repositories if "/" in key]:
+        waiting[key] = repositories.pop(key)
+
+
+def had_rows(entry: MutableMapping[str, Any]) -> bool:
+    """Whether an earlier run read rows of a repository."""
+    if "rows" in entry:
+        return bool(entry["rows"])
+    pages = (entry.get("etags") or {}).get("pages") or []
+    return bool(entry.get("cursor") or entry.get("head") or any(rows for _, rows in pages))
 
 
 def to_iso(moment: datetime) -> str:

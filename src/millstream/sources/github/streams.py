@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from calendar import timegm
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from time import strptime
+from typing import TYPE_CHECKING, Any, Literal
 
-from millstream.errors import SourceDataError
+if TYPE_CHECKING:
+    from millstream.sources.github.state import Repository
 
 Row = dict[str, Any]
 Reading = Literal["since", "newest_first", "commits", "whole"]
@@ -24,6 +28,8 @@ class Spec:
         reading: how a later run finds what is new, see `reading.py`.
         time: the row's field that says when it last changed; None where no field does.
         newest_first: the parameters that put what changed last on the first page.
+        other_end: the parameters that put the same list in the opposite order, for lists of which
+            GitHub shows a limited number of pages; None where GitHub knows one order alone.
     """
 
     path: str
@@ -33,10 +39,12 @@ class Spec:
     time: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     newest_first: Mapping[str, str] = field(default_factory=dict)
+    other_end: Mapping[str, str] | None = None
     accept: str = "application/vnd.github+json"
 
 
 _BY_CREATION = {"sort": "created", "direction": "asc"}
+_NEWEST_FIRST = {"sort": "created", "direction": "desc"}
 
 STREAMS: Mapping[str, Spec] = {
     "issues": Spec(
@@ -45,6 +53,7 @@ STREAMS: Mapping[str, Spec] = {
         reading="since",
         time="updated_at",
         params={"state": "all", **_BY_CREATION},
+        other_end={"state": "all", **_NEWEST_FIRST},
     ),
     "issue_comments": Spec(
         "issues/comments",
@@ -52,6 +61,7 @@ STREAMS: Mapping[str, Spec] = {
         reading="since",
         time="updated_at",
         params=_BY_CREATION,
+        other_end=_NEWEST_FIRST,
     ),
     "issue_events": Spec(
         "issues/events",
@@ -66,6 +76,7 @@ STREAMS: Mapping[str, Spec] = {
         time="updated_at",
         params={"state": "all", **_BY_CREATION},
         newest_first={"state": "all", "sort": "updated", "direction": "desc"},
+        other_end={"state": "all", **_NEWEST_FIRST},
     ),
     "labels": Spec("labels", "The labels that a repository offers."),
     "milestones": Spec(
@@ -73,6 +84,7 @@ STREAMS: Mapping[str, Spec] = {
         "Milestones, open and closed.",
         time="updated_at",
         params={"state": "all", "sort": "due_on", "direction": "asc"},
+        other_end={"state": "all", "sort": "due_on", "direction": "desc"},
     ),
     "stargazers": Spec(
         "stargazers",
@@ -95,7 +107,7 @@ STREAMS: Mapping[str, Spec] = {
 def moment(spec: Spec, row: Row) -> str | None:
     """When a row last changed, ISO 8601 in UTC; None where GitHub does not say."""
     if spec.time == "committed":
-        committer = row["commit"].get("committer")
+        committer = (row.get("commit") or {}).get("committer")
         value = committer.get("date") if committer else None
     else:
         value = row.get(spec.time) if spec.time else None
@@ -103,23 +115,48 @@ def moment(spec: Spec, row: Row) -> str | None:
 
 
 def key(spec: Spec, row: Row) -> object:
-    """What makes a row the same row on another page, within one repository."""
+    """What makes a row the same row on another page, within one repository; None without a key."""
     if "id" in spec.primary_key:
         return row.get("id")
-    return row.get("sha") if spec.path == "commits" else (row.get("user") or {}).get("id")
+    return row.get("sha") if spec.path == "commits" else _user_id(row)
 
 
-def finish(stream: str, spec: Spec, repository: str, row: Row) -> Row:
-    """The row as it is loaded: with its repository, and what GitHub says only between the lines.
+def parents(rows: list[Row]) -> set[str]:
+    """The commits that the rows, which are commits, stand on."""
+    found = (parent for row in rows for parent in row.get("parents") or ())
+    return {str(parent["sha"]) for parent in found if parent and parent.get("sha")}
 
-    Raises:
-        SourceDataError: the row has no key.
+
+def finish(stream: str, spec: Spec, repository: Repository, rows: list[Row]) -> list[Row]:
+    """The rows of a page as they are loaded: with their repository, and what GitHub says only
+    between the lines.
     """
-    if key(spec, row) is None:
-        raise SourceDataError(f"{repository}: a row of {stream} has no {spec.primary_key[-1]}")
-    row["repository"] = repository
-    if stream == "issues":
-        row["is_pull_request"] = row.get("pull_request") is not None
-    elif stream == "stargazers":
-        row["user_id"] = row["user"]["id"]
-    return row
+    anonymous: Counter[object] = Counter()
+    for row in rows:
+        row["repository"] = repository.name
+        if repository.number is not None:
+            row["repository_id"] = repository.number
+        if stream == "issues":
+            row["is_pull_request"] = row.get("pull_request") is not None
+        elif stream == "stargazers":
+            row["user_id"] = key(spec, row)
+            if row.get("user") is None and row["user_id"] is not None:
+                # stars of one second, which a wave of accounts that are suspended later may give
+                second = row["user_id"]
+                row["user_id"] = second - anonymous[second]
+                anonymous[second] += 1
+        row.setdefault(spec.primary_key[-1], None)  # without a key, it goes to quarantine
+    return rows
+
+
+def _user_id(star: Row) -> Any:
+    """Who starred a repository. GitHub lists null in place of a suspended account: the star is then
+    identified by its time, as a negative number that no user has.
+    """
+    user = star.get("user")
+    if user is not None:
+        return user.get("id") if isinstance(user, dict) else None
+    try:
+        return -1000 * timegm(strptime(star["starred_at"], "%Y-%m-%dT%H:%M:%SZ"))
+    except (KeyError, TypeError, ValueError):
+        return None

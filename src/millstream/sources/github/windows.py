@@ -17,13 +17,17 @@ time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from millstream.errors import ConfigError, SourceDataError
 from millstream.model import Partition
+from millstream.sources import findings
+from millstream.sources.github.state import from_iso, to_iso
 from millstream.sources.github.streams import Row, Spec, key, moment
 
 if TYPE_CHECKING:
+    from millstream.sources.github.paging import Listing, Page
     from millstream.sources.github.reading import Reading
     from millstream.sources.github.state import RepositoryState
 
@@ -62,25 +66,25 @@ def read(reading: Reading, state: RepositoryState, partition: Partition) -> Iter
     Raises:
         SourceDataError: a row tells no time.
     """
-    window = _Window(reading.spec, partition)
+    assert partition.window is not None, "checked when the stream was opened"
+    window = Window(reading.spec, *map(to_iso, partition.window))
     if reading.spec.reading == "since":
-        pages = _by_change(reading, state, window)
+        pages = by_change(reading, state, window)
     elif reading.spec.reading == "newest_first":
         pages = _backwards(reading, state, window)
     else:
         listing = reading.listing(state, dict(reading.spec.params), checked=True)
-        pages = (page.rows for page in reading.pager.read(listing))
+        pages = _whole(reading, state, listing)
     for rows in pages:
         if mine := window.new(rows):
             yield reading.finish(mine, state)
 
 
-class _Window:
-    def __init__(self, spec: Spec, partition: Partition) -> None:
-        from millstream.sources.github.state import to_iso
+class Window:
+    """The rows that last changed from `start` on and before `end`, each once."""
 
-        assert partition.window is not None, "checked when the stream was opened"
-        self.start, self.end = map(to_iso, partition.window)
+    def __init__(self, spec: Spec, start: str, end: str) -> None:
+        self.start, self.end = start, end
         self._spec = spec
         self._seen: set[object] = set()
 
@@ -105,7 +109,8 @@ class _Window:
         return all(key(self._spec, row) in self._seen for row in rows)
 
 
-def _by_change(reading: Reading, state: RepositoryState, window: _Window) -> Iterator[list[Row]]:
+def by_change(reading: Reading, state: RepositoryState, window: Window) -> Iterator[list[Row]]:
+    """All rows of a window, whatever the number of pages that GitHub shows of a list."""
     since = window.start
     while True:
         params = {
@@ -116,6 +121,10 @@ def _by_change(reading: Reading, state: RepositoryState, window: _Window) -> Ite
         }
         pages, news, later = 0, False, None
         for page in reading.pager.read(reading.listing(state, params, together=False)):
+            if page.limit:
+                _report_unread(reading, state, page, f"of {since}")
+                later = to_iso(from_iso(since) + timedelta(seconds=1))
+                break
             pages += 1
             inside = [row for row in page.rows if window.time(row) < window.end]
             news = news or not window.knows(inside)
@@ -133,9 +142,28 @@ def _by_change(reading: Reading, state: RepositoryState, window: _Window) -> Ite
         since = later
 
 
-def _backwards(reading: Reading, state: RepositoryState, window: _Window) -> Iterator[list[Row]]:
+def _backwards(reading: Reading, state: RepositoryState, window: Window) -> Iterator[list[Row]]:
     params = dict(reading.spec.newest_first or reading.spec.params)
+    oldest = window.end
     for page in reading.pager.read(reading.listing(state, params, together=False)):
+        if page.limit:
+            _report_unread(reading, state, page, f"between {window.start} and {oldest}")
+            return
         yield page.rows
+        oldest = window.time(page.rows[-1]) if page.rows else oldest
         if page.rows and all(window.time(row) < window.start for row in page.rows):
             return
+
+
+def _whole(reading: Reading, state: RepositoryState, listing: Listing) -> Iterator[list[Row]]:
+    for page in reading.pager.read(listing):
+        if page.limit:
+            _report_unread(reading, state, page, "behind that page")
+        yield page.rows
+
+
+def _report_unread(reading: Reading, state: RepositoryState, page: Page, which: str) -> None:
+    findings.warn(
+        f"repository {state.name}: {reading.stream.replace('_', ' ')} {which} were not all read: "
+        f"{page.limit}"
+    )

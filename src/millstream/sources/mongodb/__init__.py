@@ -16,6 +16,8 @@ raw         BSON as it came, for the engine to read in columns
 encode      BSON -> dlt's typed JSON, where it does not
 values      what each BSON type becomes
 ids         what `_id` becomes
+identity    which collection was read, whatever its name
+state       what is kept between runs
 faults      what the driver said -> an error with its fix
 """
 
@@ -26,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millstream.config import MongoDBCollection, MongoDBConfig
-from millstream.errors import ConfigError, MillstreamError
+from millstream.errors import ConfigError, MillstreamError, SourceNotFoundError
 from millstream.model import Check, Partition, Stream
 from millstream.sources.mongodb import discovery, names
 from millstream.sources.mongodb.names import Located
@@ -92,7 +94,10 @@ class MongoDBSource:
                 hint="give the pipeline a `folder`, as that of a defs.yaml is",
             )
         found = discovery.discover(self._config, discovery.load(self._folder), only)
-        return discovery.save(found, self._folder)
+        path = discovery.save(found, self._folder)
+        for name, hint in [] if only else names.missing(self._config, found):
+            raise SourceNotFoundError(f"no such collection: {name}", hint=hint)
+        return path
 
     def open(
         self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
@@ -110,7 +115,7 @@ class MongoDBSource:
             from millstream.sources.mongodb import jobs, load
 
             job = self._job(client, located, full=full_refresh, partition=partition)
-        jobs.check(job)
+            jobs.check(job, client[_database(located)][located.collection])
         table = names.table_name(stream, [each.stream for each in self._located()])
         return load.source(job, table)
 
@@ -126,7 +131,8 @@ class MongoDBSource:
                 found = [Check("MongoDB", True, f"reachable, version {version}")]
                 for each in self._located():
                     try:
-                        jobs.check(self._job(client, each))
+                        collection = client[_database(each)][each.collection]
+                        jobs.check(self._job(client, each), collection)
                         found.append(Check(each.stream, True, "readable"))
                     except MillstreamError as error:
                         found.append(Check(each.stream, False, error.message, error.hint))
@@ -205,6 +211,7 @@ def _database(located: Located) -> str:
     if database is None:
         raise ConfigError(
             f"collection {located.stream}: in which database?",
-            hint="`databases: [NAME]`, or a connection string that ends with /NAME",
+            hint="`databases: [NAME]`, or a connection string that ends with /NAME?...; /admin "
+            "only says where the user is kept, as `authSource=admin` does",
         )
     return database

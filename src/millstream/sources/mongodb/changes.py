@@ -238,6 +238,8 @@ class Follower:
         self, changed: Mapping[str, Change], until: Timestamp, shown: datetime
     ) -> Iterator[Encoded]:
         changes = list(changed.values())
+        if self.encoder.kind is None:  # nothing was there up to now
+            self.encoder.kind = ids.kind_of([change.id for change in changes])
         extra: dict[str, Any] = {CLUSTER_TIME: shown}
         if self.deletes == "soft":
             extra[DELETED_AT] = None  # a document that came back
@@ -245,10 +247,8 @@ class Follower:
             some = changes[at : at + 1000]
             rows = self._read([change.id for change in some], until, extra)
             there = {row["_id"] for row in rows}
-            kind = self.encoder.kind
-            assert kind is not None, "change streams are of collections, which have ids"
             for change in some:
-                key = ids.plain(change.id, kind)
+                key = ids.plain(change.id, self.encoder.kind)
                 if key not in there:
                     rows.extend(self._gone(change, key, shown))
             if rows:

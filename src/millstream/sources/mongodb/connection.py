@@ -43,9 +43,14 @@ def address() -> str:
     return found
 
 
+# they hold users and the server's own data; a string may end in /admin to say who logs in where
+SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
+
+
 def default_database() -> str | None:
-    """The database that the connection string names, if it does."""
-    return _parsed().get("database")
+    """The database that the connection string names, if it names one of data."""
+    found = _parsed().get("database")
+    return None if found in SYSTEM_DATABASES else found
 
 
 def _parsed() -> dict[str, Any]:
@@ -60,6 +65,8 @@ def _parsed() -> dict[str, Any]:
     try:
         return dict(parse_uri(address(), warn=False))
     except (PyMongoError, ValueError) as error:
+        if faults.is_unresolved(error):  # mongodb+srv:// is a name to look up
+            raise faults.explain(error, "the MongoDB server") from None
         # the driver's message may quote the string, password and all
         raise ConfigError(
             f"the MongoDB connection string can't be read ({type(error).__name__})",

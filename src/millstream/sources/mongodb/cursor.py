@@ -9,7 +9,7 @@ The highest values are the server's, from before the read: what is written meanw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bson.datetime_ms import DatetimeMS
@@ -62,6 +62,44 @@ def highest(
         for group in groups
         if group["_id"] in _ORDERED and group["highest"] == group["highest"]  # NaN is the lowest
     }
+
+
+def keys(
+    collection: Collection[Any],
+    query: Mapping[str, Any],
+    what: str,
+    session: ClientSession | None,
+) -> list[Any]:
+    """The ids that the query finds, each once.
+
+    Raises:
+        ConfigError: a document has none.
+    """
+    found: dict[str, Any] = {}
+    exact = collection.with_options(codec_options=EXACT)
+    for document in exact.find(dict(query), {"_id": 1}, session=session):
+        if "_id" not in document:
+            raise ids.missing(what)
+        found[ids.extended(document["_id"])] = document["_id"]
+    return list(found.values())
+
+
+def batches(found: Sequence[Any]) -> Iterator[list[Any]]:
+    """Ids in lists that fit into a query each."""
+    batch: list[Any] = []
+    size = 0
+    for each in found:
+        batch.append(each)
+        size += len(ids.extended(each)) + 24
+        if size > _QUERY_BYTES or len(batch) == _QUERY_IDS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+_QUERY_IDS = 20_000
+_QUERY_BYTES = 4 << 20
 
 
 def merged(old: Highest, new: Highest) -> dict[str, str]:

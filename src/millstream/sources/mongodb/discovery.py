@@ -25,7 +25,6 @@ FILE = "collections.yaml"
 SAMPLE = 100
 _PATIENCE = 30_000
 """Milliseconds that the sample of one collection may take; some views compute for hours."""
-_SYSTEM = frozenset({"admin", "config", "local"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +203,13 @@ def _databases(client: Client, config: MongoDBConfig) -> Sequence[str]:
     if own:
         return [own]
     try:
-        names = sorted(set(client.list_database_names()) - _SYSTEM)
+        names = sorted(set(client.list_database_names()) - connection.SYSTEM_DATABASES)
     except PyMongoError as error:
         raise faults.explain(error, "the MongoDB server") from None
     if len(names) == 1:
         return names
     raise ConfigError(
-        "which database? neither the configuration nor the connection string names one",
+        "which database? neither the configuration nor the connection string names one with data",
         hint=f"`databases: [{', '.join(names)}]`" if names else "this user sees none",
     )
 

@@ -13,7 +13,7 @@ from millstream.errors import (
 )
 
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         6,  # HostUnreachable
         7,  # HostNotFound
@@ -52,7 +52,7 @@ def passing(error: Exception) -> bool:
     if isinstance(error, errors.ServerSelectionTimeoutError):
         return "certificate" not in str(error).lower()
     if isinstance(error, errors.OperationFailure):
-        return error.code in _PASSING or error.has_error_label("ResumableChangeStreamError")
+        return error.code in PASSING or error.has_error_label("ResumableChangeStreamError")
     return isinstance(error, errors.AutoReconnect | errors.WaitQueueTimeoutError)
 
 
@@ -61,6 +61,25 @@ def lost_token(error: Exception) -> bool:
     from pymongo.errors import OperationFailure
 
     return isinstance(error, OperationFailure) and error.code in LOST_TOKEN
+
+
+def is_unresolved(error: Exception) -> bool:
+    """True where no address was found for the host, or no hosts for a mongodb+srv:// name."""
+    if type(error.__cause__).__module__.split(".")[0] == "dns":
+        return True
+    said = str(error)
+    # as Linux, macOS, musl and Windows say it
+    return any(
+        each in said
+        for each in (
+            "Name or service not known",
+            "No address associated with hostname",
+            "Temporary failure in name resolution",
+            "nodename nor servname provided",
+            "Name does not resolve",
+            "getaddrinfo failed",
+        )
+    )
 
 
 def explain(error: Exception, what: str) -> SourceError:
@@ -90,7 +109,7 @@ def explain(error: Exception, what: str) -> SourceError:
             )
         if error.code == 26:
             return SourceNotFoundError(f"{what} does not exist: {said}")
-        if error.code in _PASSING:
+        if error.code in PASSING:
             return SourceUnavailableError(f"{what}: still failing after retries: {said}")
         if error.code in {292, 16819}:
             return SourceError(
@@ -103,6 +122,12 @@ def explain(error: Exception, what: str) -> SourceError:
                 hint="turn the server into a replica set of one, or load by `cursor` instead",
             )
         return SourceError(f"{what}: the server refused (code {error.code}): {said}")
+    if is_unresolved(error):
+        return SourceUnavailableError(
+            f"{what} can't be found: its host name has no address: {_first(said)}",
+            hint="check the host name in the connection string, and whether this machine's DNS "
+            "knows it (a private name needs a VPN or the DNS of its network)",
+        )
     if isinstance(error, errors.ConfigurationError | errors.InvalidName):
         if "ssl" in said.lower() or "tls" in said.lower() or "cert" in said.lower():
             return SourceUnavailableError(f"{what}: TLS is not set up: {said}", hint=_TLS)

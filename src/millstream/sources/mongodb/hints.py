@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from millstream.key_names import KeyNames
 from millstream.sources.mongodb import ids
 from millstream.sources.mongodb.spool import Part
 from millstream.sources.mongodb.values import Path
@@ -27,7 +27,6 @@ class HandOn:
         self.replace = False
         self._table = table
         self._schema = schema
-        self._names = KeyNames.of(schema, table)
         self._told: set[Path] | None = None
         self.columns: dict[str, Any] = {}
         self._nested: dict[Any, Any] = {}
@@ -55,13 +54,26 @@ class HandOn:
             )
         return dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows, hints)
 
+    @property
+    def has_told(self) -> bool:
+        """Whether a part was handed on."""
+        return self._told is not None
+
+    def nothing(self) -> Iterator[Any]:
+        """What empties the table, where there is one, and makes none where there is not."""
+        import dlt
+
+        if self._table in self._schema.tables:
+            hints = dlt.mark.make_hints(write_disposition="replace")
+            yield dlt.mark.with_hints(dlt.mark.materialize_table_schema(), hints)
+
     def _is_double(self, path: Path) -> None:
         """Declare a column that held NaN or an infinity, unless it has a type already.
 
         They travel as text, which dlt turns back where the column is double. A column of another
         type keeps that, and they go to its text variant.
         """
-        tables, column = self._names.locate(path)
+        tables, column = locate(path, self._schema.naming.normalize_identifier)
         name = "__".join(
             [self._table, *(fragment for fragments in tables for fragment in fragments)]
         )
@@ -76,3 +88,24 @@ class HandOn:
             found = self._nested.setdefault(above, {"columns": {}, "parent_table_name": parent})
             columns, parent = found["columns"], "__".join([self._table, *above])
         columns[column] = {"name": column, "data_type": "double"}
+
+
+def locate(path: Path, normalize: Callable[[str], str]) -> tuple[list[Path], str]:
+    """Where dlt puts the values at a path: the tables below the root, in fragments, and the column.
+
+    >>> locate(("a", "b"), str)
+    ([], 'a__b')
+    >>> locate(("a", "b", "[]", "c", "[]", "d"), str)
+    ([('a', 'b'), ('c',)], 'd')
+    >>> locate(("a", "[]", "[]"), str)
+    ([('a',), ('list',)], 'value')
+    """
+    tables: list[Path] = []
+    below: list[str] = []
+    for key in path:
+        if key == "[]":
+            tables.append(tuple(below) or ("list",))
+            below = []
+        else:
+            below.append(normalize(key))
+    return tables, "__".join(below) or "value"

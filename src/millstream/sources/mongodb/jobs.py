@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
 from bson import json_util
+from bson.codec_options import DatetimeConversion
+from bson.errors import BSONError
 
 from millstream.config import MongoDBCollection, MongoDBConfig
+from millstream.config.extended_json import with_exact_dates
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import Partition
-from millstream.sources.mongodb import changes, windows
+from millstream.sources.mongodb import changes, faults, windows
+from millstream.sources.mongodb.encode import EXACT
+from millstream.sources.mongodb.identity import listed
 from millstream.sources.mongodb.names import Located
 from millstream.sources.mongodb.reading import again
 
 if TYPE_CHECKING:
+    from pymongo.collection import Collection
+
     from millstream.sources.mongodb.connection import Client
 
 _FORMAT = 1
 """Of what is kept between runs; a new one starts anew."""
 
 
+# dates that Python can't hold stay milliseconds
+_OPTIONS = json_util.JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+
+
+_BAD_QUERY = frozenset({2, 9, 14})  # BadValue, FailedToParse, TypeMismatch
+# Unauthorized, CommandNotFound, CommandNotSupported, Atlas: that says nothing of the query
+_NO_PLAN = faults.PASSING | {13, 59, 115, 8000}
+
+
 @dataclass(frozen=True)
 class Facts:
-    """What the server says of a collection before it is read."""
+    """What the server says of a collection before it is read.
+
+    Attributes:
+        time_field: of a time series, where this user may list it.
+    """
 
     kind: str
     has_before_images: bool
+    time_field: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +85,36 @@ class Job:
         return self.facts.kind == "collection"
 
     @property
+    def has_ids(self) -> bool:
+        """Whether `_id` becomes one column that tells documents apart, or rows to be replaced."""
+        return self.has_index or self.merge_key == "_id"
+
+    @property
+    def merge_key(self) -> str | None:
+        """The field by whose values rows without a primary key are replaced, all of one at once.
+
+        A view may show an `_id` many times, so all its documents of an `_id` come together. Those
+        of a time series keep their time, and a cursor reads all of one time together.
+        """
+        if self.mode != "cursor" or self.has_index:
+            return None
+        return "_id" if self.facts.kind == "view" else self.settings.cursor
+
+    @property
     def query(self) -> dict[str, Any]:
-        return dict(json_util.loads(json.dumps(dict(self.settings.filter))))
+        """The filter, as the server reads it.
+
+        Raises:
+            ConfigError: it is not Extended JSON.
+        """
+        try:
+            query = json.dumps(with_exact_dates(self.settings.filter))
+            return dict(json_util.loads(query, json_options=_OPTIONS))
+        except (ValueError, TypeError, ArithmeticError, BSONError) as error:
+            raise ConfigError(
+                f"{self.what}: `filter` in settings.{self.located.stream}: {error}",
+                hint="https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/",
+            ) from None
 
     @property
     def projection(self) -> dict[str, int] | None:
@@ -78,6 +127,8 @@ class Job:
         """Changes when what is read changes, so that the table must be read anew."""
         settings = self.settings.model_dump(mode="json", exclude={"lag"})
         what = [_FORMAT, self.mode, self.located.collection, settings, self.config.deletes]
+        if self.merge_key is not None:  # earlier versions appended what they read
+            what.append(self.merge_key)
         if self.partition is not None:
             what.append([self.partition.key, self.partition.by])
         text = json.dumps(what, sort_keys=True)
@@ -95,10 +146,15 @@ def facts(client: Client, job_database: str, name: str, what: str) -> Facts:
         SourceNotFoundError: there is none of this name.
         SourceAuthError: it may not be read.
     """
-    found, names = again(what, lambda: _listed(client[job_database], name))
+    database = client.get_database(job_database, codec_options=EXACT)
+    found, names = again(what, lambda: _listed(database, name))
     if found is not None:
         options = found.get("options", {})
-        return Facts(found.get("type", "collection"), changes.has_before_images(options))
+        return Facts(
+            found.get("type", "collection"),
+            changes.has_before_images(options),
+            options.get("timeseries", {}).get("timeField"),
+        )
     if not names and job_database not in _databases(client):
         raise SourceNotFoundError(
             f"{what}: no such database: {job_database}",
@@ -109,21 +165,64 @@ def facts(client: Client, job_database: str, name: str, what: str) -> Facts:
     )
 
 
-def _listed(database: Any, name: str) -> tuple[dict[str, Any] | None, list[str]]:
+def _check_time_series(job: Job) -> None:
+    """A cursor on a time series is its time field: nothing else tells its documents apart."""
+    field, settings = job.facts.time_field, job.settings
+    if job.facts.kind != "timeseries" or job.mode != "cursor" or field is None:
+        return
+    if settings.cursor != field:
+        raise ConfigError(
+            f"{job.what}: a time series can't be read by the cursor {settings.cursor!r}: its "
+            "documents have no unique key",
+            hint=f"use its time field, `cursor: {field}`, or no cursor",
+        )
+    if field in settings.exclude or (settings.projection and field not in settings.projection):
+        raise ConfigError(
+            f"{job.what}: the cursor field {field!r} must be read too",
+            hint=f"add {field} to `projection`, or take it out of `exclude`",
+        )
+
+
+def _check_query(job: Job, collection: Collection[Any]) -> None:
+    """Have the server plan the query, which tells what is wrong with it and reads nothing."""
+    from pymongo.errors import OperationFailure, PyMongoError
+
+    query, projection = job.query, job.projection
+    if not query and not projection:
+        return
+    find = {"find": collection.name, "filter": query, "projection": projection or {}}
+    try:
+        collection.database.command(
+            "explain",
+            find,
+            verbosity="queryPlanner",
+            read_preference=collection.read_preference,
+            codec_options=EXACT,  # the answer repeats the query
+        )
+    except OperationFailure as error:
+        # of a view, the server may also refuse the definition
+        if error.code in _BAD_QUERY or (job.has_index and error.code not in _NO_PLAN):
+            said = str((error.details or {}).get("errmsg") or error)
+            raise ConfigError(
+                f"{job.what}: the server refuses the query: {said}",
+                hint=f"check `filter`, `projection` and `exclude` in settings.{job.located.stream}",
+            ) from None
+    except PyMongoError:
+        return  # the run tries again, and says what is wrong
+
+
+def _listed(database: Any, name: str) -> tuple[Mapping[str, Any] | None, list[str]]:
     """What the server lists of a collection; where it lists none, the names of those there are."""
     from pymongo.errors import OperationFailure
 
     # being allowed to read is more than being allowed to list
     database[name].find_one({}, {"_id": 1})
-    only = {"name": name}
     try:
-        found = list(database.list_collections(filter=only))
+        found = listed(database, name)
     except OperationFailure:
-        found = list(
-            database.list_collections(filter=only, authorizedCollections=True, nameOnly=True)
-        )
-    if found:
-        return found[0], []
+        found = listed(database, name, authorizedCollections=True, nameOnly=True)
+    if found is not None:
+        return found, []
     return None, database.list_collection_names(authorizedCollections=True)
 
 
@@ -145,14 +244,16 @@ def _did_you_mean(name: str, names: Sequence[str]) -> str:
     return f"there are: {', '.join(sorted(names)[:20])}" if names else "this user sees none"
 
 
-def check(job: Job) -> None:
+def check(job: Job, collection: Collection[Any]) -> None:
     """Refuse what can't be right before anything is read.
 
     Raises:
         ConfigError: the settings contradict each other, or what the server has.
     """
+    _check_query(job, collection)
     if job.partition is not None:
         windows.condition(job.partition, job.what)  # says what is missing
+    _check_time_series(job)
     if job.mode != "changes" or job.config.deletes != "soft":
         return
     if job.settings.filter:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream import handover
 from millstream.config import data_dir
-from millstream.errors import SourceDataError
+from millstream.errors import SourceDataError, SourceError
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.sources.mongodb import changes, connection, cursor, ids, ranges, spool, windows
 from millstream.sources.mongodb import plan as plans
 from millstream.sources.mongodb.encode import EXACT, Encoder
 from millstream.sources.mongodb.hints import HandOn
+from millstream.sources.mongodb.identity import Identity, identify
 from millstream.sources.mongodb.jobs import Job
 from millstream.sources.mongodb.raw import Forwarder
 from millstream.sources.mongodb.reading import Reader, again, read_ranges, read_whole
+from millstream.sources.mongodb.state import ReadState
 
 if TYPE_CHECKING:
     from dlt.sources import DltSource
@@ -40,6 +44,7 @@ def source(job: Job, table: str) -> DltSource:
             name=job.located.stream,
             table_name=table,
             primary_key="_id" if job.has_index else (),
+            merge_key=job.merge_key or (),
             write_disposition="merge" if merges else "replace",
         )(job, table)
 
@@ -50,11 +55,14 @@ def source(job: Job, table: str) -> DltSource:
 def _extract(job: Job, table: str) -> Iterator[Any]:
     import dlt
 
-    state = dlt.current.resource_state()
-    known: dict[str, Any] = state.get("read") or {}
-    fresh = job.full or not known or known.get("fingerprint") != job.fingerprint
+    # dlt forgets the state of a resource that replaces its table, where version 1 kept this
+    state = dlt.current.source_state()
+    kept = dlt.current.resource_state().pop("read", None)
+    known = None if job.full else ReadState.from_json(state.get("read") or kept, job.what)
     pipeline = dlt.current.pipeline().pipeline_name
-    normalize = dlt.current.source_schema().naming.normalize_identifier
+    naming = dlt.current.source_schema().naming
+    normalize = naming.normalize_identifier
+    table = naming.normalize_table_identifier(table)  # as long as the destination allows
     with (
         connection.connect() as client,
         spool.opened(_folder(pipeline, job)) as parts,
@@ -64,24 +72,48 @@ def _extract(job: Job, table: str) -> Iterator[Any]:
         if job.partition is not None:
             yield from _part(job, job.partition, table, collection, parts, normalize, hand_on)
             return
-        if not fresh and job.mode == "changes":
+        found = again(job.what, lambda: identify(collection.database, collection.name))
+        known = _known(job, known, found)
+        fresh = known is None or known.fingerprint != job.fingerprint
+        if known is not None and not fresh and job.mode == "changes":
             try:
-                yield from _follow(job, collection, parts, known, normalize, hand_on, state)
+                yield from _follow(job, table, collection, parts, known, normalize, hand_on, state)
                 return
             except changes.LostTokenError as error:
                 if job.config.on_lost_token == "fail":  # noqa: S105
                     raise
                 logger.warning("%s; reading the whole collection again", error.message)
-        if not fresh and job.mode == "cursor":
-            yield from _newer(job, collection, parts, known, normalize, hand_on, state)
+        if known is not None and not fresh and job.mode == "cursor":
+            yield from _newer(job, table, collection, parts, known, normalize, hand_on, state)
             return
-        yield from _all(job, table, collection, parts, normalize, hand_on, state)
+        yield from _all(job, table, collection, found, known, parts, normalize, hand_on, state)
+
+
+def _known(job: Job, known: ReadState | None, found: Identity) -> ReadState | None:
+    """What is known of the collection that is there now; nothing where it is another one."""
+    if known is None:
+        return None
+    if known.identity is None:  # a state of version 1, which is taken to be of this collection
+        return replace(known, identity=found)
+    if known.identity.is_same(found):
+        return replace(known, identity=found)
+    if job.mode != "full":
+        logger.warning(
+            "%s: %s; reading all of %s.%s, which replaces the rows of the table",
+            job.what,
+            known.identity.difference(found),
+            found.database,
+            found.name,
+        )
+    return None
 
 
 def _all(
     job: Job,
     table: str,
     collection: Collection[Any],
+    found: Identity,
+    known: ReadState | None,
     parts: spool.Spool,
     normalize: Any,
     hand_on: HandOn,
@@ -89,7 +121,8 @@ def _all(
 ) -> Iterator[Any]:
     """A full load, from where a broken one stopped; the table is replaced."""
     with connection.causal(collection.database.client) as session:
-        plan = plans.make(job, collection, parts, session)
+        settled = partial(_settled, job, table, known)
+        plan = plans.make(job, collection, found, parts, session, settled)
         # every range is read as of now or later, on whichever member: a token made before is older
         plans.see_now(collection, session)
         kind = plan["kind"]
@@ -104,7 +137,6 @@ def _all(
             session if session is not None and session.operation_time is not None else None,
             extra=extra,
         )
-        _check_id_column(job, table, kind)
         hand_on.kind = kind
         hand_on.replace = True
         if job.mode == "changes":
@@ -113,15 +145,19 @@ def _all(
             todo = [ranges.Range.from_json(each) for each in plan["ranges"]]
             for part in read_ranges(reader, parts, todo, parallel=job.config.parallel):
                 yield hand_on(part)
-        else:
+        elif kind is not None or not job.has_ids:
             for part in read_whole(reader, parts):
                 yield hand_on(part)
-    state["read"] = {
-        "fingerprint": job.fingerprint,
-        "kind": kind,
-        **({"token": plan["token"]} if "token" in plan else {}),
-        **({"highest": plan["highest"]} if "highest" in plan else {}),
-    }
+        if job.mode != "full" and not hand_on.has_told:
+            yield from hand_on.nothing()
+        now = again(job.what, lambda: identify(collection.database, collection.name))
+        if not found.is_same(now):
+            raise SourceError(
+                f"{job.what}: it was replaced by another collection while it was read",
+                hint="run again; nothing was loaded",
+            )
+    read = ReadState(job.fingerprint, found, kind, plan.get("token"), plan.get("highest") or {})
+    state["read"] = read.to_json()
     parts.clear()
 
 
@@ -142,7 +178,7 @@ def _part(
         # a partition is not read again soon: what a member lacks still must not be missed
         plans.see_now(collection, session)
         kind = again(job.what, lambda: plans.kind(collection, session)) if job.has_index else None
-        _check_id_column(job, table, kind)
+        kind = _settled(job, table, None, kind)
         hand_on.kind = kind
         extra = {PARTITION_COLUMN: partition.key}
         reader = Reader(
@@ -163,9 +199,10 @@ def _part(
 
 def _newer(
     job: Job,
+    table: str,
     collection: Collection[Any],
     parts: spool.Spool,
-    known: dict[str, Any],
+    known: ReadState,
     normalize: Any,
     hand_on: HandOn,
     state: dict[str, Any],
@@ -173,14 +210,15 @@ def _newer(
     """What is at or above the cursor."""
     assert job.settings.cursor is not None
     parts.clear()
-    newer = cursor.condition(job.settings.cursor, known["highest"], job.settings.lag)
+    newer = cursor.condition(job.settings.cursor, known.highest, job.settings.lag)
     query = {"$and": [job.query, newer]} if job.query else newer
     with connection.causal(collection.database.client) as session:
         field = job.settings.cursor
         highest = again(job.what, lambda: cursor.highest(collection, query, field, session))
-        kind = known["kind"]
-        if kind is None and job.has_index:
-            kind = again(job.what, lambda: plans.kind(collection, session))
+        kind = known.kind if _holds_ids(table) else None
+        if kind is None and job.has_ids:
+            kind = again(job.what, lambda: plans.kind_of(job, collection, session))
+            kind = _settled(job, table, None, kind)
         hand_on.kind = kind
         reader = Reader(
             collection,
@@ -191,33 +229,42 @@ def _newer(
             job.config.chunk_size,
             session,
         )
-        for part in read_whole(reader, parts):
-            yield hand_on(part)
-    state["read"] = {
-        **known,
-        "kind": kind,
-        "highest": cursor.merged(known["highest"], highest),
-    }
+        readers = [reader]
+        if job.merge_key == "_id":
+            keys = again(job.what, lambda: cursor.keys(collection, query, job.what, session))
+            # of an `_id` that was met, all documents that the view shows
+            readers = [
+                replace(reader, query={"$and": [{"_id": {"$in": some}}, job.query]})
+                for some in cursor.batches(keys)
+            ]
+        for number, each in enumerate(readers):
+            for part in read_whole(each, parts, number):
+                yield hand_on(part)
+    highest = cursor.merged(known.highest, highest)
+    state["read"] = replace(known, kind=kind, highest=highest).to_json()
     parts.clear()
 
 
 def _follow(
     job: Job,
+    table: str,
     collection: Collection[Any],
     parts: spool.Spool,
-    known: dict[str, Any],
+    known: ReadState,
     normalize: Any,
     hand_on: HandOn,
     state: dict[str, Any],
 ) -> Iterator[Any]:
     """What has changed since the last run."""
+    assert known.token is not None
     parts.clear()
-    kind = known["kind"] or again(job.what, lambda: plans.kind(collection, None)) or "text"
+    kind = known.kind if _holds_ids(table) else None
+    if kind is None:
+        kind = _settled(job, table, None, again(job.what, lambda: plans.kind(collection, None)))
     encoder = _encoder(job, kind, normalize)
-    hand_on.kind = kind
     hand_on.columns = changes.columns(job.config.deletes, merges=True)
     follower = changes.Follower(
-        collection, encoder, known["token"], job.query, job.projection, job.config.deletes
+        collection, encoder, known.token, job.query, job.projection, job.config.deletes
     )
     writer = spool.PartWriter(parts, 0)
     written: list[spool.Part | None] = []
@@ -226,6 +273,8 @@ def _follow(
         if writer.is_full:
             written.append(writer.close())
     written.append(writer.close(None, tuple(sorted(encoder.not_finite))))
+    # of a collection that was empty up to now, the changes tell; still empty, nobody knows
+    hand_on.kind = encoder.kind
     # all at once: where the token turns out to be lost, nothing has been handed on
     for part in written:
         if part is not None:
@@ -237,29 +286,54 @@ def _follow(
             job.what,
             follower.without_before,
         )
-    state["read"] = {**known, "kind": kind, "token": follower.token}
+    state["read"] = replace(known, kind=encoder.kind, token=follower.token).to_json()
     parts.clear()
 
 
-def _check_id_column(job: Job, table: str, kind: ids.Kind | None) -> None:
-    """Refuse ids that the table's column can't hold: dlt would leave null in the primary key.
+def _settled(
+    job: Job, table: str, known: ReadState | None, now: ids.Kind | None
+) -> ids.Kind | None:
+    """The kind of ids to write: as earlier loads wrote them, and as the table's column holds them.
+
+    Args:
+        now: the kind of those in the collection.
 
     Raises:
         SourceDataError: the column is of another type, and a full load does not change that.
     """
     import dlt
 
+    if now is None:
+        return None
+    # what version 1 wrote depended on all ids of the collection: all is read anew here
+    before = known.kind if known is not None and known.version > 1 else None
+    if before in ids.LASTING and ids.DATA_TYPE[now] == "text":
+        return before
+    column = _id_column(table).get("data_type")
+    if column is None or column == ids.DATA_TYPE[now]:
+        return now
+    if column == "text":
+        return "any"
     schema = dlt.current.source_schema()
-    known = schema.tables.get(table, {}).get("columns", {}).get("_id", {}).get("data_type")
-    if kind is None or known is None or known == ids.DATA_TYPE[kind]:
-        return
     raise SourceDataError(
-        f"{job.what}: the column `_id` of table {table} is {known}, and the collection's ids are "
-        f"{ids.DATA_TYPE[kind]} now",
+        f"{job.what}: the column `_id` of table {table} is {column}, and the collection's ids are "
+        f"{ids.DATA_TYPE[now]} now",
         hint=f"make the table anew: drop {table} and its child tables ({table}__...) in the "
         f"destination, delete the rows of schema {schema.name} from _dlt_version, then run again "
         "with --full-refresh",
     )
+
+
+def _holds_ids(table: str) -> bool:
+    """False while nothing was loaded: version 1 took the ids of an empty collection for texts."""
+    return bool(_id_column(table))
+
+
+def _id_column(table: str) -> Mapping[str, Any]:
+    import dlt
+
+    columns = dlt.current.source_schema().tables.get(table, {}).get("columns", {})
+    return columns.get("_id", {})
 
 
 def _encoder(job: Job, kind: ids.Kind | None, normalize: Any) -> Encoder:

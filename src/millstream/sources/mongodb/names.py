@@ -23,6 +23,8 @@ from millstream.errors import ConfigError
 if TYPE_CHECKING:
     from millstream.sources.mongodb.discovery import Catalog
 
+_RESERVED = ("_dlt", "_millstream_")
+
 # what dlt's snake case leaves as it is, but for dots
 _PLAIN = re.compile(r"[a-z][a-z0-9]*([._][a-z0-9]+)*")
 
@@ -46,16 +48,11 @@ def locate(config: MongoDBConfig, catalog: Catalog | None) -> tuple[Located, ...
     """The streams that are configured, in the order of the configuration, patterns resolved.
 
     Raises:
-        ConfigError: there are patterns, and nothing was discovered yet.
+        ConfigError: there are patterns, and nothing was discovered yet, or one matches nothing.
     """
     found: dict[str, Located] = {}
     for pattern in config.collections:
-        matches = (
-            list(_matching(config, catalog, pattern))
-            if _is_pattern(pattern)
-            else [_explicit(config, catalog, pattern)]
-        )
-        for each in matches:
+        for each in _named(config, catalog, pattern):
             found.setdefault(each.stream, each)
     unknown = sorted(set(config.settings) - set(found))
     if unknown:
@@ -72,8 +69,12 @@ def table_name(stream: str, streams: Iterable[str]) -> str:
 
     >>> table_name("fs.files", ["fs.files", "users"])
     'fs_files'
+    >>> table_name("_dlt_loads", ["_dlt_loads"])
+    'dlt_loads_xb88d20'
     """
     name = normalized(stream)
+    if name.startswith(_RESERVED):  # tables of dlt's and of Millstream's
+        return f"{name[1:]}_x{sha1(stream.encode(), usedforsecurity=False).hexdigest()[:6]}"
     rivals = [each for each in streams if each != stream and normalized(each) == name]
     if rivals and stream != name:
         return f"{name}_x{sha1(stream.encode(), usedforsecurity=False).hexdigest()[:6]}"
@@ -124,6 +125,56 @@ def _is_pattern(name: str) -> bool:
     return any(character in name for character in "*?[")
 
 
+def missing(config: MongoDBConfig, catalog: Catalog) -> list[tuple[str, str]]:
+    """The collections that are configured and not in the catalog, each with a hint."""
+    known = _streams(config, catalog)
+    return [
+        (name, _did_you_mean(name, known))
+        for name in config.collections
+        if name not in known and not _is_pattern(name)
+    ]
+
+
+def _streams(config: MongoDBConfig, catalog: Catalog) -> dict[str, Located]:
+    databases: Sequence[str] = config.databases or catalog.databases
+    return {
+        (stream := stream_name(config, database, each.name)): Located(
+            stream, database, each.name, each.kind, each.lists
+        )
+        for database in databases
+        for each in catalog.collections(database)
+    }
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(known[:20])}" if known else "there are no collections"
+
+
+def _named(config: MongoDBConfig, catalog: Catalog | None, name: str) -> Sequence[Located]:
+    """The streams that one entry of `collections` stands for."""
+    if not _is_pattern(name):
+        return [_explicit(config, catalog, name)]
+    if catalog is None:
+        raise ConfigError(
+            f"the collections that {name!r} stands for are not known yet",
+            hint="`millstream discover` asks the server once and keeps the answer beside defs.yaml",
+        )
+    known = _streams(config, catalog)
+    if name in known:  # a collection may have such a name
+        return [known[name]]
+    found = [each for stream, each in known.items() if fnmatchcase(stream, name)]
+    if not found:
+        raise ConfigError(
+            f"`collections`: {name!r} matches no collection",
+            hint=f"{_did_you_mean(name, known)} `millstream discover` asks the server anew",
+        )
+    return found
+
+
 def _explicit(config: MongoDBConfig, catalog: Catalog | None, name: str) -> Located:
     if len(config.databases) > 1:
         # names of databases hold no dots, names of collections may
@@ -140,20 +191,6 @@ def _explicit(config: MongoDBConfig, catalog: Catalog | None, name: str) -> Loca
     if known is None:
         return Located(name, database, collection)
     return Located(name, database, collection, known.kind, known.lists)
-
-
-def _matching(config: MongoDBConfig, catalog: Catalog | None, pattern: str) -> Iterable[Located]:
-    if catalog is None:
-        raise ConfigError(
-            f"the collections that {pattern!r} stands for are not known yet",
-            hint="`millstream discover` asks the server once and keeps the answer beside defs.yaml",
-        )
-    databases: Sequence[str] = config.databases or catalog.databases
-    for database in databases:
-        for each in catalog.collections(database):
-            stream = stream_name(config, database, each.name)
-            if fnmatchcase(stream, pattern):
-                yield Located(stream, database, each.name, each.kind, each.lists)
 
 
 def _only(config: MongoDBConfig) -> str | None:

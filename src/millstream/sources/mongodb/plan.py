@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bson import Binary
+
 from millstream.sources.mongodb import changes, cursor, ids, ranges
+from millstream.sources.mongodb.identity import Identity
 from millstream.sources.mongodb.jobs import Job
 from millstream.sources.mongodb.reading import again
 from millstream.sources.mongodb.spool import Spool
@@ -20,10 +23,19 @@ logger = logging.getLogger("millstream")
 
 
 def make(
-    job: Job, collection: Collection[Any], parts: Spool, session: ClientSession | None
+    job: Job,
+    collection: Collection[Any],
+    found: Identity,
+    parts: Spool,
+    session: ClientSession | None,
+    settled: Callable[[ids.Kind | None], ids.Kind | None],
 ) -> dict[str, Any]:
-    """How to read all: the plan of a run that broke off, if it still holds, or a new one."""
-    identity = f"{job.fingerprint} {uuid(collection)}"
+    """How to read all: the plan of a run that broke off, if it still holds, or a new one.
+
+    Args:
+        settled: the kind of ids to write, given that of those in the collection.
+    """
+    identity = {"fingerprint": job.fingerprint, **found.to_json()}
     old = parts.plan()
     if (
         old is not None
@@ -42,10 +54,17 @@ def make(
         if job.mode == "cursor":
             assert job.settings.cursor is not None
             plan["highest"] = cursor.highest(collection, job.query, job.settings.cursor, session)
+        if job.has_ids:
+            plan["kind"] = settled(kind_of(job, collection, session))
         if job.has_index:
-            plan["kind"] = kind(collection, session)
-            found = ranges.split(collection, parallel=job.config.parallel, session=session)
-            plan["ranges"] = [each.to_json() for each in found]
+            # what is inserted into an empty collection from here on is the next run's, which
+            # then knows what its ids are
+            split = (
+                ranges.split(collection, parallel=job.config.parallel, session=session)
+                if plan["kind"] is not None
+                else []
+            )
+            plan["ranges"] = [each.to_json() for each in split]
 
     again(job.what, ask)
     parts.begin(plan)
@@ -67,29 +86,65 @@ def snapshot_columns(job: Job, plan: Mapping[str, Any]) -> dict[str, Any] | None
     return {changes.CLUSTER_TIME: changes.readable_time(at)} if at is not None else None
 
 
+def kind_of(
+    job: Job, collection: Collection[Any], session: ClientSession | None
+) -> ids.Kind | None:
+    """What the `_id` of all documents is; None where there are none."""
+    if job.has_index:
+        return kind(collection, session)
+    return view_kind(job, collection, session)
+
+
 def kind(collection: Collection[Any], session: ClientSession | None) -> ids.Kind | None:
     """What the `_id` of all documents is; None where there are none."""
-    ends = [
-        collection.find_one(
-            {}, {"_id": 1}, sort=[("_id", order)], hint=[("_id", 1)], session=session
+
+    def first(query: dict[str, Any], order: int = 1) -> Any:
+        return collection.find_one(
+            query, {"_id": 1}, sort=[("_id", order)], hint=[("_id", 1)], session=session
         )
-        for order in (1, -1)
-    ]
+
+    ends = first({}), first({}, -1)
     if ends[0] is None or ends[1] is None:
         return None
-    broken = collection.find_one(
-        {"_id": {"$type": ["double", "decimal"]}}, {"_id": 1}, hint=[("_id", 1)], session=session
+    # an index holds the ids of one type side by side: all between two of a type are of it
+    kinds = {ids.bson_kind(end["_id"]) for end in ends}
+    if kinds == {"date"}:
+        return "date"
+    # to MongoDB, 5 and 5.5 are of one type
+    if kinds == {"int"} and first({"_id": {"$type": ["double", "decimal"]}}) is None:
+        return "int"
+    return ids.text_kind(
+        object_ids=first({"_id": {"$type": "objectId"}}) is not None,
+        uuids=first({"_id": _UUIDS}) is not None,
+        hex_texts=lambda: first({"_id": {"$type": "string", "$regex": ids.HEX_TEXT}}) is not None,
     )
-    return ids.kind_between(ends[0]["_id"], ends[1]["_id"], whole_numbers=broken is None)
 
 
-def uuid(collection: Collection[Any]) -> str:
-    """Tells a collection from one of the same name that was made after it was dropped."""
-    from pymongo.errors import PyMongoError
+def view_kind(
+    job: Job, collection: Collection[Any], session: ClientSession | None
+) -> ids.Kind | None:
+    """As `kind`, of a view, which has no index.
 
-    try:
-        for found in collection.database.list_collections(filter={"name": collection.name}):
-            return str(found.get("info", {}).get("uuid", ""))
-    except PyMongoError:
-        pass  # may not be listed by this user
-    return ""
+    Raises:
+        ConfigError: there are documents without an `_id`.
+    """
+    groups = [{"$match": job.query}, {"$group": {"_id": {"$type": "$_id"}}}]
+    types = {each["_id"] for each in collection.aggregate(groups, session=session)}
+    if "missing" in types:
+        raise ids.missing(job.what)
+    if not types:
+        return None
+    if types == {"date"}:
+        return "date"
+    if types <= {"int", "long"}:
+        return "int"
+    hex_text = {"$and": [{"_id": {"$type": "string", "$regex": ids.HEX_TEXT}}, job.query]}
+    return ids.text_kind(
+        object_ids="objectId" in types,
+        uuids="binData" in types,
+        hex_texts=lambda: collection.find_one(hex_text, {"_id": 1}, session=session) is not None,
+    )
+
+
+_UUIDS = {"$gte": Binary(bytes(16), 4), "$lte": Binary(b"\xff" * 16, 4)}
+"""MongoDB compares binary data by length, subtype and bytes."""

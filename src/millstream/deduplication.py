@@ -1,0 +1,117 @@
+"""Normalizing so that of several versions of one row in one load the last one read is loaded.
+
+A package in which a key occurs more than once is normalized once more, from a copy of what was
+extracted (hard links), without the rows that lost. One in which none does costs a look at its keys.
+
+    RUN/order.json             the extracted files of each load, as they were written
+    RUN/extracted/LOAD_ID      what was extracted, until it is known whether a key occurs twice
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millstream import whole
+
+if TYPE_CHECKING:
+    import dlt
+    from dlt.common.pipeline import ExtractInfo, NormalizeInfo
+
+_NORMALIZED = "load/normalized"
+_EXTRACTED = "normalize/extracted"
+
+
+def remember_order(run: Path, info: ExtractInfo) -> None:
+    """Note the order in which the files of a run were extracted; their names tell none."""
+    order: dict[str, list[str]] = {}
+    for load_id, metrics in info.metrics.items():
+        files = [file for metric in metrics for file in metric["job_metrics"].values()]
+        files.sort(key=lambda file: file.created)
+        order[load_id] = [Path(file.file_path).name for file in files]
+    whole.write(run / "order.json", json.dumps(order))
+
+
+def normalize(run: Path, pipeline: dlt.Pipeline, schema: str, *, replaced: bool) -> NormalizeInfo:
+    """Normalize a run's packages, each without outdated versions of its rows.
+
+    Args:
+        schema: the name of the dlt schema.
+        replaced: whether keys hold in tables that are replaced, too.
+    """
+    working_dir = Path(pipeline.working_dir)
+    for package in sorted((working_dir / _EXTRACTED).glob("[!.]*")):
+        _copy(package, run / "extracted" / package.name)
+    info = pipeline.normalize()
+    known = pipeline.schemas.has_schema(schema)
+    if known and _set_back(run, working_dir, pipeline.schemas[schema].tables, replaced=replaced):
+        info = pipeline.normalize()
+    shutil.rmtree(run / "extracted", ignore_errors=True)
+    return info
+
+
+def outdated_rows(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> Counter[str]:
+    """Rows by table that were left out of these loads, for a version read later."""
+    from millstream.engine import versions
+
+    return versions.outdated_rows(Path(pipeline.working_dir), load_ids)
+
+
+def _set_back(run: Path, working_dir: Path, tables: Any, *, replaced: bool) -> bool:
+    """Put the packages that hold outdated rows back as they were extracted."""
+    from millstream.engine import versions
+
+    found = False
+    for copy in sorted((run / "extracted").glob("[!.]*")):
+        normalized = working_dir / _NORMALIZED / copy.name
+        order = _order(run, copy)
+        is_outdated = versions.find_outdated(
+            working_dir,
+            copy.name,
+            tables,
+            order,
+            replaced=replaced,
+            arrow_files=_arrow_files(copy, tables),
+        )
+        if not is_outdated:
+            continue
+        found = True
+        for path in copy.glob("new_jobs/*.parquet"):
+            versions.leave_out_of_parquet(working_dir, copy.name, path)
+        # never both at once: the extracted one would be taken for a remainder
+        shutil.rmtree(normalized, ignore_errors=True)
+        copy.rename(working_dir / _EXTRACTED / copy.name)
+    return found
+
+
+def _order(run: Path, package: Path) -> list[str]:
+    try:
+        order: Mapping[str, list[str]] = json.loads((run / "order.json").read_bytes())
+        return order[package.name]
+    except (FileNotFoundError, KeyError, ValueError):  # killed right after its extract
+        files = sorted(package.glob("new_jobs/*"), key=lambda file: file.stat().st_mtime_ns)
+        return [file.name for file in files]
+
+
+def _arrow_files(package: Path, tables: Any) -> dict[str, list[Path]]:
+    """The Parquet files of Arrow tables that a source yielded, by table."""
+    from dlt.common.storages import ParsedLoadJobFileName
+
+    found: dict[str, list[Path]] = {}
+    for path in package.glob("new_jobs/*.parquet"):
+        found.setdefault(ParsedLoadJobFileName.parse(path.name).table_name, []).append(path)
+    return {table: files for table, files in found.items() if table in tables}
+
+
+def _copy(package: Path, target: Path) -> None:
+    if target.exists():
+        return
+    aside = target.with_name(f".{target.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(package, aside, copy_function=os.link)
+    aside.rename(target)

@@ -1,0 +1,104 @@
+"""What a source corrects of rows that earlier runs loaded: a repository's name after a rename.
+
+Applied right before the load, so that the new rows merge with the corrected ones. Each update may
+run again, with the same result: a run that is killed in between is finished by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from millstream.destinations.parts import stored_schema
+from millstream.model import RowUpdate
+from millstream.own_tables import is_own
+from millstream.queryable import sql_client
+
+if TYPE_CHECKING:
+    import dlt
+
+
+def update_rows(
+    pipeline: dlt.Pipeline, schema_name: str, updates: Sequence[RowUpdate]
+) -> list[str]:
+    """Correct the rows of root tables.
+
+    Returns:
+        One sentence for each update that changed rows, or that could not be applied.
+    """
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+    if not updates or (schema := stored_schema(pipeline, schema_name)) is None:
+        return []
+    assert pipeline.destination is not None
+    kind = pipeline.destination.destination_name
+    opened = None if kind == "filesystem" else sql_client(pipeline, schema.name)
+    if opened is None:
+        return [
+            f"{kind} can't update rows: those loaded before keep {_words(update.before)}, where "
+            f"new ones have {_words(update.values)}; {update.column} {update.value} is in both"
+            for update in updates
+        ]
+    found = []
+    name = schema.naming.normalize_identifier
+    with opened as client:
+        for table in schema.data_tables(seen_data_only=True):
+            if table.get("parent") or is_own(str(table["name"])):
+                continue
+            columns = {each for each, column in table["columns"].items() if column.get("data_type")}
+            for update in updates:
+                if not {name(column) for column in update.values} <= columns:
+                    continue
+                statement = _Statement(update, columns, name, client.escape_column_name)
+                qualified = client.make_qualified_table_name(str(table["name"]))
+                try:
+                    counted = client.execute_sql(
+                        f"SELECT COUNT(*) FROM {qualified} WHERE {statement.where}",  # noqa: S608
+                        *statement.where_values,
+                    )
+                    rows = int(counted[0][0]) if counted else 0
+                    if not rows:
+                        continue
+                    client.execute_sql(
+                        f"UPDATE {qualified} SET {statement.set} "  # noqa: S608 (escaped by dlt)
+                        f"WHERE {statement.where}",
+                        *statement.set_values,
+                        *statement.where_values,
+                    )
+                except DestinationUndefinedEntity:  # it was never loaded
+                    continue
+                if update.values != update.before:
+                    found.append(
+                        f"{table['name']}: {rows:,} rows loaded before as "
+                        f"{_words(update.before)} now have {_words(update.values)}"
+                    )
+    return found
+
+
+class _Statement:
+    """The clauses of one update, with their parameters in order."""
+
+    def __init__(self, update: RowUpdate, columns: set[str], name: object, escape: object) -> None:
+        def column(plain: str) -> str:
+            return str(escape(name(plain)))  # type: ignore[operator]
+
+        key = column(update.column)
+        new, old = [*update.values.items()], [*update.before.items()]
+        sets = [f"{column(each)} = %s" for each, _ in new]
+        self.set_values: list[object] = [value for _, value in new]
+        before = " AND ".join(f"{column(each)} = %s" for each, _ in old)
+        self.where_values: list[object] = [value for _, value in old]
+        changed = " OR ".join(f"{column(each)} <> %s" for each, _ in new)
+        if name(update.column) in columns:  # type: ignore[operator]
+            sets.append(f"{key} = %s")
+            self.set_values.append(update.value)
+            self.where = f"({key} IS NULL AND {before}) OR ({key} = %s AND ({changed}))"
+            self.where_values += [update.value, *(value for _, value in new)]
+        else:
+            self.where = before
+        self.set = ", ".join(sets)
+
+
+def _words(values: object) -> str:
+    assert isinstance(values, dict)
+    return ", ".join(f"{name} {value!r}" for name, value in values.items())

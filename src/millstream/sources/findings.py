@@ -1,0 +1,86 @@
+"""What a source reports beside its rows: warnings, parts that it skipped, rows to correct.
+
+A source calls `warn`, `skip` and `update_rows` while it is read. A run collects the findings and
+keeps them beside the package: a later run that finishes an interrupted one reports them too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from millstream import whole
+from millstream.model import RowUpdate, Skipped
+
+log = logging.getLogger("millstream")
+
+_FILE = "findings.json"
+
+
+@dataclass
+class Findings:
+    """The findings of one run, in the order in which the source reported them."""
+
+    warnings: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    updates: list[RowUpdate] = field(default_factory=list)
+
+
+_current: ContextVar[tuple[Findings, Path] | None] = ContextVar("findings", default=None)
+
+
+@contextmanager
+def collecting(run: Path) -> Iterator[Findings]:
+    """Collect what a source reports, in memory and in the run's working folder."""
+    found = Findings()
+    token = _current.set((found, run / _FILE))
+    try:
+        yield found
+    finally:
+        _current.reset(token)
+
+
+def stored(run: Path) -> Findings:
+    """What an earlier run left in its working folder."""
+    try:
+        content: Mapping[str, Any] = json.loads((run / _FILE).read_bytes())
+    except FileNotFoundError:
+        return Findings()
+    return Findings(
+        list(content["warnings"]),
+        [Skipped(**each) for each in content["skipped"]],
+        [RowUpdate(**each) for each in content["updates"]],
+    )
+
+
+def warn(text: str) -> None:
+    """Report something that people should know; the rows are loaded all the same."""
+    log.warning("%s", text)
+    _add(lambda found: found.warnings.append(text))
+
+
+def skip(name: str, reason: str, detail: str) -> None:
+    """Report a part of the source that was not read, or not to its end."""
+    log.warning("%s: skipped: %s", name, detail)
+    _add(lambda found: found.skipped.append(Skipped(name, reason, detail)))
+
+
+def update_rows(update: RowUpdate) -> None:
+    """Have rows of earlier loads corrected before the rows of this run are loaded."""
+    _add(lambda found: found.updates.append(update))
+
+
+def _add(change: Any) -> None:
+    current = _current.get()
+    if current is None:  # a source that plain dlt reads
+        return
+    found, path = current
+    change(found)
+    # at once: a package that is complete must never be without them
+    whole.write(path, json.dumps(asdict(found)))

@@ -1,0 +1,180 @@
+"""Several versions of a row in one load: the last one read is loaded, with its child rows alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from behaviour.conftest import configured
+from behaviour.feed import FEED
+from millstream.config import DltConfig, FilesConfig, PipelineConfig, QuarantineConfig
+from millstream.runner import run
+from parts.places import Place
+
+BOTH = ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
+KEYS = 1500
+
+
+def shop(place: Place, **arguments: Any) -> PipelineConfig:
+    return configured(place, DltConfig(path="behaviour.feed:versions", arguments=arguments))
+
+
+def log(versions: int = 3, keys: int = KEYS) -> list[dict[str, Any]]:
+    """A change log: each version of a row has one item fewer than the one before."""
+    return [
+        {"id": key, "v": v, "items": [{"sku": f"{key}-{v}-{n}"} for n in range(versions - v)]}
+        for v in range(versions)
+        for key in range(keys)
+    ]
+
+
+def children(place: Place) -> list[str]:
+    return place.column("orders__items", "sku", "sku")
+
+
+@pytest.fixture(params=["columns", "dlt", "no quarantine"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The engine's columns, dlt's normalizer, and dlt's normalizer where nothing is put aside."""
+    if request.param == "columns":
+        return {}
+    monkeypatch.setenv("MILLSTREAM_ENGINE", "dlt")
+    if request.param == "dlt":
+        return {}
+    return {"quarantine": QuarantineConfig(enabled=False)}
+
+
+@pytest.mark.nightly_on("bigquery")
+def test_the_last_version_read_is_loaded(place: Place, way: dict[str, Any]) -> None:
+    FEED.rows = log()[:-1]  # of the last key, an older version is the newest
+    report = run(shop(place).model_copy(update=way), "orders")
+    assert place.column("orders", "v") == [2] * (KEYS - 1) + [1]
+    last = KEYS - 1
+    expected = [f"{key}-2-0" for key in range(last)] + [f"{last}-1-0", f"{last}-1-1"]
+    assert children(place) == sorted(expected)
+    assert report.outdated == {"orders": 2 * KEYS - 1}
+    assert [(table.name, table.rows) for table in report.tables] == [
+        ("orders", KEYS),
+        ("orders__items", KEYS + 1),
+    ]
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem")
+def test_upserted_rows_have_their_own_child_rows(place: Place, way: dict[str, Any]) -> None:
+    if not place.merges:
+        pytest.skip("plain files are not upserted")
+    FEED.rows = log(keys=300)
+    run(shop(place, strategy="upsert").model_copy(update=way), "orders")
+    assert place.column("orders", "v") == [2] * 300
+    assert children(place) == sorted(f"{key}-2-0" for key in range(300))
+    FEED.rows = [{"id": 7, "v": 9, "items": []}, {"id": 7, "v": 8, "items": [{"sku": "x"}]}]
+    report = run(shop(place, strategy="upsert").model_copy(update=way), "orders")
+    assert place.column("orders", "v")[7] == 8
+    assert "x" in children(place)
+    assert report.outdated == {"orders": 1}
+
+
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+def test_keys_of_several_columns_and_kinds(place: Place) -> None:
+    at = datetime(2024, 1, 1, tzinfo=timezone.utc)
+    rows = [
+        {"a": f"k{n % 3}", "b": n % 2, "at": at + timedelta(days=n % 2), "amount": n}
+        for n in range(2000)
+    ]
+    FEED.rows = [{"key": {**row}, "n": n} for n, row in enumerate(rows)]
+    hints = {"key__b": {"data_type": "decimal"}}
+    report = run(shop(place, key=["key__a", "key__b", "key__at"], hints=hints), "orders")
+    assert place.column("orders", "n", "n") == list(range(1994, 2000))
+    assert report.outdated == {"orders": 1994}
+
+
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+def test_a_column_orders_versions(place: Place) -> None:
+    FEED.rows = [
+        {"id": 1, "at": 3, "v": "newest"},
+        {"id": 1, "at": 1, "v": "late arrival"},
+        {"id": 1, "at": None, "v": "nobody knows when"},
+        {"id": 2, "at": 5, "v": "first of two"},
+        {"id": 2, "at": 5, "v": "last of two"},
+    ]
+    config = shop(place).model_copy(update={"dedup_sort": {"orders": "at"}})
+    run(config, "orders")
+    assert place.column("orders", "v") == ["newest", "last of two"]
+    FEED.rows = [{"id": 1, "at": 9, "v": "high"}, {"id": 1, "at": 2, "v": "low"}]
+    run(shop(place, hints={"at": {"dedup_sort": "asc"}}), "orders")
+    assert place.column("orders", "v")[0] == "low"
+
+
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+def test_a_row_deleted_and_made_again_stays(place: Place) -> None:
+    hints = {"gone": {"hard_delete": True, "data_type": "bool"}}
+    FEED.rows = [
+        {"id": 1, "v": 1, "items": [{"sku": "a"}]},
+        {"id": 2, "v": 1, "items": [{"sku": "b"}]},
+        {"id": 1, "v": 2, "gone": True, "items": []},
+        {"id": 2, "v": 2, "gone": True, "items": []},
+        {"id": 2, "v": 3, "gone": False, "items": [{"sku": "c"}]},
+    ]
+    run(shop(place, hints=hints), "orders")
+    assert place.column("orders", "v") == [3]
+    assert children(place) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"strategy": "insert-only"}, ["a", "c"]),  # as if the versions came in two loads
+        ({"disposition": "append"}, ["a", "b", "c"]),
+        ({"disposition": "replace"}, ["a", "b", "c"]),
+        ({"strategy": "scd2", "key": None}, ["a", "b", "c"]),
+        ({"form": "arrow", "page": 1}, ["b", "c"]),
+    ],
+    ids=["insert-only", "append", "replace", "scd2", "arrow"],
+)
+def test_which_versions_other_ways_keep(
+    duckdb_place: Place, arguments: dict[str, Any], expected: list[str]
+) -> None:
+    FEED.rows = [{"id": 1, "v": "a"}, {"id": 1, "v": "b"}, {"id": 2, "v": "c"}]
+    run(shop(duckdb_place, **arguments), "orders")
+    assert duckdb_place.column("orders", "v", "v") == expected
+
+
+def test_rows_without_a_key_are_one_row_where_dlt_says_so(duckdb_place: Place) -> None:
+    hints = {"id": {"nullable": True, "data_type": "bigint"}}
+    FEED.rows = [{"id": None, "v": "a"}, {"id": None, "v": "b"}, {"id": 2, "v": "c"}]
+    run(shop(duckdb_place, hints=hints), "orders")
+    assert duckdb_place.column("orders", "v", "v") == ["b", "c"]
+
+
+@pytest.mark.parametrize("full_refresh", [False, True])
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+def test_files_are_read_in_the_order_of_their_names(place: Place, full_refresh: bool) -> None:
+    folder = place.project / "data"
+    folder.mkdir()
+    for number in range(12):
+        rows = [{"id": n, "v": number, "items": [{"sku": f"{n}-{number}"}]} for n in range(400)]
+        text = "\n".join(map(json.dumps, rows))
+        if number % 4 == 2:  # an array among files of lines
+            (folder / f"{number:02}.json").write_text(json.dumps(rows))
+        else:
+            (folder / f"{number:02}.jsonl").write_text(text)
+    source = FilesConfig(streams={"orders": {"path": "data/*", "primary_key": ["id"]}})
+    report = run(
+        PipelineConfig(
+            name="shop", source=source, destination=place.destination, project=place.project
+        ),
+        "orders",
+        full_refresh=full_refresh,
+    )
+    assert place.column("orders", "v") == [11] * 400
+    assert children(place) == sorted(f"{n}-11" for n in range(400))
+    assert report.outdated == {"orders": 11 * 400}
+
+
+def test_several_workers_know_the_order_of_files(
+    duckdb_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMALIZE__WORKERS", "2")
+    test_files_are_read_in_the_order_of_their_names(duckdb_place, False)
