@@ -211,6 +211,27 @@ def test_both_ends_of_a_list_without_since(place: Place, server: GitHubServer) -
     )
 
 
+def test_more_changes_than_a_list_shows(duckdb_place: Place, server: GitHubServer) -> None:
+    """A later run, which reads from the newest change on, and does not reach the last run's."""
+    server.hub.put("octo/a", "pull_requests", *many(75))
+    load(duckdb_place, server, "pull_requests")
+    changed = [{**each, "updated_at": LATER, "title": "new"} for each in many(75)]
+    server.hub.put("octo/a", "pull_requests", *changed)
+    server.most_pages = 4
+    assert load(duckdb_place, server, "pull_requests").warnings == ()
+    found = duckdb_place.query(
+        f"SELECT title, COUNT(*) FROM {duckdb_place.from_clause('pull_requests')} GROUP BY 1"
+    )
+    assert found == [("new", 75)]
+
+
+def test_any_422_on_a_further_page(duckdb_place: Place, server: GitHubServer) -> None:
+    server.hub.put("octo/a", "issues", *many(60))
+    server.faults.add(Fault(r"page=[456]\b", None, status=422, body='{"message": "No"}'))
+    assert load(duckdb_place, server, "issues").warnings == ()
+    assert counted(duckdb_place, "issues", "id") == {("octo/a", 1000): 60}
+
+
 @pytest.mark.parametrize("stream", ["stargazers", "issue_events"])
 def test_what_no_order_shows_is_reported(
     duckdb_place: Place, server: GitHubServer, stream: str

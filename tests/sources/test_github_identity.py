@@ -23,6 +23,9 @@ from sources.test_github_incremental import chain, commit, star
 BOTH = ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
 
 
+ALL = [*BOTH, pytest.param("bigquery", marks=pytest.mark.xdist_group("bigquery"))]
+
+
 @pytest.fixture(params=BOTH)
 def place(request: pytest.FixtureRequest) -> Place:
     made: Place = request.getfixturevalue(f"{request.param}_place")
@@ -69,6 +72,8 @@ def counted(place: Place, table: str, key: str) -> dict[tuple[Any, Any], int]:
     return {(name, number): count for name, number, count, _ in rows}
 
 
+@pytest.mark.nightly_on("bigquery")
+@pytest.mark.parametrize("place", ALL, indirect=True)
 def test_a_rename_in_an_organisation(place: Place, server: GitHubServer) -> None:
     server.hub.put("octo/old", "commits", *chain(5))
     server.hub.put("octo/old", "stargazers", *[star(n) for n in range(5)])
@@ -112,6 +117,25 @@ def test_the_name_of_one_that_is_named_is_taken(place: Place, server: GitHubServ
         ("else/where", 1000): 2,
         ("octo/hello", 1001): 2,
     }
+
+
+def test_one_that_is_deleted_and_made_again(place: Place, server: GitHubServer) -> None:
+    server.hub.put("octo/hello", "stargazers", star(1), star(2))
+    server.hub.put("octo/hello", "commits", *chain(3))
+    for stream in ("stargazers", "commits"):
+        load(place, server, stream)
+    server.hub.remove("octo/hello")
+    server.hub.put("octo/hello", "stargazers", star(2), star(3))
+    server.hub.put("octo/hello", "commits", *chain(5)[1:])
+    warnings = [load(place, server, stream).warnings for stream in ("stargazers", "commits")]
+    assert ["is another repository than before" in text for (text,) in warnings] == [True, True]
+    # what both have is there once, as the new one's
+    assert counted(place, "stargazers", "user_id") == {
+        ("octo/hello", 1000): 1,
+        ("octo/hello", 1001): 2,
+    }
+    assert counted(place, "commits", "sha") == {("octo/hello", 1000): 1, ("octo/hello", 1001): 4}
+    assert load(place, server, "commits").warnings == ()
 
 
 def test_two_repositories_that_swap_names(place: Place, server: GitHubServer) -> None:
@@ -215,9 +239,11 @@ def _die(*_: object) -> None:
     raise OSError("killed")
 
 
-def test_the_command_line_tells_of_a_rename(duckdb_place: Place, server: GitHubServer) -> None:
+def test_the_command_line_tells_of_it(duckdb_place: Place, server: GitHubServer) -> None:
     place = duckdb_place
     server.hub.put("octo/old", "commits", *chain(5))
+    server.hub.put("octo/taken-down", "commits", *chain(5))
+    server.hub.blocked = {"octo/taken-down": (403, "tos")}
     defs = {
         "type": "millstream.Pipeline",
         "attributes": config(place, server, "commits").model_dump(
@@ -238,7 +264,7 @@ def test_the_command_line_tells_of_a_rename(duckdb_place: Place, server: GitHubS
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    millstream()
+    assert "1 part of the source skipped\n    octo/taken-down: blocked: " in millstream()
     server.hub.rename("octo/old", "octo/new")
     text = millstream()
     assert "warning: repository octo/old is called octo/new now" in text

@@ -30,7 +30,7 @@ class BlockedError(SourceNotFoundError):
 
 
 class PageLimitError(SourceDataError):
-    """GitHub has more pages of a list, but does not show them."""
+    """GitHub does not take a request as it is (422), such as one for a page too far."""
 
 
 def block(status: int, document: Any) -> str | None:
@@ -102,8 +102,8 @@ def explain(
             f"{about} has this switched off{said}: {url}",
             hint="take the repository out of `repositories`, or the stream out of `streams`",
         )
-    if (status == 422 and "pagination" in message.lower()) or "results are available" in message:
-        return PageLimitError(f"GitHub shows no further pages of {about}{said}: {url}")
+    if status == 422:
+        return PageLimitError(f"GitHub does not accept the request for {about}{said}: {url}")
     if status >= 500:
         return SourceUnavailableError(f"GitHub fails{said}: {url}")
     return SourceDataError(f"GitHub did not accept the request for {about}{said}: {url}")

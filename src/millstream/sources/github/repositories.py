@@ -160,6 +160,7 @@ class Directory:
                 self._rename(number, _repository(document, entry["name"]).name)
             except SourceNotFoundError:
                 entry["gone"] = True
+                self._state["unlisted"].append(number)
             if entry["name"].lower() == new.name.lower():
                 findings.warn(
                     f"{new.name} is another repository than before, number {new.id}; rows of the "

@@ -13,6 +13,7 @@ Keys of the state:
         head:     the newest commit that is loaded, with all its ancestors
         etags:    {url: of the first page, link: to the last, pages: [[etag, rows], ...]}
         rows:     true where rows were read
+        gone:     true where its name is another's now, and it was deleted or hidden
     }}
     names: {"owner/name" as configured, in lower case: {id, name, etag: of the repository}}
     by_name: {"owner/name" in lower case: what version 1 knew of a repository that is not identified
