@@ -46,6 +46,7 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             hint="leave the row out, or keep the field as text; `--full-refresh` then drops what "
             "was extracted already, and reads everything again",
         )
+    hint = _promotion_hint(error) or _HINTS.get(step)
     frames = traceback.extract_tb(root.__traceback__)
     # what C code raised may have no frame at all
     where_from = frames[-1] if step == "extract" and frames else None
@@ -54,7 +55,23 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
         f"{where}: {step} failed: {type(root).__name__}: {destinations.redact(str(root))}{place}",
         stream=stream,
         step=step,
-        hint=_HINTS.get(step),
+        hint=hint,
+    )
+
+
+def _promotion_hint(error: BaseException) -> str | None:
+    """What dlt advises where Arrow tables of one table have different schemas."""
+    from dlt.common.data_writers.exceptions import IncompatibleArrowSchema
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, IncompatibleArrowSchema):
+        cause = cause.__cause__
+    if cause is None:
+        return None
+    return (
+        "yield tables of one schema; or set `data_writer.arrow_concat_promote_options` to "
+        "`default`, which alters no data (in the environment "
+        "DATA_WRITER__ARROW_CONCAT_PROMOTE_OPTIONS=default)"
     )
 
 

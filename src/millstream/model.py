@@ -299,8 +299,8 @@ class RunReport:
 
     @property
     def rows(self) -> int:
-        """Rows loaded into the root table; child rows are theirs."""
-        return self.tables[0].rows if self.tables else 0
+        """Rows loaded into tables without a parent; child rows are theirs."""
+        return sum(table.rows for table in self.tables if table.parent is None)
 
     @property
     def total_seconds(self) -> float:
@@ -357,6 +357,10 @@ class Stream:
             has: `(database, collection)`. Empty where there is nothing around it but the source.
         lists: lists that a sample of its rows held, each by the keys that lead to it, the lists
             around it before those within; each becomes a table.
+        members: the resources of a source that are loaded together as this stream; empty where the
+            stream is one resource, of its own name.
+        has_own_table: False where no table is the stream's more than others: its rows choose their
+            tables, or its members have one each.
     """
 
     name: str
@@ -365,6 +369,8 @@ class Stream:
     place: tuple[str, ...] = ()
     lists: tuple[tuple[str, ...], ...] = ()
     table: str = ""
+    members: tuple[str, ...] = ()
+    has_own_table: bool = True
 
 
 @dataclass(frozen=True, slots=True)

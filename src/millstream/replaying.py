@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
     from dlt.sources import DltResource
 
-_STATE = "_millstream"
+STATE = "_millstream"
+"""What a run keeps for itself in the state of a source."""
 _TOGETHER = 50
 """Keys that one query looks up."""
 
@@ -51,7 +52,7 @@ def remember_refresh(pipeline: dlt.Pipeline, schema_name: str, newest: str | Non
         return
     with pipeline.managed_state() as state:
         sources: Any = state.setdefault("sources", {})
-        sources.setdefault(schema_name, {})[_STATE] = {"refreshed": newest}
+        sources.setdefault(schema_name, {})[STATE] = {"refreshed": newest}
 
 
 def plan(
@@ -310,7 +311,7 @@ def _loads(pipeline: dlt.Pipeline, schema_name: str) -> list[str]:
 
 def _refreshed(pipeline: dlt.Pipeline, schema_name: str) -> str:
     sources: Any = pipeline.state.get("sources", {})
-    return str(sources.get(schema_name, {}).get(_STATE, {}).get("refreshed", ""))
+    return str(sources.get(schema_name, {}).get(STATE, {}).get("refreshed", ""))
 
 
 def _known(entry: Entry) -> dict[str, Any]:

@@ -228,7 +228,15 @@ def _waiting(
 
 
 def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:
-    names = [each.name for each in source.streams()]
+    streams = source.streams()
+    for each in streams:
+        if stream in each.members and stream not in {known.name for known in streams}:
+            raise ConfigError(
+                f"pipeline {config.name!r}: {stream!r} is loaded together with "
+                f"{', '.join(name for name in each.members if name != stream)}",
+                hint=f"load the stream {each.name!r}",
+            )
+    names = [each.name for each in streams]
     for name, what in [(stream, ""), *((name, "dedup_sort: ") for name in config.dedup_sort)]:
         if name not in names:
             raise ConfigError(

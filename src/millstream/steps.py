@@ -291,6 +291,23 @@ class Work:
                 refresh="drop_data" if full_refresh else None,
             )
         deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
+        self._warn_of_source_state(pipeline, opened)
+
+    def _warn_of_source_state(self, pipeline: dlt.Pipeline, opened: Any) -> None:
+        """Say that other streams do not see what resources keep in their source's state."""
+        import dlt
+
+        if not isinstance(opened, dlt.sources.DltSource):
+            return
+        others = opened.resources.keys() - opened.selected_resources.keys()
+        state: Any = pipeline.state.get("sources", {})
+        keys = state.get(self.schema, {}).keys() - {"resources", replaying.STATE}
+        if others and keys:
+            names = ", ".join(f"`{key}`" for key in sorted(keys))
+            self.warnings.append(
+                f"other streams do not see what this one keeps in dlt.current.source_state(): "
+                f"{names}. Load those that need it as one stream: `stream_groups` under `source`"
+            )
 
     def process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         """Normalize, govern and load what was extracted.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
+    from millstream.model import Stream
 
 
 def path_argument(parser: ArgumentParser) -> None:
@@ -48,8 +49,8 @@ def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:
     config = read_pipeline(options.path)
     # stdout is for the answer alone: whatever a library prints goes where people read
     with redirect_stdout(sys.stderr):
-        known = [stream.name for stream in sources.create(config.source).streams()]
-    return config, _chosen(options.streams, known, options.command)
+        streams = sources.create(config.source).streams()
+    return config, _chosen(options.streams, streams, options.command)
 
 
 def show_log() -> None:
@@ -75,13 +76,22 @@ def quieten_dlt() -> None:
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 
 
-def _chosen(wanted: Sequence[str] | None, known: Sequence[str], command: str) -> list[str]:
+def _chosen(wanted: Sequence[str] | None, streams: Sequence[Stream], command: str) -> list[str]:
     from millstream.cli.parser import UsageError, did_you_mean
 
+    known = [stream.name for stream in streams]
     for name in wanted or ():
-        if name not in known:
+        if name in known:
+            continue
+        group = next((stream for stream in streams if name in stream.members), None)
+        if group is not None:
+            others = ", ".join(member for member in group.members if member != name)
             raise UsageError(
-                f"{command}: no such stream: {name!r}",
-                hint=did_you_mean(name, known) or f"this pipeline has {', '.join(known)}",
+                f"{command}: {name!r} is loaded together with {others}",
+                hint=f"load the stream {group.name!r}",
             )
+        raise UsageError(
+            f"{command}: no such stream: {name!r}",
+            hint=did_you_mean(name, known) or f"this pipeline has {', '.join(known)}",
+        )
     return [name for name in known if not wanted or name in wanted]

@@ -114,6 +114,20 @@ class DltConfig(Model):
         default=(),
         description="The resources to load; all when left out, which imports the module to see.",
     )
+    stream_groups: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Resources that are loaded together as one stream, by its name, such as "
+        "`{crm: [fields, deals]}`: they share a schema and the source's state. Those that load "
+        "into one table are, without being named here.",
+    )
+
+    @model_validator(mode="after")
+    def _in_one_group(self) -> DltConfig:
+        members = [name for group in self.stream_groups.values() for name in group]
+        for name in members:
+            if members.count(name) > 1:
+                raise ValueError(f"stream_groups: the resource {name!r} is in two places")
+        return self
 
 
 class MongoDBCollection(Model):

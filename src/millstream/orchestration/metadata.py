@@ -27,9 +27,13 @@ _CHANGES = dg.TableSchema(
 )
 
 
-def stream_metadata(report: RunReport) -> dict[str, Any]:
-    """Of the stream's own table: its rows, the whole run's time, and all of its schema changes."""
-    root, _ = split(report.tables)
+def stream_metadata(report: RunReport, own: str | None = None) -> dict[str, Any]:
+    """Of the stream's own table: its rows, the whole run's time, and all of its schema changes.
+
+    Args:
+        own: the table's name as `split` takes it; the stream's where left out.
+    """
+    root, _ = split(report.tables, report.stream if own is None else own)
     metadata: dict[str, Any] = {}
     if report.warnings:
         metadata["warnings"] = dg.MetadataValue.md("".join(f"- {w}\n" for w in report.warnings))
@@ -40,8 +44,8 @@ def stream_metadata(report: RunReport) -> dict[str, Any]:
                 for each in report.skipped
             ]
         )
-    # where nothing has ever been loaded, there is no table
-    metadata |= _of_table(report, root) if root else {"rows_loaded": 0, "bytes_loaded": 0}
+    # where nothing has ever been loaded, there is no table; or there are several of equal rank
+    metadata |= _of_table(report, root) if root else _of_tables(report)
     metadata |= _changes(report.changes)
     metadata |= _quarantine(report)
     if report.outdated:
@@ -80,6 +84,18 @@ def _of_table(report: RunReport, table: TableLoad) -> dict[str, Any]:
         metadata["dagster/row_count"] = table.rows_total
     if schema := report.schema.table.get(table.name):
         metadata["dagster/column_schema"] = table_schema(schema)
+    return metadata
+
+
+def _of_tables(report: RunReport) -> dict[str, Any]:
+    roots = [table for table in report.tables if table.parent is None]
+    metadata: dict[str, Any] = {
+        "rows_loaded": report.rows,
+        "bytes_loaded": sum(table.bytes for table in roots),
+    }
+    if roots:
+        names = "".join(f"- `{table.full_name}`\n" for table in roots)
+        metadata["tables"] = dg.MetadataValue.md(names)
     return metadata
 
 

@@ -61,9 +61,17 @@ def roots(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetKey]:
     return list(first.values())
 
 
-def split(tables: Sequence[Any]) -> tuple[Any | None, Sequence[Any]]:
-    """A stream's own table, which is the first without a parent, and all others."""
-    root = next((table for table in tables if table.parent is None), None)
+def split(tables: Sequence[Any], own: str) -> tuple[Any | None, Sequence[Any]]:
+    """A stream's own table, and all others.
+
+    Args:
+        own: what the table is called as far as is known, which is not needed where the stream has
+            one table without a parent; empty of a stream that has none of its own, such as one
+            whose rows choose their tables.
+    """
+    roots = [table for table in tables if table.parent is None]
+    named = [table for table in roots if table.name in (own, own.lower())]
+    root = next(iter(roots if len(roots) == 1 and own else named), None)
     return root, [table for table in tables if table is not root]
 
 
@@ -74,7 +82,7 @@ def child_key(root: dg.AssetKey, root_table: str, table: str) -> dg.AssetKey:
     ['shop', 'crm', 'users__tags']
     """
     *place, name = root.path
-    below = table.removeprefix(f"{root_table}__")
+    below = table.removeprefix(f"{root_table}__") if root_table else table
     return dg.AssetKey([*place, table if below == table else f"{name}__{below}"])
 
 
@@ -98,19 +106,22 @@ def _sampled(config: PipelineConfig, stream: Stream) -> SchemaVersion:
 def _specs_of(
     config: PipelineConfig, stream: Stream, schema: SchemaVersion | None
 ) -> Iterator[dg.AssetSpec]:
-    schema = schema or _sampled(config, stream)
-    root, others = split(schema.tables)
+    own = (stream.table or stream.name) if stream.has_own_table else ""
+    schema = schema or (_sampled(config, stream) if own else SchemaVersion())
+    root, others = split(schema.tables, own)
+    if root is None and others:  # the accepted schema knows better
+        own = ""
     key = _key(config, stream)
     yield _spec(
         config,
         key,
         stream,
-        root or Table(stream.table or stream.name),
+        root or Table(own),
         description=stream.description or f"The stream `{stream.name}`.",
     )
     keys = {root.name: key} if root else {}
     for table in others:
-        keys[table.name] = child_key(key, root.name if root else stream.name, table.name)
+        keys[table.name] = child_key(key, root.name if root else "", table.name)
         parent = keys.get(table.parent) if table.parent else None
         yield _spec(
             config,
@@ -136,11 +147,12 @@ def _spec(
 ) -> dg.AssetSpec:
     storage = destinations.storage_kind(config)
     metadata: dict[str, Any] = {
-        "dagster/table_name": destinations.table_name(config, table.name),
         "dagster/storage_kind": storage,
         STREAM: stream.name,
         TABLE: table.name,
     }
+    if table.name:
+        metadata["dagster/table_name"] = destinations.table_name(config, table.name)
     if table.columns:
         metadata["dagster/column_schema"] = table_schema(table)
     return dg.AssetSpec(

@@ -29,7 +29,7 @@ class StreamAssets:
 
     Attributes:
         root: the asset of the stream's own table.
-        table: the name of that table.
+        table: the name of that table; empty of a stream without one of its own.
         children: the other assets, by table.
         selected: those of all these that this step is to materialize.
         checks: those of the root's checks that this step is to evaluate. Never empty, both of them.
@@ -259,8 +259,8 @@ def _told(
     context: dg.AssetExecutionContext, assets: StreamAssets, report: RunReport
 ) -> dict[dg.AssetKey, dict[str, Any]]:
     """The metadata of each of a load's tables; those that are not selected are told at once."""
-    _, others = split(report.tables)
-    metadata = {assets.root: stream_metadata(report)}
+    _, others = split(report.tables, assets.table)
+    metadata = {assets.root: stream_metadata(report, assets.table)}
     metadata |= {assets.key_of(table.name): child_metadata(report, table) for table in others}
 
     metadata[assets.root] |= history_page(assets.root)

@@ -8,6 +8,7 @@ partition is loaded.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -33,28 +34,89 @@ class DltSourceAdapter:
         self.config = config
 
     def streams(self) -> Sequence[Stream]:
-        """The configured names, or, where none are given, what the source itself selects."""
-        if self.config.streams:
-            return [Stream(name) for name in self.config.streams]
-        return [Stream(name) for name in self._source.selected_resources]
+        """The configured names, or, where none are given, what the source itself selects.
+
+        Resources that load into one table are one stream, called after the table.
+
+        Raises:
+            ConfigError: a group has a resource that the source does not have.
+        """
+        groups = dict(self.config.stream_groups)
+        names = self.config.streams or tuple(self._source.selected_resources)
+        if not self.config.streams:
+            groups = {**self._by_table(names, groups), **groups}
+        grouped = {member: name for name, members in groups.items() for member in members}
+        found = dict.fromkeys(grouped.get(name, name) for name in names)
+        return [self._stream(name, tuple(groups.get(name, ()))) for name in found]
+
+    def _stream(self, name: str, members: tuple[str, ...]) -> Stream:
+        if self.config.streams:  # the module is not imported to see
+            return Stream(name, members=members, has_own_table=not members)
+        named = self._source.resources
+        resources = [named[each] for each in members or (name,) if each in named]
+        tables = {str(each.table_name) for each in resources}
+        if len(tables) != 1 or any(each.has_dynamic_table_name for each in resources):
+            return Stream(name, members=members, has_own_table=False)
+        table = self._source.schema.naming.normalize_tables_path(tables.pop())
+        return Stream(name, members=members, table="" if table == name else table)
 
     def open(
         self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
     ) -> DltSource:
         # a fresh call for each run: dlt's sources hold generators, which run out
         source = self._build(partition)
-        if stream not in source.resources:
-            close = get_close_matches(stream, source.resources, n=1)
-            raise SourceNotFoundError(
-                f"{self.config.path} has no resource {stream!r}",
-                hint=f"did you mean {close[0]!r}?"
-                if close
-                else "it has " + ", ".join(sorted(source.resources)),
-            )
-        source = source.with_resources(stream)
+        members = next((each.members for each in self.streams() if each.name == stream), ())
+        for name in members or (stream,):
+            self._require(source, name)
+        self._refuse_shared_table(source, members or (stream,))
+        source = source.with_resources(*(members or (stream,)))
         if partition is not None:
-            _confine(source.resources[stream], partition)
+            for resource in source.selected_resources.values():
+                _confine(resource, partition)
         return source
+
+    def _require(self, source: DltSource, name: str) -> None:
+        if name in source.resources:
+            return
+        close = get_close_matches(name, source.resources, n=1)
+        raise SourceNotFoundError(
+            f"{self.config.path} has no resource {name!r}",
+            hint=f"did you mean {close[0]!r}?"
+            if close
+            else "it has " + ", ".join(sorted(source.resources)),
+        )
+
+    def _by_table(
+        self, names: Sequence[str], groups: Mapping[str, Sequence[str]]
+    ) -> dict[str, tuple[str, ...]]:
+        """The resources that load into one table, where no group has them yet."""
+        grouped = {member for members in groups.values() for member in members}
+        free = [name for name in names if name not in grouped]
+        found: dict[str, tuple[str, ...]] = {}
+        for table, members in _tables(self._source, free).items():
+            if len(members) > 1:
+                is_taken = table in groups or (table in names and table not in members)
+                found["_and_".join(members) if is_taken else table] = tuple(members)
+        return found
+
+    def _refuse_shared_table(self, source: DltSource, members: Sequence[str]) -> None:
+        """Stop where a resource of another stream loads into a table of this one's.
+
+        Raises:
+            ConfigError: each would drop, replace or change the other's rows and columns.
+        """
+        every = self.config.streams or tuple(source.selected_resources)
+        known = [name for name in dict.fromkeys((*every, *members)) if name in source.resources]
+        for table, sharing in _tables(source, known).items():
+            others = [name for name in sharing if name not in members]
+            if others and len(others) < len(sharing):
+                together = ", ".join(sharing)
+                raise ConfigError(
+                    f"the resources {together} load into one table, {table!r}: as streams of their "
+                    "own each would replace the other's rows and columns",
+                    hint=f"load them as one stream: `stream_groups: {{{table}: [{together}]}}` "
+                    "under `source`",
+                )
 
     def check(self) -> Sequence[Check]:
         try:
@@ -118,12 +180,30 @@ def _arguments(partition: Partition | None) -> dict[str, Any]:
     return {name: found[what] for what, name in partition.arguments.items()}
 
 
+def _tables(source: DltSource, names: Sequence[str]) -> dict[str, list[str]]:
+    """The resources that load into each table; those that choose a table by the row are in none."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        table = source.resources[name].table_name if name in source.resources else None
+        if isinstance(table, str):
+            found.setdefault(source.schema.naming.normalize_tables_path(table), []).append(name)
+    return found
+
+
 def _confine(resource: DltResource, partition: Partition) -> None:
     """Let a resource yield the rows of a partition alone."""
     import dlt
 
     what = f"stream {resource.name!r}"
     field = require_field(partition, what)
+    own = _cursor_of(resource)
+    if own is not None and own != field:
+        raise ConfigError(
+            f"{what}: its own incremental reads by {own!r}, and partitions go by {field!r}: "
+            "rows of a partition would be missed",
+            hint=f"set `cursor: {own}` under `partitions`, or give the resource no incremental "
+            "and the window as `partitions.arguments`",
+        )
     if resource.incremental is not None and partition.window is not None:
         start, end = _bounds(partition, *partition.window)
         resource.apply_hints(
@@ -141,6 +221,23 @@ def _confine(resource: DltResource, partition: Partition) -> None:
 
     resource.add_map(mine)
     resource.add_filter(lambda row: row is not None)
+
+
+def _cursor_of(resource: DltResource) -> str | None:
+    """The field that a resource's own incremental reads by; None where it has none."""
+    import dlt
+
+    made = getattr(resource.incremental, "incremental", resource.incremental)
+    if isinstance(made, dlt.sources.incremental):
+        return str(made.cursor_path)
+    generator = resource._pipe.gen
+    if not callable(generator):
+        return None
+    # of an argument's default the wrapper makes one only when it extracts
+    for parameter in inspect.signature(generator).parameters.values():
+        if isinstance(parameter.default, dlt.sources.incremental):
+            return str(parameter.default.cursor_path)
+    return None
 
 
 def _bounds(partition: Partition, start: datetime, end: datetime) -> tuple[Any, Any]:
