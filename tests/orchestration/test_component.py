@@ -62,6 +62,37 @@ def test_the_file_is_read_as_millstream_run_reads_it(sandbox):
     assert component.config.folder == sandbox.defs_folder_path / "shop"
 
 
+def test_a_date_in_a_filter_is_one_for_dagster_too(sandbox):
+    path = sandbox.scaffold_component(
+        component_cls=millstream.Pipeline,
+        defs_yaml_contents={"type": "millstream.Pipeline", "attributes": SHOP},
+        defs_path="shop",
+    )
+    file = path / "defs.yaml"
+    file.write_text(
+        """
+        type: millstream.Pipeline
+        attributes:
+          name: shop
+          source:
+            type: mongodb
+            databases: [shop]
+            collections: [a, b]
+            settings:
+              a: {filter: {at: {$gte: 2024-01-04}, of: {$date: 2024-01-04}}}
+              b: {filter: {at: {$gte: "2024-01-04"}}, cursor: at}
+        """
+    )
+
+    with sandbox.load_component_and_build_defs(defs_path=path) as (component, _):
+        settings = component.config.source.settings
+
+    assert component.config == read_pipeline(file)
+    day = {"$date": "2024-01-04T00:00:00.000Z"}
+    assert settings["a"].filter == {"at": {"$gte": day}, "of": day}
+    assert settings["b"].filter == {"at": {"$gte": "2024-01-04"}}
+
+
 def test_a_key_twice_is_named(sandbox):
     path = sandbox.scaffold_component(
         component_cls=millstream.Pipeline,

@@ -17,6 +17,7 @@ from millstream.config import PipelineConfig, load_dotenv, parse_pipeline, proje
 from millstream.config.bounds import ensure_bounded
 from millstream.orchestration.assets import definitions
 from millstream.orchestration.scaffolder import PipelineScaffolder
+from millstream.orchestration.yaml_dates import restore_dates
 
 
 class PipelineAttributes(BaseModel):
@@ -79,8 +80,10 @@ class Pipeline(dg.StateBackedComponent):
         written = attributes.model_dump() if attributes is not None else {}
         folder = context.path if context.path.is_dir() else context.path.parent
         if (file := _file(folder)).is_file():
+            text = file.read_text(encoding="utf-8")
             # Dagster has read it, and kept the last of two
-            ensure_bounded(file.read_text(encoding="utf-8"), file, unique=True)
+            ensure_bounded(text, file, unique=True)
+            written = restore_dates(written, text)
         resolved = context.resolution_context.at_path("attributes").resolve_value(written)
         loaded = cls(
             parse_pipeline(resolved, where=str(file), project=project_of(folder), folder=folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from millstream import handover
 from millstream.config import data_dir
 from millstream.errors import SourceDataError, SourceError
 from millstream.model import PARTITION_COLUMN, Partition
+from millstream.sources import findings
 from millstream.sources.mongodb import changes, connection, cursor, ids, ranges, spool, windows
 from millstream.sources.mongodb import plan as plans
 from millstream.sources.mongodb.encode import EXACT, Encoder
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
 
     from millstream.sources.mongodb.connection import Client
-
-logger = logging.getLogger("millstream")
 
 
 def source(job: Job, table: str) -> DltSource:
@@ -82,7 +80,7 @@ def _extract(job: Job, table: str) -> Iterator[Any]:
             except changes.LostTokenError as error:
                 if job.config.on_lost_token == "fail":  # noqa: S105
                     raise
-                logger.warning("%s; reading the whole collection again", error.message)
+                findings.warn(f"{error.message}; reading the whole collection again")
         if known is not None and not fresh and job.mode == "cursor":
             yield from _newer(job, table, collection, parts, known, normalize, hand_on, state)
             return
@@ -98,12 +96,9 @@ def _known(job: Job, known: ReadState | None, found: Identity) -> ReadState | No
     if known.identity.is_same(found):
         return replace(known, identity=found)
     if job.mode != "full":
-        logger.warning(
-            "%s: %s; reading all of %s.%s, which replaces the rows of the table",
-            job.what,
-            known.identity.difference(found),
-            found.database,
-            found.name,
+        findings.warn(
+            f"{job.what}: {known.identity.difference(found)}; reading all of {found.database}."
+            f"{found.name}, which replaces the rows of the table"
         )
     return None
 
@@ -280,11 +275,9 @@ def _follow(
         if part is not None:
             yield hand_on(part)
     if follower.without_before:
-        logger.warning(
-            "%s: %d deleted documents had no last version any more: their rows hold `_id` and "
-            "`deleted_at` alone",
-            job.what,
-            follower.without_before,
+        findings.warn(
+            f"{job.what}: {follower.without_before} deleted documents had no last version any "
+            "more: their rows hold `_id` and `deleted_at` alone"
         )
     state["read"] = replace(known, kind=encoder.kind, token=follower.token).to_json()
     parts.clear()
