@@ -14,7 +14,7 @@ def test_a_key_that_no_row_has():
     assert told.message == (
         "shop.orders: normalize failed: no row has `nokey` of the key in the table `orders`"
     )
-    assert "--full-refresh" in told.hint
+    assert "millstream pending drop --stream" in told.hint
 
 
 def test_a_column_that_must_not_be_null_and_that_no_row_has():

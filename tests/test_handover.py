@@ -24,7 +24,7 @@ def test_blocks_come_back_as_they_were() -> None:
 def test_a_damaged_file_is_told(end: int) -> None:
     with pytest.raises(SourceDataError, match="damaged") as caught:
         list(blocks(io.BytesIO(written()[:end])))
-    assert "--full-refresh" in str(caught.value.hint)
+    assert "millstream pending drop" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 9])

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from millstream.orchestration.assets import assets, definitions
     from millstream.orchestration.component import Pipeline
     from millstream.orchestration.resource import MillstreamResource
-    from millstream.runner import accept, run
+    from millstream.pending import PendingPackage
+    from millstream.runner import accept, drop_pending, list_pending, run
 
 __version__ = "0.1.0"
 
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "MillstreamError": "millstream.errors",
     "MillstreamResource": "millstream.orchestration.resource",
+    "PendingPackage": "millstream.pending",
     "Pipeline": "millstream.orchestration.component",
     "PipelineConfig": "millstream.config",
     "RunReport": "millstream.model",
@@ -29,12 +31,15 @@ _HOMES = {
     "accept": "millstream.runner",
     "assets": "millstream.orchestration.assets",
     "definitions": "millstream.orchestration.assets",
+    "drop_pending": "millstream.runner",
+    "list_pending": "millstream.runner",
     "run": "millstream.runner",
 }
 
 __all__ = [
     "MillstreamError",
     "MillstreamResource",
+    "PendingPackage",
     "Pipeline",
     "PipelineConfig",
     "RunReport",
@@ -44,6 +49,8 @@ __all__ = [
     "accept",
     "assets",
     "definitions",
+    "drop_pending",
+    "list_pending",
     "run",
 ]
 

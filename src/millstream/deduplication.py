@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millstream import whole
+from millstream import manifests, whole
 
 if TYPE_CHECKING:
     import dlt
@@ -81,6 +81,7 @@ def _set_back(run: Path, working_dir: Path, tables: Any, *, replaced: bool) -> b
         if not is_outdated:
             continue
         found = True
+        manifests.forget(run, copy.name, "extracted")
         for path in copy.glob("new_jobs/*.parquet"):
             versions.leave_out_of_parquet(working_dir, copy.name, path)
         # never both at once: the extracted one would be taken for a remainder

@@ -13,6 +13,7 @@
     │   ├── DestinationNotFoundError
     │   └── DestinationUnavailableError
     └── RunError                    one step of a run failed; names the stream and the step
+        ├── DamagedPackageError     what an earlier run extracted is not as it was written
         ├── SchemaHeldError         the policy holds a change until someone accepts it
         └── QuarantineLimitError    too many rows can't be loaded
 
@@ -136,6 +137,20 @@ class SchemaHeldError(RunError):
         self.decisions = tuple(decisions)
         self.rows = dict(rows)
         super().__init__(message, stream=stream, step="govern", hint=hint)
+
+
+class DamagedPackageError(RunError):
+    """A package lost a file, or has other bytes than were written; nothing of it was loaded.
+
+    Attributes:
+        damage: what is wrong, each with its file.
+    """
+
+    def __init__(
+        self, message: str, *, stream: str, damage: Sequence[str], hint: str | None = None
+    ) -> None:
+        self.damage = tuple(damage)
+        super().__init__(message, stream=stream, step="load", hint=hint)
 
 
 class QuarantineLimitError(RunError):

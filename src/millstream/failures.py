@@ -9,14 +9,19 @@ import traceback
 from millstream import destinations
 from millstream.errors import MillstreamError, RunError, RunInterrupted
 from millstream.model import RunReport
+from millstream.pending import drop_hint
 
 logger = logging.getLogger("millstream")
 
-WAITS = (
-    "nothing is lost: what was extracted waits, and the next run loads it first; "
-    "a full refresh drops it and reads everything again"
-)
-_HINTS = {"normalize": WAITS, "load": WAITS}
+_WAITING_STEPS = ("normalize", "load")
+
+
+def pending_hint(stream: str) -> str:
+    """What becomes of a package that was extracted and not loaded."""
+    return (
+        "No data was lost. The next run loads the extracted package first; if it can't be loaded, "
+        f"{drop_hint(stream)}"
+    )
 
 
 def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamError:
@@ -35,18 +40,17 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             f"{where}: {step} failed: no row has {lacking}",
             stream=stream,
             step=step,
-            hint="name columns that rows have; `--full-refresh` then drops what was extracted "
-            "already, and reads everything again",
+            hint=f"name columns that rows have; {drop_hint(stream)}",
         )
     if _too_deep(root):
         return RunError(
             f"{where}: {step} failed: a row is nested too deeply ({type(root).__name__})",
             stream=stream,
             step=step,
-            hint="leave the row out, or keep the field as text; `--full-refresh` then drops what "
-            "was extracted already, and reads everything again",
+            hint=f"leave the row out, or keep the field as text; {drop_hint(stream)}",
         )
-    hint = _promotion_hint(error) or _HINTS.get(step)
+    waits = pending_hint(stream) if step in _WAITING_STEPS else None
+    hint = _promotion_hint(error) or waits
     frames = traceback.extract_tb(root.__traceback__)
     # what C code raised may have no frame at all
     where_from = frames[-1] if step == "extract" and frames else None

@@ -144,7 +144,7 @@ def blocks(file: IO[bytes]) -> Iterator[Block]:
 def _damaged() -> SourceDataError:
     return SourceDataError(
         "what was extracted is damaged",
-        hint="load with --full-refresh, which drops it, and extracts all anew",
+        hint="drop it with `millstream pending drop`; the next run reads its rows again",
     )
 
 

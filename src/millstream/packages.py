@@ -92,6 +92,11 @@ def keep(run: Path, pipeline: dlt.Pipeline) -> None:
             _link(Path(pipeline.get_load_package_info(load_id).package_path), kept)
 
 
+def interrupted(run: Path) -> list[str]:
+    """The load ids of packages whose load began and did not end."""
+    return sorted(path.name for path in run.glob("kept/*") if not path.name.startswith("."))
+
+
 def forget(run: Path) -> None:
     """The load is complete: what was kept is not needed any more."""
     shutil.rmtree(run / "kept", ignore_errors=True)

@@ -19,6 +19,7 @@ from millstream import (
     json_keys,
     ledger,
     packages,
+    pending,
     replaying,
     sources,
     workdir,
@@ -208,10 +209,80 @@ def waiting(
     return list(_waiting(config, stream, credentials))
 
 
+def list_pending(
+    config: TargetConfig, stream: str, credentials: str | None = None, *, fully: bool = False
+) -> list[pending.PendingPackage]:
+    """The packages of a stream that earlier runs left on this machine, oldest first.
+
+    Args:
+        fully: read each file for damage; else compare sizes.
+
+    Raises:
+        ConfigError, DestinationAuthError: nothing says which destination they are for.
+    """
+    return [
+        package
+        for left, part in _left(config, stream, credentials)
+        for package in pending.read(left.path, stream, part, fully=fully)
+    ]
+
+
+def drop_pending(
+    config: TargetConfig,
+    stream: str,
+    *,
+    ids: Collection[str] = (),
+    credentials: str | None = None,
+) -> tuple[pending.PendingPackage, ...]:
+    """Drop packages of a stream that earlier runs left on this machine; no cursor moves.
+
+    The next run reads their rows again. What an interrupted load has appended of a package is taken
+    out of the destination.
+
+    Args:
+        ids: the load ids of those to drop; all where left out.
+
+    Returns:
+        Those that were dropped; none where none waits.
+
+    Raises:
+        MillstreamError: rows of an interrupted load can't be taken out; the package is kept.
+    """
+    dropped: list[pending.PendingPackage] = []
+    if not list_pending(config, stream, credentials):
+        return ()
+    work = Work(config, stream, credentials, "none")
+    with (
+        destinations.turn(config, work.name, what=work.what, credentials=credentials),
+        own_pipeline(),
+    ):
+        for left, part in _left(config, stream, credentials):
+            found = pending.read(left.path, stream, part, fully=False)
+            if not found or (ids and not any(package.id in ids for package in found)):
+                continue
+            if part is None:  # a partition replaces its rows, whatever is there of them
+                work.take_out(left.path)
+            left.drop()
+            dropped += found
+    return tuple(dropped)
+
+
 def _waiting(
     config: TargetConfig, stream: str, credentials: str | None
 ) -> Iterator[ledger.held.Held]:
-    """What waits; no run takes a package away while it is looked at."""
+    for left, _ in _left(config, stream, credentials):
+        try:
+            held = ledger.held.read(left.path)
+        except ValueError:  # damaged: the next run decides anew what it holds
+            continue
+        if held is not None:
+            yield held
+
+
+def _left(
+    config: TargetConfig, stream: str, credentials: str | None
+) -> Iterator[tuple[workdir.WorkDir, str | None]]:
+    """The working folders that runs left, with the partition of each; locked while looked at."""
     key = Work(config, stream, None, "none").key
     keys = [
         name
@@ -222,9 +293,9 @@ def _waiting(
         return
     place = destinations.address(config, credentials)
     for name in keys:
+        part = name.removeprefix(key).removeprefix("@") or None
         for each in workdir.abandoned(config.name, name, place):
-            if (held := ledger.held.read(each.path)) is not None:
-                yield held
+            yield each, part
 
 
 def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:
@@ -321,6 +392,7 @@ def _steps(
                     finally:
                         if not packages.pending(folder.path):
                             folder.remove()
-        except Exception:
+        except Exception as error:
+            work.note_failure(error)
             work.salvage()
             raise

@@ -11,12 +11,13 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timezone
 from hashlib import sha1
 from pathlib import Path
 from random import random
+from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,13 +33,15 @@ from millstream import (
     engine,
     ledger,
     load_ids,
+    manifests,
     packages,
+    pending,
     replaying,
     workdir,
 )
 from millstream.config import DltConfig, PipelineConfig, TargetConfig
 from millstream.errors import ConfigError, MillstreamError, RunError, RunInterrupted
-from millstream.failures import WAITS, explain, interruption, is_interruption
+from millstream.failures import explain, interruption, is_interruption, pending_hint
 from millstream.model import (
     ColumnProfile,
     Decision,
@@ -369,11 +372,15 @@ class Work:
                         "`quarantine: {enabled: false}`, and lose what contracts discard",
                     )
                 self._add_root_ids(pipeline)
+                extracted = pipeline.list_extracted_load_packages()
+                noting = manifests.write_in_background(run, extracted, "extracted")
                 with raising_signals():
                     normalized = deduplication.normalize(
                         run, pipeline, self.schema, replaced=self.has_unique_keys
                     )
+                noting.join()
                 counted = packages.counted(run, _counts(normalized))
+                self._write_manifests(pipeline, run, counted)
             waiting = {count.load_id for count in counted} | {*packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
             outdated = deduplication.outdated_rows(pipeline, sorted(waiting))
@@ -393,6 +400,7 @@ class Work:
             decisions = self.govern(run, new, counted, ledger.measure(recent), accepted)
         with self.step("load"), self.writer():
             self.holds_turn()
+            pending.check(run, self.what, self.stream, fully=False)
             self._refuse_overtaken(pipeline, seen)
             if self.partition is not None and not any(count.rows for count in counted):
                 self.clear(pipeline, self.partition)
@@ -438,6 +446,22 @@ class Work:
         )
         settings = self.target.quarantine
         return {self.schema: Watch(self.target.name, self.stream, settings, gate)}
+
+    def _write_manifests(
+        self, pipeline: dlt.Pipeline, run: Path, counted: Sequence[packages.Count]
+    ) -> None:
+        for load_id in pipeline.list_normalized_load_packages():
+            rows: Counter[str] = Counter()
+            for count in counted:
+                if count.load_id == load_id:
+                    rows[count.table] += count.rows
+            manifests.write(run, load_id, "normalized", rows)
+
+    def note_failure(self, error: Exception) -> None:
+        """Keep beside a package why it was not loaded, for `millstream pending`."""
+        if self.folder is not None and isinstance(error, MillstreamError):
+            with suppress(OSError):
+                pending.note_failure(self.folder, error)
 
     def _add_root_ids(self, pipeline: dlt.Pipeline) -> None:
         if pipeline.schemas.has_schema(self.schema):
@@ -565,24 +589,44 @@ class Work:
         """
         if self.partition is not None:
             self.waived |= ledger.held.waived(left.path)
-        elif not drop and packages.pending(left.path):
+        elif drop:
+            self.take_out(left.path)
+        elif packages.pending(left.path):
             try:
                 try:
                     self._finish(left.path)
                 except RunError as error:
                     # whatever it is, such as a file that was damaged meanwhile: there is a way out
-                    error.hint = error.hint or WAITS
+                    error.hint = error.hint or pending_hint(self.stream)
                     raise
                 self.warnings.append("loaded first what an earlier run had extracted")
             except OvertakenError:
                 logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
         left.remove()
 
+    def take_out(self, run: Path) -> None:
+        """Take out of the destination what an interrupted load of a package had appended."""
+        interrupted = packages.interrupted(run)
+        if not interrupted:
+            return
+        with self.step("restore"), self.writer(), TemporaryDirectory() as folder:
+            # the package may be damaged: what it loaded into is in the destination's own schema
+            pipeline = self.pipeline(Path(folder))
+            schema = destinations.stored_schema(pipeline, self.schema)
+            if schema is None:
+                return
+            complete = destinations.load_ids(pipeline, self.schema)
+            pipeline.schemas.save_schema(schema)
+            for load_id in interrupted:
+                if load_id not in complete:
+                    destinations.undo(pipeline, schema, load_id)
+
     def _finish(self, run: Path) -> None:
         self.folder = run
         with self.step("restore"), self.writer():
             self.findings = findings.stored(run)
             packages.settle(run)
+            pending.check(run, self.what, self.stream, fully=True)
             pipeline = self.pipeline(run)
             self.loaded = destinations.loads(pipeline, self.schema)
             if not packages.began_with(run, self._standing()):

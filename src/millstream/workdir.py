@@ -38,6 +38,14 @@ class WorkDir:
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def drop(self) -> None:
+        """Remove it at once: a process that dies meanwhile leaves nothing for the next run."""
+        aside = data_dir() / "dropped"
+        _make(aside)
+        gone = aside / uuid4().hex
+        self.path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
 
 @contextmanager
 def create(pipeline: str, stream: str, place: str) -> Iterator[WorkDir]:

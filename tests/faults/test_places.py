@@ -103,8 +103,9 @@ def test_a_damaged_package_never_passes_for_whole(
         runner.run_data(rows_once(), target(duckdb_place))
     except MillstreamError as error:
         assert error.hint  # noqa: PT017
-        assert "full refresh" in error.hint  # noqa: PT017
-        runner.run_data(rows_once(), target(duckdb_place), full_refresh=True)
+        assert "millstream pending drop" in error.hint  # noqa: PT017
+        assert runner.drop_pending(target(duckdb_place), "things")
+        runner.run_data(rows_once(), target(duckdb_place))
     whole(duckdb_place)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millstream.cli import demo, discover, doctor, init, page, quarantine, run, schema
+from millstream.cli import demo, discover, doctor, init, page, pending, quarantine, run, schema
 from millstream.cli.command import Command
 
 ROOT = Command(
@@ -15,6 +15,7 @@ ROOT = Command(
         run.COMMAND,
         schema.COMMAND,
         quarantine.COMMAND,
+        pending.COMMAND,
         page.COMMAND,
         doctor.COMMAND,
         demo.COMMAND,

@@ -46,8 +46,8 @@ WATCHES: dict[str, Watch] = {}
 
 _READ = 1 << 24
 _NOT_ASIDE = (
-    "correct it, and load with --full-refresh, which drops what was extracted; or put such rows "
-    "aside: `quarantine: {enabled: true}`"
+    "put such rows aside with `quarantine: {enabled: true}`; or correct it and drop the package "
+    "with `millstream pending drop`, so that the next run reads it again"
 )
 _ROW_ERRORS = (
     CannotCoerceNullException,

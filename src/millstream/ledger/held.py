@@ -84,7 +84,8 @@ def hold(
         decisions=decisions,
         rows=rows,
         hint=f"`{accept_command(stream)}` accepts (in Python "
-        "`millstream.accept`), and the next run goes on; `schema_policy` decides what is held",
+        "`millstream.accept`), and the next run goes on; `schema_policy` decides what is held; "
+        f"`millstream pending drop --stream {stream}` drops what waits, to be read again",
     )
 
 
@@ -108,7 +109,7 @@ def waived(folder: Path) -> frozenset[str]:
     """Fingerprints of the changes that were accepted for this folder's package."""
     try:
         return frozenset(json.loads((folder / "accepted.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # damaged: they are to be accepted again
         return frozenset()
 
 

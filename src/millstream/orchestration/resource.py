@@ -17,6 +17,7 @@ from millstream.orchestration.metadata import child_metadata, stream_metadata
 
 if TYPE_CHECKING:
     from millstream.config import TargetConfig
+    from millstream.pending import PendingPackage
 
 
 class MillstreamResource(dg.ConfigurableResource[Any]):
@@ -96,6 +97,22 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         from millstream import runner
 
         return runner.accept(self._target(), stream, changes=changes, credentials=self.credentials)
+
+    def list_pending(self, stream: str) -> Sequence[PendingPackage]:
+        """The packages of a stream that earlier runs left on this machine, oldest first."""
+        from millstream import runner
+
+        return runner.list_pending(self._target(), stream, self.credentials)
+
+    def drop_pending(self, stream: str, *, ids: Sequence[str] = ()) -> Sequence[PendingPackage]:
+        """Drop packages of a stream that can't be loaded; the next run reads their rows again.
+
+        Args:
+            ids: the load ids of those to drop; all where left out.
+        """
+        from millstream import runner
+
+        return runner.drop_pending(self._target(), stream, ids=ids, credentials=self.credentials)
 
     def materialize_result(
         self, report: RunReport, *, table: str | None = None, asset_key: Any = None

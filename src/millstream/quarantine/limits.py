@@ -41,6 +41,7 @@ def check(
         "nothing was loaded\n" + "\n".join(lines[:5]),
         stream=stream,
         quarantined=put_aside,
-        hint="correct the rows or the contract and run with --full-refresh, or raise the limit "
-        "under `quarantine` in defs.yaml: what was extracted waits, and the next run loads it",
+        hint="raise the limit under `quarantine` in defs.yaml, and the next run loads what was "
+        "extracted; or correct the rows or the contract, and drop the package with `millstream "
+        f"pending drop --stream {stream}`: no cursor has moved, so the next run reads them again",
     )

@@ -1,0 +1,171 @@
+"""`millstream pending`: packages that earlier runs left, why, and to drop one by itself."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from millstream.cli.command import Command
+from millstream.cli.pipeline import open_pipeline, path_argument, quieten_dlt, stream_option
+from millstream.cli.terminal import print_json
+
+if TYPE_CHECKING:
+    from millstream.pending import PendingPackage
+
+
+def _shared_arguments(parser: ArgumentParser) -> None:
+    path_argument(parser)
+    stream_option(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _id_arguments(parser: ArgumentParser) -> None:
+    _shared_arguments(parser)
+    parser.add_argument(
+        "--id",
+        metavar="ID",
+        action="append",
+        dest="ids",
+        help="only this package; may be given more than once",
+    )
+
+
+def _list(options: Namespace) -> int:
+    found = _packages(options, fully=False)
+    if options.json:
+        print_json([package.to_dict() for package in found])
+        return 0
+    if not found:
+        print("no packages are pending")
+    for package in found:
+        print("\n".join(_lines(package)))
+    return 0
+
+
+def _show(options: Namespace) -> int:
+    found = _packages(options, fully=True)
+    _check_ids(options, found)
+    shown = [package for package in found if not options.ids or package.id in options.ids]
+    if options.json:
+        print_json([package.to_dict() for package in shown])
+        return 0
+    if not shown:
+        print("no packages are pending")
+    for package in shown:
+        lines = _lines(package)
+        lines += [f"    damaged: {each}" for each in package.damage]
+        lines += [
+            f"    {change['action']}: {change['id']}  {change['table']}: {change['message']}"
+            for change in package.changes
+        ]
+        lines += [f"    {rows:,} rows  {table}" for table, rows in package.rows.items()]
+        lines += [f"    {size:,} bytes  {name}" for name, size in package.files.items()]
+        lines += [f"    in {package.folder}"]
+        print("\n".join(lines))
+    return 0
+
+
+def _drop(options: Namespace) -> int:
+    from millstream import runner
+    from millstream.cli.parser import UsageError
+
+    if not options.ids and not options.streams:
+        raise UsageError(
+            "millstream pending drop: --stream or --id is required",
+            hint="`millstream pending list` names the packages",
+        )
+    quieten_dlt()
+    config, streams = open_pipeline(options)
+    with redirect_stdout(sys.stderr):
+        _check_ids(options, [p for name in streams for p in runner.list_pending(config, name)])
+        dropped = [
+            package
+            for stream in streams
+            for package in runner.drop_pending(config, stream, ids=options.ids or ())
+        ]
+    if options.json:
+        print_json([package.to_dict() for package in dropped])
+        return 0
+    if not dropped:
+        print("no packages are pending")
+    for package in dropped:
+        print(f"dropped {package.id} of {_name(package)}; the next run reads its rows again")
+    return 0
+
+
+def _packages(options: Namespace, *, fully: bool) -> list[PendingPackage]:
+    from millstream import runner
+
+    quieten_dlt()
+    config, streams = open_pipeline(options)
+    with redirect_stdout(sys.stderr):
+        return [
+            package
+            for stream in streams
+            for package in runner.list_pending(config, stream, fully=fully)
+        ]
+
+
+def _check_ids(options: Namespace, found: list[PendingPackage]) -> None:
+    from millstream.errors import ConfigError
+
+    if missing := {*(options.ids or ())} - {package.id for package in found}:
+        raise ConfigError(
+            f"no package {', '.join(sorted(missing))} is pending",
+            hint="`millstream pending list` names the packages",
+        )
+
+
+def _lines(package: PendingPackage) -> list[str]:
+    rows = f"  {sum(package.rows.values()):,} rows" if package.rows else ""
+    return [
+        f"{package.id}  {package.extracted_at:%Y-%m-%d %H:%M}  {package.status:<11}  "
+        f"{_name(package)}{rows}",
+        f"    {package.reason.splitlines()[0]}",
+    ]
+
+
+def _name(package: PendingPackage) -> str:
+    return package.stream + (f" [{package.partition}]" if package.partition else "")
+
+
+COMMAND = Command(
+    name="pending",
+    summary="see packages that were extracted and not loaded, and drop one",
+    description="A package that a run could not load waits on this machine, and the next run of "
+    "its stream loads it first.",
+    examples=("millstream pending list", "millstream pending drop --stream issues"),
+    commands=(
+        Command(
+            name="list",
+            summary="list what waits, with the reason, oldest first",
+            description="held: a schema change must be accepted; damaged: a file is missing or was "
+            "altered; failed: with the error of the last run; interrupted: its process ended.",
+            examples=("millstream pending list", "millstream pending list --json"),
+            arguments=_shared_arguments,
+            run=_list,
+        ),
+        Command(
+            name="show",
+            summary="show files, rows, held changes and damage of what waits",
+            description="Reads each file to find damage.",
+            examples=("millstream pending show --id 1795885480.7554605",),
+            arguments=_id_arguments,
+            run=_show,
+        ),
+        Command(
+            name="drop",
+            summary="drop a package; the next run reads its rows again",
+            description="No cursor moves, and no table is emptied. Rows that an interrupted load "
+            "has appended of it are taken out of the destination.",
+            examples=(
+                "millstream pending drop --stream issues",
+                "millstream pending drop --id 1795885480.7554605",
+            ),
+            arguments=_id_arguments,
+            run=_drop,
+        ),
+    ),
+)
