@@ -78,7 +78,15 @@ def test_redacted(row: Any, path: str, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "put_aside", "refused"),
-    [(1000, 500, None), (1000, 501, "max_share"), (20, 20, None), (10_000, 1001, "max_rows")],
+    [
+        (1000, 500, None),
+        (1000, 501, "max_share"),
+        (20, 10, None),
+        (20, 11, "max_share"),
+        (5, 5, "max_share"),
+        (4, 4, None),  # too few to tell
+        (10_000, 1001, "max_rows"),
+    ],
 )
 def test_limits(rows: int, put_aside: int, refused: str | None) -> None:
     settings = QuarantineConfig(max_rows=1000)
@@ -90,6 +98,14 @@ def test_limits(rows: int, put_aside: int, refused: str | None) -> None:
         limits.check(settings, counts, rows, pipeline="shop", stream="orders")
     assert f"{put_aside:,} of {rows:,} rows" in caught.value.message
     assert "the contract says so" in caught.value.message
+
+
+def test_a_share_of_zero_allows_none() -> None:
+    counts = [QuarantinedRows("orders", "contract", "no", 1)]
+    settings = QuarantineConfig(max_share=0)
+    with pytest.raises(QuarantineLimitError, match="max_share"):
+        limits.check(settings, counts, 3, pipeline="shop", stream="orders")
+    limits.check(settings, [], 0, pipeline="shop", stream="orders")
 
 
 def test_a_rule_that_no_row_can_break_is_refused() -> None:

@@ -8,8 +8,9 @@ from millstream.config import QuarantineConfig
 from millstream.errors import QuarantineLimitError
 from millstream.model import QuarantinedRows
 
-FEW = 100
-"""A share of fewer rows says little: of one row it is none or all."""
+MANY_ROWS = 100
+MANY_BAD = 5
+"""The share counts from so many rows, or from so many bad ones, on: of one row it is none or all."""
 
 
 def check(
@@ -31,7 +32,7 @@ def check(
     total = sum(each.rows for each in put_aside)
     if total > settings.max_rows:
         limit = f"`max_rows` is {settings.max_rows:,}"
-    elif rows >= FEW and total / rows > settings.max_share:
+    elif _share_counts(settings, total, rows) and total / rows > settings.max_share:
         limit = f"`max_share` is {settings.max_share:g}"
     else:
         return
@@ -45,3 +46,7 @@ def check(
         "extracted; or correct the rows or the contract, and drop the package with `millstream "
         f"pending drop --stream {stream}`: no cursor has moved, so the next run reads them again",
     )
+
+
+def _share_counts(settings: QuarantineConfig, total: int, rows: int) -> bool:
+    return rows >= MANY_ROWS or total >= MANY_BAD or (settings.max_share == 0 and total > 0)

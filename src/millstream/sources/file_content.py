@@ -59,6 +59,11 @@ class Digested:
         self._digest.update(data)
         return data
 
+    def peek(self) -> bytes:
+        """The first bytes, which stay to be read."""
+        head: bytes = self._file.peek()
+        return head
+
     def drained(self) -> str:
         """The digest of the whole file, read to its end: 32 hexadecimal digits."""
         while self.read(1 << 22):
@@ -109,7 +114,7 @@ def as_json(path: str, raw: Any, *, encoding: str | None = None, packed: bool = 
         if head.startswith(BOM):
             file.skip(len(BOM))
         return file
-    return _Decoded(path, file, encoding)
+    return _Peekable(_Decoded(path, file, encoding))
 
 
 def guess(line: bytes) -> str:

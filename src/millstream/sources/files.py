@@ -204,8 +204,8 @@ class FilesSource:
 
     def _handed_on(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
-        kind, _ = _kind(path, settings)
-        if not (self._in_parts and handover.Engine.reads and kind == "jsonl"):
+        is_document = _is_document(path, content, settings)
+        if is_document or not (self._in_parts and handover.Engine.reads):
             yield from self._rows(path, content, settings)
             return
         import dlt
@@ -222,8 +222,13 @@ class FilesSource:
     def _rows(self, path: str, content: Any, settings: FileStream) -> Iterator[list[Any]]:
         import orjson
 
-        if _kind(path, settings)[0] == "json":
-            yield from json_document.read(path, content, sets_aside=self.config.sets_aside)
+        if _is_document(path, content, settings):
+            yield from json_document.read(
+                path,
+                content,
+                sets_aside=self.config.sets_aside,
+                may_be_lines=settings.format is None,
+            )
             return
         parallel, sets_aside = self.config.parallel, self.config.sets_aside
         for found in json_lines.read(path, content, parallel, sets_aside=sets_aside):
@@ -326,6 +331,13 @@ def _stamped(row: Any, partition: Partition) -> Any:
         added = _STAMP + b":" + orjson.dumps(partition.key)
         return orjson.Fragment(line[:end] + comma + added + line[end:])
     return {**_object(row), PARTITION_COLUMN: partition.key}
+
+
+def _is_document(path: str, content: Any, settings: FileStream) -> bool:
+    """Whether a file is one JSON document; a name that says otherwise may be wrong."""
+    if settings.format is None and json_document.is_spread(content.peek()):
+        return True
+    return _kind(path, settings)[0] == "json"
 
 
 def _kind(path: str, settings: FileStream) -> tuple[str, bool]:

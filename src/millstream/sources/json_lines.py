@@ -9,7 +9,7 @@ rows anyway. Where what is no JSON goes to quarantine, the check itself is left 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,8 @@ from uuid import uuid4
 from millstream import handover, json_keys
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
+from millstream.sources import file_content, json_array
+from millstream.sources.file_content import BOM
 
 BLOCK = 4 << 20
 PART_BYTES = 256 << 20
@@ -74,20 +76,29 @@ def read(
         check: `plain`, unless it says otherwise.
 
     Raises:
-        SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
+        SourceDataError: a line is no JSON, and is not to be put aside; or is too long; or no line
+            of the file is JSON.
     """
     with ThreadPoolExecutor(parallel, "millstream-files") as pool:
         ahead: deque[tuple[bytes, Future[Rows | None]]] = deque()
         number = 0
+        is_readable, first_fault = False, ""
 
         def take() -> Rows:
-            nonlocal number
+            nonlocal number, is_readable, first_fault
             block, checked = ahead.popleft()
             rows = checked.result()
-            if rows is None:
-                rows, lines = _each(path, block, number, sets_aside=sets_aside)
-            else:
+            if rows is not None and not is_readable:
+                # the engine has yet to read it: one line that is JSON is enough here
+                is_readable = _is_json(rows.text[: rows.text.index(b"\n")])
+                if not is_readable:
+                    rows = None
+            if rows is not None:
                 rows, lines = replace(rows, start=number + 1), rows.count
+            else:
+                rows, lines, faults = _each(path, block, number, sets_aside=sets_aside)
+                is_readable = is_readable or rows.count > len(faults)
+                first_fault = first_fault or next(iter(faults), "")
             number += lines
             return rows
 
@@ -97,6 +108,12 @@ def read(
                 yield take()
         while ahead:
             yield take()
+        if first_fault and not is_readable:
+            raise SourceDataError(
+                f"{first_fault}; nothing in this file can be read",
+                hint="correct the file, name its `format` or `encoding`, or take it out; nothing "
+                "of this run was loaded",
+            )
 
 
 def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool) -> Iterator[Part]:
@@ -204,7 +221,7 @@ def listed(settings: Mapping[str, Any]) -> handover.Listed:
     def lines(block: handover.Block) -> Iterator[bytes]:
         rows = plain(block.text)
         if rows is None:
-            rows, _ = _each(path, block.text, block.start - 1, sets_aside=True)
+            rows, _, _ = _each(path, block.text, block.start - 1, sets_aside=True)
         if rows.count:
             yield from replace(rows, start=block.start).lines(path)
 
@@ -219,31 +236,85 @@ def _objects(block: bytes) -> Rows | None:
     return None if count is None else Rows(block, count)
 
 
-def _each(path: str, block: bytes, before: int, *, sets_aside: bool) -> tuple[Rows, int]:
-    """The rows of a block line by line, and its lines; what is no JSON in an envelope."""
+def _is_json(line: bytes) -> bool:
     import orjson
 
-    rows = []
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _each(
+    path: str, block: bytes, before: int, *, sets_aside: bool
+) -> tuple[Rows, int, Sequence[str]]:
+    """The rows of a block line by line, its lines, and what is wrong with some.
+
+    What is no JSON is a row in an envelope. The items of a list of objects are rows.
+    """
+    rows: list[bytes] = []
+    faults: list[str] = []
+
+    def add(row: bytes, where: str) -> None:
+        what, found = fault(row)
+        if what is None:
+            if type(found) is list and all(type(item) is dict for item in found):
+                rows.extend(json_array.items(row))
+            else:
+                rows.append(row)
+            return
+        try:
+            parts = list(json_array.items(row)) if row.startswith(b"[") else []
+        except ValueError:
+            parts = []
+        if parts and all(part.startswith(b"{") for part in parts):
+            for number, part in enumerate(parts, 1):
+                add(part, f"{where}, item {number}")
+            return
+        if not sets_aside:
+            raise SourceDataError(
+                f"{where}: {what}",
+                hint="correct the line, or take it out; nothing of this run was loaded",
+            ) from None
+        faults.append(f"{where}: {what}")
+        rows.append(in_envelope(row, what, where))
+
     lines = block.split(b"\n")[:-1]
     for number, line in enumerate(lines, before + 1):
-        row = line.strip()
-        if not row:
-            continue
-        what = None
+        # files that were put together each bring their mark
+        row = line.strip().removeprefix(BOM).lstrip()
+        if row:
+            add(row, f"{path}, line {number}")
+    return Rows(b"".join(row + b"\n" for row in rows), len(rows), before + 1), len(lines), faults
+
+
+def fault(row: bytes) -> tuple[str | None, Any]:
+    """What is wrong with the JSON of a row, in words that do not quote it, and what it means."""
+    import orjson
+
+    try:
+        found = orjson.loads(row)
+    except orjson.JSONDecodeError as error:
         try:
-            if json_keys.lost(row, orjson.loads(row)):
-                what = json_keys.told(json_keys.twice(row))
-        except orjson.JSONDecodeError as error:
-            what = f"not JSON: {error.msg} (column {error.colno})"
-        if what is not None:
-            where = f"{path}, line {number}"
-            if not sets_aside:
-                raise SourceDataError(
-                    f"{where}: {what}",
-                    hint="correct the line, or take it out; nothing of this run was loaded",
-                ) from None
-            # a byte that is no UTF-8 is shown as such, `\xff`
-            text = row.decode("utf-8", "backslashreplace")
-            row = orjson.dumps(envelope.unreadable(text, detail=what, origin=where))
-        rows.append(row)
-    return Rows(b"".join(row + b"\n" for row in rows), len(rows), before + 1), len(lines)
+            row.decode()
+        except UnicodeDecodeError as wrong:
+            byte, encoding = row[wrong.start], file_content.guess(row)
+            return (
+                f"not JSON: the byte 0x{byte:02x} is not UTF-8; if the file is {encoding}, set "
+                f"`encoding: {encoding}`",
+                None,
+            )
+        return f"not JSON: {error.msg} (column {error.colno})", None
+    if json_keys.lost(row, found):
+        return json_keys.told(json_keys.twice(row)), found
+    return None, found
+
+
+def in_envelope(row: bytes, what: str, where: str) -> bytes:
+    """A row that can't be read, as one that goes to quarantine."""
+    import orjson
+
+    # a byte that is no UTF-8 is shown as such, `\xff`
+    text = row.decode("utf-8", "backslashreplace")
+    return orjson.dumps(envelope.unreadable(text, detail=what, origin=where))
