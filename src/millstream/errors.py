@@ -8,6 +8,7 @@
     │   ├── SourceNotFoundError     no such repository, database, collection, file
     │   ├── SourceUnavailableError  unreachable, or still failing after retries
     │   └── SourceDataError         it answered with something that can't be read
+    │       └── SchemaTooLargeError too many tables or columns
     ├── DestinationError            the place that data goes to
     │   ├── DestinationAuthError
     │   ├── DestinationNotFoundError
@@ -83,6 +84,10 @@ class SourceUnavailableError(SourceError):
 
 class SourceDataError(SourceError):
     """The source answered with something that can't be read."""
+
+
+class SchemaTooLargeError(SourceDataError):
+    """Rows need more tables or columns than a stream may have; what was extracted is dropped."""
 
 
 class DestinationError(MillstreamError):

@@ -24,8 +24,9 @@ from millstream import (
     sources,
     workdir,
 )
-from millstream.config import PipelineConfig, TargetConfig
-from millstream.errors import ConfigError, RunInterrupted
+from millstream.config import FilesConfig, PipelineConfig, TargetConfig
+from millstream.engine import maps
+from millstream.errors import ConfigError, RunInterrupted, SchemaTooLargeError
 from millstream.model import Partition, RunReport
 from millstream.own_tables import own_pipeline
 from millstream.steps import OvertakenError, Progress, Work
@@ -68,7 +69,9 @@ def run(
             hint="leave out the full refresh",
         )
     return _run(
-        lambda: source.open(stream, full_refresh=full_refresh, partition=part),
+        lambda: _with_maps(
+            source.open(stream, full_refresh=full_refresh, partition=part), config, stream
+        ),
         config,
         stream,
         partition=part,
@@ -162,7 +165,7 @@ def replay(
         return replaying.extractable(opened, pipeline.schemas[work.name], planned)
 
     report = _run(
-        lambda: source.open(stream),
+        lambda: _with_maps(source.open(stream), config, stream),
         config,
         stream,
         progress=progress,
@@ -298,6 +301,13 @@ def _left(
             yield each, part
 
 
+def _with_maps(opened: Any, config: PipelineConfig, stream: str) -> Any:
+    """A stream's rows with the objects that its configuration names as maps as lists."""
+    if isinstance(config.source, FilesConfig):
+        return maps.apply(opened, config.source.streams[stream].maps)
+    return opened
+
+
 def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:
     streams = source.streams()
     for each in streams:
@@ -381,6 +391,9 @@ def _steps(
                         if work.stopped:
                             raise work.interruption(report)
                         return report
+                    except SchemaTooLargeError:
+                        folder.remove()  # the source has it: the next run may be told `maps`
+                        raise
                     except OvertakenError:
                         folder.remove()
                         if work.partition is not None and not work.has_stream:

@@ -40,7 +40,13 @@ from millstream import (
     workdir,
 )
 from millstream.config import DltConfig, PipelineConfig, TargetConfig
-from millstream.errors import ConfigError, MillstreamError, RunError, RunInterrupted
+from millstream.errors import (
+    ConfigError,
+    MillstreamError,
+    RunError,
+    RunInterrupted,
+    SchemaTooLargeError,
+)
 from millstream.failures import explain, interruption, is_interruption, pending_hint
 from millstream.model import (
     ColumnProfile,
@@ -602,6 +608,8 @@ class Work:
                 self.warnings.append("loaded first what an earlier run had extracted")
             except OvertakenError:
                 logger.info("%s: an interrupted run's package is out of date: dropped", self.stream)
+            except SchemaTooLargeError:
+                logger.info("%s: rows of an interrupted run are too wide: read again", self.stream)
         left.remove()
 
     def take_out(self, run: Path) -> None:

@@ -106,8 +106,8 @@ class QuarantineConfig(Model):
         default=0.5,
         ge=0,
         le=1,
-        description="The same, as a share of the load's rows, where these are 100 or more, or where 5 "
-        "or more would go to quarantine. 0 allows none.",
+        description="The same, as a share of the load's rows: where these are 100 or more, or "
+        "where 5 or more would go to quarantine. 0 allows none.",
     )
 
     @field_validator("redact")

@@ -247,6 +247,20 @@ class FileStream(Model):
         default=(), description="Merge on these; rows are appended when left out."
     )
 
+    maps: tuple[str, ...] = Field(
+        default=(),
+        description="Objects whose keys are data, by path (`users`, `a.b`): a child table with a "
+        "row for each key, instead of columns for each.",
+    )
+
+    @field_validator("maps")
+    @classmethod
+    def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            if not all(path.split(".")):
+                raise ValueError(f"{path!r} is not a path such as users or a.b")
+        return value
+
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, value: str | None) -> str | None:

@@ -7,6 +7,8 @@ map, `tiers` becomes the table `..__tiers` with the columns `key` and `tier`.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 KEY = "key"
 VALUE = "value"
+_LONG_INTEGER = re.compile(rb"\d{19}")
 
 
 def as_lists(row: Any, paths: Sequence[tuple[str, ...]]) -> Any:
@@ -45,9 +48,13 @@ def apply(resource: DltResource, maps: Sequence[str]) -> DltResource:
         raise ConfigError(f"maps: not all of {list(maps)} are paths", hint="such as `a` or `a.b`")
 
     def convert(row: Any) -> Any:
-        if isinstance(row, orjson.Fragment):
-            row = orjson.loads(orjson.dumps(row))
-        return as_lists(row, paths)
+        if not isinstance(row, orjson.Fragment):
+            return as_lists(row, paths)
+        text = orjson.dumps(row)
+        if not _LONG_INTEGER.search(text):
+            return as_lists(orjson.loads(text), paths)
+        # orjson rounds integers beyond 64 bits; Python keeps them, and they travel as text
+        return orjson.Fragment(json.dumps(as_lists(json.loads(text), paths)).encode())
 
     return resource.add_map(convert) if paths else resource
 

@@ -32,11 +32,13 @@ from millstream.engine.dlt_rules import DltRules, LostDigits
 from millstream.engine.lane import Lane
 from millstream.engine.parquet import ColumnarParquetWriter
 from millstream.engine.rules import Unfit
+from millstream.engine.schema_size import check_schema_size
 from millstream.engine.settle import Settled, settle
 from millstream.engine.sieve import WatchedNormalizer, add
 from millstream.engine.stats import FileStats
 from millstream.engine.unfold import MANY_LEVELS, TableRows, unfold
 from millstream.engine.writer import ColumnSet
+from millstream.errors import SchemaTooLargeError
 from millstream.handover import Block
 from millstream.quarantine import envelope
 
@@ -230,6 +232,8 @@ class ColumnarNormalizer(WatchedNormalizer):
                 self._rules.exact = True
                 self._batch(root, start, end, update)
                 return
+            except SchemaTooLargeError:
+                raise
             # whatever goes wrong before anything is written, dlt's own code decides what it means
             except Exception as reason:
                 self._stats.missed(str(reason) if isinstance(reason, Unfit) else repr(reason))
@@ -258,6 +262,9 @@ class ColumnarNormalizer(WatchedNormalizer):
         if set(map(type, items)) != {dict}:
             items = [item if type(item) is dict else {rules.value: item} for item in items]
         tables = unfold(items, root, level, rules, self._lane.shape)
+        if FileStats.keep:
+            new = {table.name: table.leaves.keys() for table in tables}
+            check_schema_size(root, new, self.schema.tables)
         settled = [settle(table, rules) for table in tables]
         rules.check_complete(settled)
         propagate = rules.propagates(root)

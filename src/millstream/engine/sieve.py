@@ -30,6 +30,7 @@ from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream import handover, json_keys
+from millstream.engine.schema_size import check_schema_size
 from millstream.engine.stats import FileStats
 from millstream.engine.trial import Buffer, trial
 from millstream.engine.twins import Finder
@@ -446,6 +447,8 @@ class WatchedNormalizer(JsonLItemsNormalizer):
 
     def _ask_gate(self, partial: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         assert self._watch is not None
+        new = {partial["name"]: partial["columns"].keys()}
+        check_schema_size(self._root, new, self.schema.tables)
         if self._watch.gate is None:
             return
         prefix = self.schema._dlt_tables_prefix

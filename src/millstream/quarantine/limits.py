@@ -10,7 +10,7 @@ from millstream.model import QuarantinedRows
 
 MANY_ROWS = 100
 MANY_BAD = 5
-"""The share counts from so many rows, or from so many bad ones, on: of one row it is none or all."""
+"""The share counts from so many rows, or bad rows, on: of one row it is none or all."""
 
 
 def check(

@@ -205,7 +205,8 @@ class FilesSource:
     def _handed_on(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
         is_document = _is_document(path, content, settings)
-        if is_document or not (self._in_parts and handover.Engine.reads):
+        is_whole = self._in_parts and handover.Engine.reads and not settings.maps
+        if is_document or not is_whole:
             yield from self._rows(path, content, settings)
             return
         import dlt

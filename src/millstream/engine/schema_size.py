@@ -1,0 +1,78 @@
+"""How many tables and columns a stream may have.
+
+dlt takes time with the square of the tables, and a warehouse seconds for thousands of columns. So
+many of them mostly mean that the keys of an object are data. Bounded in runs of Millstream alone:
+`accelerate()` gives dlt's own result.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from millstream.errors import ConfigError, SchemaTooLargeError
+
+MAX_TABLES = 500
+MAX_COLUMNS = 6000
+SEPARATOR = "__"
+
+
+def check_schema_size(
+    root: str, new: Mapping[str, Collection[str]], tables: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse rows that would need too many tables or columns.
+
+    Args:
+        new: the columns that rows have, by table.
+        tables: the schema's tables, as dlt has them.
+
+    Raises:
+        SchemaTooLargeError: names the object whose keys make most of them.
+    """
+    limit = _limit("MILLSTREAM_MAX_TABLES", MAX_TABLES)
+    if len(new) + len(tables) > limit:
+        names = {name for name in (*tables, *new) if name.startswith(f"{root}{SEPARATOR}")}
+        if len(names) >= limit:
+            what = f"more than {limit:,} tables"
+            raise _too_large(root, root, names, what, "MILLSTREAM_MAX_TABLES")
+    limit = _limit("MILLSTREAM_MAX_COLUMNS", MAX_COLUMNS)
+    for table, columns in new.items():
+        known = tables.get(table, {}).get("columns", {})
+        if len(columns) + len(known) > limit:
+            names = {*columns, *known}
+            if len(names) > limit:
+                what = f"more than {limit:,} columns in table `{table}`"
+                below = {f"{table}{SEPARATOR}{name}" for name in names}
+                raise _too_large(root, table, below, what, "MILLSTREAM_MAX_COLUMNS")
+
+
+def _too_large(
+    root: str, table: str, names: Iterable[str], what: str, variable: str
+) -> SchemaTooLargeError:
+    keys: dict[str, set[str]] = {}
+    for name in names:
+        parts = name.removeprefix(f"{table}{SEPARATOR}").split(SEPARATOR)
+        for end in range(len(parts)):
+            keys.setdefault(".".join(parts[:end]), set()).add(parts[end])
+    path, found = max(keys.items(), key=lambda item: (len(item[1]), -len(item[0])))
+    where = table.removeprefix(root).removeprefix(SEPARATOR).replace(SEPARATOR, ".")
+    path = ".".join(filter(None, (where, path)))
+    example = ", ".join(f"`{key}`" for key in sorted(found)[:2])
+    place = f"the object `{path}` has" if path else "rows have"
+    advice = f"`maps: [{path}]` under the stream makes a row of each key; or " if path else ""
+    return SchemaTooLargeError(
+        f"{root}: rows need {what}: {place} {len(found):,} keys or more ({example}, ...), which "
+        "look like data",
+        hint=f"{advice}set {variable} in the environment to allow more. No data was lost: the next "
+        "run reads these rows again",
+    )
+
+
+def _limit(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"{variable}: {text!r} is not an integer >= 1")
+    return int(text)
