@@ -31,8 +31,8 @@ def test_too_many_tables_name_the_object(project: FileProject, name: str) -> Non
     project.write(name, row(2500, {"name": "x", "tags": ["a", "b"]}) + "\n")
     project.configure(name)
     assert project.run() == 1
-    assert "t: rows need 2,501 tables, and the limit is 500" in project.err
-    assert "the object `users` has 2,500 keys (`u000000`, `u000001`, ...)" in project.err
+    assert "t: rows need more than 500 tables: the object `users` has " in project.err
+    assert "keys or more (`u000000`, `u000001`, ...), which look like data" in project.err
     assert "hint: `maps: [users]` under the stream" in project.err
     # nothing waits that would fail again
     project.configure(name, maps=["users"])
@@ -54,9 +54,7 @@ def test_too_many_columns_name_the_object(
     assert project.load() == [0]
     project.write("b.jsonl", row(30, {"n": 1, "m": 2}) + "\n")
     assert project.run() == 1
-    assert (
-        "columns in table `t`, and the limit is 40: the object `users` has 31 keys" in project.err
-    )
+    assert "rows need more than 40 columns in table `t`: the object `users` has " in project.err
     monkeypatch.setenv("MILLSTREAM_MAX_COLUMNS", "many")
     assert project.run() == 1
     assert "MILLSTREAM_MAX_COLUMNS: 'many' is not an integer >= 1" in project.err
