@@ -28,6 +28,10 @@ from millstream.errors import SourceDataError
 MARK = b"#millstream "
 """How the first line of an undecoded part begins; no JSON does."""
 
+Locate = Callable[[tuple[str, ...]], tuple[list[tuple[str, ...]], str]]
+"""Keys from the root on, `[]` for a list's elements -> the names that lead to each table below the
+root, and the column."""
+
 _OURS = "millstream.sources."
 _PIECE = 256 << 10
 
@@ -37,7 +41,7 @@ class Header:
     """The first line of an undecoded part.
 
     Attributes:
-        reader: the module whose `exact(settings, normalize)` makes an `Exact`, or whose
+        reader: the module whose `exact(settings, normalize, locate)` makes an `Exact`, or whose
             `listed(settings)` makes a `Listed`.
         settings: what it needs to know, as JSON holds it.
         form: what follows.
@@ -52,13 +56,17 @@ class Header:
         found = {"reader": self.reader, "settings": self.settings, "form": self.form}
         return MARK + json.dumps(found).encode() + b"\n"
 
-    def exact(self, normalize: Callable[[str], str]) -> Exact:
+    def exact(self, normalize: Callable[[str], str], locate: Locate) -> Exact:
         """What reads documents value by value.
+
+        Args:
+            normalize: dlt's name for a key.
+            locate: where the values at a path of keys go.
 
         Raises:
             SourceDataError: the part names a reader that is none of ours.
         """
-        made: Exact = self._module().exact(self.settings, normalize)
+        made: Exact = self._module().exact(self.settings, normalize, locate)
         return made
 
     def listed(self) -> Listed:

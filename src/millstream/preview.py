@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from millstream import destinations, engine, ledger, sources
 from millstream.config import PipelineConfig
 from millstream.failures import explain
+from millstream.key_names import UNKNOWN
 from millstream.model import Column, SchemaVersion
 from millstream.own_tables import own_pipeline
 from millstream.quarantine.watch import Watch
@@ -53,7 +54,8 @@ def preview(
             pipeline.extract(opened, schema=_schema(config, accepted))
             watch = Watch(config.name, stream, config.quarantine)
             watched = {pipeline.pipeline_name: watch} if config.quarantine.enabled else {}
-            with engine.enabled(watched):
+            named = (pipeline.pipeline_name,) if config.names_keys else ()
+            with engine.enabled(watched, named):
                 pipeline.normalize()
         except Exception as error:
             raise explain(error, f"{config.name}.{stream}", stream, "extract") from None
@@ -72,6 +74,8 @@ def _schema(config: PipelineConfig, accepted: SchemaVersion | None) -> dlt.Schem
         described: Any = {"name": table.name, "columns": columns}
         if table.parent is not None:
             described["parent"] = table.parent
+        else:
+            described[UNKNOWN] = True
         schema.update_table(described)
     return schema
 

@@ -48,6 +48,7 @@ from millstream.errors import (
     SchemaTooLargeError,
 )
 from millstream.failures import explain, interruption, is_interruption, pending_hint
+from millstream.key_names import name_primary_key
 from millstream.model import (
     ColumnProfile,
     Decision,
@@ -268,6 +269,9 @@ class Work:
 
         known = pipeline.schemas.has_schema(self.schema)
         schema: Any = pipeline.schemas[self.schema] if known else dlt.Schema(self.schema)
+        if self.target.names_keys:
+            for resource in _resources(opened):
+                name_primary_key(schema, resource)
         if self.partition is not None:
             for resource in _resources(opened):
                 destinations.confine(pipeline, schema.naming, resource)
@@ -370,7 +374,13 @@ class Work:
     def _process(self, pipeline: dlt.Pipeline, run: Path) -> None:
         with self.step("normalize"):
             accepted = self.accepted()
-            with engine.enabled(self._watches(run, accepted)) as is_watched:
+            named = (self.schema,) if self.target.names_keys else ()
+            with engine.enabled(self._watches(run, accepted), named) as is_watched:
+                if named and not is_watched:
+                    raise ConfigError(
+                        "the names of columns do not fit the installed dlt",
+                        hint="install the dlt that Millstream requires",
+                    )
                 if self.target.quarantine.enabled and not is_watched:
                     raise ConfigError(
                         "quarantine does not fit the installed dlt",

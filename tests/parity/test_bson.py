@@ -270,11 +270,14 @@ class Fields:
 
     value = "value"
 
-    def column_name(self, path: tuple[str, ...], key: str) -> tuple[str, str]:
+    def column_name(self, above: Any, path: tuple[str, ...], key: str) -> tuple[str, str]:
         return "__".join((*path, key)), key
 
-    def list_name(self, key: str) -> str:
+    def list_name(self, above: Any, path: Any, key: str) -> str:
         return key
+
+    def is_named(self, *_: Any) -> bool:
+        return True
 
     def table_name(self, path: tuple[str, ...]) -> str:
         return "__".join(path)

@@ -89,6 +89,11 @@ class TargetConfig(Model):
         description="The folder that relative paths start from; set by whoever read the file.",
     )
 
+    @property
+    def names_keys(self) -> bool:
+        """Whether Millstream names the columns, or dlt, as for what a dlt source yields."""
+        return False
+
     @field_validator("schema_policy", mode="before")
     @classmethod
     def _preset_alone(cls, value: Any) -> Any:
@@ -158,6 +163,10 @@ class PipelineConfig(TargetConfig):
         exclude=True,
         description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
     )
+
+    @property
+    def names_keys(self) -> bool:
+        return self.source.type != "dlt"
 
     @property
     def streams_abreast(self) -> int:

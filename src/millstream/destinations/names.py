@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from millstream.config import TargetConfig
 from millstream.destinations.duckdb_file import duckdb_catalog, duckdb_file
 from millstream.destinations.factory import bucket_url, build
+from millstream.key_names import natural_name
 
 if TYPE_CHECKING:
     import dlt
@@ -65,9 +66,9 @@ def nested_table(config: TargetConfig, root: str, keys: Sequence[str]) -> str:
     if all(_PLAIN_DATASET.fullmatch(name) for name in names) and len(path) <= _SHORT:
         return path
     naming = _naming(config)
+    normalize = naming.normalize_table_identifier
     return naming.shorten_fragments(
-        naming.normalize_tables_path(root),
-        *(naming.normalize_table_identifier(key if key.strip() else "_empty") for key in keys),
+        naming.normalize_tables_path(root), *(natural_name(key, normalize) for key in keys)
     )
 
 

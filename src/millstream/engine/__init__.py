@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
@@ -71,13 +71,16 @@ _outside: bool | None = None
 
 
 @contextmanager
-def enabled(watches: Mapping[str, Watch] | None = None) -> Iterator[bool]:
+def enabled(
+    watches: Mapping[str, Watch] | None = None, named: Iterable[str] = ()
+) -> Iterator[bool]:
     """Normalize through the engine within this block, and count; then all is as it was before.
 
     Other dlt pipelines of the process keep the normalizer that their owner chose.
 
     Args:
         watches: by the name of a dlt schema, how its rows are watched.
+        named: dlt schemas whose keys are named by `key_names`.
 
     Yields:
         Whether rows are watched; not where Millstream does not fit the installed dlt.
@@ -93,6 +96,9 @@ def enabled(watches: Mapping[str, Watch] | None = None) -> Iterator[bool]:
         _entered += 1
         for name, watch in (watches or {}).items():
             seam.watch(name, watch)
+        named = [*named]
+        for name in named:
+            seam.name_keys(name, on=True)
         is_watched = enable(keep_stats=True) or seam.activate(keep_stats=True, columnar=False)
     try:
         yield is_watched
@@ -101,6 +107,8 @@ def enabled(watches: Mapping[str, Watch] | None = None) -> Iterator[bool]:
             _entered -= 1
             for name in watches or ():
                 seam.watch(name, None)
+            for name in named:
+                seam.name_keys(name, on=False)
             if not _entered:
                 if _outside is None:
                     seam.deactivate()

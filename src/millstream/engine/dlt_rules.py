@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json as plain_json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any, cast
 
@@ -33,6 +33,7 @@ from millstream.engine.rules import Columns, Rules, Unfit
 from millstream.engine.settle import Settled
 from millstream.engine.sieve import WatchedNormalizer, required_columns
 from millstream.engine.unfold import TableRows, as_row
+from millstream.key_names import KeyNames
 
 _LARGE = float(2**63)
 # orjson writes floats from 1e16 on with an exponent
@@ -56,7 +57,7 @@ class DltRules(Rules):
         self.exact = False
         self.caps: Any = owner.config.destination_capabilities
         self.null_only: list[tuple[str, str]] = []
-        self._names: dict[tuple[tuple[str, ...], str], tuple[str, str]] = {}
+        self._names: dict[tuple[tuple[str, ...], ...], tuple[str, str]] = {}
         self._types: dict[tuple[Any, ...], pa.DataType] = {}
         if isinstance(normalizer, DataItemNormalizer):
             self.value = normalizer.c_value
@@ -69,25 +70,53 @@ class DltRules(Rules):
             )
             self._reserved = self.names.all()
 
-    def column_name(self, path: tuple[str, ...], key: str) -> tuple[str, str]:
-        found = self._names.get((path, key))
+    def column_name(
+        self, above: tuple[str, ...], path: tuple[str, ...], key: str
+    ) -> tuple[str, str]:
+        names = self._key_names(above)
+        at = (above if names else (), path, (key,))
+        found = self._names.get(at)
         if found is None:
             normalizer = self.normalizer
-            blank = not key or key.isspace()
-            own = (
-                normalizer.EMPTY_KEY_IDENTIFIER if blank else normalizer._normalize_identifier(key)
-            )
-            name = own if not path else normalizer._shorten_fragments(*path, own)
+            if names:
+                own = names.name((*above[1:], *path), key)
+                name = normalizer._shorten_fragments(*path, own)
+            else:
+                blank = not key or key.isspace()
+                own = (
+                    normalizer.EMPTY_KEY_IDENTIFIER
+                    if blank
+                    else normalizer._normalize_identifier(key)
+                )
+                name = own if not path else normalizer._shorten_fragments(*path, own)
             if name in self._reserved:
                 raise Unfit(f"the data has {name}")
-            found = self._names[path, key] = (name, own)
+            found = self._names[at] = (name, own)
         return found
 
-    def list_name(self, key: str) -> str:
+    def list_name(self, above: tuple[str, ...], path: tuple[str, ...], key: str) -> str:
+        names = self._key_names(above)
+        if names:
+            return names.name((*above[1:], *path), key)
         return str(self.normalizer._normalize_table_identifier(key))
 
+    def name_keys(self, above: tuple[str, ...], path: tuple[str, ...], keys: Iterable[str]) -> None:
+        if names := self._key_names(above):
+            names.decide((*above[1:], *path), keys)
+
+    def is_named(self, above: tuple[str, ...], path: tuple[str, ...], key: str) -> bool:
+        names = self._key_names(above)
+        return names is None or key in names.scope((*above[1:], *path))
+
     def table_name(self, path: tuple[str, ...]) -> str:
-        return str(self.normalizer._shorten_fragments(*path))
+        name = str(self.normalizer._shorten_fragments(*path))
+        if names := self._key_names(path):
+            names.paths[name] = path[1:]
+        return name
+
+    def _key_names(self, above: tuple[str, ...]) -> KeyNames | None:
+        names: KeyNames | None = self.owner.key_names
+        return names if names is not None and above[0] == names.root else None
 
     def keeps_whole(self, table: str, column: str, level: int) -> bool:
         return bool(self.normalizer._is_nested_type(table, column, level))

@@ -40,6 +40,7 @@ from millstream.engine.unfold import MANY_LEVELS, TableRows, unfold
 from millstream.engine.writer import ColumnSet
 from millstream.errors import SchemaTooLargeError
 from millstream.handover import Block
+from millstream.key_names import KeyNames
 from millstream.quarantine import envelope
 
 BATCH = 2000
@@ -173,7 +174,8 @@ class ColumnarNormalizer(WatchedNormalizer):
     ) -> Generator[dict[str, list[Any]]]:
         """A part of BSON, block by block; what is not read in columns comes back as lines."""
         rules = self._rules
-        exact = header.exact(self.schema.naming.normalize_identifier)
+        names = self.key_names or KeyNames.of(self.schema, root)
+        exact = header.exact(self.schema.naming.normalize_identifier, names.locate)
 
         def links(table: TableRows) -> bool:
             return rules.has_links(table, rules.propagates(root))

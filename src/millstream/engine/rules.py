@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -24,11 +24,23 @@ class Rules(Protocol):
     marked: bool
     """Whether texts of this batch may be marked as other types by the extract step."""
 
-    def column_name(self, path: tuple[str, ...], key: str) -> tuple[str, str]:
-        """The column for `key` below the objects in `path`, and `key` normalized."""
+    def column_name(
+        self, above: tuple[str, ...], path: tuple[str, ...], key: str
+    ) -> tuple[str, str]:
+        """The column for `key` below the objects in `path`, and what `key` is called.
 
-    def list_name(self, key: str) -> str:
-        """`key` normalized as part of a table's name."""
+        Args:
+            above: the names that lead to the table, its own included, from the root table on.
+        """
+
+    def list_name(self, above: tuple[str, ...], path: tuple[str, ...], key: str) -> str:
+        """What `key` is called as part of a table's name."""
+
+    def name_keys(self, above: tuple[str, ...], path: tuple[str, ...], keys: Iterable[str]) -> None:
+        """Decide together what keys are called that come together."""
+
+    def is_named(self, above: tuple[str, ...], path: tuple[str, ...], key: str) -> bool:
+        """Whether it is decided what a key is called; if not, rows have to be looked at."""
 
     def table_name(self, path: tuple[str, ...]) -> str:
         """The table for the normalized path of list names from the root."""

@@ -28,7 +28,7 @@ from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream import handover
 from millstream.engine.normalizer import ColumnarNormalizer
-from millstream.engine.sieve import WATCHES, WatchedNormalizer
+from millstream.engine.sieve import NAMED, WATCHES, WatchedNormalizer
 from millstream.engine.stats import FileStats
 from millstream.quarantine.watch import Watch
 
@@ -50,9 +50,11 @@ class EngineContext(ContainerInjectableContext):
     keep_stats: bool = False
     columnar: bool = True
     watches: Any = None
+    named: Any = None
 
     def after_add(self) -> None:
         WATCHES.update(self.watches or {})
+        NAMED.update(self.named or ())
         install(keep_stats=self.keep_stats, columnar=self.columnar)
 
 
@@ -95,7 +97,8 @@ def activate(*, keep_stats: bool, columnar: bool = True) -> bool:
         return False
     handover.Engine.reads = columnar
     context = EngineContext(keep_stats=keep_stats, columnar=columnar)
-    context.watches = WATCHES  # the workers get what it holds when they start
+    # the workers get what these hold when they start
+    context.watches, context.named = WATCHES, NAMED
     Container()[EngineContext] = context
     return True
 
@@ -111,6 +114,11 @@ def watch(schema_name: str, how: Watch | None) -> None:
         WATCHES.pop(schema_name, None)
     else:
         WATCHES[schema_name] = how
+
+
+def name_keys(schema_name: str, *, on: bool) -> None:
+    """Whether `key_names` decides what keys of a schema's rows are called."""
+    (NAMED.add if on else NAMED.discard)(schema_name)
 
 
 def deactivate() -> None:

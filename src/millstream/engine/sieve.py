@@ -30,6 +30,7 @@ from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream import handover, json_keys
+from millstream.engine.flatten import name_keys
 from millstream.engine.schema_size import check_schema_size
 from millstream.engine.stats import FileStats
 from millstream.engine.trial import Buffer, trial
@@ -37,13 +38,18 @@ from millstream.engine.twins import Finder
 from millstream.engine.versions import FileVersions, file_versions
 from millstream.errors import SourceDataError
 from millstream.json_paths import variant_base
+from millstream.key_names import KeyNames
 from millstream.model import Decision
+from millstream.own_tables import is_own
 from millstream.quarantine import entry, envelope
 from millstream.quarantine.entry import Problem, path_of
 from millstream.quarantine.watch import Watch
 
 WATCHES: dict[str, Watch] = {}
 """By the name of a dlt schema; what is not named is normalized as dlt has it."""
+
+NAMED: set[str] = set()
+"""dlt schemas whose keys are named by `key_names`; all others keep dlt's rule."""
 
 _READ = 1 << 24
 _NOT_ASIDE = (
@@ -113,6 +119,7 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self._twins: Finder | None = None
         self._versions: FileVersions | None = None
         self._current: list[bool] | None = None
+        self.key_names: KeyNames | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
             self._twins = Finder(self.schema.data_item_normalizer)
         if self._watch is not None:
@@ -125,7 +132,10 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self._root = root_table_name
         self._header = self._header_of(extracted_items_file)
         self._versions = self._versions_of(extracted_items_file, root_table_name)
+        if self.schema.name in NAMED and not is_own(root_table_name):
+            self._name_keys(root_table_name)
         updates = self._file(extracted_items_file, root_table_name)
+        self._remember_names(updates)
         if self._versions is not None:
             self._versions.save()
         self._stats.save(self.load_storage.config.load_volume_path, self.load_id)
@@ -137,6 +147,22 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         table = self.schema.tables.get(root)
         volume = self.load_storage.config.load_volume_path
         return file_versions(table, volume, self.load_id, file)
+
+    def _name_keys(self, root: str) -> None:
+        """Let our names be those of the root's keys, in dlt's code as in the engine's."""
+        if self.key_names is None or self.key_names.root != root:
+            self.key_names = KeyNames.of(self.schema, root)
+            self._twins = None  # no two keys share a name any more
+            name_keys(self.schema.data_item_normalizer, self.key_names)
+
+    def _remember_names(self, updates: list[Any]) -> None:
+        names = self.key_names
+        if names is None or names.root not in self.schema.tables:
+            return
+        if hints := names.new():
+            partial: Any = {"name": names.root, "columns": {}, **hints}
+            self.schema.update_table(partial, normalize_identifiers=False)
+            updates.append({names.root: [partial]})
 
     def _file(self, extracted_items_file: str, root: str) -> list[Any]:
         """dlt's own `__call__`, with each line at hand."""

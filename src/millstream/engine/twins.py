@@ -1,7 +1,8 @@
 """Keys of one row that become one column or one table: dlt keeps the last one's value.
 
-`Id` and `id` are such keys, and so are `a b` and `a.b`. The columnar pass leaves them to dlt's own
-code; whoever runs that counts here what is lost, so that somebody can be told.
+`Id` and `id` are such keys, and so are `a b` and `a.b`, or `a__b` and the `b` of an object `a`. The
+columnar pass leaves them to dlt's own code; whoever runs that counts here what is lost, so that
+somebody can be told. Only what dlt sources yield has such keys: for all others `key_names` decides.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Any, NamedTuple
 
 _REMEMBERED = 10_000
 _NESTED = (dict, list)
+SHARED = "shared table"
+"""Both lists are in one table, with the same parent and the same positions: nothing is lost but
+which is which."""
 
 
 class Twins(NamedTuple):
@@ -19,7 +23,7 @@ class Twins(NamedTuple):
 
     table: str
     what: str
-    """`column` or `table`."""
+    """`column`, `table`, or `SHARED`."""
     name: str
     keys: tuple[str, str]
 
@@ -65,7 +69,9 @@ class Finder:
                 keys = tuple(value)
                 apart = self._apart.get(keys)
                 if apart is None:
-                    apart = len({*map(self._name, keys)}) == len(keys)
+                    names = {*map(self._name, keys)}
+                    # a name with `__` may meet one that two levels make
+                    apart = len(names) == len(keys) and not any("__" in name for name in names)
                     if len(self._apart) < _REMEMBERED:
                         self._apart[keys] = apart
                 if not apart:
@@ -80,6 +86,7 @@ class Finder:
         """What `_flatten` writes over, in its own order."""
         normalizer = self._normalizer
         seen: dict[tuple[str, ...], tuple[str, Any]] = {}
+        lists: dict[str, tuple[tuple[str, ...], str]] = {}
         stack: list[tuple[Any, int, tuple[str, ...], str]] = [(row, level, (), "")]
         while stack:
             current, level, path, above = stack.pop()
@@ -94,6 +101,12 @@ class Finder:
                 if not whole:
                     at = ("", *path, normalizer._normalize_table_identifier(key))
                     name = normalizer._shorten_fragments(table, *at[1:])
+                    other, there = lists.get(name, (at, ""))
+                    if value:
+                        lists[name] = (at, f"{above}{key}")
+                    if value and other != at:
+                        first, second = sorted((there, f"{above}{key}"))
+                        yield Twins(table, SHARED, name, (first, second))
                 before, lost = seen.get(at, ("", None))
                 seen[at] = (f"{above}{key}", value)
                 if lost is not None and lost != [] and (type(lost), lost) != (type(value), value):
@@ -110,6 +123,13 @@ class Finder:
 def told(found: Mapping[Twins, int]) -> Iterator[str]:
     """A sentence for each two keys."""
     for (table, what, name, (first, second)), count in found.items():
+        if what == SHARED:
+            rows = "1 row has" if count == 1 else f"{count:,} rows have"
+            yield (
+                f"{table}: {rows} two lists in one table: `{first}` and `{second}` become "
+                f"`{name}`, where their items can't be told apart; rename one of them at the source"
+            )
+            continue
         one = "value" if what == "column" else "list"
         lost = f"1 {one} was lost" if count == 1 else f"{count:,} {one}s were lost"
         yield (

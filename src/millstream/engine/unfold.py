@@ -108,10 +108,14 @@ class _Unfolder:
         level: int,
         shape: Shape,
     ) -> None:
-        for key, values, positions in split(rows):
+        above = (*table.path, *table.own)
+        found = list(split(rows))
+        if fresh := [key for key, _, _ in found if key not in shape]:
+            self.rules.name_keys(above, path, fresh)
+        for key, values, positions in found:
             field = shape.get(key)
             if field is None:
-                field = shape[key] = Field(*self.rules.column_name(path, key))
+                field = shape[key] = Field(*self.rules.column_name(above, path, key))
             field.ragged = field.ragged or positions is not None
             self.cells(table, path, key, values, _within(index, positions), level, field)
 
@@ -152,7 +156,7 @@ class _Unfolder:
             if list in kinds:
                 field.saw("list", _NONE in kinds)
                 some, at = _only(list, kinds, values, index)
-                self.lists(table, (*path, self.rules.list_name(key)), some, at, field)
+                self.lists(table, (*path, self._list_name(table, path, key)), some, at, field)
             if not plain:
                 return
             positions = [
@@ -185,6 +189,9 @@ class _Unfolder:
             if leaf.name in table.leaves:
                 raise Unfit(f"two objects for column {table.name}.{leaf.name}")
             table.leaves[leaf.name] = leaf
+
+    def _list_name(self, table: TableRows, path: tuple[str, ...], key: str) -> str:
+        return self.rules.list_name((*table.path, *table.own), path, key)
 
     def lists(
         self,
@@ -238,7 +245,7 @@ class _Unfolder:
         index = None if len(positions) == len(items) else np.array(positions)
         # nested lists go through a column `list`, which is an item's own name for them
         inner = [items[i] for i in positions]
-        name, own = self.rules.column_name((), "list")
+        name, own = self.rules.column_name((*table.path, *table.own), (), "list")
         if self.rules.keeps_whole(table.name, name, table.level):
             item.saw("list", False)
             self.cells(table, (), "list", inner, index, table.level, Field(name, own))

@@ -61,6 +61,11 @@ class Table:
     own: tuple[str, ...]
     parent: Table | None = None
 
+    @property
+    def above(self) -> tuple[str, ...]:
+        """The names that lead to it from the root table on, its own included."""
+        return (*self.path, *self.own)
+
 
 @dataclass(slots=True, eq=False)
 class Leaf:
@@ -174,11 +179,12 @@ class Plan:
         self._tables: dict[str, tuple[str, ...]] = {root: (root,)}
         self._unfit: list[tuple[Field, int]] = []
         self._missing: list[Array] = []
+        self._unnamed: list[tuple[Field, bool]] = []
         self._claims: dict[tuple[str, str], object] = {}
         self.table = Table(root, (), (root,))
         self.root = Object(self.table, ())
         for name in extra:
-            self._claims[root, rules.column_name((), name)[0]] = None
+            self._claims[root, rules.column_name(self.table.above, (), name)[0]] = None
         if key is not None:
             self._claims[root, "_id"] = ((), b"_id")
 
@@ -206,6 +212,9 @@ class Plan:
         for each, kind in self._unfit:
             each.ways.pop(kind, None)
         self._unfit = []
+        unnamed, self._unnamed = self._unnamed, []
+        for each, is_key in unnamed:
+            self._named(each, is_key=is_key)
         missing, self._missing = self._missing, []
         for array in missing:
             self._look(array)
@@ -216,13 +225,20 @@ class Plan:
         Raises:
             Unfit: the schema has none.
         """
-        return self._leaf(self.table, self._rules.column_name((), name)[0])
+        return self._leaf(self.table, self._rules.column_name(self.table.above, (), name)[0])
 
-    def _named(self, each: Field) -> Field:
+    def _named(self, each: Field, *, is_key: bool = True) -> Field:
+        inside = each.inside
         try:
             key = each.key.name.decode()
-            name, own = self._rules.column_name(each.inside.path, key)
+            if not self._rules.is_named(inside.table.above, inside.path, key):
+                self._unnamed.append((each, is_key))
+                return each
+            name, own = self._rules.column_name(inside.table.above, inside.path, key)
         except (UnicodeDecodeError, Unfit):
+            return each
+        if not is_key:  # lists within a list, to which dlt gives this name
+            each.name, each.own = name, own
             return each
         # a reserved name, or one that two keys share, is settled by the source
         if own not in self._reserved and own not in each.inside.names and key != "$ref":
@@ -247,11 +263,10 @@ class Plan:
             return self._array(each)
         if kind == bson.STAMP:
             made = Object(table, (*inside.path, each.own))
+            columns = {key: rules.column_name(table.above, made.path, key)[0] for key in ("t", "i")}
             seconds, counter = (
-                self._leaf(
-                    table, self._claimed(made, key.encode(), rules.column_name(made.path, key)[0])
-                )
-                for key in ("t", "i")
+                self._leaf(table, self._claimed(made, key.encode(), name))
+                for key, name in columns.items()
             )
             ok = seconds.data_type == counter.data_type == "bigint"
             return Stamp(seconds, counter) if ok else None
@@ -267,16 +282,14 @@ class Plan:
             return None
         if each.array is None:
             key = each.key.name.decode()
-            own = (*above.path, rules.list_name(key))
+            own = (*above.path, rules.list_name(above.table.above, above.path, key))
             path = above.table.path + above.table.own
             table = Table(rules.table_name(path + own), path, own, above.table)
             if not table.name or self._tables.setdefault(table.name, path + own) != path + own:
                 return None
             rows = Object(table, ())
-            value, inner = (
-                Field(Key(key.encode()), rows, *rules.column_name((), key))
-                for key in (rules.value, "list")
-            )
+            value = Field(Key(rules.value.encode()), rows, rules.value, rules.value)
+            inner = self._named(Field(Key(b"list"), rows), is_key=False)
             array = Array(table, value, inner, rows)
             each.array = array
         self._look(each.array)

@@ -67,6 +67,9 @@ _FOLDED = frozenset({Code, DBRef})
 
 _HEX_KINDS = frozenset(kind for kind, form in ids.FORMS.items() if "oid" in form.plain)
 
+ID_FIELDS = "_id_fields"
+"""The column that holds the fields of an `_id` that is a document, beside its text."""
+
 RESERVED = frozenset({"_dlt_id", "_dlt_load_id", "_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx"})
 
 
@@ -84,11 +87,11 @@ class Encoder:
 
     Attributes:
         what: the collection, for errors.
-        normalize: dlt's name for a key; keys that share one would overwrite each other.
+        normalize: dlt's name for a key.
         kind: what `_id` is, or None where it is no primary key.
         reserved: columns of our own, which a field must not take.
         not_finite: columns that hold NaN or an infinity, found so far.
-        renamed: keys that collided, each with the name that it got.
+        renamed: fields of documents that are called like columns of ours, and what they became.
         escaped: texts that dlt would have taken for typed values.
     """
 
@@ -106,6 +109,17 @@ class Encoder:
     @property
     def not_finite(self) -> set[Path]:
         return self.odd.not_finite
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """Names of columns of ours, which no field may have."""
+        fields = {ID_FIELDS} if self._has_id_fields else ()
+        return RESERVED | self.reserved | frozenset(fields)
+
+    @property
+    def _has_id_fields(self) -> bool:
+        """Whether an `_id` may be a document."""
+        return self.kind is not None and ids.DATA_TYPE[self.kind] == "text"
 
     def encode(self, batch: bytes, extra: Mapping[str, Any] | None = None) -> Encoded:
         """One batch, as `find_raw_batches` yields it: documents end to end.
@@ -154,7 +168,12 @@ class Encoder:
     def tell(self) -> None:
         """Log what was renamed or escaped so far."""
         for key, name in self.renamed.items():
-            logger.warning("%s: the key %r shares its column: it is now %s", self.what, key, name)
+            logger.warning(
+                "%s: the field %r has the name of a column that Millstream adds: it is now %s",
+                self.what,
+                key,
+                name,
+            )
         if self.odd.escaped:
             logger.warning(
                 "%s: %d texts begin with a character that dlt reserves: its first character is now "
@@ -203,6 +222,8 @@ class Encoder:
 
     def _identify(self, row: dict[str, Any]) -> None:
         value = row["_id"]
+        if self._has_id_fields and ID_FIELDS in row:
+            row[self._rename(ID_FIELDS)] = row.pop(ID_FIELDS)
         if type(value) is ObjectId and self.kind in _HEX_KINDS:
             row["_id"] = value.binary.hex()
             return
@@ -211,14 +232,14 @@ class Encoder:
         except MillstreamError as error:
             raise type(error)(f"{self.what}: {error.message}", hint=error.hint) from None
         if isinstance(value, dict):
-            row["_id_fields"] = value
+            row[ID_FIELDS] = value
 
     def _walk(self, row: dict[str, Any]) -> None:
         shape = tuple(row)
         try:
             names = self._shapes[shape]
         except KeyError:
-            names = self._shapes[shape] = self._collisions(shape)
+            names = self._shapes[shape] = self._renamed(shape)
         if names:
             fields = [(names.get(key, key), value) for key, value in row.items()]
             row.clear()
@@ -244,19 +265,19 @@ class Encoder:
                 values[index] = SPECIAL[kind](value)
                 self._walk(values[index])
 
-    def _collisions(self, keys: tuple[str, ...]) -> Mapping[str, str] | None:
-        """New names for keys that would share a column; None where all are apart."""
-        taken: dict[str, str] = dict.fromkeys(RESERVED | self.reserved, "")
-        renamed: dict[str, str] = {}
-        # keys that are columns' names already keep them
-        for key in sorted(keys, key=lambda key: self._normal(key) != key):
-            name = self._normal(key)
-            if name in taken:
-                digest = sha1(key.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
-                renamed[key] = f"{name}_x{digest[:6]}"
-            taken[name] = key
-        self.renamed.update(renamed)
-        return renamed or None
+    def _renamed(self, keys: tuple[str, ...]) -> Mapping[str, str] | None:
+        """New names for keys that are called like columns of ours; None where there are none.
+
+        That two keys of the collection's never share a column is seen to by `key_names`.
+        """
+        ours = RESERVED | self.reserved
+        found = {key: self._rename(key) for key in keys if self._normal(key) in ours}
+        return found or None
+
+    def _rename(self, key: str) -> str:
+        digest = sha1(key.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+        name = self.renamed[key] = f"{self._normal(key)}_x{digest[:6]}"
+        return name
 
     def _normal(self, key: str) -> str:
         return self.normalize(key) if key.strip() else "_empty"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from millstream.key_names import KeyNames
 from millstream.sources.mongodb import ids
 from millstream.sources.mongodb.spool import Part
 from millstream.sources.mongodb.values import Path
@@ -27,6 +28,7 @@ class HandOn:
         self.replace = False
         self._table = table
         self._schema = schema
+        self._names = KeyNames.of(schema, table)
         self._told: set[Path] | None = None
         self.columns: dict[str, Any] = {}
         self._nested: dict[Any, Any] = {}
@@ -73,7 +75,7 @@ class HandOn:
         They travel as text, which dlt turns back where the column is double. A column of another
         type keeps that, and they go to its text variant.
         """
-        tables, column = locate(path, self._schema.naming.normalize_identifier)
+        tables, column = self._names.locate(path)
         name = "__".join(
             [self._table, *(fragment for fragments in tables for fragment in fragments)]
         )
@@ -88,24 +90,3 @@ class HandOn:
             found = self._nested.setdefault(above, {"columns": {}, "parent_table_name": parent})
             columns, parent = found["columns"], "__".join([self._table, *above])
         columns[column] = {"name": column, "data_type": "double"}
-
-
-def locate(path: Path, normalize: Callable[[str], str]) -> tuple[list[Path], str]:
-    """Where dlt puts the values at a path: the tables below the root, in fragments, and the column.
-
-    >>> locate(("a", "b"), str)
-    ([], 'a__b')
-    >>> locate(("a", "b", "[]", "c", "[]", "d"), str)
-    ([('a', 'b'), ('c',)], 'd')
-    >>> locate(("a", "[]", "[]"), str)
-    ([('a',), ('list',)], 'value')
-    """
-    tables: list[Path] = []
-    below: list[str] = []
-    for key in path:
-        if key == "[]":
-            tables.append(tuple(below) or ("list",))
-            below = []
-        else:
-            below.append(normalize(key))
-    return tables, "__".join(below) or "value"

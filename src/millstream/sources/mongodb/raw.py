@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from millstream.handover import Header, Line
-from millstream.sources.mongodb import hints
-from millstream.sources.mongodb.encode import RESERVED, Encoded, Encoder, ends_of, mangled_at
+from millstream.handover import Header, Line, Locate
+from millstream.sources.mongodb.encode import Encoded, Encoder, ends_of, mangled_at
 from millstream.sources.mongodb.values import FIRST_MS, LAST_MS, Path
 
 
@@ -77,13 +76,13 @@ class ExactReader:
     """The encoder, as the engine asks for it."""
 
     def __init__(
-        self, encoder: Encoder, normalize: Callable[[str], str], extra: Mapping[str, datetime | str]
+        self, encoder: Encoder, locate: Locate, extra: Mapping[str, datetime | str]
     ) -> None:
         self.key = encoder.kind
-        self.reserved = RESERVED | encoder.reserved
+        self.reserved = encoder.taken
         self.extra = extra
         self._encoder = encoder
-        self._normalize = normalize
+        self._locate = locate
         self._told: set[Path] = set()
 
     def suspects(self, documents: bytes) -> list[int]:
@@ -100,20 +99,22 @@ class ExactReader:
         self._told |= new
         if self.key is not None:
             new = {path for path in new if path[0] != "_id"}
-        found = (hints.locate(path, self._normalize) for path in sorted(new))
+        found = (self._locate(path) for path in sorted(new))
         return Line(encoded.line, tuple((tuple(tables), column) for tables, column in found))
 
     def tell(self) -> None:
         self._encoder.tell()
 
 
-def exact(settings: Mapping[str, Any], normalize: Callable[[str], str]) -> ExactReader:
+def exact(
+    settings: Mapping[str, Any], normalize: Callable[[str], str], locate: Locate
+) -> ExactReader:
     """The reader of a part that `Forwarder` began."""
     encoder = Encoder(
         settings["what"], normalize, settings["kind"], frozenset(settings["reserved"])
     )
     extra = {name: _read(written) for name, written in settings["extra"].items()}
-    return ExactReader(encoder, normalize, extra)
+    return ExactReader(encoder, locate, extra)
 
 
 def _written(value: datetime | str) -> list[str]:
