@@ -241,9 +241,10 @@ class RowUpdate:
     """A correction of rows that earlier runs loaded into a stream's root table.
 
     Attributes:
-        column, value: rows that hold the value in the column are corrected,
-        values: by setting these columns.
-        before: what rows hold there that an earlier version loaded, without that column.
+        column, value: what identifies the rows. An earlier version may have loaded some without
+            that column, which they get.
+        values: what they are to hold in other columns.
+        before: what they hold there now.
     """
 
     column: str

@@ -138,6 +138,24 @@ def test_one_that_is_deleted_and_made_again(place: Place, server: GitHubServer) 
     assert load(place, server, "commits").warnings == ()
 
 
+def test_a_server_with_numbers_of_its_own(duckdb_place: Place) -> None:
+    """Another address with the same names is the same GitHub; with other names it is not."""
+    place = duckdb_place
+    rows = {"octo/a": {"commits": chain(3)}, "octo/b": {"commits": chain(4)}}
+    with GitHubServer(rows) as server:
+        load(place, server, "commits")
+    with GitHubServer(rows) as server:
+        assert load(place, server, "commits").rows == 0
+    with GitHubServer({"octo/z": {"commits": chain(5)}, **rows}) as server:
+        report = load(place, server, "commits", repositories=["octo/z"])
+    assert report.warnings == ()
+    assert counted(place, "commits", "sha") == {
+        ("octo/a", 1000): 3,
+        ("octo/b", 1001): 4,
+        ("octo/z", 1000): 5,
+    }
+
+
 def test_two_repositories_that_swap_names(place: Place, server: GitHubServer) -> None:
     server.hub.put("octo/a", "commits", *chain(3))
     server.hub.put("octo/b", "commits", *chain(4))

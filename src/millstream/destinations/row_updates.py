@@ -6,7 +6,7 @@ run again, with the same result: a run that is killed in between is finished by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from millstream.destinations.parts import stored_schema
@@ -78,27 +78,28 @@ def update_rows(
 class _Statement:
     """The clauses of one update, with their parameters in order."""
 
-    def __init__(self, update: RowUpdate, columns: set[str], name: object, escape: object) -> None:
-        def column(plain: str) -> str:
-            return str(escape(name(plain)))  # type: ignore[operator]
-
-        key = column(update.column)
-        new, old = [*update.values.items()], [*update.before.items()]
-        sets = [f"{column(each)} = %s" for each, _ in new]
-        self.set_values: list[object] = [value for _, value in new]
-        before = " AND ".join(f"{column(each)} = %s" for each, _ in old)
-        self.where_values: list[object] = [value for _, value in old]
-        changed = " OR ".join(f"{column(each)} <> %s" for each, _ in new)
-        if name(update.column) in columns:  # type: ignore[operator]
+    def __init__(
+        self,
+        update: RowUpdate,
+        columns: set[str],
+        name: Callable[[str], str],
+        escape: Callable[[str], str],
+    ) -> None:
+        key = escape(name(update.column))
+        sets = [f"{escape(name(each))} = %s" for each in update.values]
+        before = [f"{escape(name(each))} = %s" for each in update.before]
+        self.set_values: list[object] = [*update.values.values()]
+        self.where_values: list[object] = [*update.before.values()]
+        if name(update.column) in columns:
             sets.append(f"{key} = %s")
             self.set_values.append(update.value)
-            self.where = f"({key} IS NULL AND {before}) OR ({key} = %s AND ({changed}))"
-            self.where_values += [update.value, *(value for _, value in new)]
-        else:
-            self.where = before
-        self.set = ", ".join(sets)
+            if update.values == update.before:
+                before.append(f"{key} IS NULL")
+            else:
+                before.append(f"({key} IS NULL OR {key} = %s)")
+                self.where_values.append(update.value)
+        self.set, self.where = ", ".join(sets), " AND ".join(before)
 
 
-def _words(values: object) -> str:
-    assert isinstance(values, dict)
+def _words(values: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value!r}" for name, value in values.items())

@@ -106,12 +106,13 @@ def _both_ends(
             return f"those created between {' and '.join(between)} were not read"
         back = page.rows[-1] if page.rows else back
         yield _changed(reading, _new(reading, tracker, page.rows), start)
-        if any(each in first for each in page.keys):
+        if any(each in first for each in page.keys if each is not None):
             return ""
     return ""
 
 
 def _new(reading: Reading, tracker: Tracker, rows: list[Row]) -> list[Row]:
+    tracker.keys.discard(None)  # rows without a key are told apart by nothing
     found = [row for row in rows if key(reading.spec, row) not in tracker.keys]
     for row in found:
         tracker.keys.add(key(reading.spec, row))

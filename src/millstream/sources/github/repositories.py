@@ -27,11 +27,17 @@ NAME_COLUMN = "repository"
 class Directory:
     """Finds the repositories of one run, and keeps what the state says of their names."""
 
-    def __init__(self, client: Client, pager: Pager, state: MutableMapping[str, Any]) -> None:
+    def __init__(
+        self, client: Client, pager: Pager, state: MutableMapping[str, Any], host: str
+    ) -> None:
         self._client = client
         self._pager = pager
         self._state = state
         migrate(state)
+        self._other_host = state.get("host", host) != host
+        state["host"] = host
+        if self._other_host:
+            state["names"].clear()
 
     def find(self, names: Sequence[str], organization: str | None) -> list[Repository]:
         """The repositories that are named, then the organisation's others, each once.
@@ -44,6 +50,8 @@ class Directory:
         found = {each.id: each for each in [*listed, *named]}
         order = dict.fromkeys([each.id for each in [*named, *listed]])
         repositories = [found[number] for number in order]
+        if self._other_host:
+            self._keep(repositories)
         self._fill()
         self._adopt({**dict(zip(names, named)), **{each.name: each for each in listed}})
         for repository in repositories:
@@ -100,6 +108,22 @@ class Directory:
 
     def _ask(self, path: str, name: str, etag: str | None = None) -> Answer:
         return self._client.get(path, about=f"repository {name}", etag=etag)
+
+    def _keep(self, repositories: Sequence[Repository]) -> None:
+        """Keep the state of those that another address shows by the same number and name.
+
+        An address may be another way to the same server, or a server with numbers of its own.
+        """
+        known = self._state["repositories"]
+        same = {
+            each.id: known[each.id]
+            for each in repositories
+            if each.id in known and known[each.id]["name"].lower() == each.name.lower()
+        }
+        known.clear()
+        known.update(same)
+        self._state["unlisted"].clear()
+        self._state["unfilled"].clear()
 
     def _fill(self) -> None:
         """Give rows of version 1 their number. The run that took the state over made the column."""

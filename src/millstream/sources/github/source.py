@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from millstream.config import GitHubConfig, credential
 from millstream.errors import ConfigError, SourceError, SourceNotFoundError
@@ -103,7 +104,7 @@ class GitHubSource:
                     checks.append(_check(name, partial(_visibility, client, repository)))
                 if found := self._config.organization:
                     name = f"organisation {found}"
-                    organization = Directory(client, pager, {}).listed
+                    organization = Directory(client, pager, {}, self._host).listed
                     checks.append(
                         _check(name, lambda: f"{len(organization(str(found)))} repositories")
                     )
@@ -122,7 +123,7 @@ class GitHubSource:
         from millstream.sources.github.state import RepositoryState
 
         with self._connect() as (client, pager):
-            directory = Directory(client, pager, state)
+            directory = Directory(client, pager, state, self._host)
             repositories = directory.find(
                 _unique(self._config.repositories), self._config.organization
             )
@@ -140,6 +141,10 @@ class GitHubSource:
                     if repository.named:
                         raise
                     findings.skip(repository.name, _reason(error), error.message)
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._config.base_url).netloc.lower()
 
     @contextmanager
     def _connect(self, attempts: int | None = None) -> Iterator[tuple[Client, Pager]]:

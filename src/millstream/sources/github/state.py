@@ -6,6 +6,7 @@ stays when it is renamed or transferred, and never by its name, which another on
 Keys of the state:
 
     version: 2
+    host: of the API; numbers are its own
     repositories: {"1296269": {
         name:     what rows carry in `repository`
         floor:    the configured `since` from which on everything is loaded, or null

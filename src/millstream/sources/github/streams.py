@@ -118,7 +118,10 @@ def key(spec: Spec, row: Row) -> object:
     """What makes a row the same row on another page, within one repository; None without a key."""
     if "id" in spec.primary_key:
         return row.get("id")
-    return row.get("sha") if spec.path == "commits" else _user_id(row)
+    if spec.path == "commits":
+        return row.get("sha")
+    user = row.get("user")
+    return user.get("id") if isinstance(user, dict) else None
 
 
 def parents(rows: list[Row]) -> set[str]:
@@ -131,7 +134,7 @@ def finish(stream: str, spec: Spec, repository: Repository, rows: list[Row]) -> 
     """The rows of a page as they are loaded: with their repository, and what GitHub says only
     between the lines.
     """
-    anonymous: Counter[object] = Counter()
+    anonymous: Counter[int] = Counter()
     for row in rows:
         row["repository"] = repository.name
         if repository.number is not None:
@@ -140,23 +143,18 @@ def finish(stream: str, spec: Spec, repository: Repository, rows: list[Row]) -> 
             row["is_pull_request"] = row.get("pull_request") is not None
         elif stream == "stargazers":
             row["user_id"] = key(spec, row)
-            if row.get("user") is None and row["user_id"] is not None:
-                # stars of one second, which a wave of accounts that are suspended later may give
-                second = row["user_id"]
-                row["user_id"] = second - anonymous[second]
+            if row.get("user") is None and (second := _second(row)) is not None:
+                # GitHub lists null in place of a suspended account: such a star is identified by
+                # its time, as a negative number that no user has, and by its place among those of
+                # one second, which a wave of such accounts may have given
+                row["user_id"] = -1000 * second - anonymous[second]
                 anonymous[second] += 1
         row.setdefault(spec.primary_key[-1], None)  # without a key, it goes to quarantine
     return rows
 
 
-def _user_id(star: Row) -> Any:
-    """Who starred a repository. GitHub lists null in place of a suspended account: the star is then
-    identified by its time, as a negative number that no user has.
-    """
-    user = star.get("user")
-    if user is not None:
-        return user.get("id") if isinstance(user, dict) else None
+def _second(star: Row) -> int | None:
     try:
-        return -1000 * timegm(strptime(star["starred_at"], "%Y-%m-%dT%H:%M:%SZ"))
+        return timegm(strptime(star["starred_at"], "%Y-%m-%dT%H:%M:%SZ"))
     except (KeyError, TypeError, ValueError):
         return None

@@ -100,13 +100,16 @@ class Window:
         found = []
         for row in rows:
             identity = key(self._spec, row)
-            if self.start <= self.time(row) < self.end and identity not in self._seen:
+            if not self.start <= self.time(row) < self.end:
+                continue
+            if identity is None or identity not in self._seen:
                 self._seen.add(identity)
                 found.append(row)
         return found
 
     def knows(self, rows: list[Row]) -> bool:
-        return all(key(self._spec, row) in self._seen for row in rows)
+        keys = {key(self._spec, row) for row in rows}
+        return keys - {None} <= self._seen
 
 
 def by_change(reading: Reading, state: RepositoryState, window: Window) -> Iterator[list[Row]]:
