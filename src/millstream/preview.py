@@ -12,6 +12,7 @@ from millstream.key_names import UNKNOWN
 from millstream.model import Column, SchemaVersion
 from millstream.own_tables import own_pipeline
 from millstream.quarantine.watch import Watch
+from millstream.steps import coercion_of
 
 if TYPE_CHECKING:
     import dlt
@@ -51,11 +52,13 @@ def preview(
             dataset_name=config.dataset,
         )
         try:
-            pipeline.extract(opened, schema=_schema(config, accepted))
+            with engine.unambiguous():
+                pipeline.extract(opened, schema=_schema(config, accepted))
             watch = Watch(config.name, stream, config.quarantine)
             watched = {pipeline.pipeline_name: watch} if config.quarantine.enabled else {}
             named = (pipeline.pipeline_name,) if config.names_keys else ()
-            with engine.enabled(watched, named):
+            coercions = {pipeline.pipeline_name: coercion_of(config)}
+            with engine.enabled(watched, named, coercions):
                 pipeline.normalize()
         except Exception as error:
             raise explain(error, f"{config.name}.{stream}", stream, "extract") from None

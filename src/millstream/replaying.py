@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from millstream.engine.coercion import ColumnLimits, coerce
 from millstream.quarantine import envelope
 from millstream.quarantine.store import Entry
 
@@ -230,9 +231,11 @@ def _key(
     schema: dlt.Schema, table: str, key: Sequence[str], columns: Mapping[str, Any], text: str
 ) -> tuple[Any, ...] | None:
     """The values of the primary key, as the destination holds them; None where one is missing."""
-    from dlt.common.data_types import coerce_value, py_type_to_sc_type
+    from dlt.common.data_types import py_type_to_sc_type
     from dlt.common.json import custom_pua_decode
     from dlt.common.json import json as typed
+
+    from millstream import typed_json
 
     row = typed.loads(text)
     if not isinstance(row, dict):
@@ -244,11 +247,12 @@ def _key(
         if value is None:
             return None
         if isinstance(value, str):
-            value = custom_pua_decode(value)
+            value = typed_json.decode(custom_pua_decode(value))
         wanted = columns[name].get("data_type")
         if wanted:
             try:
-                value = coerce_value(wanted, py_type_to_sc_type(type(value)), value)
+                given = py_type_to_sc_type(type(value))
+                value = coerce(wanted, given, value, ColumnLimits(texts="either"))
             except (ValueError, TypeError):
                 return None
         values.append(value)

@@ -293,6 +293,7 @@ class Work:
         # the engine is on so that sources know what it reads itself
         with (
             engine.enabled(),
+            engine.unambiguous(),
             load_ids.above(newest, stream=self.stream),
             raising_signals(),
             findings.collecting(Path(pipeline.pipelines_dir)) as self.findings,
@@ -375,7 +376,14 @@ class Work:
         with self.step("normalize"):
             accepted = self.accepted()
             named = (self.schema,) if self.target.names_keys else ()
-            with engine.enabled(self._watches(run, accepted), named) as is_watched:
+            coercions = {self.schema: coercion_of(self.target)}
+            watches = self._watches(run, accepted)
+            with engine.enabled(watches, named, coercions) as is_watched:
+                if not is_watched and self.target.coercion == "exact":
+                    raise ConfigError(
+                        "exact coercion does not fit the installed dlt",
+                        hint="install the dlt that Millstream requires, or set `coercion: dlt`",
+                    )
                 if named and not is_watched:
                     raise ConfigError(
                         "the names of columns do not fit the installed dlt",
@@ -412,6 +420,8 @@ class Work:
             new = self.packaged(pipeline, run, seen.profile)
             if not seen.rows.get("dlt"):  # else the profile knows some of the rows alone
                 new = ledger.attach(new, ledger.complete(new, seen.profile))
+            if seen.variants:
+                new = ledger.with_variants(new, seen.variants, _rows_by_table(counted))
             recent = self.recent(pipeline) if seen.profile else ()
             decisions = self.govern(run, new, counted, ledger.measure(recent), accepted)
         with self.step("load"), self.writer():
@@ -524,9 +534,7 @@ class Work:
             for each in decisions
         )
         if any(decision.action == "hold" for decision in decisions):
-            rows: Counter[str] = Counter()
-            for count in counted:
-                rows[count.table] += count.rows
+            rows = _rows_by_table(counted)
             error = ledger.held.hold(run, self.target.name, self.stream, decisions, new, rows)
             # with what was loaded first of an interrupted run: one message a run
             self.tell((*self.decisions, *decisions), {**self.rows, **rows})
@@ -780,6 +788,19 @@ def raising_signals() -> Iterator[None]:
     with intercepted_signals():
         yield
         raise_if_signalled()
+
+
+def coercion_of(target: TargetConfig) -> engine.Coercion:
+    """How the rows of a pipeline are typed."""
+    is_exact = target.coercion == "exact"
+    return engine.Coercion(exact=is_exact, detect_timestamps=target.detect_timestamps)
+
+
+def _rows_by_table(counted: Sequence[packages.Count]) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for count in counted:
+        rows[count.table] += count.rows
+    return rows
 
 
 def _plain(name: str) -> str:

@@ -184,3 +184,17 @@ def versions(
                 yield found
 
     return rows
+
+
+def priced() -> Any:
+    """A resource `orders` whose columns hold few digits."""
+    return dlt.resource(
+        FEED.rows,
+        name="orders",
+        primary_key="id",
+        write_disposition="merge",
+        columns={
+            "price": {"data_type": "decimal", "precision": 10, "scale": 2},
+            "size": {"data_type": "bigint", "precision": 16},
+        },
+    )

@@ -55,7 +55,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         element(0x02, text(b"caf\xe9")),
         {"v__invalid_utf8": b"caf\xe9"},
     ),
-    "text like a typed value of dlt": ("\uf0261.50", {"v": "\\uf0261.50"}),
+    "text like a typed value of dlt": ("\uf0261.50", {"v": "\uf0261.50"}),
     "text with dlt's mark, not mistaken": ("\uf026hello", {"v": "\uf026hello"}),
     "symbol": (element(0x0E, text(b"sym")), {"v": "sym"}),
     "date": (
@@ -232,12 +232,12 @@ values = st.recursive(
 @settings(max_examples=200, deadline=None, phases=set(Phase) - {Phase.explain})
 @given(st.lists(st.dictionaries(keys, values, max_size=6), min_size=1, max_size=3))
 def test_the_fast_way_and_the_careful_way_agree(rows: list[dict[str, Any]]) -> None:
-    from millstream.sources.mongodb.encode import Encoder, is_mangled
+    from millstream.sources.mongodb.encode import Encoder
     from millstream.sources.mongodb.values import Odd, decode
 
     batches = [bson.encode(row) for row in rows]
     fast, careful = Encoder("fast", str.lower), Encoder("careful", str.lower)
-    line = careful.dump(careful._ready([decode(raw, Odd(), is_mangled) for raw in batches], None))
+    line = careful.dump(careful._ready([decode(raw, Odd()) for raw in batches], None))
     # keys may come in another order
     assert orjson.loads(fast.encode(b"".join(batches)).line) == orjson.loads(line)
 

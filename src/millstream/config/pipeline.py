@@ -75,6 +75,17 @@ class TargetConfig(Model):
         default=QuarantineConfig(),
         description="What happens to rows that can't be loaded.",
     )
+    coercion: Literal["exact", "dlt"] = Field(
+        default="exact",
+        description="What happens to a value whose type is not its column's. `exact`: the column "
+        "takes it only if it gives the same value back, else it goes to a variant column "
+        "(`zip__v_text`). `dlt`: dlt converts it where it can, so that `02139` becomes 2139.",
+    )
+    detect_timestamps: bool = Field(
+        default=True,
+        description="Texts such as `2024-01-01T00:00:00Z` make a column of timestamps; if false, "
+        "texts stay texts.",
+    )
     history: bool = Field(
         default=True,
         description="Keep the schema's history in `_millstream_*` tables beside the data.",

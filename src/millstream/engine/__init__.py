@@ -3,7 +3,8 @@
 The way of a batch, one file a step:
 
     columns, unfold   rows become columns, and a table per nested list
-    convert, settle   each column gets the type that dlt would give it
+    convert, settle   each column gets the type that dlt would give it; in runs of Millstream a
+                      value enters a column of another type only as `coercion` has it
     ids, build        rows get dlt's ids and links, columns become whole tables
     writer            tables go into dlt's Parquet files
     shape, direct     rows that look like those before skip all that: text straight to Arrow
@@ -14,7 +15,8 @@ The way of a batch, one file a step:
 
 `rules` is what these ask of a schema, and `dlt_rules` answers with dlt's. `seam` puts all this into
 dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, counted by `twins`;
-`parquet` is its writer. Only these six know dlt's inside, and `seam` checks it.
+`exact_normalizer` gives both ways the rules of `coercion`, and `typed_json` is how rows lie on disk
+before; `parquet` is its writer. Only these eight know dlt's inside, and `seam` checks it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from millstream.engine.coercion import Coercion
 from millstream.engine.report import EngineReport, collect
 from millstream.engine.twins import told
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from millstream.quarantine.watch import Watch
 
 __all__ = [
+    "Coercion",
     "EngineReport",
     "accelerate",
     "collect",
@@ -40,6 +44,7 @@ __all__ = [
     "enable",
     "enabled",
     "told",
+    "unambiguous",
     "warming",
 ]
 
@@ -72,7 +77,9 @@ _outside: bool | None = None
 
 @contextmanager
 def enabled(
-    watches: Mapping[str, Watch] | None = None, named: Iterable[str] = ()
+    watches: Mapping[str, Watch] | None = None,
+    named: Iterable[str] = (),
+    coercions: Mapping[str, Coercion] | None = None,
 ) -> Iterator[bool]:
     """Normalize through the engine within this block, and count; then all is as it was before.
 
@@ -81,6 +88,7 @@ def enabled(
     Args:
         watches: by the name of a dlt schema, how its rows are watched.
         named: dlt schemas whose keys are named by `key_names`.
+        coercions: by the name of a dlt schema, how its rows are typed.
 
     Yields:
         Whether rows are watched; not where Millstream does not fit the installed dlt.
@@ -99,6 +107,8 @@ def enabled(
         named = [*named]
         for name in named:
             seam.name_keys(name, on=True)
+        for name, coercion in (coercions or {}).items():
+            seam.set_coercion(name, coercion)
         is_watched = enable(keep_stats=True) or seam.activate(keep_stats=True, columnar=False)
     try:
         yield is_watched
@@ -109,6 +119,8 @@ def enabled(
                 seam.watch(name, None)
             for name in named:
                 seam.name_keys(name, on=False)
+            for name in coercions or ():
+                seam.set_coercion(name, None)
             if not _entered:
                 if _outside is None:
                     seam.deactivate()
@@ -116,6 +128,15 @@ def enabled(
                     seam.activate(keep_stats=_outside)
         # what comes next, the destination's driver, needs memory of its own
         pyarrow.default_memory_pool().release_unused()
+
+
+@contextmanager
+def unambiguous() -> Iterator[None]:
+    """dlt extracts in this thread, within this block, so that text is read back as text."""
+    from millstream import typed_json
+
+    with typed_json.unambiguous():
+        yield
 
 
 @contextmanager

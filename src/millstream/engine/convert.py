@@ -14,23 +14,44 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millstream.engine.coercion import TimeForm
+
 Values = Sequence[Any]
 
 # ISO 8601 in the forms that Arrow and dlt's parser read alike; odd ones go value by value
 _DATE_TIME = r"^[12]\d{3}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?"
 _AWARE = _DATE_TIME + r"(Z|[+-]\d{2}:\d{2})$"
+_UTC = _DATE_TIME + r"(Z|\+00:00)$"
 _NAIVE = _DATE_TIME + "$"
 _LATEST = "9998"
+_TEXTS = frozenset({str})
+_NUMBERS = frozenset({int, float})
 
 
-def convert(data_type: str, kinds: frozenset[type], values: Values, to: pa.DataType) -> pa.Array:
+def convert(
+    data_type: str,
+    kinds: frozenset[type],
+    values: Values,
+    to: pa.DataType,
+    *,
+    is_exact: bool = False,
+    texts: TimeForm | None = None,
+) -> pa.Array:
     """The values as an array of type `to`, nulls for None.
+
+    Args:
+        is_exact: whether a value must be given back as it was.
+        texts: the texts that a column of times takes; None for all that dlt can parse.
 
     Raises:
         KeyError: no fast way for these types.
         ValueError, OverflowError, TypeError: the values do not fit; pyarrow's errors are among
         them.
     """
+    if data_type == "timestamp" and kinds == _TEXTS:
+        return timestamps(pa.array(values, type=pa.string(), from_pandas=False), to, texts)
+    if is_exact and data_type == "double" and kinds <= _NUMBERS:
+        return _plain(values, to)  # refuses integers beyond 2**53
     return _WAYS[data_type, kinds](values, to)
 
 
@@ -45,17 +66,18 @@ def _doubles(values: Values, to: pa.DataType) -> pa.Array:
         return _plain([None if v is None else float(v) for v in values], to)
 
 
-def _timestamps(values: Values, to: pa.DataType) -> pa.Array:
-    return timestamps(pa.array(values, type=pa.string(), from_pandas=False), to)
+def timestamps(texts: pa.Array, to: pa.DataType, form: TimeForm | None = None) -> pa.Array:
+    """ISO 8601 texts as moments; raises where not all have the one plain form.
 
-
-def timestamps(texts: pa.Array, to: pa.DataType) -> pa.Array:
-    """ISO 8601 texts as moments; raises where not all have the one plain form."""
-    if to.unit != "us" or to.tz not in (None, "UTC"):
+    Args:
+        form: the texts that the column takes; None for all that dlt can parse.
+    """
+    if to.unit != "us" or to.tz not in (None, "UTC") or form == "none":
         raise KeyError(to)
-    if _all(pc.match_substring_regex(texts, _AWARE)):
+    aware = _AWARE if form is None else _UTC
+    if form != "local" and _all(pc.match_substring_regex(texts, aware)):
         instants = texts.cast(pa.timestamp("us", "UTC"))
-    elif _all(pc.match_substring_regex(texts, _NAIVE)):
+    elif form != "utc" and _all(pc.match_substring_regex(texts, _NAIVE)):
         instants = texts.cast(pa.timestamp("us")).view(pa.timestamp("us", "UTC"))
     else:
         raise ValueError("not all of one form")
@@ -82,7 +104,6 @@ _WAYS: dict[tuple[str, frozenset[type]], Callable[[Values, pa.DataType], pa.Arra
     ("double", frozenset({float})): _plain,
     ("double", frozenset({int})): _doubles,
     ("double", frozenset({int, float})): _doubles,
-    ("timestamp", frozenset({str})): _timestamps,
     ("timestamp", frozenset({datetime.datetime})): _moments,
     ("date", frozenset({datetime.date})): _plain,
     ("time", frozenset({datetime.time})): _plain,

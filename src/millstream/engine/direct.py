@@ -29,6 +29,7 @@ from millstream.engine.unfold import TableRows
 from millstream.handover import Block, objects
 
 _LARGEST = 1 << 30
+_LARGEST_EXACT = float(1 << 53)
 _TYPES = {
     "text": pa.string(),
     "bigint": pa.int64(),
@@ -154,6 +155,7 @@ class Direct:
         if not is_time and to != kind:
             raise Unfit(f"{table}.{each.name} is {to}")
         nullable = column.get("nullable", True)
+        texts = rules.time_texts(column)
         name = each.name
         self._take(table, name)
         null = _null(key) if key is not None else None
@@ -169,12 +171,14 @@ class Direct:
                 raise Unfit(f"null in {table}.{name}")
             if is_double and pc.all(pc.is_finite(array)).as_py() is False:
                 raise Unfit(f"NaN or infinity in {table}.{name}")  # Arrow takes the words for it
+            if is_double and rules.is_exact and _has_large(array):
+                raise Unfit(f"large numbers in {table}.{name}")  # perhaps rounded integers
             if not is_time:
                 settled.arrays[name] = (array, None)
                 run.raw[f"{table}.{name}"] = array
                 return
             try:
-                settled.arrays[name] = (timestamps(array, to), None)
+                settled.arrays[name] = (timestamps(array, to, texts), None)
             except (KeyError, ValueError) as error:
                 raise Unfit(f"{table}.{name}: {error}") from None
 
@@ -238,6 +242,11 @@ class Direct:
             run.within = within
 
         return pa.list_(kind), step
+
+
+def _has_large(array: Any) -> bool:
+    largest = pc.max(pc.abs(array)).as_py()
+    return largest is not None and largest >= _LARGEST_EXACT
 
 
 def _of_field(at: int, step: _Step) -> _Step:

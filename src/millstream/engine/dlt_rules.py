@@ -27,7 +27,9 @@ from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
 from dlt.common.schema.utils import new_table
 from dlt.common.time import get_context_timezone_name, normalize_timezone
 
+from millstream import typed_json
 from millstream.engine.build import LinkNames
+from millstream.engine.coercion import TimeForm
 from millstream.engine.ids import Ids, from_texts, random_ids
 from millstream.engine.rules import Columns, Rules, Unfit
 from millstream.engine.settle import Settled
@@ -55,6 +57,7 @@ class DltRules(Rules):
         normalizer = self.normalizer
         self.marked = False
         self.exact = False
+        self.is_exact = owner._is_exact
         self.caps: Any = owner.config.destination_capabilities
         self.null_only: list[tuple[str, str]] = []
         self._names: dict[tuple[tuple[str, ...], ...], tuple[str, str]] = {}
@@ -192,13 +195,21 @@ class DltRules(Rules):
         wanted = column.get("data_type") if column else None
         if wanted is None or wanted == "timestamp":  # moments may change their zone
             return frozenset()
-        return frozenset(t for t, given in self.owner._type_map.items() if given == wanted)
+        types = self.normalizer.py_type_to_sc_type_map.items()
+        return frozenset(t for t, given in types if given == wanted)
+
+    def time_texts(self, column: Mapping[str, Any]) -> TimeForm | None:
+        return self.owner.limits(column).texts if self.is_exact else None
 
     def coerce(
         self, columns: Columns, table: str, name: str, value: Any
     ) -> tuple[str, Mapping[str, Any] | None, Any]:
         # the fast branch of `_coerce_row`, then the function that it calls for everything else
         owner = self.owner
+        if self.is_exact:
+            exact: tuple[str, Mapping[str, Any] | None, Any]
+            exact = owner._coerce_non_null_value(columns, table, name, value)
+            return exact
         column = columns.get(name)
         if column and (wanted := column.get("data_type")):
             given = owner._type_map.get(type(value))
@@ -253,8 +264,10 @@ class DltRules(Rules):
 
     def decode(self, value: Any) -> Any:
         if type(value) is str:
-            return custom_pua_decode(value)
-        return custom_pua_decode_nested(deepcopy(value))
+            found = custom_pua_decode(value)
+        else:
+            found = custom_pua_decode_nested(deepcopy(value))
+        return found if self.owner._coercion is None else typed_json.decode(found)
 
     def check_floats(self, values: Sequence[Any]) -> None:
         floats = [value for value in values if type(value) is float]

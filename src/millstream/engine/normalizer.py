@@ -7,18 +7,13 @@ exactly dlt's result, and through dlt's own code where it would not.
 from __future__ import annotations
 
 import gc
-import json as plain_json
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from itertools import compress
 from typing import IO, Any
 
 import pyarrow as pa
 from dlt.common.data_writers.writers import ParquetDataWriter
-from dlt.common.json import (
-    PUA_START_UTF8_MAGIC,
-    may_have_pua,
-)
+from dlt.common.json import PUA_START_UTF8_MAGIC
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES as ID_BYTES
 from dlt.common.time import get_context_timezone_name
@@ -34,7 +29,7 @@ from millstream.engine.parquet import ColumnarParquetWriter
 from millstream.engine.rules import Unfit
 from millstream.engine.schema_size import check_schema_size
 from millstream.engine.settle import Settled, settle
-from millstream.engine.sieve import WatchedNormalizer, add
+from millstream.engine.sieve import LONG_INTEGER, WatchedNormalizer, add
 from millstream.engine.stats import FileStats
 from millstream.engine.unfold import MANY_LEVELS, TableRows, unfold
 from millstream.engine.writer import ColumnSet
@@ -100,7 +95,7 @@ class ColumnarNormalizer(WatchedNormalizer):
         if not self._fits or self._suspicious:
             return super()._line(root, line)
         rules = self._rules
-        rules.marked = _has_marks(line)
+        rules.marked = self._has_marks(line)
         rules.exact = False
         update: dict[str, list[Any]] = {}
         # what comes of a part of lines did not fit as it was
@@ -137,7 +132,7 @@ class ColumnarNormalizer(WatchedNormalizer):
         """A whole block to columns, where its rows look like the ones before."""
         lane, rules = self._lane, self._rules
         # an envelope has a key that no shape has
-        if not (self._fits and lane.open()) or _has_marks(block.text):
+        if not (self._fits and lane.open()) or self._has_marks(block.text):
             return False
         if self._filtered_tables or self._filtered_tables_columns:
             return False
@@ -199,6 +194,10 @@ class ColumnarNormalizer(WatchedNormalizer):
             yield update
         exact.tell()
 
+    def _has_marks(self, line: bytes) -> bool:
+        # most texts have no such byte at all, and one byte is found much faster than two
+        return _MARK in line and super()._has_marks(line)
+
     def _reads_columns(self, root: str) -> bool:
         """Whether rows of a known shape need not be looked at one by one."""
         if not self._fits or self._filtered_tables or self._filtered_tables_columns:
@@ -228,9 +227,7 @@ class ColumnarNormalizer(WatchedNormalizer):
             try:
                 tables = self._columns(root, self._items[start:end], update)
             except LostDigits:
-                self._items = plain_json.loads(self._text)
-                if self._current is not None:
-                    self._items = list(compress(self._items, self._current))
+                self._items = self._exactly(self._text)
                 self._rules.exact = True
                 self._batch(root, start, end, update)
                 return
@@ -248,6 +245,9 @@ class ColumnarNormalizer(WatchedNormalizer):
                 self._misses = 0
                 self._write(tables, end - start)
                 return
+        if not self._rules.exact and LONG_INTEGER.search(self._text):
+            self._items = self._exactly(self._text)
+            self._rules.exact = True
         # rows of one kind tend to fill a whole file: stop trying for a while
         self._misses = (self._misses + 1) % (_PATIENCE + _REST)
         items = self._items[start:end]
@@ -293,12 +293,6 @@ class ColumnarNormalizer(WatchedNormalizer):
             self._null_only_columns.setdefault(name, set()).add(column)
         self._rules.null_only = []
         self._stats.count("millstream", rows)
-
-
-def _has_marks(text: bytes) -> bool:
-    """Whether dlt's marks of types may be in a text."""
-    # most texts have no such byte at all, and one byte is found much faster than two
-    return _MARK in text and may_have_pua(text)
 
 
 def _is_plain(text: bytes) -> bool:

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from millstream.engine.coercion import TimeForm
+
 Columns = MutableMapping[str, Mapping[str, Any]]
 """Column definitions by name, as dlt's schema holds them."""
 
@@ -23,6 +25,9 @@ class Rules(Protocol):
 
     marked: bool
     """Whether texts of this batch may be marked as other types by the extract step."""
+
+    is_exact: bool
+    """Whether a column takes only values that it gives back."""
 
     def column_name(
         self, above: tuple[str, ...], path: tuple[str, ...], key: str
@@ -59,6 +64,9 @@ class Rules(Protocol):
 
     def filtered(self, table: str, column: str) -> bool:
         """Whether a contract discards this column's values; raises Unfit where it discards rows."""
+
+    def time_texts(self, column: Mapping[str, Any]) -> TimeForm | None:
+        """The texts that a column takes as times; None where all that dlt can parse."""
 
     def may_be_null(self, table: str, column: str) -> bool:
         """Whether an explicit null is allowed; also remembers columns that had nothing else."""

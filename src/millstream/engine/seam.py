@@ -2,8 +2,8 @@
 
 `install()` puts `ColumnarNormalizer` where dlt's normalize workers look for the class that turns
 extracted rows into load files, and lets dlt look more often whether they are done. `normalizer`,
-`dlt_rules`, `sieve`, `trial`, `twins` and `parquet` know dlt's inside, too; what all of them rely
-on is checked here, at the start.
+`dlt_rules`, `sieve`, `exact_normalizer`, `typed_json`, `trial`, `twins` and `parquet` know dlt's
+inside, too; what all of them rely on is checked here, at the start.
 
 Spawned worker processes get the seam through a container context that dlt hands to workers.
 """
@@ -18,7 +18,7 @@ import dlt
 from dlt.common.configuration import configspec
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.base_configuration import ContainerInjectableContext
-from dlt.common.data_writers.writers import ParquetDataWriter
+from dlt.common.data_writers.writers import ParquetDataWriter, TypedJsonlListWriter
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.runtime import signals
 from dlt.common.schema import Schema
@@ -27,6 +27,8 @@ from dlt.normalize import worker as dlt_worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream import handover
+from millstream.engine.coercion import Coercion
+from millstream.engine.exact_normalizer import COERCIONS
 from millstream.engine.normalizer import ColumnarNormalizer
 from millstream.engine.sieve import NAMED, WATCHES, WatchedNormalizer
 from millstream.engine.stats import FileStats
@@ -51,10 +53,12 @@ class EngineContext(ContainerInjectableContext):
     columnar: bool = True
     watches: Any = None
     named: Any = None
+    coercions: Any = None
 
     def after_add(self) -> None:
         WATCHES.update(self.watches or {})
         NAMED.update(self.named or ())
+        COERCIONS.update(self.coercions or {})
         install(keep_stats=self.keep_stats, columnar=self.columnar)
 
 
@@ -99,6 +103,7 @@ def activate(*, keep_stats: bool, columnar: bool = True) -> bool:
     context = EngineContext(keep_stats=keep_stats, columnar=columnar)
     # the workers get what these hold when they start
     context.watches, context.named = WATCHES, NAMED
+    context.coercions = COERCIONS
     Container()[EngineContext] = context
     return True
 
@@ -119,6 +124,14 @@ def watch(schema_name: str, how: Watch | None) -> None:
 def name_keys(schema_name: str, *, on: bool) -> None:
     """Whether `key_names` decides what keys of a schema's rows are called."""
     (NAMED.add if on else NAMED.discard)(schema_name)
+
+
+def set_coercion(schema_name: str, coercion: Coercion | None) -> None:
+    """Type a schema's rows as a pipeline asks for; None leaves them to dlt's own coercion."""
+    if coercion is None:
+        COERCIONS.pop(schema_name, None)
+    else:
+        COERCIONS[schema_name] = coercion
 
 
 def deactivate() -> None:
@@ -145,6 +158,7 @@ _SHAPES = {
     (JsonLItemsNormalizer, "_infer_column"): (
         "self", "k", "v", "data_type", "is_variant", "table_name",
     ),
+    (JsonLItemsNormalizer, "_infer_column_type"): ("self", "v", "col_name", "skip_preferred"),
     (JsonLItemsNormalizer, "_filter_columns"): ("self", "filtered_columns", "row"),
     (Schema, "update_table"): (
         "self", "partial_table", "normalize_identifiers", "merge_compound_props",
@@ -158,7 +172,10 @@ _SHAPES = {
         "self", "dict_row", "extend", "ident_path", "parent_path", "parent_row_id", "pos",
         "_r_lvl", "is_root",
     ),
+    (DataItemNormalizer, "coerce_type"): ("self", "to_type", "from_type", "value"),
+    (DataItemNormalizer, "can_coerce_type"): ("self", "to_type", "from_type"),
     (ParquetDataWriter, "write_data"): ("self", "items"),
+    (TypedJsonlListWriter, "write_data"): ("self", "items"),
     (ParquetDataWriter, "_create_writer"): ("self", "schema"),
 }  # fmt: skip
 

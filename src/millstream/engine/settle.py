@@ -77,7 +77,14 @@ def _whole(settled: Settled, leaf: Leaf, column: Mapping[str, Any], rules: Rules
         if column["data_type"] == "json":
             array = _documents(leaf, to, rules)
         else:
-            array = convert(column["data_type"], leaf.kinds, leaf.values, to)
+            array = convert(
+                column["data_type"],
+                leaf.kinds,
+                leaf.values,
+                to,
+                is_exact=rules.is_exact,
+                texts=rules.time_texts(column),
+            )
     except _FIT_ERRORS:
         return False
     _put(settled, leaf, leaf.name, array)

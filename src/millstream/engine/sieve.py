@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json as plain_json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -27,9 +28,9 @@ from dlt.common.schema.exceptions import (
     CannotCoerceNullException,
 )
 from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
-from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
-from millstream import handover, json_keys
+from millstream import handover, json_keys, typed_json
+from millstream.engine.exact_normalizer import ExactNormalizer, RefusedValueError
 from millstream.engine.flatten import name_keys
 from millstream.engine.schema_size import check_schema_size
 from millstream.engine.stats import FileStats
@@ -52,6 +53,7 @@ NAMED: set[str] = set()
 """dlt schemas whose keys are named by `key_names`; all others keep dlt's rule."""
 
 _READ = 1 << 24
+LONG_INTEGER = re.compile(rb"[0-9]{19}")
 _NOT_ASIDE = (
     "put such rows aside with `quarantine: {enabled: true}`; or correct it and drop the package "
     "with `millstream pending drop`, so that the next run reads it again"
@@ -103,7 +105,7 @@ class _Noticing(set[str]):
         return found
 
 
-class WatchedNormalizer(JsonLItemsNormalizer):
+class WatchedNormalizer(ExactNormalizer):
     """A drop-in for dlt's `JsonLItemsNormalizer`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -218,8 +220,15 @@ class WatchedNormalizer(JsonLItemsNormalizer):
     def _line(self, root: str, line: bytes) -> dict[str, Any]:
         updates: dict[str, list[Any]] = {}
         items, line = self._decoded(root, line, updates)
-        add(updates, self._normalize_chunk(root, items, may_have_pua(line), False))
+        if self._coercion is not None and LONG_INTEGER.search(line):
+            items = self._exactly(line)
+        add(updates, self._normalize_chunk(root, items, self._has_marks(line), False))
         return updates
+
+    def _has_marks(self, line: bytes) -> bool:
+        """Whether texts may be marked as values of other types; JSON from files has no marks."""
+        is_plain = self._header is not None and self._header.form == "lines"
+        return not is_plain and may_have_pua(line)
 
     def _decoded(
         self, root: str, line: bytes, updates: dict[str, list[Any]]
@@ -258,6 +267,11 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         self._keep(updates)
         return self._without_outdated(kept), f"[{','.join(texts)}]".encode()
 
+    def _exactly(self, text: bytes) -> list[Any]:
+        """The rows of a decoded line again: orjson makes floats of integers beyond 64 bits."""
+        items: list[Any] = plain_json.loads(text)
+        return items if self._current is None else list(compress(items, self._current))
+
     def _without_outdated(self, items: list[Any]) -> list[Any]:
         """Rows, without those that a later row of the load replaces."""
         self._current = None
@@ -284,8 +298,11 @@ class WatchedNormalizer(JsonLItemsNormalizer):
                 return each
             self._stats.count("dlt", len(items))
             suspects = self._suspects(items)
-            with self._complete_rows() as buffer:
-                found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
+            try:
+                with self._complete_rows() as buffer:
+                    found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
+            except RefusedValueError as error:
+                raise SourceDataError(str(error), hint=_NOT_ASIDE) from None
             if buffer is not None:
                 self._write_buffer(buffer)
             self._note_landed(len(items))
@@ -411,6 +428,8 @@ class WatchedNormalizer(JsonLItemsNormalizer):
         assert self._stats is not None
         number = self._stats.put_aside(problems)
         table = self.schema.tables.get(root, {})
+        if not is_text and self._header is not None and self._header.form == "lines":
+            document = typed_json.escape(document)
         self._entries.append(
             entry.make(
                 self._watch,
@@ -462,7 +481,12 @@ class WatchedNormalizer(JsonLItemsNormalizer):
     def _write_buffer(self, buffer: Buffer) -> None:
         if self._versions is not None and self._versions.notes:
             self._versions.note_rows(buffer.rows.get(self._root, ()))
+        assert self._stats is not None
         for table, rows in buffer.rows.items():
+            for name, column in buffer.columns[table].items():
+                if column.get("variant"):
+                    count = sum(row.get(name) is not None for row in rows)
+                    self._stats.variants[table, name] += count
             self.item_storage.write_data_item(
                 self.load_id, self.schema.name, table, rows, buffer.columns[table]
             )
@@ -564,6 +588,9 @@ def _refusal(root: str, error: Exception) -> Problem:
         return Problem("refused", detail, error.table_name, path)
     if isinstance(error, _MissingValueError):
         detail = f"`{error.column}`, which may not be null, is missing"
+        return Problem("refused", detail, error.table, path_of(root, error.table, error.column))
+    if isinstance(error, RefusedValueError):
+        detail = f"`{error.column}`: {error.detail}"
         return Problem("refused", detail, error.table, path_of(root, error.table, error.column))
     named = re.search(r"table `(.*?)` column `(.*?)`", str(error))
     if isinstance(error, CannotCoerceNullException) and named:

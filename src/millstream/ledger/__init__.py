@@ -21,7 +21,16 @@ from millstream.ledger.govern import fingerprint, govern
 from millstream.ledger.jumps import jumps
 from millstream.ledger.keeper import InFile, Keeper
 from millstream.ledger.policy import comes_and_goes
-from millstream.ledger.profile import Seen, attach, complete, measure, pool, profile_of, settled
+from millstream.ledger.profile import (
+    Seen,
+    attach,
+    complete,
+    measure,
+    pool,
+    profile_of,
+    settled,
+    with_variants,
+)
 from millstream.ledger.snapshot import snapshot
 
 __all__ = [
@@ -46,4 +55,5 @@ __all__ = [
     "settled",
     "snapshot",
     "store",
+    "with_variants",
 ]

@@ -57,6 +57,14 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         description="What happens when the schema changes: `evolve`, `strict` or `anything`.",
     )
 
+    coercion: str = Field(
+        default="exact",
+        description="What happens to a value whose type is not its column's: `exact` or `dlt`.",
+    )
+    detect_timestamps: bool = Field(
+        default=True, description="Whether texts that are times make a column of timestamps."
+    )
+
     def run(self, data: Any, *, stream: str | None = None, full_refresh: bool = False) -> RunReport:
         """Load rows, and the lists within them into child tables.
 
@@ -146,6 +154,8 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
                         "options": self.options,
                     },
                     "schema_policy": self.schema_policy,
+                    "coercion": self.coercion,
+                    "detect_timestamps": self.detect_timestamps,
                     "project": project_of(Path.cwd()),
                 }
             )

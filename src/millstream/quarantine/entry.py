@@ -149,14 +149,12 @@ def _why(problems: Sequence[Problem]) -> dict[str, Any]:
 
 
 def _document(watch: Watch, document: Any, *, is_text: bool) -> dict[str, Any]:
-    from dlt.common.json import json as typed
-
     settings = watch.settings
     found: Sequence[str] = ()
     if not is_text:
         document, found = redacted(document, settings.redact)
         # typed: decimals, moments and bytes of a Python source come back as what they were
-        text = typed.typed_dumps(document)
+        text = _typed_text(document)
     elif settings.redact:
         # where the text can't be read, nobody knows where in it a secret is
         text, found = json.dumps("[redacted]"), ("",)
@@ -179,3 +177,12 @@ def _document(watch: Watch, document: Any, *, is_text: bool) -> dict[str, Any]:
         "is_cut": is_cut,
         "redacted_paths": json.dumps(list(found)) if found else None,
     }
+
+
+def _typed_text(document: Any) -> str:
+    from dlt.common.json import json as typed
+
+    try:
+        return str(typed.typed_dumps(document))
+    except TypeError:  # orjson writes no integers beyond 64 bits
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

@@ -46,6 +46,8 @@ def read(
     """
     import orjson
 
+    from millstream import typed_json
+
     text = _whole(path, file.read)
     try:
         found = orjson.loads(text)
@@ -71,7 +73,7 @@ def read(
         try:
             found = json.loads(text)
             rows = found if isinstance(found, list) else [found]
-            rows = [orjson.Fragment(json.dumps(row).encode()) for row in rows]
+            rows = [orjson.Fragment(typed_json.dumps(row)) for row in rows]
         except (RecursionError, ValueError) as error:  # more digits than Python converts
             raise SourceDataError(
                 f"{path}: can't be read: {error}",

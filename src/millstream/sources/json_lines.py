@@ -42,7 +42,7 @@ class Rows:
     """The number of the first line in its file."""
 
     def lines(self, path: str) -> Iterator[bytes]:
-        """The same as dlt keeps what it extracted: where it was, then one line, a JSON list."""
+        """As one line, a JSON list, behind one that says where the rows were."""
         yield envelope.place(path, self.start)
         yield b"".join((b"[", memoryview(self.text.replace(b"\n", b","))[:-1], b"]\n"))
 
@@ -50,8 +50,15 @@ class Rows:
         """The same for the engine, as it is."""
         return handover.Block(self.text, self.count, self.start).written()
 
+    def typed(self) -> Rows:
+        """The same as dlt keeps what it extracts, in typed JSON."""
+        from millstream import typed_json
+
+        return replace(self, text=typed_json.escape_json(self.text))
+
     def each(self) -> list[bytes]:
-        return self.text.split(b"\n")[:-1]
+        """The rows as typed JSON."""
+        return self.typed().text.split(b"\n")[:-1]
 
 
 _Check = Callable[[bytes], Rows | None]
@@ -143,7 +150,7 @@ def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool
                     if each.count:
                         writing.result()
                         writing = pool.submit(
-                            made.writelines, each.block() if head else each.lines(path)
+                            made.writelines, each.block() if head else each.typed().lines(path)
                         )
                         count += each.count
                         size += len(each.text)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from millstream.engine.bson import documents as bson
 from millstream.engine.bson.documents import Key
+from millstream.engine.coercion import TimeForm
 from millstream.engine.rules import Rules, Unfit
 from millstream.engine.unfold import MANY_LEVELS, TableRows
 
@@ -74,6 +75,7 @@ class Leaf:
     Attributes:
         required: whether the column has no nulls.
         key: whether it is the root's `_id`, which tells documents apart: `any`, `text` and so on.
+        texts: the texts that a column of times takes; None for all that dlt can parse.
     """
 
     table: Table
@@ -82,6 +84,7 @@ class Leaf:
     type: pa.DataType
     required: bool
     key: str | None = None
+    texts: TimeForm | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -311,7 +314,9 @@ class Plan:
         if column is None:
             raise Unfit(f"{table.name}.{name} is new")
         to = self._rules.arrow_type(column)
-        return Leaf(table, name, column["data_type"], to, not column.get("nullable", True), key)
+        required = not column.get("nullable", True)
+        texts = self._rules.time_texts(column)
+        return Leaf(table, name, column["data_type"], to, required, key, texts)
 
     @staticmethod
     def _fits(leaf: Leaf, kind: int) -> bool:

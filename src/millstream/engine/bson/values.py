@@ -107,7 +107,7 @@ def _times(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) 
     texts = _texts(documents, at, leaf, wrong)
     if not wrong.any():
         try:
-            return timestamps(texts, leaf.type)
+            return timestamps(texts, leaf.type, leaf.texts)
         except (KeyError, ValueError):
             wrong[:] = True
     return pa.nulls(len(at), leaf.type)

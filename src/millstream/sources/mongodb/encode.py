@@ -28,7 +28,6 @@ from dlt.common.json import (
     PUA_CHARACTER_MAX,
     PUA_START,
     PUA_START_UTF8_MAGIC,
-    custom_pua_decode,
     custom_pua_encode,
 )
 
@@ -92,7 +91,6 @@ class Encoder:
         reserved: columns of our own, which a field must not take.
         not_finite: columns that hold NaN or an infinity, found so far.
         renamed: fields of documents that are called like columns of ours, and what they became.
-        escaped: texts that dlt would have taken for typed values.
     """
 
     what: str
@@ -166,20 +164,13 @@ class Encoder:
         return mended
 
     def tell(self) -> None:
-        """Log what was renamed or escaped so far."""
+        """Log what was renamed so far."""
         for key, name in self.renamed.items():
             logger.warning(
                 "%s: the field %r has the name of a column that Millstream adds: it is now %s",
                 self.what,
                 key,
                 name,
-            )
-        if self.odd.escaped:
-            logger.warning(
-                "%s: %d texts begin with a character that dlt reserves: its first character is now "
-                "written as an escape",
-                self.what,
-                self.odd.escaped,
             )
 
     def rows(self, batch: bytes, extra: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -213,7 +204,7 @@ class Encoder:
 
     def _careful(self, raw: bytes) -> dict[str, Any]:
         try:
-            row = decode(raw, self.odd, is_mangled)
+            row = decode(raw, self.odd)
             if self.kind is not None:
                 row["_id"] = id_of(raw)
         except (ValueError, IndexError) as error:
@@ -329,11 +320,6 @@ def last_document(batch: bytes) -> bytes:
 def id_of(raw: bytes) -> Any:
     """A document's `_id`, in a form that the server takes back unchanged."""
     return decode_one(id_document(raw), EXACT)["_id"]
-
-
-def is_mangled(text: str) -> bool:
-    """True for the rare text that dlt's typed JSON would read back as something else."""
-    return bool(text) and text[0] in _PREFIXES and custom_pua_decode(text) is not text
 
 
 def _plain(value: Any) -> Any:

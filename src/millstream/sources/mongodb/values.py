@@ -22,6 +22,8 @@ from uuid import UUID
 from bson import Binary, Code, DBRef, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 
+from millstream import typed_json
+
 Path = tuple[str, ...]
 """Where in a document: keys, and `[]` for any element of a list."""
 
@@ -112,25 +114,23 @@ SPECIAL: dict[type, Callable[[Any], Any]] = {
 
 
 class Odd:
-    """What careful decoding met: where doubles are not finite, how many texts were escaped."""
+    """What careful decoding met: where doubles are not finite."""
 
     def __init__(self) -> None:
         self.not_finite: set[Path] = set()
-        self.escaped = 0
 
 
-def decode(raw: bytes, odd: Odd, mangled: Callable[[str], bool]) -> dict[str, Any]:
-    """One document, exactly.
+def decode(raw: bytes, odd: Odd) -> dict[str, Any]:
+    """One document, exactly, as typed JSON has it.
 
     Args:
         raw: the document's bytes.
         odd: is told what was odd.
-        mangled: whether dlt would take a text for one of its own typed values.
 
     Raises:
         ValueError: not BSON, or an unknown type.
     """
-    return _Decoder(raw, odd, mangled).document(0, ())[0]
+    return _Decoder(raw, odd).document(0, ())[0]
 
 
 def id_document(raw: bytes) -> bytes:
@@ -142,7 +142,7 @@ def id_document(raw: bytes) -> bytes:
     >>> id_document(encode({"name": "Ann"}))
     b''
     """
-    at, decoder = 4, _Decoder(raw, Odd(), lambda _: False)
+    at, decoder = 4, _Decoder(raw, Odd())
     while at < len(raw) - 1:
         stop = raw.index(0, at + 1)
         _, end = _READ[raw[at]](decoder, stop + 1, ())
@@ -153,10 +153,9 @@ def id_document(raw: bytes) -> bytes:
 
 
 class _Decoder:
-    def __init__(self, raw: bytes, odd: Odd, mangled: Callable[[str], bool]) -> None:
+    def __init__(self, raw: bytes, odd: Odd) -> None:
         self.raw = raw
         self.odd = odd
-        self.mangled = mangled
 
     def document(self, at: int, path: Path) -> tuple[dict[str, Any], int]:
         fields, end = self._elements(at, path, list_of=False)
@@ -194,9 +193,9 @@ class _Decoder:
     def double(self, at: int, path: Path) -> tuple[Any, int]:
         (value,) = struct.unpack_from("<d", self.raw, at)
         if not math.isfinite(value):
-            # JSON has no word for these; dlt reads them back where the column is double
+            # JSON has no word for these
             self.odd.not_finite.add(path)
-            value = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+            value = typed_json.float_text(value)
         return value, at + 8
 
     def text(self, at: int, path: Path) -> tuple[Any, int]:
@@ -208,10 +207,7 @@ class _Decoder:
             value = chunk.decode("utf-8")
         except UnicodeDecodeError:
             return {"invalid_utf8": chunk}, at + 4 + size
-        if self.mangled(value):
-            self.odd.escaped += 1
-            value = f"\\u{ord(value[0]):04x}{value[1:]}"
-        return value, at + 4 + size
+        return typed_json.escape(value), at + 4 + size
 
     def list(self, at: int, path: Path) -> tuple[Any, int]:
         fields, end = self._elements(at, path, list_of=True)
