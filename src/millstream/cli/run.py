@@ -118,7 +118,7 @@ def _print_interruption(
     stops: Sequence[RunInterrupted], streams: Sequence[str], loaded: Collection[str]
 ) -> None:
     """What an interrupted command has saved, stream by stream."""
-    lines = [stop.message for stop in stops] or ["no run was under way"]
+    lines = [stop.message for stop in stops] or ["before any stream was read; nothing was loaded"]
     if len(streams) > 1:
         done = ", ".join(stream for stream in streams if stream in loaded)
         lines.append(f"loaded by this command: {done or 'none'} (of {len(streams)} streams)")
