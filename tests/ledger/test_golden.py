@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from millstream.ledger import apply, baseline, canonical, diff
-from millstream.ledger.sketch import sketch
 from millstream.model import ChangeKind, ColumnProfile, SchemaVersion
 
+from .sketches import sketch
 from .strategies import with_profile
 
 CASES = sorted(path for path in (Path(__file__).parent / "golden").iterdir() if path.is_dir())

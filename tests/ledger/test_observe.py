@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
-from decimal import Decimal
 from pathlib import Path
 from random import Random
 
@@ -14,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millstream.engine.sketch import SIZE
 from millstream.ledger import diff, snapshot
-from millstream.ledger.sketch import SIZE, distinct, matching, sketch
+from millstream.ledger.sketch import matching
 from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
+
+from .sketches import sketch
 
 
 def version(columns: dict[str, ColumnProfile | None]) -> SchemaVersion:
@@ -89,7 +90,7 @@ def test_small_sketches_are_exact(new: set[int], old: set[int]) -> None:
     share, common = matching(sketch(new), sketch(old))
     assert common == len(new & old)
     assert share == (len(new & old) / len(new) if new and old else 0.0)
-    assert distinct(sketch(new)) == len(new)
+    assert len(sketch(new)) == len(new)
 
 
 @pytest.mark.parametrize("truth", [0.0, 0.25, 0.9, 1.0])
@@ -99,18 +100,8 @@ def test_large_sketches_are_close(truth: float) -> None:
     kept = round(size * truth)
     new = old[:kept] + [f"w{number}" for number in range(size - kept)]
     share, _ = matching(sketch(new), sketch(old))
-    assert share == pytest.approx(truth, abs=0.15)  # three standard errors of 128 hashes
-    assert distinct(sketch(new)) == pytest.approx(size, rel=0.3)
+    assert share == pytest.approx(truth, abs=0.12)  # four standard errors of 256 hashes
     assert len(sketch(new)) == SIZE
-
-
-def test_one_value_has_one_hash_whatever_type_carries_it() -> None:
-    assert sketch([1]) == sketch([1.0]) == sketch([Decimal("1.00")]) == sketch(["1"])
-    moment = datetime(2024, 1, 2, 3, tzinfo=timezone.utc)
-    assert sketch([moment]) == sketch([moment.astimezone(timezone(timedelta(hours=5)))])
-    assert sketch([None, float("nan"), Decimal("nan")]) == ()
-    assert sketch(["\ud800"]) != (), "a lone surrogate is a value too"
-    assert len(sketch([float("inf"), Decimal("inf"), True, False, b"x"])) == 5
 
 
 def test_the_keys_of_real_customers_are_seen_to_be_data(shared_data: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from millstream.config import PolicyConfig
 from millstream.ledger import Seen, govern, measure, profile, settled
-from millstream.ledger.sketch import sketch
 from millstream.ledger.snapshot import Profile
 from millstream.model import (
     Column,
@@ -17,6 +16,8 @@ from millstream.model import (
     SchemaVersion,
     Table,
 )
+
+from .sketches import sketch
 
 VALUES = st.lists(st.none() | st.integers(0, 400), max_size=300)
 
@@ -61,14 +62,15 @@ def test_a_field_that_stopped_is_told_by_the_loads_before() -> None:
     assert govern(one_load, version, now, PolicyConfig(), stream="t") == ()
 
 
-def test_a_column_without_any_value_is_in_a_complete_profile() -> None:
+def test_a_complete_profile_has_empty_columns_and_lists() -> None:
     columns = (Column("a", "text"), Column("b", "text"), Column("a__v_x", "text", variant_of="a"))
     version = SchemaVersion(
         (Table("t", None, (*columns, Column("_dlt_id", "text"))), Table("u", "t", columns))
     )
-    seen = ColumnProfile(3, 2, 1)
+    seen, nothing = ColumnProfile(3, 2, 1), ColumnProfile(0, 0, 0)
     assert profile.complete(version, {"t": {"a": seen}, "gone": {"a": seen}}) == {
         "t": {"a": seen, "b": ColumnProfile(3, 0, 3)},
+        "u": {"a": nothing, "b": nothing},  # a list of which no row has an item
         "gone": {"a": seen},
     }
 

@@ -15,8 +15,9 @@ import pytest
 from millstream.config import PolicyConfig
 from millstream.demo import recordings
 from millstream.ledger import govern, profile, snapshot
-from millstream.ledger.sketch import sketch
 from millstream.model import ColumnProfile, Decision, SchemaVersion
+
+from .sketches import sketch
 
 CACHE = Path(__file__).parents[2] / ".cache" / "github3.py"
 

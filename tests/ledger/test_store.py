@@ -16,10 +16,11 @@ import pytest
 from millstream import destinations
 from millstream.config import PolicyConfig, TargetConfig
 from millstream.ledger import canonical, diff, fingerprint, govern, snapshot, store
-from millstream.ledger.sketch import sketch
+from millstream.ledger.sketch import SIZE
 from millstream.model import ColumnProfile, RunReport, SchemaVersion, TableLoad
 from parts.places import NAME, Place
 
+from .sketches import sketch
 from .strategies import with_profile
 
 
@@ -130,7 +131,7 @@ def test_profiles_are_read_back(place: Place, tmp_path: Path) -> None:
         maximum="9",
         distinct=9,
         longest=None,
-        sketch=sketch(range(200)),
+        sketch=sketch(range(200))[:SIZE],
     )
     history = history_of(place)
     pipeline = pipeline_of(target(place), tmp_path)

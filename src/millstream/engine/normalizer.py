@@ -286,7 +286,8 @@ class ColumnarNormalizer(WatchedNormalizer):
             if not known:
                 known = self._column_schemas[name] = self.schema.get_table_columns(name)
             if FileStats.keep:
-                self._stats.profile.add(name, column_set, self._rules.names.all())
+                names = self._rules.names
+                self._stats.profile.add(name, column_set, names.all(), names.list_idx)
             writer.write_data_item(column_set, known)
             self._report_progress(name, len(column_set))
         for name, column in self._rules.null_only:

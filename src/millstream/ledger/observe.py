@@ -5,21 +5,16 @@ turned from a scalar into an object. Read from two versions and the profiles tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import SequenceMatcher
 from math import lgamma, log
 
 from millstream.ledger.explosion import explosions
+from millstream.ledger.renames import SEPARATOR, column_renames, describe, list_rename
 from millstream.ledger.shares import jumped
-from millstream.ledger.sketch import matching
 from millstream.ledger.wording import percent, type_words
-from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
+from millstream.model import Column, SchemaChange, SchemaVersion, Table
 
-SEPARATOR = "__"
 CHANCE = 0.0001
 """A field counts as gone when its absence by chance is less likely than this."""
-RENAME_SHARE = 0.5
-"""The share of the new column's values that the old one must have had."""
-
 
 Pair = tuple[Column, Column]
 """A column before and now."""
@@ -42,14 +37,15 @@ def observe(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange]:
             and column.name not in reshaped
             and _is_gone(was.column[column.name], column)
         ]
-        renamed = _renamed(gone, was, table)
-        yield from renamed.values()
-        said = {*reshaped, *renamed}
+        renames = column_renames([old for old, _ in gone], was, table)
+        yield from (describe(table.name, rename) for rename in renames)
+        said = {*reshaped}.union(*(rename.columns for rename in renames))
         gone = [pair for pair in gone if pair[1].name not in said]
         for name, pairs in _objects(gone, was).items():
             yield _column_gone(table.name, name, pairs)
         said.update(column.name for _, column in gone)
         yield from _shares(was, table, said)
+    yield from _lists_gone(old, new)
 
 
 def _reshaped(
@@ -112,11 +108,7 @@ def _is_gone(old: Column, new: Column) -> bool:
         return False
     if new.variant_of is not None or _is_own(new):
         return False
-    # Of no prior opinion on the field's share, having seen `present` of `rows`: how likely is none
-    # of the next ones? (the beta-binomial; one row of one proves no 100%)
-    a, b = before.present + 1, before.rows - before.present + 1
-    log_chance = lgamma(b + now.rows) + lgamma(a + b) - lgamma(b) - lgamma(a + b + now.rows)
-    return log_chance < log(CHANCE)
+    return _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
 
 
 def _objects(pairs: list[Pair], was: Table) -> dict[str, list[Pair]]:
@@ -162,40 +154,52 @@ def _column_gone(table: str, name: str, pairs: list[Pair]) -> SchemaChange:
     )
 
 
-def _renamed(gone: list[Pair], was: Table, table: Table) -> dict[str, SchemaChange]:
-    """Fields gone that came back under another name, by the values that they share."""
-    added = [
-        column
-        for column in table.columns
-        if column.name not in was.column and column.variant_of is None and column.profile
-    ]
-    candidates = []
-    for old, _ in gone:
-        for column in added:
-            if old.data_type != column.data_type:
-                continue
-            share, common = matching(_sketch(column.profile), _sketch(old.profile))
-            alike = SequenceMatcher(None, old.name, column.name).ratio() >= 0.6
-            # few values (booleans, states) agree by chance: then the names must be alike too
-            if share >= RENAME_SHARE and common >= (2 if alike else 8):
-                candidates.append((share, common, old, column))
-    found: dict[str, SchemaChange] = {}
-    taken: set[str] = set()
-    for share, _, old, column in sorted(candidates, key=lambda c: (-c[0], -c[1], c[2].name)):
-        if old.name in found or column.name in taken:
+def _lists_gone(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange]:
+    """Nested lists of which this load has no item, though it has rows that could hold them."""
+    for table in new.tables:
+        was, parent = old.table.get(table.name), new.table.get(table.parent or "")
+        if was is None or parent is None or parent.name not in old.table or _rows(table) != 0:
             continue
-        taken.add(column.name)
-        found[old.name] = SchemaChange(
-            "column_renamed",
-            table.name,
-            old.name,
-            old.name,
-            column.name,
-            "breaking",
-            f"`{old.name}` is gone and `{column.name}` came, a likely rename: "
-            f"{percent(share)} of its values were in `{old.name}` before",
-        )
-    return found
+        holders, lists, before = _rows(parent), _lists(was), _rows(old.table[parent.name])
+        if not holders or not lists or not before:
+            continue
+        name = table.name.removeprefix(f"{parent.name}{SEPARATOR}")
+        if rename := list_rename(was, old, new):
+            yield describe(parent.name, rename, what="the list ")
+        elif _by_chance(lists, max(before, lists), holders) < log(CHANCE):
+            share = percent(lists / max(before, lists))
+            yield SchemaChange(
+                "column_gone",
+                parent.name,
+                name,
+                share,
+                "0%",
+                "risky",
+                f"the list `{name}` no longer arrives: in none of {holders:,} rows, before in "
+                f"{share}",
+            )
+
+
+def _rows(table: Table) -> int | None:
+    """Rows of the load, or loads, that a version tells of; None where nothing was counted."""
+    return max((column.profile.rows for column in table.columns if column.profile), default=None)
+
+
+def _lists(table: Table) -> int:
+    """Lists, not empty ones, that a child table's rows come from."""
+    for column in table.columns:
+        if column.name.lower().endswith("_dlt_list_idx") and column.profile:
+            return column.profile.present
+    return 0
+
+
+def _by_chance(hits: int, rows: int, more: int) -> float:
+    """The logarithm of how likely none of `more` rows has what `hits` of `rows` had.
+
+    Of no prior opinion on the share: the beta-binomial; one row of one proves no 100%.
+    """
+    a, b = hits + 1, rows - hits + 1
+    return lgamma(b + more) + lgamma(a + b) - lgamma(b) - lgamma(a + b + more)
 
 
 def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
@@ -238,10 +242,6 @@ def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
                 "risky",
                 f"{what} arrives in {now_share} of rows, before in {then_share}",
             )
-
-
-def _sketch(profile: ColumnProfile | None) -> tuple[int, ...]:
-    return profile.sketch if profile else ()
 
 
 def _is_own(column: Column) -> bool:

@@ -40,8 +40,8 @@ def settled(decisions: Iterable[Decision], profile: Profile) -> frozenset[tuple[
         for table, columns in profile.items()
         for name in columns
         for changed_table, changed_name in changed
-        # an object is told as one, however many fields it had
-        if table == changed_table and (name == changed_name or name.startswith(f"{changed_name}__"))
+        # an object is told as one, however many fields it had, and a list with its tables
+        if f"{table}__{name}__".startswith(f"{changed_table}__{changed_name}__")
     )
 
 
@@ -108,20 +108,27 @@ def profile_of(version: SchemaVersion) -> Profile:
 
 
 def complete(version: SchemaVersion, profile: Profile) -> Profile:
-    """The profile with what is in no row of it: columns of its tables that had no value at all.
+    """The profile with what is in no row of it: columns that had no value, lists without items.
 
     Only for a profile of all rows of a load: a column that is not in part of them may be in others.
     """
     completed: dict[str, dict[str, ColumnProfile]] = {}
-    for name, columns in profile.items():
-        rows = max((seen.rows for seen in columns.values()), default=0)
+    counted = {
+        name: max((seen.rows for seen in columns.values()), default=0)
+        for name, columns in profile.items()
+    }
+    for each in version.tables:  # parents come first
+        if each.name not in counted and each.parent in counted:
+            counted[each.name] = 0
+    for name, rows in counted.items():
+        columns = profile.get(name, {})
         table = version.table.get(name)
         absent = [
             column.name
             for column in (table.columns if table else ())
             if column.name not in columns
             and column.variant_of is None
-            and not column.name.lower().startswith("_dlt_")
+            and not (rows and column.name.lower().startswith("_dlt_"))
         ]
         nothing = ColumnProfile(rows=rows, present=0, nulls=rows)
         completed[name] = {**columns, **dict.fromkeys(absent, nothing)}

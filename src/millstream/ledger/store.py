@@ -322,7 +322,8 @@ def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, A
         }
         for table in report.schema.tables
         for column in table.columns
-        if (seen := column.profile) is not None and seen.rows
+        if (seen := column.profile) is not None
+        and (seen.rows or (table.name, column.name) in decided)
     ]
 
 
