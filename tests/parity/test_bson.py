@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import UUID
 
 import bson
 import pytest
@@ -202,13 +203,15 @@ def test_ids_hang_on_the_key_where_rows_merge(write: Any) -> None:
         compare(loads, write_disposition=write, primary_key="_id")
 
 
-@pytest.mark.parametrize("kind", ["text", "int", "oid", None])
+@pytest.mark.parametrize("kind", ["any", "any_uuid", "text", "int", "oid", None])
 def test_ids_that_are_keys(kind: str | None) -> None:
     ids: list[Any] = ["a", "{b", "null", "nulls", "[", '"', "true\n", "é"] * 2
     if kind == "int":
         ids = [1, Int64(2**60), -3] * 3
-    if kind == "oid":
-        ids = [ObjectId(), ObjectId(), "text", 5, {"a": 1}] * 2
+    if kind in ("oid", "any", "any_uuid"):
+        uuid = bson.Binary.from_uuid(UUID(int=7))
+        ids = [ObjectId(), ObjectId(), "text", 5, {"a": 1}, "a" * 24, "a" * 25, "A" * 24] * 2
+        ids += [str(UUID(int=7)), str(UUID(int=7)) + "x", uuid, bson.Binary(b"x"), *ids[:3]]
     made = [bson.encode({"_id": each, "n": n}) for n, each in enumerate(ids)]
     compare([part(made, kind), part(made, kind)])
 
