@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dlt
 import pytest
 from hypothesis import given, settings
@@ -67,3 +69,17 @@ def test_lists_and_columns_are_located_by_keys() -> None:
     assert found.locate(("a", "b")) == ([], "a__b")
     assert found.locate(("a", "b", "[]", "c", "[]", "Größe")) == ([("a", "b"), ("c",)], "grosse")
     assert found.locate(("a", "[]", "[]")) == ([("a",), ("list",)], "value")
+
+
+def test_processes_that_share_a_file_decide_alike(tmp_path: Path) -> None:
+    one, two = names(), names()
+    one.share(tmp_path / "names.jsonl")
+    two.share(tmp_path / "names.jsonl")
+    assert [one.name((), "Foo"), two.name((), "foo"), one.name((), "foo")] == [
+        "foo",
+        "foo_x0beec7",
+        "foo_x0beec7",
+    ]
+    assert two.name((), "Foo") == "foo"
+    two.decide(("a",), ["b", "B"])
+    assert (one.name(("a",), "B"), one.name((), "c")) == (two.name(("a",), "B"), "c")

@@ -14,10 +14,13 @@ with the schema from the destination, to whatever machine. docs/decisions/0012 s
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha1
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,6 +80,7 @@ class KeyNames:
                 self._take((*above,), key, name)
         self._there = set(_prefixes(columns))
         self._trusts = bool(hints.get(UNKNOWN))
+        self._shared: SharedNames | None = None
 
     @classmethod
     def of(cls, schema: Schema, root: str) -> KeyNames:
@@ -89,6 +93,10 @@ class KeyNames:
             if name == root or name.startswith(root + SEPARATOR)
         }
         return cls(root, naming.normalize_identifier, naming.normalize_path, table, columns)
+
+    def share(self, file: FilePath) -> None:
+        """Decide as other processes do that name keys of the same rows by the same file."""
+        self._shared = SharedNames(file)
 
     def scope(self, path: Path) -> Mapping[str, str]:
         """The names that are decided below a path, by key; those decided later will be in it."""
@@ -110,6 +118,17 @@ class KeyNames:
 
         A key that is its own name goes first, then those that need the least change.
         """
+        if self._shared is None:
+            self._decide(path, keys)
+            return
+        with self._shared.locked() as (decided, tell):
+            for above, key, name in decided:
+                self._take(above, key, name)
+            before = dict(self.scope(path))
+            self._decide(path, keys)
+            tell((path, key, name) for key, name in self.scope(path).items() if key not in before)
+
+    def _decide(self, path: Path, keys: Iterable[str]) -> None:
         scope = self.scope(path)
         fresh = [(natural_name(key, self._normalize), key) for key in keys if key not in scope]
         fresh.sort(key=_least_change)
@@ -173,6 +192,34 @@ class KeyNames:
 
     def _joined(self, path: Path, name: str) -> str:
         return SEPARATOR.join((self.root, *path, name))
+
+
+Decided = tuple[Path, str, str]
+"""A path, a key, and its name."""
+
+
+class SharedNames:
+    """What processes that work on one package have decided, a line each."""
+
+    def __init__(self, file: FilePath) -> None:
+        self._file = file
+        self._read = 0
+
+    @contextmanager
+    def locked(self) -> Iterator[tuple[list[Decided], Callable[[Iterable[Decided]], None]]]:
+        """What others have decided since the last time; and a way to tell them. One at a time."""
+        import fcntl
+
+        with self._file.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(self._read)
+            found = [json.loads(line) for line in file]
+
+            def tell(decided: Iterable[Decided]) -> None:
+                file.write(b"".join(json.dumps(each).encode() + b"\n" for each in decided))
+
+            yield [((*path,), key, name) for path, key, name in found], tell
+            self._read = file.tell()
 
 
 def name_primary_key(schema: Schema, resource: DltResource) -> None:

@@ -154,6 +154,9 @@ class WatchedNormalizer(ExactNormalizer):
         """Let our names be those of the root's keys, in dlt's code as in the engine's."""
         if self.key_names is None or self.key_names.root != root:
             self.key_names = KeyNames.of(self.schema, root)
+            if self.config.workers and self.config.workers > 1:
+                volume = Path(self.load_storage.config.load_volume_path)
+                self.key_names.share(volume.parent / f"names-{self.load_id}.jsonl")
             self._twins = None  # no two keys share a name any more
             name_keys(self.schema.data_item_normalizer, self.key_names)
 
