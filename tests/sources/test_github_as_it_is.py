@@ -198,16 +198,22 @@ def test_lists_that_github_cuts_are_read_in_another_order(
 
 
 def test_both_ends_of_a_list_without_since(place: Place, server: GitHubServer) -> None:
-    server.hub.put("octo/a", "pull_requests", *many(75))
-    server.hub.put("octo/b", "pull_requests", *[{**each, "id": 5000 + n} for n, each in
-                                                enumerate(many(100))])  # fmt: skip
+    """Then those of open and of closed ones; what lies between them is reported."""
+    for name, count in (("a", 75), ("b", 150), ("c", 180)):
+        rows = [{**each, "id": 1000 * ord(name) + n} for n, each in enumerate(many(count))]
+        server.hub.put(f"octo/{name}", "pull_requests", *rows)
     server.most_pages = 4
     report = load(place, server, "pull_requests")
-    assert counted(place, "pull_requests", "id") == {("octo/a", 1000): 75, ("octo/b", 1001): 80}
+    assert counted(place, "pull_requests", "id") == {
+        ("octo/a", 1000): 75,
+        ("octo/b", 1001): 150,
+        ("octo/c", 1002): 160,
+    }
     (told,) = report.warnings
     assert told.startswith(
-        "repository octo/b: not all pull requests were read: those created between "
-        "2020-01-01T00:40:00Z and 2020-01-01T01:01:00Z were not read: "
+        "repository octo/c: not all pull requests were read: open ones created between "
+        "2020-01-01T01:19:00Z and 2020-01-01T01:41:00Z and closed ones created between "
+        "2020-01-01T01:20:00Z and 2020-01-01T01:42:00Z are missing: "
     )
 
 

@@ -1,6 +1,6 @@
 """The rows behind the last page that GitHub shows of a list.
 
-two orders    From the other end, up to a row that was read.
+two orders    From the other end, up to a row that was read; else open and closed ones apart.
 since         Where the two ends don't meet, by the time of change: each page is the first of a list
               that begins where the page before ended. Without `since`, the gap is reported.
 commits       From each parent of a commit that was read which was not read itself.
@@ -9,7 +9,7 @@ one order     Nothing more can be read: what is missing is reported.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from millstream.sources import findings
@@ -52,7 +52,7 @@ def read(
         if missing and reading.spec.reading == "since":
             yield from _by_change(reading, state, tracker)
         elif missing:
-            _report(reading, state, limit, missing)
+            _report(reading, state, limit, f"{missing} are missing")
 
 
 def _by_change(reading: Reading, state: RepositoryState, tracker: Tracker) -> Iterator[list[Row]]:
@@ -81,32 +81,58 @@ def _ancestors(reading: Reading, state: RepositoryState, tracker: Tracker) -> It
 def _both_ends(
     reading: Reading, state: RepositoryState, tracker: Tracker, start: str | None
 ) -> Generator[list[Row], None, str]:
+    """Yields what the two orders show; returns what they don't, in words."""
     from millstream.sources.github.reading import since
 
     spec = reading.spec
     assert spec.other_end is not None
-    first = set(tracker.keys)
-    reached = tracker.last
-    if start is not None:  # what was read is in another order
-        first.clear()
-        reached = None
-        for page in reading.pager.read(reading.listing(state, spec.params, together=False)):
+    later = since(state.start) if spec.reading == "since" else {}
+    orders = ({**spec.params, **later}, {**spec.other_end, **later})
+    # a list that was read from the newest change on is in another order than both
+    first = None if start is not None else (set(tracker.keys), tracker.last)
+    missing = yield from _two_orders(reading, state, tracker, orders, first, start)
+    if missing and "state" in spec.params:  # shorter lists
+        parts = []
+        for each in ("open", "closed"):
+            one, other = ({**params, "state": each} for params in orders)
+            part = yield from _two_orders(reading, state, tracker, (one, other), None, start)
+            parts += [f"{each} ones {part}"] if part else []
+        return " and ".join(parts)
+    return f"those {missing}" if missing else ""
+
+
+def _two_orders(
+    reading: Reading,
+    state: RepositoryState,
+    tracker: Tracker,
+    orders: tuple[Mapping[str, str], Mapping[str, str]],
+    first: tuple[set[object], Row | None] | None,
+    start: str | None,
+) -> Generator[list[Row], None, str]:
+    """One list from both its ends; returns between which times they do not meet.
+
+    Args:
+        first: the keys of the list in the first order, and its last row; None: not read yet.
+    """
+    keys, reached = first or (set(), None)
+    if first is None:
+        for page in reading.pager.read(reading.listing(state, orders[0], together=False)):
             if page.limit:
                 break
-            first.update(page.keys)
+            keys.update(page.keys)
             reached = page.rows[-1] if page.rows else reached
             yield _changed(reading, _new(reading, tracker, page.rows), start)
         else:
             return ""
+    keys.discard(None)
     back = None
-    params = {**spec.other_end, **(since(state.start) if spec.reading == "since" else {})}
-    for page in reading.pager.read(reading.listing(state, params, together=False)):
+    for page in reading.pager.read(reading.listing(state, orders[1], together=False)):
         if page.limit:
             between = [str((row or {}).get("created_at")) for row in (reached, back)]
-            return f"those created between {' and '.join(between)} were not read"
+            return f"created between {' and '.join(between)}"
         back = page.rows[-1] if page.rows else back
         yield _changed(reading, _new(reading, tracker, page.rows), start)
-        if any(each in first for each in page.keys if each is not None):
+        if not keys.isdisjoint(page.keys):
             return ""
     return ""
 

@@ -115,6 +115,7 @@ class Window:
 def by_change(reading: Reading, state: RepositoryState, window: Window) -> Iterator[list[Row]]:
     """All rows of a window, whatever the number of pages that GitHub shows of a list."""
     since = window.start
+    idle = 0  # lists in a row that were cut, and showed nothing new
     while True:
         params = {
             **reading.spec.params,
@@ -127,6 +128,7 @@ def by_change(reading: Reading, state: RepositoryState, window: Window) -> Itera
             if page.limit:
                 _report_unread(reading, state, page, f"of {since}")
                 later = to_iso(from_iso(since) + timedelta(seconds=1))
+                idle = 0 if news else idle + 1
                 break
             pages += 1
             inside = [row for row in page.rows if window.time(row) < window.end]
@@ -140,7 +142,8 @@ def by_change(reading: Reading, state: RepositoryState, window: Window) -> Itera
             later = None  # the list has ended
         if pages > 1 and news:
             continue  # of one second more than a page: until nothing new comes
-        if later is None or later >= window.end:
+        # the second such list was of another second: the server takes no notice of `since`
+        if later is None or later >= window.end or idle > 1:
             return
         since = later
 
