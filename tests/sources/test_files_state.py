@@ -258,3 +258,15 @@ def test_files_in_an_archive(local: FileProject) -> None:
             archive.writestr("a.jsonl", text)
         ids = local.load()
     assert ids == [1, 2]
+
+
+def test_a_corrected_line_is_read_where_rows_merge(local: FileProject) -> None:
+    local.configure("a.jsonl", primary_key=["id"])
+    local.write("a.jsonl", ONE + '{"id": 2\n' + THREE)
+    assert local.load() == [1, 3]
+    local.write("a.jsonl", ONE + TWO + THREE)
+    local.configure("a.jsonl")
+    assert local.run() == 1
+    assert "quarantine replay" in local.err
+    local.configure("a.jsonl", primary_key=["id"])
+    assert local.load() == [1, 2, 3]

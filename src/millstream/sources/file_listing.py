@@ -81,8 +81,11 @@ def list_files(path: str, project: Path, options: Mapping[str, Any]) -> list[Lis
         if info.get("type") != "file":
             continue
         url = name if is_http else fs.unstrip_protocol(name)
-        names = [key_of(url, project, relative=each) for each in (is_relative, not is_relative)]
-        key, other_key = (f"{each}::{chain}" if chain else each for each in names)
+        key = other_key = key_of(url, project, relative=is_relative)
+        if key.startswith(("../", "file://")):  # outside the project
+            other_key = key_of(url, project, relative=not is_relative)
+        if chain:
+            key, other_key = f"{key}::{chain}", f"{other_key}::{chain}"
         changed = _changed(info)
         tag = changed or info.get("ETag") or info.get("etag") or info.get("Last-Modified") or ""
         size = info.get("size")

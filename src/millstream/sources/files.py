@@ -275,7 +275,9 @@ def _refuse_doubled(file: ListedFile, settings: FileStream) -> None:
     if not settings.primary_key:
         raise SourceDataError(
             f"{file.url} has changed since it was loaded: its rows would be doubled",
-            hint="set `primary_key`, so that rows merge, or load with --full-refresh",
+            hint="set `primary_key`, so that rows merge; or put new rows into a new file. Lines in "
+            "quarantine are corrected by `millstream quarantine replay --id ID --row JSON`, not in "
+            "the file. `--full-refresh` reads all files again, and replaces the table",
         )
 
 
