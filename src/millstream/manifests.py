@@ -29,8 +29,8 @@ _FOLDERS: dict[Stage, tuple[str, ...]] = {
     "extracted": ("*/normalize/extracted/{}",),
 }
 _BESIDE: dict[Stage, tuple[str, ...]] = {
-    "normalized": ("before.yaml", "counted.json", "*/engine/{}/*.json"),
-    "extracted": ("before.yaml", "order.json"),
+    "normalized": ("before.yaml", "counted.json", "refresh.json", "*/engine/{}/*.json"),
+    "extracted": ("before.yaml", "order.json", "refresh.json"),
 }
 _CHUNK = 1 << 20
 _PACKAGE = "package"

@@ -10,6 +10,7 @@ out: their staging tables, and the tables that they replace, are emptied wheneve
     RUN/PIPELINE/load/normalized/LOAD_ID        normalized by dlt; the load eats it up
     RUN/kept/LOAD_ID                            the same package before its load: hard links
     RUN/began.json                              what the destination had loaded when the run began
+    RUN/refresh.json                            what a full refresh reads anew
     RUN/counted.json                            what normalize counted: only that run can count it
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,20 @@ def pending(run: Path) -> list[str]:
     """The load ids of a run that were extracted, and not all loaded, oldest first."""
     found = {path.name for pattern in _PLACES for path in run.glob(pattern)}
     return sorted(name for name in found if not name.startswith("."))
+
+
+def remember_refresh(run: Path, dispositions: Mapping[str, str]) -> None:
+    """Note that the run reads resources anew; each with how its table is written else."""
+    whole.write(run / "refresh.json", json.dumps(dispositions))
+
+
+def refreshed(run: Path) -> Mapping[str, str]:
+    """The resources that a run reads anew, as they were noted; none where it does not."""
+    try:
+        found: Mapping[str, str] = json.loads((run / "refresh.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 def begin(run: Path, loaded: Sequence[object]) -> None:

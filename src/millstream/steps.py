@@ -288,8 +288,10 @@ class Work:
             opened = opened.clone(with_name=self.schema)
             schema = None
         newest = self.loaded.newest if self.loaded else None
+        refresh: Literal["drop_data"] | None = None
         if full_refresh:
             replaying.remember_refresh(pipeline, self.name, newest)
+            refresh = self._prepare_refresh(pipeline, opened)
         # the engine is on so that sources know what it reads itself
         with (
             engine.enabled(),
@@ -302,10 +304,23 @@ class Work:
                 opened,
                 schema=schema,
                 loader_file_format=destinations.loader_file_format(self.target),
-                refresh="drop_data" if full_refresh else None,
+                refresh=refresh,
             )
         deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
         self._warn_of_source_state(pipeline, opened)
+
+    def _prepare_refresh(self, pipeline: dlt.Pipeline, opened: Any) -> Literal["drop_data"] | None:
+        """Let all be read anew; dlt's way to empty tables first, where there is no other."""
+        resources = _resources(opened)
+        if not destinations.is_swept(pipeline, resources):
+            return "drop_data"
+        dispositions = {}
+        for resource in resources:
+            how = resource.write_disposition
+            dispositions[resource.name] = how["disposition"] if isinstance(how, dict) else how
+        packages.remember_refresh(Path(pipeline.pipelines_dir), dispositions)
+        destinations.prepare(pipeline, self.schema, resources)
+        return None
 
     def _warn_of_source_state(self, pipeline: dlt.Pipeline, opened: Any) -> None:
         """Say that other streams do not see what resources keep in their source's state."""
@@ -435,7 +450,11 @@ class Work:
             corrected = destinations.update_rows(pipeline, self.schema, self.findings.updates)
             packages.keep(run, pipeline)
             with intercepted_signals():
+                if self.stored is not None:
+                    destinations.replace_through_staging(pipeline, self.stored)
+                loading = packages.pending(run)
                 self._load(pipeline)
+                self._sweep(pipeline, run, loading)
                 self.stopped = was_signal_received()
             packages.forget(run)
         self._count(counted)
@@ -471,7 +490,16 @@ class Work:
             waived=ledger.held.waived(run),
         )
         settings = self.target.quarantine
-        return {self.schema: Watch(self.target.name, self.stream, settings, gate)}
+        dispositions = {*packages.refreshed(run).values()}
+        disposition = dispositions.pop() if len(dispositions) == 1 else None
+        watch = Watch(self.target.name, self.stream, settings, gate, disposition)
+        return {self.schema: watch}
+
+    def _sweep(self, pipeline: dlt.Pipeline, run: Path, load_ids: Sequence[str]) -> None:
+        """After a full refresh: take out what earlier loads left."""
+        if resources := packages.refreshed(run):
+            schema = pipeline.schemas[self.schema]
+            destinations.sweep(pipeline, schema, resources, load_ids)
 
     def _write_manifests(
         self, pipeline: dlt.Pipeline, run: Path, counted: Sequence[packages.Count]
@@ -655,6 +683,9 @@ class Work:
             pending.check(run, self.what, self.stream, fully=True)
             pipeline = self.pipeline(run)
             self.loaded = destinations.loads(pipeline, self.schema)
+            waiting = packages.pending(run)
+            if self.loaded is not None and self.loaded.newest in waiting:
+                self._sweep(pipeline, run, waiting)  # killed right after the load
             if not packages.began_with(run, self._standing()):
                 raise OvertakenError  # by another run; or by itself, killed right after its load
             self.stored = destinations.stored_schema(pipeline, self.schema)

@@ -16,6 +16,7 @@ turns       one run of a stream at a time, on whichever machine
 parts       a partition's rows, replaced as one
 concurrent_loads  loads that arrived while a partition was read
 accepted    the accepted schema, where it is kept beside the data
+refresh     a full refresh takes nothing out before its load is complete
 undo        take out what an interrupted load had appended
 row_updates what a source corrects of rows that are loaded
 """
@@ -40,6 +41,7 @@ from millstream.destinations.parts import (
     united,
 )
 from millstream.destinations.readiness import address, ensure_ready, preflight
+from millstream.destinations.refresh import is_swept, prepare, replace_through_staging, sweep
 from millstream.destinations.restore import restore
 from millstream.destinations.row_updates import update_rows
 from millstream.destinations.turns import turn
@@ -57,6 +59,7 @@ __all__ = [
     "fallbacks",
     "full_names",
     "in_use",
+    "is_swept",
     "keeper",
     "load_ids",
     "loader_file_format",
@@ -65,16 +68,19 @@ __all__ = [
     "migrate",
     "nested_table",
     "preflight",
+    "prepare",
     "reader",
     "redact",
     "refuse_partitioned",
     "refuse_unmergeable",
     "refuse_unpartitioned",
+    "replace_through_staging",
     "replaced",
     "restore",
     "row_counts",
     "storage_kind",
     "stored_schema",
+    "sweep",
     "table_name",
     "turn",
     "undo",

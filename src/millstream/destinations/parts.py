@@ -156,7 +156,7 @@ def clear(pipeline: dlt.Pipeline, schema: dlt.Schema, tables: Sequence[str], key
         for root in tables:
             try:
                 with client.begin_transaction():
-                    for child in _below(schema, root):
+                    for child in nested_tables(schema, root):
                         client.execute_sql(
                             f"DELETE FROM {table(child)} "  # noqa: S608 (escaped by dlt)
                             f"WHERE {column(name('_dlt_root_id'))} IN "
@@ -183,7 +183,7 @@ def _primary_key(resource: DltResource) -> list[str]:
     return [name for name, column in columns.items() if column.get("primary_key")]
 
 
-def _below(schema: dlt.Schema, root: str) -> list[str]:
+def nested_tables(schema: dlt.Schema, root: str) -> list[str]:
     """The tables below a root that hold rows, the deepest last."""
     found, todo = [], [root]
     while todo:

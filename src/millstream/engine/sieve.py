@@ -440,7 +440,7 @@ class WatchedNormalizer(ExactNormalizer):
                 document,
                 load_id=self.load_id,
                 position=f"{Path(self._stats.file).name}:{number}",
-                disposition=table.get("write_disposition") or "append",
+                disposition=self._watch.disposition or table.get("write_disposition") or "append",
                 origin=origin,
                 is_text=is_text,
             )

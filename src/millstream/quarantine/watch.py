@@ -30,9 +30,11 @@ class Watch:
         settings: the pipeline's; where they are not enabled, the rows below are all that changes:
             what comes in an envelope and can't be loaded fails the load.
         gate: asked of each change of the schema; None where no rule quarantines.
+        disposition: how the table is written when it is not read anew; None for what it says.
     """
 
     pipeline: str
     stream: str
     settings: QuarantineConfig
     gate: Gate | None = None
+    disposition: str | None = None

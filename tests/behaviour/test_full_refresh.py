@@ -1,0 +1,104 @@
+"""A full refresh takes nothing out of the tables before its own load is complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from behaviour.feed import FEED
+from millstream.config import DltConfig, PipelineConfig
+from millstream.errors import RunError
+from millstream.runner import run
+from parts.places import NAME, Place
+
+OLD = [{"id": n, "v": 1, "lines": [{"sku": f"{n}"}]} for n in range(50)]
+NEW = [{"id": n, "v": 2, "lines": [{"sku": f"{n}"}, {"sku": "x"}]} for n in range(40, 60)]
+
+
+def shop(place: Place, disposition: Any) -> PipelineConfig:
+    return PipelineConfig(
+        name=NAME,
+        source=DltConfig(
+            path="behaviour.feed:disposed", arguments={"write_disposition": disposition}
+        ),
+        destination=place.destination,
+        project=place.project,
+    )
+
+
+def state(place: Place) -> tuple[list[Any], int]:
+    rows = place.query(f"SELECT id, v FROM {place.from_clause('orders')} ORDER BY 1, 2")
+    return rows, place.count("orders__lines")
+
+
+def before() -> tuple[list[Any], int]:
+    return [(n, 1) for n in range(50)], 50
+
+
+def after() -> tuple[list[Any], int]:
+    return [(n, 2) for n in range(40, 60)], 40
+
+
+@pytest.mark.nightly_on("bigquery")
+@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+def test_rows_stay_until_the_load_is_complete(
+    place: Place, disposition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place.kind == "bigquery":
+        pytest.skip("its tables are emptied first")
+    config = shop(place, disposition)
+    FEED.rows = OLD
+    run(config, "orders")
+    FEED.rows = NEW
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("millstream.steps.sleep", lambda _: None)
+        # nothing of the nested table gets through, and no load becomes complete
+        for client in (SqlJobClientBase, FilesystemClient):
+            create = client.create_load_job
+
+            def job(self: Any, table: Any, *args: Any, create: Any = create, **more: Any) -> Any:
+                if table["name"] == "orders__lines":
+                    fail()
+                return create(self, table, *args, **more)
+
+            patch.setattr(client, "create_load_job", job)
+        patch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+        with pytest.raises(RunError, match="went dead"):
+            run(config, "orders", full_refresh=True)
+        rows, lines = state(place)
+        assert [row for row in rows if row[1] == 1] == before()[0]
+        if place.merges:
+            assert (rows, lines) == before()
+    run(config, "orders")
+    if disposition == "append" or (disposition == "merge" and not place.merges):
+        # what was extracted, and what this run read
+        assert state(place) == (sorted([*after()[0], *after()[0]]), 80)
+    else:
+        assert state(place) == after()
+
+
+@pytest.mark.nightly_on("bigquery")
+@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+def test_all_rows_are_those_of_the_refresh(place: Place, disposition: str) -> None:
+    config = shop(place, disposition)
+    FEED.rows = OLD
+    run(config, "orders")
+    FEED.rows = NEW
+    run(config, "orders", full_refresh=True)
+    assert state(place) == after()
+    FEED.rows = [{"id": 59, "v": 3, "lines": []}]
+    run(config, "orders")
+    if disposition == "append":
+        assert state(place) == ([*after()[0], (59, 3)], 40)
+    elif disposition == "merge" and place.merges:
+        assert state(place) == ([*after()[0][:-1], (59, 3)], 38)
+    FEED.rows = []
+    run(config, "orders", full_refresh=True)
+    assert place.merges is False or state(place) == ([], 0)
