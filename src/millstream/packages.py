@@ -117,6 +117,13 @@ def forget(run: Path) -> None:
     shutil.rmtree(run / "kept", ignore_errors=True)
 
 
+def discard(run: Path) -> None:
+    """Drop what was extracted and never sent: no cursor has moved, and the next run reads it."""
+    for pattern in _PLACES:
+        for path in run.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def rewind(run: Path, pipeline: dlt.Pipeline) -> list[str]:
     """Put kept packages back as they were before their load; the load ids of those put back."""
     kept = sorted(path for path in run.glob("kept/*") if not path.name.startswith("."))

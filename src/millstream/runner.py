@@ -376,7 +376,7 @@ def _steps(
                     pipeline = work.pipeline(folder.path)
                     try:
                         with work.step("restore"), work.writer():
-                            before = work.restore(pipeline, folder.path)
+                            before = work.restore(pipeline, folder.path, opened)
                             ledger.held.remember(folder.path, stream, before)
                         with work.step("extract"), engine.warming():
                             found = instead(work, pipeline, opened) if instead else opened

@@ -209,8 +209,29 @@ class Work:
             pipeline.config.restore_from_destination = False
         return pipeline
 
-    def restore(self, pipeline: dlt.Pipeline, run: Path) -> SchemaVersion:
-        """Take cursors and schema from the destination; the schema as it was before this run."""
+    def restore(self, pipeline: dlt.Pipeline, run: Path, opened: Any) -> SchemaVersion:
+        """Take cursors and schema from the destination; the schema as it was before this run.
+
+        Raises:
+            ConfigError: there are tables that the stream is to load into, and did not make.
+        """
+        before = self._restore(pipeline, run)
+        taken = destinations.take_over(
+            pipeline,
+            self.schema,
+            _resources(opened),
+            accept=self.target.accept_existing,
+            what=self.what,
+        )
+        if taken is None:
+            return before
+        if self.partition is not None:
+            destinations.refuse_unpartitioned(taken, self.what)
+        pipeline.schemas.save_schema(taken)
+        self.stored = taken.clone()
+        return self.version(pipeline)
+
+    def _restore(self, pipeline: dlt.Pipeline, run: Path) -> SchemaVersion:
         if self.partition is not None:
             self.known_loads = destinations.load_ids(pipeline, self.schema)
             return self.catch_up(pipeline)
@@ -445,7 +466,17 @@ class Work:
             self._refuse_overtaken(pipeline, seen)
             if self.partition is not None and not any(count.rows for count in counted):
                 self.clear(pipeline, self.partition)
-            if self.stored is not None and (coming := self._package_schema(run)):
+            coming = self._package_schema(run)
+            # what was sent once has made its tables, whoever knows of them
+            if coming and not self.target.accept_existing and not (run / "kept").exists():
+                try:
+                    destinations.refuse_existing(
+                        pipeline, self.schema, coming, self.stored, what=self.what
+                    )
+                except ConfigError:
+                    packages.discard(run)
+                    raise
+            if self.stored is not None and coming:
                 self.warnings += destinations.migrate(pipeline, self.stored, coming)
             corrected = destinations.update_rows(pipeline, self.schema, self.findings.updates)
             packages.keep(run, pipeline)

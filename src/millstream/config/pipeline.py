@@ -59,6 +59,11 @@ class TargetConfig(Model):
         pattern=r"^[a-z][a-z0-9_]*$", max_length=48, description="Lower case, snake_case."
     )
     destination: DestinationConfig = DestinationConfig()
+    accept_existing: bool = Field(
+        default=False,
+        description="Load into tables that are in the dataset and that this pipeline did not make, "
+        "with the columns that dlt's schema there says; refused where false.",
+    )
     schema_policy: PolicyConfig = Field(
         default=PolicyConfig(),
         description="What happens when the schema changes: a preset's name, or preset and rules.",

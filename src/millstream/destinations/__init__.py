@@ -14,6 +14,7 @@ writer      who may write or read now, and what was written last
 restore     cursors and schema, as the last load left them
 turns       one run of a stream at a time, on whichever machine
 parts       a partition's rows, replaced as one
+existing_tables  tables that the stream did not make, refused or taken over
 concurrent_loads  loads that arrived while a partition was read
 accepted    the accepted schema, where it is kept beside the data
 refresh     a full refresh takes nothing out before its load is complete
@@ -26,6 +27,7 @@ from __future__ import annotations
 from millstream.destinations.accepted import keeper
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
 from millstream.destinations.counts import row_counts
+from millstream.destinations.existing_tables import refuse_existing, take_over
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import in_use, redact
@@ -71,6 +73,7 @@ __all__ = [
     "prepare",
     "reader",
     "redact",
+    "refuse_existing",
     "refuse_partitioned",
     "refuse_unmergeable",
     "refuse_unpartitioned",
@@ -82,6 +85,7 @@ __all__ = [
     "stored_schema",
     "sweep",
     "table_name",
+    "take_over",
     "turn",
     "undo",
     "united",
