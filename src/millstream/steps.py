@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from hashlib import sha1
 from pathlib import Path
 from random import random
@@ -49,6 +50,7 @@ from millstream.errors import (
 )
 from millstream.failures import explain, interruption, is_interruption, pending_hint
 from millstream.key_names import name_primary_key
+from millstream.load_history import LoadHistory
 from millstream.model import (
     ColumnProfile,
     Decision,
@@ -135,6 +137,11 @@ class Work:
     """The working folder whose package is being loaded."""
     holds_turn: Callable[[], None] = lambda: None
     """Raises where another machine may be loading the same stream by now."""
+
+    @cached_property
+    def history(self) -> LoadHistory:
+        """What is written of this run's loads."""
+        return LoadHistory(self.target, self.stream, self.schema)
 
     @property
     def schema(self) -> str:
@@ -244,7 +251,13 @@ class Work:
                 pipeline.schemas.save_schema(stored)
         known = pipeline.schemas.has_schema(self.schema)
         self.stored = pipeline.schemas[self.schema].clone() if known else None
-        return self.version(pipeline)
+        self.history.settle(pipeline)
+        version = self.version(pipeline)
+        if self.loaded and known:
+            newest = pipeline.schemas[self.schema].stored_version_hash
+            if self.loaded.schema_hash == newest:  # what is stored is complete
+                return version
+        return self.history.before(pipeline, version)
 
     def catch_up(self, pipeline: dlt.Pipeline) -> SchemaVersion:
         """Take over what other partitions of the stream have made of its schema meanwhile.
@@ -256,7 +269,7 @@ class Work:
         self.stored = stored = destinations.stored_schema(pipeline, self.schema)
         if stored is None:
             return SchemaVersion()
-        before = ledger.snapshot(stored)
+        before = self.history.before(pipeline, ledger.snapshot(stored))
         destinations.refuse_unpartitioned(stored, self.what)
         if pipeline.schemas.has_schema(self.schema):
             stored = destinations.united(stored, pipeline.schemas[self.schema])
@@ -371,6 +384,7 @@ class Work:
         # partitions share tables and a schema: each in its turn; extracting is done by then
         with nullcontext() if self.has_stream else self.stream_turn():
             with self.step("restore"), self.writer():
+                self.history.settle(pipeline)
                 self.before = self.catch_up(pipeline)
                 ledger.held.remember(run, self.stream, self.before)
             self._process(pipeline, run)
@@ -480,11 +494,24 @@ class Work:
                 self.warnings += destinations.migrate(pipeline, self.stored, coming)
             corrected = destinations.update_rows(pipeline, self.schema, self.findings.updates)
             packages.keep(run, pipeline)
+            self.history.note(
+                pipeline,
+                counted,
+                ledger.held.recall(run, self.stream),
+                new,
+                (*seen.refusals, *decisions),
+                self.started_at,
+                self.seconds,
+            )
             with intercepted_signals():
                 if self.stored is not None:
                     destinations.replace_through_staging(pipeline, self.stored)
                 loading = packages.pending(run)
-                self._load(pipeline)
+                try:
+                    self._load(pipeline)
+                except Exception:
+                    self.history.retract(pipeline)
+                    raise
                 self._sweep(pipeline, run, loading)
                 self.stopped = was_signal_received()
             packages.forget(run)
@@ -613,9 +640,11 @@ class Work:
         try:
             with self.writer():
                 known = ledger.store.recent(pipeline, self.target.name, self.stream)
+            if not self.profile or self.history.noted:
+                return known
             # the package that this run loaded first is in no history yet
             own = ledger.Seen(self.profile, ledger.settled(self.decisions, self.profile))
-            return (*known, own) if self.profile else known
+            return (*known, own)
         except Exception as error:  # a help, and no condition of a load
             text = destinations.redact(str(error))
             logger.warning("%s: the schema's history was not read: %s", self.stream, text)
@@ -657,7 +686,10 @@ class Work:
             return report
         try:
             with self.step("record"):
-                ledger.store.record(pipeline, report)
+                if report.load_id in self.history.noted:
+                    self.history.complete(pipeline, self.seconds)
+                else:
+                    ledger.store.record(pipeline, report)
         except MillstreamError as error:
             logger.warning("%s: the schema's history was not written: %s", self.stream, error)
             warning = f"the schema's history was not written: {error.message}"
@@ -670,6 +702,7 @@ class Work:
         A partition is read again instead: since then its rows may have changed, or have moved to
         another partition that was loaded meanwhile.
         """
+        self.history.dead.update(packages.pending(left.path))
         if self.partition is not None:
             self.waived |= ledger.held.waived(left.path)
         elif drop:
@@ -721,6 +754,7 @@ class Work:
                 raise OvertakenError  # by another run; or by itself, killed right after its load
             self.stored = destinations.stored_schema(pipeline, self.schema)
             logger.info("%s: loading first what an earlier run had extracted", self.stream)
+            self.history.settle(pipeline)
             before = ledger.held.recall(run, self.stream)
             for load_id in packages.rewind(run, pipeline):
                 destinations.undo(pipeline, pipeline.default_schema, load_id)
@@ -728,6 +762,8 @@ class Work:
         self.before = self.before or before
         with self.writer():
             self.finished = ledger.store.place_of(pipeline), self.report(pipeline, before)
+            with suppress(Exception):  # what stays open is settled by the next run
+                self.history.complete(pipeline, self.seconds)
 
     def interruption(self, report: RunReport | None = None) -> RunInterrupted:
         """What stops this run, with what is saved of it."""
@@ -747,7 +783,7 @@ class Work:
         place, report = self.finished
         if not self.told:
             self.tell(report.decisions, self.rows)
-        if place is None or not self.target.history:
+        if place is None or not self.target.history or report.load_id in self.history.noted:
             return
         try:
             with self.writer():

@@ -4,9 +4,9 @@
 
 The first run may end, and tells how many operations there were in each step: those on files, and
 both sides of a step and of the commit of a load. `kills` says how many other runs are killed in
-which step, after any number of operations. Each has a dataset of its own, and a line of JSON comes
-out for each. The destination's credentials come from the environment. Runs are forked, so that
-everything is imported once.
+which step, after any number of operations; half of them are healed on another machine. Each has a
+dataset of its own, and a line of JSON comes out for each. The destination's credentials come from
+the environment. Runs are forked, so that everything is imported once.
 """
 
 from __future__ import annotations
@@ -37,10 +37,15 @@ OPERATIONS = frozenset({"os.rename", "os.remove", "os.link", "os.rmdir", "os.mkd
 
 
 def world(step: int, disposition: str) -> list[dict[str, Any]]:
-    """The rows that are new at a step of the world, each with two child rows."""
+    """The rows that are new at a step of the world, each with two child rows.
+
+    Rows of the second step have a column, a list and a type of `amount` that those of the first
+    have not.
+    """
     start = (step - 1) * ROWS if disposition == "append" else 5 * step
+    more = {"amount": "two", "late": True, "notes": [{"note": 1}]} if step > 1 else {"amount": 1}
     return [
-        {"id": n, "step": step, "tags": [{"tag": n}, {"tag": -n}]}
+        {"id": n, "step": step, "tags": [{"tag": n}, {"tag": -n}], **more}
         for n in range(start, start + ROWS)
     ]
 
@@ -124,6 +129,13 @@ def doomed(
     os.write(doom.told, json.dumps({"died": None, "operations": doom.seen}).encode())
 
 
+def heal(target: TargetConfig, disposition: str, elsewhere: bool) -> None:
+    """Run again; `elsewhere` as another machine would, which has nothing of the killed run."""
+    if elsewhere:
+        os.environ["MILLSTREAM_HOME"] += "-elsewhere"
+    load(target, 2, disposition)
+
+
 def warm(target: TargetConfig, disposition: str, told: Path) -> None:
     load(target, 1, disposition)
     told.write_text(json.dumps(sorted(sys.modules)))
@@ -161,8 +173,15 @@ def main() -> None:
     def fight(name: str, step: str | None, operation: int) -> dict[str, Any]:
         target, told = place(name), project / f"{name}.told"
         ended = forked(doomed, target, disposition, step, operation, told)
-        healed = forked(load, target, 2, disposition)
-        line = {"name": name, "ended": ended, "healed": healed, **json.loads(told.read_text())}
+        elsewhere = random.random() < 0.5
+        healed = forked(heal, target, disposition, elsewhere)
+        line = {
+            "name": name,
+            "ended": ended,
+            "healed": healed,
+            "elsewhere": elsewhere,
+            **json.loads(told.read_text()),
+        }
         print(json.dumps(line), flush=True)
         return line
 

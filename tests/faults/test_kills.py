@@ -61,6 +61,32 @@ def check(disposition: str, name: str, query: Query) -> None:
         (row["id"], tag["tag"]) for row in latest.values() for tag in row["tags"]
     )
     assert query(name, f"SELECT count(*) FROM {name}.things__tags") == [(len(children),)]
+    check_history(name, query)
+
+
+def check_history(name: str, query: Query) -> None:
+    """Each change of the second step once, and each load with rows; the first had no history."""
+    changes = query(
+        name,
+        f"SELECT kind, table_name, column_name, c.load_id FROM {name}._millstream_schema_changes "
+        f"AS c JOIN {name}._dlt_loads AS l ON c.load_id = l.load_id",
+    )
+    assert sorted(each[:3] for each in changes) == [
+        ("column_added", "things", "late"),
+        ("table_added", "things__notes", None),
+        ("variant_added", "things", "amount__v_text"),
+    ]
+    assert len({each[3] for each in changes}) == 1
+    tables = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}'"
+    for (table,) in query(name, tables):
+        if table.startswith("_millstream_"):
+            complete = f"SELECT load_id FROM {name}._dlt_loads"
+            sql = f"SELECT count(*) FROM {name}.{table} WHERE load_id NOT IN ({complete})"
+            assert query(name, sql) == [(0,)], table
+    loads = query(name, f"SELECT load_id, row_count, seconds FROM {name}._millstream_loads")
+    assert len({load_id for load_id, _, _ in loads}) == len(loads)
+    assert all(seconds for _, _, seconds in loads)
+    assert changes[0][3] in {load_id for load_id, rows, _ in loads if rows == 60}
 
 
 def survive(disposition: str, destination: str, project: Path, query: Query) -> None:

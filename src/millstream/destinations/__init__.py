@@ -44,9 +44,9 @@ from millstream.destinations.parts import (
 )
 from millstream.destinations.readiness import address, ensure_ready, preflight
 from millstream.destinations.refresh import is_swept, prepare, replace_through_staging, sweep
-from millstream.destinations.restore import restore
+from millstream.destinations.restore import loaded_schema, restore
 from millstream.destinations.row_updates import update_rows
-from millstream.destinations.turns import turn
+from millstream.destinations.turns import excludes_others, turn
 from millstream.destinations.undo import undo
 from millstream.destinations.writer import Loads, loads, reader, writer
 
@@ -58,12 +58,14 @@ __all__ = [
     "clear",
     "confine",
     "ensure_ready",
+    "excludes_others",
     "fallbacks",
     "full_names",
     "in_use",
     "is_swept",
     "keeper",
     "load_ids",
+    "loaded_schema",
     "loader_file_format",
     "loads",
     "may_overwrite",

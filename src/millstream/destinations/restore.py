@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from millstream.destinations.writer import Loads
+from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
     import dlt
@@ -33,3 +34,37 @@ def restore(pipeline: dlt.Pipeline, schema_name: str, loaded: Loads | None) -> N
     # a schema above the load's is that of a load which made its tables and did not complete
     if stored is not None and stored.version > schema.version:
         pipeline.schemas.save_schema(dlt.Schema.from_dict(json.loads(stored.schema)))
+
+
+def loaded_schema(pipeline: dlt.Pipeline, schema_name: str) -> dlt.Schema | None:
+    """The schema that the complete loads have left; None where there is none, or none can tell.
+
+    A load that died has stored its schema, and made its tables: what it added has not been loaded.
+    """
+    import dlt
+    from dlt.common.destination.client import WithStateSync
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+    opened = sql_client(pipeline)
+    if opened is None:
+        return None
+    with opened as sql:
+        column, table = sql.escape_column_name, sql.make_qualified_table_name
+        try:
+            rows = sql.execute_sql(
+                f"SELECT {column('version_hash')} FROM {table('_dlt_version')} "  # noqa: S608
+                f"WHERE {column('schema_name')} = %s AND {column('version_hash')} IN "
+                f"(SELECT {column('schema_version_hash')} FROM {table('_dlt_loads')} "
+                f"WHERE {column('schema_name')} = %s) ORDER BY {column('version')} DESC LIMIT 1",
+                schema_name,
+                schema_name,
+            )
+        except DestinationUndefinedEntity:
+            return None
+    if not rows:
+        return None
+    with pipeline.destination_client() as client:
+        if not isinstance(client, WithStateSync):
+            return None
+        stored = client.get_stored_schema_by_hash(str(rows[0][0]))
+    return dlt.Schema.from_dict(json.loads(stored.schema)) if stored else None

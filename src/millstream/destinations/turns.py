@@ -68,6 +68,11 @@ def turn(
             connection.close()  # the session's locks end with it
 
 
+def excludes_others(config: TargetConfig) -> bool:
+    """Whether who has a turn has it alone, on all machines that load into the destination."""
+    return config.destination.type in ("duckdb", "postgres")
+
+
 def _acquire(connection: Any, lock: int, what: str) -> None:
     wait, told = _POLL, False
     # not pg_advisory_lock, which a signal could not interrupt

@@ -7,14 +7,14 @@ policy      what to do about a change; govern: what is news, and what to do abou
 gate        the same, asked row by row, for what is to be quarantined
 jumps       shares that left the range of recent loads
 held        what a run that waits for someone keeps beside its package
-store       the history, in tables beside the data
+store       the history, in tables beside the data; open_loads: written before a load, settled after
 
 Importing this package imports neither dlt nor Dagster.
 """
 
 from __future__ import annotations
 
-from millstream.ledger import baseline, held, store
+from millstream.ledger import baseline, held, open_loads, store
 from millstream.ledger.diff import apply, canonical, diff
 from millstream.ledger.gate import gate
 from millstream.ledger.govern import fingerprint, govern
@@ -50,6 +50,7 @@ __all__ = [
     "held",
     "jumps",
     "measure",
+    "open_loads",
     "pool",
     "profile_of",
     "settled",

@@ -1,11 +1,12 @@
-"""The history of the schema: append-only tables beside the data, in every destination dlt has.
+"""The history of the schema: tables beside the data, in every destination dlt has.
 
     _millstream_schema_versions   each schema that a run loaded and that was new then
     _millstream_schema_changes    each change, what the policy said of it, and the run that made it
     _millstream_profiles          what each load saw in each column, where the engine counted
     _millstream_loads             each load: rows, bytes and seconds
 
-Rows are only ever appended: runs that write at the same time take nothing from one another.
+Rows are appended before their load is sent (see `open_loads`), and only those of a load that died
+are taken out: runs that write at the same time take nothing from one another.
 """
 
 from __future__ import annotations
@@ -153,9 +154,17 @@ def record(pipeline: dlt.Pipeline, report: RunReport) -> bool:
     return place is not None and append(place, report)
 
 
-def append(place: Place, report: RunReport) -> bool:
-    """As `record`, to a place that is known to hold tables."""
+def append(place: Place, report: RunReport, *, is_open: bool = False) -> bool:
+    """As `record`, to a place that is known to hold tables.
+
+    Args:
+        is_open: the load is not sent yet; its row has no `seconds` (see `open_loads`).
+    """
     rows = rows_of(report)
+    if is_open and any(rows.values()):
+        rows["_millstream_loads"] = [
+            {**row, "seconds": None} for row in _load_rows(report, _run_of(report), even_empty=True)
+        ]
     if not any(rows.values()):
         return False
     _append(place, rows)
@@ -164,12 +173,7 @@ def append(place: Place, report: RunReport) -> bool:
 
 def rows_of(report: RunReport) -> dict[HistoryTable, list[dict[str, Any]]]:
     """The rows that a report adds to each table of the history."""
-    run = {
-        "pipeline": report.pipeline,
-        "stream": report.stream,
-        "load_id": report.load_id,
-        "recorded_at": datetime.now(timezone.utc),
-    }
+    run = _run_of(report)
     return {
         "_millstream_schema_versions": _version_rows(report, run),
         "_millstream_schema_changes": _change_rows(report, run),
@@ -205,6 +209,7 @@ def loads(place: Place, pipeline: str) -> list[Load]:
             tables=json.loads(row["table_rows"]),
         )
         for row in _read(place, "_millstream_loads", pipeline, None, newest=NEWEST_LOADS)
+        if row["seconds"] is not None  # else it is under way, or died
     ]
 
 
@@ -259,6 +264,15 @@ def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:
     """The schema that a row of `versions` describes."""
     return baseline.parse(row["definition"]).get(row["stream"], SchemaVersion())
+
+
+def _run_of(report: RunReport) -> dict[str, Any]:
+    return {
+        "pipeline": report.pipeline,
+        "stream": report.stream,
+        "load_id": report.load_id,
+        "recorded_at": datetime.now(timezone.utc),
+    }
 
 
 def _version_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -327,9 +341,11 @@ def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, A
     ]
 
 
-def _load_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _load_rows(
+    report: RunReport, run: Mapping[str, Any], *, even_empty: bool = False
+) -> list[dict[str, Any]]:
     tables = {table.name: table.rows for table in report.tables}
-    if report.load_id is None or not any(tables.values()):
+    if report.load_id is None or not (even_empty or any(tables.values())):
         return []  # there was nothing to load
     return [
         {
