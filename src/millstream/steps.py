@@ -22,12 +22,6 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from dlt.common.runtime.signals import (
-    intercepted_signals,
-    raise_if_signalled,
-    was_signal_received,
-)
-
 from millstream import (
     deduplication,
     destinations,
@@ -883,9 +877,11 @@ def raising_signals() -> Iterator[None]:
 
     dlt forgets a signal that arrives while its step ends.
     """
-    with intercepted_signals():
+    from dlt.common.runtime import signals
+
+    with signals.intercepted_signals():
         yield
-        raise_if_signalled()
+        signals.raise_if_signalled()
 
 
 def coercion_of(target: TargetConfig) -> engine.Coercion:

@@ -115,6 +115,9 @@ class _Batches:
             if name in batch.present:
                 values = len(array) - array.null_count
                 self.nulls[name] = self.nulls.get(name, 0) + batch.present[name] - values
+        for name, present in batch.present.items():
+            if name not in batch.columns:  # only null so far, and of no type yet
+                self.nulls[name] = self.nulls.get(name, 0) + present
 
 
 class Profile:
@@ -155,9 +158,10 @@ class Profile:
             stats = known.setdefault(self._list_index[table], ColumnStats())
             stats.values += batches.rows
             stats.present += batches.lists
+        for name, nulls in batches.nulls.items():
+            known.setdefault(name, ColumnStats()).present += nulls
         for name, arrays in batches.columns.items():
             stats = known.setdefault(name, ColumnStats())
-            stats.present += batches.nulls.get(name, 0)
             for alike in _alike(arrays):
                 stats.add(alike)
 

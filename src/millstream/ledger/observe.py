@@ -56,7 +56,7 @@ def _reshaped(
     for name, now in new_shapes.items():
         before = old_shapes.get(name, {})
         for shape, words in now.items():
-            if not before or shape in before:
+            if not before or shape in before or _in_one_row(name, table, new):
                 continue
             first = next(iter(before.values()))
             yield SchemaChange(
@@ -68,6 +68,34 @@ def _reshaped(
                 "breaking",
                 f"`{name}` was {_article(first)}, now it is also {_article(words)}",
             )
+
+
+def _in_one_row(name: str, table: Table, version: SchemaVersion) -> bool:
+    """Whether a row has both `name` and what looks like its fields or items.
+
+    Then they are fields of their own whose names begin alike, as `Region` and `Region__c` do: a
+    field holds one thing in a row.
+    """
+    scalar = table.column.get(name)
+    child = version.table.get(f"{table.name}{SEPARATOR}{name}")
+    *_, second, most = sorted(
+        [
+            0,
+            scalar.profile.present if scalar and scalar.profile else 0,
+            max(
+                (
+                    column.profile.present
+                    for column in table.columns
+                    if column.name.startswith(f"{name}{SEPARATOR}")
+                    and column.variant_of is None
+                    and column.profile
+                ),
+                default=0,
+            ),
+            _lists(child) if child else 0,
+        ]
+    )
+    return second + most > (_rows(table) or 0) > 0
 
 
 def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
