@@ -417,6 +417,8 @@ class Work:
             raise OvertakenError
 
     def _process(self, pipeline: dlt.Pipeline, run: Path) -> None:
+        from dlt.common.runtime import signals
+
         with self.step("normalize"):
             accepted = self.accepted()
             named = (self.schema,) if self.target.names_keys else ()
@@ -497,7 +499,7 @@ class Work:
                 self.started_at,
                 self.seconds,
             )
-            with intercepted_signals():
+            with signals.intercepted_signals():
                 if self.stored is not None:
                     destinations.replace_through_staging(pipeline, self.stored)
                 loading = packages.pending(run)
@@ -507,7 +509,7 @@ class Work:
                     self.history.retract(pipeline)
                     raise
                 self._sweep(pipeline, run, loading)
-                self.stopped = was_signal_received()
+                self.stopped = signals.was_signal_received()
             packages.forget(run)
         self._count(counted)
         self.engine_rows.update(seen.rows)
