@@ -1,8 +1,15 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt
 import pyarrow as pa
 import pytest
 
+from millstream.config import TargetConfig
 from millstream.engine.profile import Profile
 from millstream.engine.writer import ColumnSet
+from millstream.runner import run_data
 
 
 def distinct(*batches: list[str | None]) -> int:
@@ -26,3 +33,20 @@ SOME = [f"v{n}" for n in range(40)]
 )
 def test_values_among_nulls_are_counted(batches: list[list[str | None]]) -> None:
     assert distinct(*batches) == 40
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["value first", "value last"])
+def test_a_key_counts_while_it_is_only_null(first: bool, tmp_path: Path) -> None:
+    """Twelve pages of rows with the key, of which one has a value, on the first or last page."""
+    where = 0 if first else 11
+
+    def pages() -> Iterator[list[dict[str, Any]]]:
+        for page in range(12):
+            yield [{"id": n, "at": "now" if (page, n) == (where, 5) else None} for n in range(100)]
+
+    report = run_data(
+        dlt.resource(pages, name="tickets"), TargetConfig(name="shop", project=tmp_path)
+    )
+    seen = report.schema.table["tickets"].column["at"].profile
+    assert seen is not None
+    assert (seen.rows, seen.present, seen.nulls) == (1200, 1200, 1199)

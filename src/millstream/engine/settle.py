@@ -51,7 +51,7 @@ def settle(table: TableRows, rules: Rules) -> Settled:
     Raises:
         Unfit: a variant falls into a column that the data has too, or a value fits nowhere.
     """
-    settled = Settled(table)
+    settled = Settled(table, present={**table.only_null})
     columns: Columns | None = None
     for leaf in table.leaves.values():
         settled.present[leaf.name] = len(leaf.values)

@@ -52,6 +52,7 @@ class TableRows:
         level: how many levels of nesting are left; 0 keeps everything whole.
         at: for each row, the position of its parent in the parent table's rows.
         position: for each row, its position in its list.
+        only_null: rows that have a key of which every value is null, by column.
     """
 
     name: str
@@ -64,6 +65,7 @@ class TableRows:
     at: np.ndarray | None = None
     position: np.ndarray | None = None
     leaves: dict[str, Leaf] = field(default_factory=dict)
+    only_null: dict[str, int] = field(default_factory=dict)
     ids: Ids | None = None
     claims: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
 
@@ -189,6 +191,8 @@ class _Unfolder:
             if leaf.name in table.leaves:
                 raise Unfit(f"two objects for column {table.name}.{leaf.name}")
             table.leaves[leaf.name] = leaf
+        else:
+            table.only_null[leaf.name] = len(leaf.values)
 
     def _list_name(self, table: TableRows, path: tuple[str, ...], key: str) -> str:
         return self.rules.list_name((*table.path, *table.own), path, key)
