@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from parts import bigquery, mongod, places, postgres
@@ -23,6 +24,11 @@ _THEIRS = re.compile(
     re.VERBOSE,
 )
 _KEPT = frozenset({"MILLSTREAM_NIGHTLY"})
+
+
+# no test fails because the machine is busy
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(tryfirst=True)

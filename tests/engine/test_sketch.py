@@ -74,3 +74,35 @@ def test_the_smallest_of_many_are_kept(count: int) -> None:
     array = pa.array([f"value {n}" for n in range(count)])
     found = smallest((), hash_values(array))
     assert list(found) == sorted({int(each) for each in hash_values(array)})[:SIZE]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.date32(),
+        pa.date64(),
+        pa.time32("s"),
+        pa.time64("us"),
+        pa.timestamp("us", "UTC"),
+        pa.timestamp("ns"),
+        pa.duration("us"),
+        pa.int8(),
+        pa.uint64(),
+        pa.float32(),
+        pa.decimal128(38, 9),
+        pa.decimal256(50, 0),
+        pa.binary(),
+        pa.large_string(),
+    ],
+    ids=str,
+)
+def test_each_type_of_a_column_has_hashes(kind: pa.DataType) -> None:
+    if pa.types.is_binary(kind) or pa.types.is_large_string(kind):
+        array = pa.array(["a", "b", "a", None]).cast(kind)
+    elif pa.types.is_temporal(kind):
+        whole = pa.int32() if kind.bit_width == 32 else pa.int64()
+        array = pa.array([86_400_000, 172_800_000, 86_400_000, None], whole).view(kind)
+    else:
+        array = pa.array([1, 2, 1, None]).cast(kind)
+    assert len(set(hash_values(array).tolist())) == 2
+    assert len(hash_values(array.slice(1, 2))) == 2

@@ -51,10 +51,13 @@ def hash_values(array: pa.Array) -> Hashes:
         flags: Hashes = _hash_numbers(array.cast(pa.int64()).to_numpy()) ^ _BOOLEAN
         return flags
     if pa.types.is_integer(kind) or pa.types.is_temporal(kind):
-        whole = array if pa.types.is_integer(kind) else array.cast(pa.int64(), safe=False)
-        return _hash_numbers(whole.to_numpy())
+        if pa.types.is_temporal(kind):
+            array = array.view(pa.int32() if kind.bit_width == 32 else pa.int64())
+        return _hash_numbers(array.to_numpy())
     if pa.types.is_floating(kind):
         return _hash_doubles(array.cast(pa.float64()).to_numpy())
+    if pa.types.is_nested(kind) or pa.types.is_null(kind):
+        return np.empty(0, np.uint64)
     if len(array) > _PROBE and 2 * pc.count_distinct(array.slice(0, _PROBE)).as_py() < _PROBE:
         array = pc.unique(array)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
