@@ -37,12 +37,20 @@ def remember_order(run: Path, info: ExtractInfo) -> None:
     whole.write(run / "order.json", json.dumps(order))
 
 
-def normalize(run: Path, pipeline: dlt.Pipeline, schema: str, *, replaced: bool) -> NormalizeInfo:
+def normalize(
+    run: Path,
+    pipeline: dlt.Pipeline,
+    schema: str,
+    *,
+    replaced: bool,
+    stored: dlt.Schema | None,
+) -> NormalizeInfo:
     """Normalize a run's packages, each without outdated versions of its rows.
 
     Args:
         schema: the name of the dlt schema.
         replaced: whether keys hold in tables that are replaced, too.
+        stored: the schema in the destination; None where it has none.
     """
     working_dir = Path(pipeline.working_dir)
     for package in sorted((working_dir / _EXTRACTED).glob("[!.]*")):
@@ -50,6 +58,7 @@ def normalize(run: Path, pipeline: dlt.Pipeline, schema: str, *, replaced: bool)
     info = pipeline.normalize()
     known = pipeline.schemas.has_schema(schema)
     if known and _set_back(run, working_dir, pipeline.schemas[schema].tables, replaced=replaced):
+        _forget_new_child_tables(pipeline, schema, stored)
         info = pipeline.normalize()
     shutil.rmtree(run / "extracted", ignore_errors=True)
     return info
@@ -88,6 +97,35 @@ def _set_back(run: Path, working_dir: Path, tables: Any, *, replaced: bool) -> b
         shutil.rmtree(normalized, ignore_errors=True)
         copy.rename(working_dir / _EXTRACTED / copy.name)
     return found
+
+
+def _forget_new_child_tables(pipeline: dlt.Pipeline, name: str, stored: dlt.Schema | None) -> None:
+    """Forget child tables that came with packages that were put back.
+
+    Where outdated rows alone had them, no load would make them, and dlt would delete from them.
+    """
+    from dlt.common.storages import ParsedLoadJobFileName
+
+    working_dir = Path(pipeline.working_dir)
+    schema = pipeline.schemas[name]
+    declared: dict[str, Any] = {}  # by the source: these stay as they were extracted
+    for path in sorted((working_dir / _EXTRACTED).glob("[!.]*/schema.json")):
+        declared |= json.loads(path.read_bytes())["tables"]
+    jobs = (working_dir / _NORMALIZED).glob("*/*_jobs/*")
+    kept = {ParsedLoadJobFileName.parse(job.name).table_name for job in jobs}
+    kept |= set(stored.tables) if stored else set()
+    new = [
+        str(table["name"])
+        for table in schema.data_tables(seen_data_only=True)
+        if table.get("parent") and table["name"] not in kept
+    ]
+    for table in new:
+        if table in declared:
+            schema.tables[table] = declared[table]
+        else:
+            del schema.tables[table]
+    if new:
+        pipeline.schemas.save_schema(schema)
 
 
 def _order(run: Path, package: Path) -> list[str]:

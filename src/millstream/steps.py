@@ -446,7 +446,11 @@ class Work:
                 noting = manifests.write_in_background(run, extracted, "extracted")
                 with raising_signals():
                     normalized = deduplication.normalize(
-                        run, pipeline, self.schema, replaced=self.has_unique_keys
+                        run,
+                        pipeline,
+                        self.schema,
+                        replaced=self.has_unique_keys,
+                        stored=self.stored,
                     )
                 noting.join()
                 counted = packages.counted(run, _counts(normalized))

@@ -76,6 +76,18 @@ def test_upserted_rows_have_their_own_child_rows(place: Place, way: dict[str, An
     assert report.outdated == {"orders": 1}
 
 
+@pytest.mark.nightly_on("bigquery")
+def test_lists_that_only_outdated_versions_hold(place: Place, way: dict[str, Any]) -> None:
+    rows = [{"id": n, "v": 1, "items": [{"sku": "x", "parts": [n]}]} for n in range(KEYS)]
+    FEED.rows = rows + [{"id": n, "v": 2} for n in range(KEYS)]
+    report = run(shop(place).model_copy(update=way), "orders")
+    assert place.column("orders", "v") == [2] * KEYS
+    assert [table.name for table in report.tables] == ["orders"]
+    FEED.rows = [{"id": n, "v": 3, "items": [{"sku": f"{n}"}]} for n in range(KEYS)]
+    run(shop(place).model_copy(update=way), "orders")
+    assert children(place) == sorted(map(str, range(KEYS)))
+
+
 @pytest.mark.parametrize("place", BOTH, indirect=True)
 def test_keys_of_several_columns_and_kinds(place: Place) -> None:
     at = datetime(2024, 1, 1, tzinfo=timezone.utc)
