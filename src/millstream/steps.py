@@ -463,7 +463,7 @@ class Work:
                 limits.check(
                     self.target.quarantine,
                     seen.quarantined,
-                    sum(seen.rows.values()),
+                    sum(seen.rows.values()) + sum(outdated.values()),
                     pipeline=self.target.name,
                     stream=self.stream,
                 )
