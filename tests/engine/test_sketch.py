@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.engine import sketch
@@ -26,6 +26,7 @@ def test_the_example_in_the_docstring() -> None:
     assert result.failed == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=300))
 def test_texts_of_48_bytes_differ_and_equal_ones_agree(values: list[str]) -> None:
     values = [value for value in values if len(value.encode("utf-8", "ignore")) <= 48]
@@ -34,6 +35,7 @@ def test_texts_of_48_bytes_differ_and_equal_ones_agree(values: list[str]) -> Non
     assert len(found) == len(set(values))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(max_size=9), min_size=1, max_size=40),
     st.randoms(use_true_random=False),
@@ -53,6 +55,25 @@ def test_order_repeats_and_batches_change_nothing(values: list[str], dice: Any, 
 )
 def test_a_whole_number_has_one_hash_in_every_type(values: list[Any]) -> None:
     assert hashes(values) == hashes([1, 2], pa.int64())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.date32(),
+        pa.date64(),
+        pa.time32("s"),
+        pa.time32("ms"),
+        pa.time64("us"),
+        pa.timestamp("us"),
+        pa.timestamp("ns", "UTC"),
+        pa.duration("ms"),
+    ],
+    ids=str,
+)
+def test_every_kind_of_time_is_hashed(kind: pa.DataType) -> None:
+    steps = [0, 86_400_000, None] if kind == pa.date64() else [0, 1, None]
+    assert len(set(hash_values(pa.array(steps, kind)))) == 2
 
 
 def test_what_is_written_otherwise_is_another_value() -> None:
