@@ -7,12 +7,14 @@ that dlt leaves free, and so do the doubles that JSON lacks:
 
     U+F02E t TEXT      a text that begins with one of these characters
     U+F02E f NaN       a double that is not finite
+    U+F02E b           no bytes: dlt takes a mark with nothing behind it for a text
 
-dlt itself leaves both as they are; `decode` takes the marks off again.
+dlt itself leaves these as they are; `decode` takes the marks off again.
 """
 
 from __future__ import annotations
 
+import datetime
 import json as plain_json
 import math
 import re
@@ -34,7 +36,7 @@ PREFIXES = tuple(chr(PUA_START + number) for number in range(PUA_CHARACTER_MAX +
 """The characters that dlt marks values with, and the one that is free."""
 
 _MARK = chr(PUA_START + PUA_CHARACTER_MAX)
-TEXT, FLOAT = _MARK + "t", _MARK + "f"
+TEXT, FLOAT, NO_BYTES = _MARK + "t", _MARK + "f", _MARK + "b"
 _LEAD = PUA_START_UTF8_MAGIC
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 
@@ -116,6 +118,11 @@ def dumps(value: Any) -> bytes:
 
     def default(each: Any) -> Any:
         nonlocal marks
+        if type(each) is datetime.time and each.tzinfo is not None:
+            return each.isoformat()  # no column of times of day keeps an offset
+        if each == b"" and type(each) is bytes:
+            marks += 1
+            return NO_BYTES
         found = custom_pua_encode(each)
         if type(found) is str and found.startswith(PREFIXES):
             if found.startswith(_MARK) or _is_text(each):  # the value of an Enum
@@ -176,6 +183,8 @@ _CONTAINERS = frozenset({dict, list, tuple})
 def _decoded_text(text: str) -> Any:
     if text.startswith(TEXT):
         return text[len(TEXT) :]
+    if text == NO_BYTES:
+        return b""
     return float(text[len(FLOAT) :]) if text.startswith(FLOAT) else text
 
 
