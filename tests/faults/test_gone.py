@@ -94,7 +94,7 @@ def test_postgresql_stops_in_the_middle_of_a_load(
     (error,) = said
     assert isinstance(error, RunError)
     assert error.step == "load"
-    assert "what was extracted waits" in str(error.hint)
+    assert "The next run loads the extracted package first" in str(error.hint)
     with pytest.raises(DestinationUnavailableError) as refused:
         load(place, 2, disposition)
     assert refused.value.hint
