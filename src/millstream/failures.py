@@ -33,7 +33,7 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             return cause
         root, cause = cause, cause.__cause__
     logger.debug("%s", destinations.redact("".join(traceback.format_exception(error))))
-    if problem := destinations.in_use(root, where):
+    if problem := destinations.in_use(root):
         return problem
     if lacking := _lacking(root):
         return RunError(

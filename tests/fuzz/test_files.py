@@ -44,7 +44,7 @@ CASES: dict[str, tuple[str, bytes, tuple[str, str] | int]] = {
     "Latin-1": ("x.jsonl", b'{"n": "\xe9"}\n', ("SourceDataError", "UTF-8")),
     "lists too deep": ("x.json", b"[" + nested(b"[", b"]", 1000) + b"]", ("RunError", "deeply")),
     "lists in lines too deep": ("x.jsonl", nested(b"[", b"]", 100), ("RunError", "deeply")),
-    "beyond any depth": ("x.jsonl", nested(b"[", b"]", 50_000), ("RunError", "deeply")),
+    "beyond any depth": ("x.jsonl", nested(b"[", b"]", 50_000), ("SourceDataError", "depth limit")),
     "long integer, deep": (
         "x.json",
         b'[{"n": 12345678901234567890123}, ' + nested(b"[", b"]", 1010) + b"]",

@@ -70,7 +70,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
     arguments = dict(config.destination.options)
     if name == "duckdb":
         file = duckdb_file(config, credentials)
-        _make_folder(file)
+        make_folder(file)
         arguments["credentials"] = str(file)
         # its files are read once, a moment later, on this machine
         arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
@@ -178,7 +178,7 @@ def not_installed(name: str, error: ImportError) -> MissingDependencyError:
     )
 
 
-def _make_folder(file: Path) -> None:
+def make_folder(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

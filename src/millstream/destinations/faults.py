@@ -76,6 +76,8 @@ def explain(
     """
     if isinstance(error, MillstreamError):
         return error
+    if (open_elsewhere := in_use(error)) is not None:
+        return open_elsewhere
     root = _root(error)
     if isinstance(root, ImportError):
         return not_installed(config.destination.type, root)
@@ -84,14 +86,8 @@ def explain(
     return kind(f"{where}: {said}", hint=_hint(kind, config, said))
 
 
-def in_use(
-    error: BaseException, where: str, waited: float = 0.0
-) -> DestinationUnavailableError | None:
-    """The error to raise where another process has a DuckDB file open; None for other errors.
-
-    Args:
-        waited: seconds, for that process to close it.
-    """
+def in_use(error: BaseException) -> DestinationUnavailableError | None:
+    """The error to raise where another process has a DuckDB file open; None for other errors."""
     said = str(_root(error))
     if not re.search(_LOCKED, said):
         return None
@@ -99,9 +95,8 @@ def in_use(
     named = re.search(r"lock on file \"(.+?)\"", said)
     file = f" {named[1]}" if named else ""
     whose = f"process {found['pid']} ({found['program']})" if found else "another process"
-    closed = f" and did not close it within {waited:.0f} seconds" if waited else ""
     return DestinationUnavailableError(
-        f"{where}: {whose} has the DuckDB file{file} open{closed}",
+        f"duckdb: {whose} has the DuckDB file{file} open",
         hint="close the file there, or end that process; then run again. No data was lost: what "
         "was extracted already is loaded first",
     )
@@ -245,10 +240,6 @@ def _hint(kind: type[DestinationError], config: TargetConfig, said: str) -> str 
 
 
 def _duckdb_hint(said: str) -> str | None:
-    if "lock" in said:
-        holder = re.search(r"PID (\d+)", said)
-        whose = f"the process {holder[1]}" if holder else "another process"
-        return f"{whose} has the file open: close it there, then run again"
     if "not a valid DuckDB" in said:
         return _ANOTHER_FILE
     return None

@@ -13,7 +13,7 @@ from millstream import workdir
 from millstream.config import TargetConfig
 from millstream.destinations import faults
 from millstream.destinations.duckdb_file import duckdb_file, lock_folder
-from millstream.destinations.factory import build, settings
+from millstream.destinations.factory import build, make_folder, settings
 from millstream.destinations.readiness import ensure_reachable
 from millstream.errors import MillstreamError
 from millstream.queryable import sql_client
@@ -45,6 +45,7 @@ def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[Non
         yield
         return
     file = duckdb_file(config, credentials)
+    make_folder(file)
     what, folder = f"the database {file.name}", lock_folder(file)
     with workdir.exclusive("write", what=what, folder=folder), ExitStack() as kept:
         if file.exists():  # connecting would make it
@@ -81,7 +82,7 @@ def _open(config: TargetConfig, credentials: str | None, kept: ExitStack) -> Non
         try:
             kept.enter_context(_client(config, credentials))
         except Exception as error:
-            problem = faults.in_use(error, "duckdb", waited)
+            problem = faults.in_use(error)
         else:
             return
         if problem is None:  # whoever needs the connection says better why there is none
