@@ -91,10 +91,11 @@ def _set_back(run: Path, working_dir: Path, tables: Any, *, replaced: bool) -> b
             continue
         found = True
         manifests.forget(run, copy.name, "extracted")
+        # first of all: whoever finishes this run, if it is killed here, must not load it with them
+        shutil.rmtree(normalized, ignore_errors=True)
+        versions.confirm_outdated(working_dir, copy.name)
         for path in copy.glob("new_jobs/*.parquet"):
             versions.leave_out_of_parquet(working_dir, copy.name, path)
-        # never both at once: the extracted one would be taken for a remainder
-        shutil.rmtree(normalized, ignore_errors=True)
         copy.rename(working_dir / _EXTRACTED / copy.name)
     return found
 

@@ -76,6 +76,25 @@ def test_upserted_rows_have_their_own_child_rows(place: Place, way: dict[str, An
     assert report.outdated == {"orders": 1}
 
 
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+@pytest.mark.parametrize("step", ["manifests.forget", "shutil.rmtree", "os.link"])
+def test_a_run_that_stops_in_between(
+    place: Place, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FEED.rows = log(keys=50)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"millstream.deduplication.{step}", stop)
+        with pytest.raises(SystemExit):
+            run(shop(place), "orders")
+    run(shop(place), "orders")
+    assert place.column("orders", "v") == [2] * 50
+    assert children(place) == sorted(f"{key}-2-0" for key in range(50))
+
+
 @pytest.mark.nightly_on("bigquery")
 def test_lists_that_only_outdated_versions_hold(place: Place, way: dict[str, Any]) -> None:
     rows = [{"id": n, "v": 1, "items": [{"sku": "x", "parts": [n]}]} for n in range(KEYS)]

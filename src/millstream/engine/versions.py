@@ -178,6 +178,8 @@ def find_outdated(
 ) -> bool:
     """Look for keys that occur more than once in a load, and write down which rows lost.
 
+    `confirm_outdated` makes it count.
+
     Args:
         tables: of the dlt schema, by name.
         order: the names of the extracted files as they were written.
@@ -226,8 +228,13 @@ def find_outdated(
         np.save(aside / f"{name}.npy", numbers)
         counts[owner[name]] += len(numbers)
     (aside / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
-    aside.rename(folder / _OUTDATED)
     return True
+
+
+def confirm_outdated(working_dir: Path, load_id: str) -> None:
+    """From now on the load is normalized without the rows that `find_outdated` found."""
+    folder = folder_of(working_dir, load_id)
+    (folder / f".{_OUTDATED}").rename(folder / _OUTDATED)
 
 
 def leave_out_of_parquet(working_dir: Path, load_id: str, path: Path) -> None:
