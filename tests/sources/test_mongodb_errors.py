@@ -212,7 +212,7 @@ def test_change_streams_need_a_replica_set(
             shop.load("things", changes=True)
 
 
-def test_an_id_that_no_longer_fits_its_column(shop: Shop) -> None:
+def refuse_a_text_among_numbers(shop: Shop) -> dict[str, dict[str, str]]:
     settings = {"things": {"cursor": "c"}}
     shop.db.things.insert_one({"_id": 1, "c": 1})
     shop.load("things", settings=settings)
@@ -223,6 +223,16 @@ def test_an_id_that_no_longer_fits_its_column(shop: Shop) -> None:
         shop.load("things", settings=settings, full_refresh=True)
     assert "from _dlt_version" in str(caught.value)
     assert shop.rows("things", "_id") == [(1,)]
+    return settings
+
+
+def test_an_id_that_no_longer_fits_its_column(shop: Shop) -> None:
+    refuse_a_text_among_numbers(shop)
+
+
+@pytest.mark.nightly
+def test_its_table_is_made_anew_once_it_is_dropped(shop: Shop) -> None:
+    settings = refuse_a_text_among_numbers(shop)
     shop.query("DROP TABLE shop.things")
     shop.query("DELETE FROM shop._dlt_version WHERE schema_name = 'shop__things'")
     shop.load("things", settings=settings, full_refresh=True)

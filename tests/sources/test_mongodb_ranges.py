@@ -81,8 +81,8 @@ def test_ids_of_all_types_are_told_apart(shop: Shop) -> None:
     found = {n: text for text, n in rows}
     assert found[6] == "text"
     assert found[8] == '"{\\"$oid\\":\\"64b7f0a1c2d3e4f5a6b7c8d9\\"}"'
-    assert found[9] == "64b7f0a1c2d3e4f5a6b7c8d9"
-    assert found[14] == '{"$oid":"64b7f0a1c2d3e4f5a6b7c8d9"}'
+    assert found[9] == '"64b7f0a1c2d3e4f5a6b7c8d9"'  # a text that reads as an ObjectId
+    assert found[14] == "64b7f0a1c2d3e4f5a6b7c8d9"  # the ObjectId
     assert shop.rows("things", "_id_fields__region", order="n")[10:12] == [("eu",), ("eu",)]
 
 
