@@ -58,17 +58,23 @@ class StatusLine:
 
 
 class LinesAbove(TextIOBase):
-    """A stream whose text replaces the status line, which is drawn again below it."""
+    """A stream whose lines replace the status line, which is drawn again below them."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._erase = _ERASE if is_live(stream) else ""
+        self._begun = ""
+        """A line without its end: the status line would erase it."""
 
     def write(self, text: str) -> int:
-        self._stream.write(text.replace("\n", f"{self._erase}\n"))
+        if not is_live(self._stream):
+            return self._stream.write(text)
+        *lines, self._begun = (self._begun + text).split("\n")
+        self._stream.write("".join(f"{line}{_ERASE}\n" for line in lines))
         return len(text)
 
     def flush(self) -> None:
+        begun, self._begun = self._begun, ""
+        self._stream.write(begun)
         self._stream.flush()
 
     def fileno(self) -> int:
