@@ -207,11 +207,8 @@ def test_files_are_read_in_the_order_of_their_names(place: Place, full_refresh: 
 def test_outdated_versions_count_for_the_share_of_bad_rows(duckdb_place: Place) -> None:
     rows = [json.dumps({"id": n % 5, "v": n}) for n in range(200)]
     (duckdb_place.project / "log.jsonl").write_text("\n".join([*rows, *["{no JSON"] * 12]))
-    source = FilesConfig(
-        streams={"orders": {"path": str(duckdb_place.project / "log.jsonl"), "primary_key": ["id"]}}
-    )
-    config = configured(duckdb_place).model_copy(update={"source": source})
-    report = run(config, "orders")
+    source = FilesConfig(streams={"orders": {"path": "log.jsonl", "primary_key": ["id"]}})
+    report = run(configured(duckdb_place, source), "orders")
     assert duckdb_place.column("orders", "v", "v") == [195, 196, 197, 198, 199]
     assert report.outdated == {"orders": 195}
 
