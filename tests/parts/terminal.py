@@ -32,7 +32,8 @@ class Terminal:
     ) -> None:
         env = {**os.environ, "TERM": "xterm-256color", **(environment or {})}
         env.pop("CI", None)
-        env.pop("NO_COLOR", None)
+        for name in ("NO_COLOR", "COLUMNS", "LINES"):  # the terminal knows its size
+            env.pop(name, None)
         if not colour:
             env["NO_COLOR"] = "1"
         self._screen = pyte.HistoryScreen(columns, 50, history=10_000, ratio=1.0)
