@@ -27,6 +27,7 @@ from millstream import (
 from millstream.config import FilesConfig, PipelineConfig, TargetConfig
 from millstream.engine import maps
 from millstream.errors import ConfigError, RunInterrupted, SchemaTooLargeError
+from millstream.handed_data import LoadHints, as_extractable
 from millstream.model import Partition, RunReport
 from millstream.own_tables import own_pipeline
 from millstream.steps import OvertakenError, Progress, Work
@@ -85,26 +86,22 @@ def run_data(
     target: TargetConfig,
     *,
     stream: str | None = None,
+    hints: LoadHints | None = None,
     credentials: str | None = None,
     full_refresh: bool = False,
     progress: Progress = "none",
 ) -> RunReport:
-    """Load a dlt source or resource, or any iterable of rows, that Python code hands over.
+    """Load what Python code hands over: a dlt source, resources, or any iterable of rows.
 
     Args:
         stream: the name of the run, and the table's where `data` has no name of its own.
+        hints: how the rows are loaded, where `data` does not say so itself.
         credentials: for the destination; looked up where dlt documents it when left out.
 
     Raises:
-        ConfigError: `data` has no name and no `stream` was given.
+        ConfigError: `data` has no name and no `stream` was given, or `hints` do not fit it.
     """
-    import dlt
-
-    name = stream or getattr(data, "name", None)
-    if not name:
-        raise ConfigError("this data has no name", hint="pass stream='the_table'")
-    if not isinstance(data, (dlt.sources.DltSource, dlt.sources.DltResource)):
-        data = dlt.resource(data, name=name)
+    name, data = as_extractable(data, stream, hints or LoadHints())
     return _run(
         lambda: data,
         target,

@@ -802,7 +802,7 @@ class Work:
             pipeline=self.target.name,
             stream=self.stream,
             destination=self.target.destination.type,
-            dataset=pipeline.dataset_name,
+            dataset=destinations.dataset_name(self.target),
             load_id=self.load_ids[-1] if self.load_ids else None,
             started_at=self.started_at,
             seconds=self.seconds,

@@ -188,3 +188,33 @@ def test_doctor_goes_on_when_the_source_fails(shop: Path) -> None:
     checks = json.loads(done.stdout)["checks"]
     assert any(not check["ok"] and "no rows today" in check["detail"] for check in checks)
     assert any(check["name"] == "connection" and check["ok"] for check in checks)
+
+
+def test_an_invalid_cron_expression_is_named_everywhere(shop: Path) -> None:
+    (shop / "defs.yaml").write_text(DEFS + '  schedule: "61 * * * *"\n')
+    for command in ("run", "doctor"):
+        done = millstream(shop, command)
+        assert done.returncode == 1
+        assert "schedule: '61 * * * *' is not a cron expression" in done.stdout + done.stderr
+
+
+def test_a_mistyped_absolute_path_makes_no_folders(shop: Path, tmp_path: Path) -> None:
+    typed = tmp_path / "warehose" / "raw" / "w.duckdb"
+    (shop / "defs.yaml").write_text(DEFS.replace("warehouse.duckdb", str(typed)))
+    for command in ("run", "doctor"):
+        done = millstream(shop, command)
+        assert done.returncode == 1
+        said = done.stdout + done.stderr
+        assert f"destination.database: the folder {tmp_path / 'warehose'} does not exist" in said
+    assert not (tmp_path / "warehose").exists()
+    (shop / "defs.yaml").write_text(DEFS.replace("warehouse.duckdb", "data/raw/w.duckdb"))
+    assert "w.duckdb, made by the first run" in millstream(shop, "doctor").stdout
+
+
+def test_a_dataset_that_dlt_normalizes_is_named_as_it_is(shop: Path) -> None:
+    (shop / "defs.yaml").write_text(DEFS.replace("dataset: shop", "dataset: My-Shop"))
+    assert "my_shop ('My-Shop', normalized by dlt)" in millstream(shop, "doctor").stdout
+    done = millstream(shop, "run", "--stream", "orders", "--json")
+    assert json.loads(done.stdout)["reports"][0]["dataset"] == "my_shop"
+    with duckdb.connect(str(shop / "warehouse.duckdb"), read_only=True) as warehouse:
+        assert warehouse.sql("SELECT count(*) FROM my_shop.orders").fetchall() == [(2,)]

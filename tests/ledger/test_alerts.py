@@ -80,11 +80,32 @@ def test_one_message_a_run_says_what_matters(office: Slack) -> None:
     assert "`millstream schema accept --stream issues`" in text
     assert "Downstream: dbt/users" in text
     assert "<https://dagster/runs/1|Run>" in text
-    assert "new column" not in text, "what is safe and allowed is not worth a message"
+    assert "new column" in text, "what is new is told, if the policy says nothing else"
+
+
+def test_a_new_column_or_table_is_told_by_default(office: Slack) -> None:
+    old = SchemaVersion((Table("issues", None, (Column("id", "bigint"),)),))
+    new = SchemaVersion(
+        (
+            Table("issues", None, (Column("id", "bigint"), Column("state", "text"))),
+            Table("issues__labels", "issues", (Column("name", "text"),)),
+        )
+    )
+    decided = decide(diff(old, new), PolicyConfig(), stream="issues")
+    assert send(SlackAlert(), decided) == ()
+    (payload,) = office.taken
+    assert payload["text"] == "github.issues: loaded: 2 schema changes, safe"
+    assert "new column `state`" in said(payload)
+    assert "new table `issues__labels`" in said(payload)
 
 
 def test_nothing_to_say_is_not_said(office: Slack) -> None:
-    assert send(SlackAlert(), decisions("user", preset="anything")) == ()
+    breaking = tuple(d for d in decisions("user", preset="anything") if d.change.severity != "safe")
+    assert send(SlackAlert(), breaking) == ()
+    assert send(SlackAlert(at_least="risky"), decisions("user", preset="anything")) == ()
+    rules = PolicyConfig.model_validate({"rules": [{"action": "allow", "table": "issues"}]})
+    changes = [decision.change for decision in decisions("user")]
+    assert send(SlackAlert(), decide(changes, rules, stream="issues")) == ()
     assert send(SlackAlert(), ()) == ()
     accepted = tuple(Decision(d.change, "allow", "accepted") for d in decisions("user"))
     assert send(SlackAlert(), accepted) == ()

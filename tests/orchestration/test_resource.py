@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 
 import dagster as dg
+import dlt
 import duckdb
 import pytest
 
 import millstream
+from ledger.post_offices import slack
 from millstream.errors import ConfigError, RunError, SchemaHeldError
 
 from .conftest import log_lines
@@ -118,3 +120,90 @@ def test_credentials_come_from_the_environment_and_are_never_shown(tmp_path, mon
     assert "secret-place" not in repr(literal)
     # Dagster's UI blanks out the fields that it knows to be secret
     assert type(resource).to_config_schema().as_field().config_type.fields["credentials"].is_secret
+
+
+@dlt.resource
+def users():
+    yield {"id": 1, "tags": ["a"]}
+
+
+@dlt.resource(primary_key="id", write_disposition="merge")
+def orders():
+    yield {"id": 1, "total": 2}
+
+
+def totals(report):
+    return {table.name: table.rows_total for table in report.tables}
+
+
+def test_running_twice_does_what_the_how_to_says():
+    shop = millstream.MillstreamResource(pipeline_name="shop")
+    rows = [{"id": 1, "lines": ["a", "b"]}, {"id": 2, "lines": []}]
+    for expected in ({"log": 2, "log__lines": 2}, {"log": 4, "log__lines": 4}):
+        assert totals(shop.run(rows, stream="log")) == expected
+    for _ in range(2):
+        merged = shop.run(rows, stream="sales", table_name="orders", primary_key="id")
+        assert totals(merged) == {"orders": 2, "orders__lines": 2}
+        replaced = shop.run(users, table_name="people", write_disposition="replace")
+        assert totals(replaced) == {"people": 1, "people__tags": 1}
+    assert users.write_disposition == "append"  # what was handed over is as it was
+
+
+def test_a_list_of_resources_is_one_run_of_many_tables():
+    shop = millstream.MillstreamResource(pipeline_name="shop")
+    for _ in range(2):
+        report = shop.run([users, orders], stream="crm")
+    assert totals(report) == {"users": 2, "users__tags": 2, "orders": 1}
+    assert shop.run([orders]).stream == "orders"
+    with pytest.raises(ConfigError, match="2 resources have no name in common: users, orders"):
+        shop.run([users, orders])
+    with pytest.raises(ConfigError, match="names one table, and there are 2 resources"):
+        shop.run([users, orders], stream="crm", table_name="all")
+    with pytest.raises(ConfigError, match="a list of resources also has a dict"):
+        shop.run([users, {"id": 1}], stream="crm")
+
+
+def test_rules_quarantine_and_slack_in_an_asset_of_ones_own(monkeypatch):
+    shop = millstream.MillstreamResource(
+        pipeline_name="shop",
+        alerts=[{"type": "slack"}],
+        schema_rules=[{"action": "hold", "change": "column_added", "column": "secret*"}],
+        quarantine={"max_rows": 0},
+    )
+    rows = [{"id": 1}]
+
+    @dg.asset
+    def visits(millstream: millstream.MillstreamResource) -> dg.MaterializeResult:
+        return millstream.materialize_result(millstream.run(rows, stream="visits"))
+
+    @dg.asset(deps=[visits])
+    def readers(): ...
+
+    def materialize():
+        return dg.materialize(
+            [visits, readers],
+            selection=[visits],
+            resources={"millstream": shop},
+            raise_on_error=False,
+        )
+
+    with slack() as office:
+        monkeypatch.setenv("SLACK_WEBHOOK_URL", office.url)
+        materialize()
+        rows[0]["page"] = "/"
+        materialize()
+        rows[0]["secret_name"] = "x"
+        assert not materialize().success
+        asked = [payload["text"] for payload in office.taken]
+        said = json.dumps(office.taken)
+    assert asked == [
+        "shop.visits: loaded: 1 schema change, safe",
+        "shop.visits: loaded: 1 schema change, safe",
+        "shop.visits: held: 1 schema change, safe",
+    ]
+    assert "new column `page`" in said
+    assert "Downstream: readers" in said
+    with pytest.raises(ConfigError, match=r"alerts\.0\.at_least: must be"):
+        millstream.MillstreamResource(
+            pipeline_name="shop", alerts=[{"type": "slack", "at_least": "x"}]
+        ).run(rows, stream="visits")

@@ -155,6 +155,27 @@ def test_nobody_there(clock: FakeClock) -> None:
         rows(source(server, clock=clock))
     assert isinstance(failure(caught), SourceUnavailableError)
     assert server.url in failure(caught).message
+    assert "nothing listens at 127.0.0.1" in str(failure(caught).hint)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "hint"),
+    [
+        ("https://api.github.invalid", "network and DNS, and the name api.github.invalid"),
+        ("http://127.0.0.1:9", "nothing listens at 127.0.0.1: check `base_url`"),
+    ],
+)
+def test_a_network_that_fails_is_not_githubs_fault(
+    clock: FakeClock, base_url: str, hint: str
+) -> None:
+    client = Client(base_url, None, clock=clock, cancelled=threading.Event(), connections=1)
+    try:
+        with pytest.raises(SourceUnavailableError) as caught:
+            client.get("/rate_limit", about="the token")
+    finally:
+        client.close()
+    assert hint in str(caught.value.hint)
+    assert "githubstatus" not in str(caught.value)
 
 
 @pytest.mark.parametrize("relation", ["next", "last"])

@@ -18,6 +18,7 @@ from millstream.errors import (
     SourceNotFoundError,
     SourceUnavailableError,
 )
+from millstream.sources.mongodb import discovery
 from parts import free_port, mongod
 from sources.mongodb_kit import Shop
 
@@ -126,9 +127,16 @@ def test_no_such_collection_or_database(shop: Shop) -> None:
     with pytest.raises(SourceNotFoundError, match="no such collection") as caught:
         open_one(shop, "thing")
     assert "did you mean 'things'?" in str(caught.value)
-    shop.db.client.drop_database(shop.db.name)
-    with pytest.raises(SourceNotFoundError, match="no such database"):
+    name, client = shop.db.name, shop.db.client
+    client.drop_database(name)
+    client["inventory"].things.insert_one({})
+    with pytest.raises(SourceNotFoundError, match="no such database") as caught:
         open_one(shop)
+    assert "inventory" in str(caught.value.hint)
+    with pytest.raises(SourceNotFoundError, match="no such database") as discovered:
+        discovery.discover(shop.config(databases=["inventori"]).source)
+    assert discovered.value.hint == "did you mean 'inventory'?"
+    client.drop_database("inventory")
 
 
 def test_no_database_is_named(shop: Shop) -> None:

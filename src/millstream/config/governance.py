@@ -121,8 +121,9 @@ class QuarantineConfig(Model):
 
 class _Alert(Model):
     at_least: Severity = Field(
-        default="risky",
-        description="Send no message for runs whose changes are all milder, unless one is held.",
+        default="safe",
+        description="Send no message for runs whose changes are all milder, unless one is held. "
+        "`safe` tells of every new column and table, `risky` of what may break a reader.",
     )
 
 

@@ -13,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from millstream.config import complaints
-from millstream.config.base import Model
+from millstream.config import complaints, cron
+from millstream.config.base import Model, invalid
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
 from millstream.config.governance import AlertConfig, PolicyConfig, QuarantineConfig
 from millstream.config.partitions import PartitionsConfig
@@ -180,6 +180,13 @@ class PipelineConfig(TargetConfig):
         description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
     )
 
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        if value is not None and (wrong := cron.problem(value)):
+            raise invalid(f"{value!r} is not a cron expression ({wrong})", hint=cron.HINT)
+        return value
+
     @property
     def names_keys(self) -> bool:
         return self.source.type != "dlt"
@@ -242,4 +249,5 @@ def parse_pipeline(
     try:
         return PipelineConfig.model_validate({**attributes, "project": project, "folder": folder})
     except ValidationError as error:
-        raise ConfigError(f"{where}: {complaints.of(error)}", hint=complaints.hint(error)) from None
+        found = complaints.of(error, PipelineConfig, attributes)
+        raise ConfigError(f"{where}: {found.message}", hint=found.hint) from None

@@ -32,7 +32,7 @@ from millstream.destinations.factory import build, loader_file_format, storage_k
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.faults import in_use, redact
 from millstream.destinations.migrations import add_root_ids, migrate, refuse_unmergeable
-from millstream.destinations.names import full_names, nested_table, table_name
+from millstream.destinations.names import dataset_name, full_names, nested_table, table_name
 from millstream.destinations.nul import replaced
 from millstream.destinations.parts import (
     clear,
@@ -57,6 +57,7 @@ __all__ = [
     "build",
     "clear",
     "confine",
+    "dataset_name",
     "ensure_ready",
     "excludes_others",
     "fallbacks",

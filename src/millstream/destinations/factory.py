@@ -70,7 +70,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
     arguments = dict(config.destination.options)
     if name == "duckdb":
         file = duckdb_file(config, credentials)
-        make_folder(file)
+        make_folder(file, config.project)
         arguments["credentials"] = str(file)
         # its files are read once, a moment later, on this machine
         arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
@@ -80,6 +80,9 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         arguments["credentials"] = credentials
     if bucket := bucket_url(config):
         arguments["bucket_url"] = bucket
+        if urlparse(bucket).scheme in ("", "file"):
+            folder = Path(bucket.removeprefix("file://"))
+            _refuse_mistyped(folder, config.project, "destination.options.bucket_url")
     try:
         destination = Destination.from_reference(name)
         if destination is None:
@@ -178,13 +181,31 @@ def not_installed(name: str, error: ImportError) -> MissingDependencyError:
     )
 
 
-def make_folder(file: Path) -> None:
+def make_folder(file: Path, project: Path) -> None:
+    """Make the folder of a DuckDB file; only below the project, since elsewhere it may be a typo.
+
+    Raises:
+        ConfigError: it does not exist and is not the project's, or it can't be made.
+    """
+    _refuse_mistyped(file, project, "destination.database")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"destination.database: can't make the folder {file.parent}: {error.strerror}"
         ) from None
+
+
+def _refuse_mistyped(place: Path, project: Path, what: str) -> None:
+    folder = place.parent
+    if folder.exists() or folder.is_relative_to(os.path.abspath(project)):  # noqa: PTH100
+        return
+    nearest = next(each for each in folder.parents if each.exists())
+    missing = nearest / folder.relative_to(nearest).parts[0]
+    raise ConfigError(
+        f"{what}: the folder {missing} does not exist",
+        hint=f"correct the path, or make the folder: mkdir -p {folder}",
+    )
 
 
 def _unknown(name: str) -> ConfigError:

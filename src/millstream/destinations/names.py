@@ -96,6 +96,16 @@ def full_names(
     }
 
 
+def dataset_name(config: TargetConfig) -> str:
+    """What the dataset is called in the destination, where dlt normalizes its name.
+
+    >>> from millstream.config import DestinationConfig
+    >>> dataset_name(TargetConfig(name="shop", destination=DestinationConfig(dataset="My-Data")))
+    'my_data'
+    """
+    return _normalized(config, "t")[0]
+
+
 def _normalized(config: TargetConfig, table: str) -> tuple[str, str]:
     dataset = config.dataset
     if (
@@ -105,7 +115,9 @@ def _normalized(config: TargetConfig, table: str) -> tuple[str, str]:
     ):
         return dataset, table
     naming = _naming(config)
-    return naming.normalize_table_identifier(dataset), naming.normalize_tables_path(table)
+    if config.destination.options.get("enable_dataset_name_normalization", True):
+        dataset = naming.normalize_table_identifier(dataset)
+    return dataset, naming.normalize_tables_path(table)
 
 
 def _naming(config: TargetConfig) -> NamingConvention:

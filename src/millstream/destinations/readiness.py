@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from millstream.config import TargetConfig
 from millstream.destinations import faults
 from millstream.destinations.factory import build, credentials_variable, settings
+from millstream.destinations.names import dataset_name
 from millstream.errors import (
     DestinationAuthError,
     DestinationError,
@@ -171,13 +172,17 @@ class _Probe:
     def look_for_dataset(self) -> str:
         if self.kind == "duckdb" and not Path(self.resolved.credentials.database).exists():
             _writable(Path(self.resolved.credentials.database).parent)
-            return f"{self.config.dataset}, made by the first run"
+            return f"{self._dataset()}, made by the first run"
         found = self._guarded(self._dataset_there)
-        return self.config.dataset if found else f"{self.config.dataset}, made by the first run"
+        return self._dataset() if found else f"{self._dataset()}, made by the first run"
 
     def make_dataset(self) -> str:
         self._guarded(self._make)
-        return self.config.dataset
+        return self._dataset()
+
+    def _dataset(self) -> str:
+        name, wanted = dataset_name(self.config), self.config.dataset
+        return name if name == wanted else f"{name} ({wanted!r}, normalized by dlt)"
 
     def _dataset_there(self, client: JobClientBase) -> bool:
         found = bool(client.is_storage_initialized())

@@ -45,7 +45,7 @@ def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[Non
         yield
         return
     file = duckdb_file(config, credentials)
-    make_folder(file)
+    make_folder(file, config.project)
     what, folder = f"the database {file.name}", lock_folder(file)
     with workdir.exclusive("write", what=what, folder=folder), ExitStack() as kept:
         if file.exists():  # connecting would make it

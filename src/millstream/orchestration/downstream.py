@@ -9,8 +9,10 @@ import dagster as dg
 
 from millstream.config import dagster_url
 
+_Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
-def links_of(context: dg.AssetExecutionContext, root: dg.AssetKey) -> Mapping[str, str]:
+
+def links_of(context: _Context, root: dg.AssetKey) -> Mapping[str, str]:
     """The pages of this run and of an asset, where MILLSTREAM_DAGSTER_URL says where the UI is."""
     base = dagster_url()
     if base is None:
@@ -28,7 +30,7 @@ def history_page(root: dg.AssetKey) -> dict[str, dg.UrlMetadataValue]:
     return {"schema_history_page": dg.MetadataValue.url(address)} if base else {}
 
 
-def downstream_of(context: dg.AssetExecutionContext, keys: Iterable[dg.AssetKey]) -> Sequence[str]:
+def downstream_of(context: _Context, keys: Iterable[dg.AssetKey]) -> Sequence[str]:
     """The assets of this code location that depend on any of these, at whatever distance."""
     keys = set(keys)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from millstream.errors import ConfigError
 from millstream.model import RunReport
 from millstream.orchestration import logs
+from millstream.orchestration.downstream import downstream_of, links_of
 from millstream.orchestration.metadata import child_metadata, stream_metadata
 
 if TYPE_CHECKING:
@@ -56,6 +57,20 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         default="evolve",
         description="What happens when the schema changes: `evolve`, `strict` or `anything`.",
     )
+    schema_rules: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Rules that come before the preset, as in `defs.yaml`: "
+        "`{'action': 'hold', 'change': 'column_added', 'table': 'orders'}`.",
+    )
+    alerts: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Who is told of schema changes, as in `defs.yaml`: `{'type': 'slack'}`.",
+    )
+    quarantine: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What happens to rows that can't be loaded, as in `defs.yaml`: "
+        "`{'max_rows': 100, 'redact': ['user.email']}`.",
+    )
 
     coercion: str = Field(
         default="exact",
@@ -65,33 +80,66 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         default=True, description="Whether texts that are times make a column of timestamps."
     )
 
-    def run(self, data: Any, *, stream: str | None = None, full_refresh: bool = False) -> RunReport:
+    def run(
+        self,
+        data: Any,
+        *,
+        stream: str | None = None,
+        table_name: str | None = None,
+        primary_key: str | Sequence[str] | None = None,
+        write_disposition: Any = None,
+        full_refresh: bool = False,
+    ) -> RunReport:
         """Load rows, and the lists within them into child tables.
 
+        Run twice, plain rows are appended twice; with a `primary_key` each row is there once, in
+        its newest version; with `write_disposition="replace"` the last run's rows alone are there.
+        A dlt resource is loaded as it says itself.
+
         Args:
-            data: a dlt source or resource, or any iterable of rows or of pages (lists of rows).
-            stream: names the table, where `data` has no name of its own.
+            data: a dlt source or resource, a list of resources, which are loaded together, or any
+                iterable of rows or of pages (lists of rows).
+            stream: names the table, where `data` has no name of its own; the run of several
+                resources, each of which makes its own table.
+            table_name: the table, where it is called otherwise than the stream or the resource.
+            primary_key: the column, or the columns, that tell rows apart.
+            write_disposition: `append`, `replace` or `merge`, as dlt takes it; `merge` for rows
+                with a `primary_key`, else `append`, when left out.
             full_refresh: forget cursors, read all, and replace what the tables hold.
 
         Raises:
-            ConfigError: the fields of this resource name no destination, or `data` has no name.
+            ConfigError: the fields of this resource name no destination, `data` has no name, or
+                one table's name or key is given for several.
             DestinationError: it can't be reached or written to; nothing was extracted.
             SourceError: `data` can't be read; nothing was loaded.
             SchemaHeldError: the policy holds a change until `accept`; nothing was loaded.
             RunError: any other failure, with the step that failed.
         """
         from millstream import runner
+        from millstream.handed_data import LoadHints
 
         context = _context()
-        with logs.forwarded(context.log) if context else nullcontext():
+        forwarded = logs.forwarded(context.log) if context else nullcontext()
+        with forwarded, self._about(context):
             return runner.run_data(
                 data,
                 self._target(),
                 stream=stream,
+                hints=LoadHints(table_name, primary_key, write_disposition),
                 credentials=self.credentials,
                 full_refresh=full_refresh,
                 progress="log" if context else "none",
             )
+
+    def _about(self, context: dg.OpExecutionContext | None) -> AbstractContextManager[None]:
+        """What only Dagster knows of the run, for alerts to say."""
+        if context is None or not self.alerts or not context.has_assets_def:
+            return nullcontext()
+        from millstream.ledger import alerts
+
+        root, *others = sorted(context.selected_asset_keys)
+        links = links_of(context, root)
+        return alerts.about(links=links, downstream=downstream_of(context, [root, *others]))
 
     def accept(self, stream: str, *, changes: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
         """Accept what a held run of a stream waits for on this machine; the next run loads it.
@@ -153,14 +201,17 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
                         "database": self.database,
                         "options": self.options,
                     },
-                    "schema_policy": self.schema_policy,
+                    "schema_policy": {"preset": self.schema_policy, "rules": self.schema_rules},
+                    "alerts": self.alerts,
+                    "quarantine": self.quarantine,
                     "coercion": self.coercion,
                     "detect_timestamps": self.detect_timestamps,
                     "project": project_of(Path.cwd()),
                 }
             )
         except ValidationError as error:
-            raise ConfigError(f"MillstreamResource: {complaints.of(error)}") from None
+            found = complaints.of(error, TargetConfig)
+            raise ConfigError(f"MillstreamResource: {found.message}", hint=found.hint) from None
 
 
 def _context() -> dg.OpExecutionContext | None:

@@ -109,8 +109,8 @@ def compose(
 ) -> Message | None:
     """The message of a run for someone who wants to know of `at_least`; None if there is none.
 
-    What is held is told to all. What the policy allows is silent, safe changes for those who asked
-    for them apart; so is what somebody accepted already.
+    What is held is told to all. What the policy allows is silent, but for safe changes that no rule
+    allows: a new column or table is news. What somebody accepted already is silent, too.
     """
     worth = [
         decision
@@ -119,7 +119,7 @@ def compose(
             decision.action == "hold"  # someone must act, however mild the change is
             or _ORDER.index(decision.change.severity) >= _ORDER.index(at_least)
         )
-        and (decision.action != "allow" or decision.change.severity == "safe")
+        and (decision.action != "allow" or _is_news(decision))
         and decision.reason != "accepted"
         and not comes_and_goes(decision)
     ]
@@ -128,6 +128,11 @@ def compose(
     worth.sort(key=lambda decision: -_ORDER.index(decision.change.severity))
     held = any(decision.action == "hold" for decision in decisions)
     return Message(pipeline, stream, held, tuple(worth), rows, _context.get())
+
+
+def _is_news(decision: Decision) -> bool:
+    """Whether a change that is allowed is told: a rule that allows it says that nobody cares."""
+    return decision.change.severity == "safe" and not decision.reason.startswith("rule ")
 
 
 def plain(message: Message) -> str:

@@ -6,8 +6,10 @@ its own, know neither the 403 of GitHub's limits nor `Retry-After: 0`, and let t
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -199,6 +201,7 @@ class Client:
             document: Any = None
             pause: float | None = None
             why = problem = ""
+            failure: requests.RequestException | None = None
             try:
                 response = self._rest.get(
                     url,
@@ -216,7 +219,7 @@ class Client:
                     )
                     pause, why = limited or (None, "")
             except _RETRIED as error:
-                problem = _reason(error)
+                failure, problem = error, _reason(error)
             except requests.RequestException as error:
                 raise SourceUnavailableError(
                     f"GitHub can't be reached at {url}: {_reason(error)}",
@@ -243,12 +246,17 @@ class Client:
             if attempt >= attempts:
                 raise SourceUnavailableError(
                     f"GitHub failed {attempt} times in a row: {problem}: {url}",
-                    hint="see https://www.githubstatus.com; a later run goes on where this began",
+                    hint=_hint(failure, url),
                 )
-            self._back_off(attempt, problem, url, response)
+            self._back_off(attempt, problem, url, response, failure)
 
     def _back_off(
-        self, attempt: int, problem: str, url: str, response: requests.Response | None
+        self,
+        attempt: int,
+        problem: str,
+        url: str,
+        response: requests.Response | None,
+        failure: requests.RequestException | None,
     ) -> None:
         # 1, 2, 4, 8 s, each between half and all of it, so that threads do not come back at once
         seconds = 2 ** (attempt - 1) * (0.5 + self._clock.chance() / 2)
@@ -258,7 +266,7 @@ class Client:
             raise SourceUnavailableError(
                 f"GitHub keeps failing: {problem}: this run has waited for it for "
                 f"{told(self._patience.spent)}, and is asked to wait {told(seconds)} more: {url}",
-                hint="see https://www.githubstatus.com; a later run goes on where this began",
+                hint=_hint(failure, url),
             )
         log.info("%s: trying again in %.1f s: %s", problem, seconds, url)
         self._clock.wait(seconds, self._cancelled)
@@ -350,10 +358,35 @@ def _reason(error: requests.RequestException) -> str:
         return "no connection in time"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
-    inner: BaseException = error
-    while (cause := inner.__cause__ or inner.__context__) is not None:
-        inner = cause
+    inner = _innermost(error)
     return str(inner) or type(inner).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _hint(failure: requests.RequestException | None, url: str) -> str:
+    """Where to look, by what failed: the network of this machine, or GitHub's service."""
+    later = "a later run goes on where this began"
+    host = urlsplit(url).hostname or url
+    # answered before GitHub was: by the resolver, by the machine's own network, or by nobody
+    inner = _innermost(failure) if failure else None
+    if isinstance(failure, requests.exceptions.ProxyError):
+        return f"check the proxy in HTTPS_PROXY, or name {host} in NO_PROXY; {later}"
+    if isinstance(inner, socket.gaierror):
+        return f"check this machine's network and DNS, and the name {host} in `base_url`; {later}"
+    if isinstance(inner, ConnectionRefusedError):
+        return f"nothing listens at {host}: check `base_url`, a firewall or proxy; {later}"
+    if isinstance(failure, requests.ConnectTimeout) or (
+        isinstance(inner, OSError) and inner.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
+    ):
+        return f"check this machine's network, and a firewall or proxy before {host}; {later}"
+    if host != "api.github.com":
+        return f"ask whoever runs {host} whether it is up; {later}"
+    return f"see https://www.githubstatus.com; {later}"
 
 
 def rows_of(answer: Answer, field: str | None = None) -> list[dict[str, Any]]:

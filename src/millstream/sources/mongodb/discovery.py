@@ -219,7 +219,7 @@ def _collections(
 ) -> Iterator[Collection]:
     from pymongo.errors import PyMongoError
 
-    from millstream.sources.mongodb import faults
+    from millstream.sources.mongodb import connection, faults
 
     try:
         found = list(client[database].list_collections(authorizedCollections=True, nameOnly=True))
@@ -227,11 +227,14 @@ def _collections(
         raise faults.explain(error, f"database {database}") from None
     if not found:
         try:
-            there = database in client.list_database_names()
-        except PyMongoError:
-            there = True
-        if not there:
-            raise SourceNotFoundError(f"no such database: {database}")
+            databases = client.list_database_names()
+        except PyMongoError:  # not allowed to list them
+            databases = [database]
+        if database not in databases:
+            others = {*databases} - connection.SYSTEM_DATABASES
+            raise SourceNotFoundError(
+                f"no such database: {database}", hint=names.did_you_mean(database, others)
+            )
         raise SourceAuthError(f"database {database}: there is no collection that this user may see")
     for each in sorted(found, key=lambda each: each["name"]):
         name = each["name"]

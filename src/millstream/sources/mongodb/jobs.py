@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from millstream.model import Partition
 from millstream.sources.mongodb import changes, faults, windows
 from millstream.sources.mongodb.encode import EXACT
 from millstream.sources.mongodb.identity import listed
-from millstream.sources.mongodb.names import Located
+from millstream.sources.mongodb.names import Located, did_you_mean
 from millstream.sources.mongodb.reading import again
 
 if TYPE_CHECKING:
@@ -158,10 +158,10 @@ def facts(client: Client, job_database: str, name: str, what: str) -> Facts:
     if not names and job_database not in _databases(client):
         raise SourceNotFoundError(
             f"{what}: no such database: {job_database}",
-            hint=_did_you_mean(job_database, _databases(client)),
+            hint=did_you_mean(job_database, _databases(client)),
         )
     raise SourceNotFoundError(
-        f"no such collection: {job_database}.{name}", hint=_did_you_mean(name, names)
+        f"no such collection: {job_database}.{name}", hint=did_you_mean(name, names)
     )
 
 
@@ -233,15 +233,6 @@ def _databases(client: Client) -> list[str]:
         return client.list_database_names()
     except PyMongoError:
         return []
-
-
-def _did_you_mean(name: str, names: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"there are: {', '.join(sorted(names)[:20])}" if names else "this user sees none"
 
 
 def check(job: Job, collection: Collection[Any]) -> None:

@@ -129,7 +129,7 @@ def missing(config: MongoDBConfig, catalog: Catalog) -> list[tuple[str, str]]:
     """The collections that are configured and not in the catalog, each with a hint."""
     known = _streams(config, catalog)
     return [
-        (name, _did_you_mean(name, known))
+        (name, did_you_mean(name, known, "there are no collections"))
         for name in config.collections
         if name not in known and not _is_pattern(name)
     ]
@@ -146,12 +146,14 @@ def _streams(config: MongoDBConfig, catalog: Catalog) -> dict[str, Located]:
     }
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], none: str = "this user sees none") -> str:
+    """The hint where there is no such database or collection: what there is."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"there are: {', '.join(known[:20])}" if known else "there are no collections"
+    more = f" and {len(known) - 20:,} more" if len(known) > 20 else ""
+    return f"there are: {', '.join(known[:20])}{more}" if known else none
 
 
 def _named(config: MongoDBConfig, catalog: Catalog | None, name: str) -> Sequence[Located]:
@@ -170,7 +172,7 @@ def _named(config: MongoDBConfig, catalog: Catalog | None, name: str) -> Sequenc
     if not found:
         raise ConfigError(
             f"`collections`: {name!r} matches no collection",
-            hint=f"{_did_you_mean(name, known)} `millstream discover` asks the server anew",
+            hint=f"{did_you_mean(name, known)} `millstream discover` asks the server anew",
         )
     return found
 
