@@ -335,7 +335,7 @@ class TestDuckDBInBulk:
         ("bigquery", {"options": {"locatoin": "EU"}}, "did you mean `location`?"),
         ("duckdb", {"loader_file_format": "xml"}, "it loads insert_values, parquet"),
         ("duckdb", {"loader_file_format": "jsonl"}, "parquet is used then"),
-        ("postgres", {"loader_file_format": "csv"}, "insert_values is used then"),
+        ("postgres", {"loader_file_format": "jsonl"}, "it loads insert_values, csv"),
     ],
 )
 def test_what_dlt_does_not_have_is_refused(kind, more, hint, tmp_path):
@@ -376,6 +376,8 @@ def test_the_configured_format_wins():
     assert destinations.loader_file_format(target()) == "parquet"
     assert destinations.loader_file_format(target(loader_file_format="model")) == "model"
     assert destinations.loader_file_format(target("clickhouse")) is None
+    assert destinations.loader_file_format(target("postgres")) == "csv"
+    assert destinations.loader_file_format(target("postgres"), engine_fits=False) == "insert_values"
 
 
 class TestRedact:

@@ -322,7 +322,7 @@ class Work:
             refresh = self._prepare_refresh(pipeline, opened)
         # the engine is on so that sources know what it reads itself
         with (
-            engine.enabled(),
+            engine.enabled() as fits,
             engine.unambiguous(),
             load_ids.above(newest, stream=self.stream),
             raising_signals(),
@@ -331,7 +331,7 @@ class Work:
             extracted = pipeline.extract(
                 opened,
                 schema=schema,
-                loader_file_format=destinations.loader_file_format(self.target),
+                loader_file_format=destinations.loader_file_format(self.target, engine_fits=fits),
                 refresh=refresh,
             )
         deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)

@@ -198,3 +198,17 @@ def priced() -> Any:
             "size": {"data_type": "bigint", "precision": 16},
         },
     )
+
+
+def valued() -> Any:
+    """A resource `orders` of many types; `doc` is kept whole."""
+    return dlt.resource(
+        lambda: iter([FEED.rows]),
+        name="orders",
+        write_disposition="append",
+        columns={
+            "doc": {"data_type": "json"},
+            "n": {"data_type": "bigint"},
+            "price": {"data_type": "decimal"},
+        },
+    )

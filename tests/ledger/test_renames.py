@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import millstream
 from millstream import PipelineConfig
+from parts.places import Place
 
 Row = dict[str, Any]
 ROWS = 600
+NIGHTLY = pytest.mark.nightly
 
 
 def rows(first: int, seed: int) -> list[Row]:
@@ -39,13 +40,14 @@ def rows(first: int, seed: int) -> list[Row]:
     return found
 
 
-def run(folder: Path, name: str, load: list[Row]) -> list[tuple[str, str, str | None, str | None]]:
+def run(place: Place, name: str, load: list[Row]) -> list[tuple[str, str, str | None, str | None]]:
     """What a run says of the data: kind, table, old and new name or share."""
+    folder = place.project
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in load))
     config = PipelineConfig(
         name="shop",
         source={"type": "files", "streams": {"orders": {"path": "*.jsonl"}}},
-        destination={"type": "duckdb", "database": "w.duckdb", "dataset": "shop"},
+        destination=place.destination,
         schema_policy="anything",
         project=folder,
         folder=folder,
@@ -56,14 +58,6 @@ def run(folder: Path, name: str, load: list[Row]) -> list[tuple[str, str, str | 
         for decision in report.decisions
         if decision.change.kind in ("column_renamed", "column_gone")
     )
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    """A pipeline that has loaded rows twice."""
-    assert run(tmp_path, "1", rows(0, 1)) == []
-    assert run(tmp_path, "2", rows(50, 2)) == []
-    return tmp_path
 
 
 def renamed(old: str, new: str) -> Callable[[Row], Row]:
@@ -127,10 +121,33 @@ CASES: dict[str, tuple[Callable[[Row], Row], list[tuple[str, ...]]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_what_changed_is_told_once(case: str, shop: Path) -> None:
-    change, expected = CASES[case]
+ELSEWHERE = ("a column", "a list of objects", "an object is gone")
+"""What PostgreSQL is asked at each commit: the engine and the ledger are the same everywhere."""
 
+
+def told(place: Place, case: str) -> None:
+    change, expected = CASES[case]
+    assert run(place, "1", rows(0, 1)) == []
+    assert run(place, "2", rows(50, 2)) == []
     # in another order, with rows that are new and rows that are gone
-    assert run(shop, "3", [change(row) for row in rows(100, 3)]) == expected
-    assert run(shop, "4", [change(row) for row in rows(150, 4)]) == []
+    assert run(place, "3", [change(row) for row in rows(100, 3)]) == expected
+    assert run(place, "4", [change(row) for row in rows(150, 4)]) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_changed_is_told_once(case: str, duckdb_place: Place) -> None:
+    told(duckdb_place, case)
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in ELSEWHERE else NIGHTLY) for case in CASES]
+)
+def test_postgres_tells_it_too(case: str, postgres_place: Place) -> None:
+    told(postgres_place, case)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("case", ELSEWHERE)
+@pytest.mark.parametrize("kind", ["bigquery", "filesystem"])
+def test_others_tell_it_too(kind: str, case: str, request: pytest.FixtureRequest) -> None:
+    told(request.getfixturevalue(f"{kind}_place"), case)

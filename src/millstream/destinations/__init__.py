@@ -10,6 +10,7 @@ counts      the rows that tables hold now
 fallbacks   what dlt does instead where a destination can't do what was asked
 migrations  columns that tables with rows come to need, filled from what is there
 nul         characters that a destination can't store
+copy_job    PostgreSQL, able to load what the engine writes for COPY
 writer      who may write or read now, and what was written last
 restore     cursors and schema, as the last load left them
 turns       one run of a stream at a time, on whichever machine

@@ -22,13 +22,12 @@ _LOADER_FORMATS = {
     "duckdb": "parquet",
     "filesystem": "parquet",
     "bigquery": "jsonl",
-    "postgres": "insert_values",
+    "postgres": "csv",
 }
 
 # dlt offers these, and they change values on the way without a word (seen with dlt 1.31).
 _LOSSY = {
     ("duckdb", "jsonl"): "stores bytes as the text of their base64",
-    ("postgres", "csv"): "turns empty strings into nulls, and can't carry bytes",
 }
 
 # Drivers that are extras of Millstream; those of other destinations are extras of dlt.
@@ -83,6 +82,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         if urlparse(bucket).scheme in ("", "file"):
             folder = Path(bucket.removeprefix("file://"))
             _refuse_mistyped(folder, config.project, "destination.options.bucket_url")
+    destination: Any
     try:
         destination = Destination.from_reference(name)
         if destination is None:
@@ -98,14 +98,20 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
                 from millstream.destinations.duckdb_bulk import tuned
 
                 found = tuned(found, file)
-            destination = Destination.from_reference(name, **{**arguments, "credentials": found})
+            arguments["credentials"] = found
+            destination = Destination.from_reference(name, **arguments)
             assert destination is not None
+        if name == "postgres":
+            from millstream.destinations.copy_job import CopyPostgres
+
+            destination = CopyPostgres(**arguments)
     except UnknownDestinationModule:
         raise _unknown(name) from None
     except (MissingDependencyException, ModuleNotFoundError) as error:
         raise not_installed(name, error) from None
     _refuse_unknown_format(config, destination)
-    return destination
+    made: AnyDestination = destination
+    return made
 
 
 def settings(destination: AnyDestination, config: TargetConfig) -> Any:
@@ -133,12 +139,18 @@ def _settled_credentials(destination: AnyDestination, config: TargetConfig) -> A
         return None
 
 
-def loader_file_format(config: TargetConfig) -> Any:
+def loader_file_format(config: TargetConfig, *, engine_fits: bool = True) -> Any:
     """The loader file format that the configuration says, else the fastest measured.
 
     None leaves the choice to dlt.
+
+    Args:
+        engine_fits: False where only dlt's own writers can write, with whatever dlt they come.
     """
-    return config.destination.loader_file_format or _LOADER_FORMATS.get(config.destination.type)
+    kind, wanted = config.destination.type, config.destination.loader_file_format
+    found = wanted or _LOADER_FORMATS.get(kind)
+    # dlt's own CSV turns empty text into null, and refuses bytes
+    return "insert_values" if (kind, found) == ("postgres", "csv") and not engine_fits else found
 
 
 def storage_kind(config: TargetConfig) -> str:

@@ -31,11 +31,15 @@ class KeepNul:
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, str) and "\0" in value:
-            if not self.texts:  # where processes normalize, the count stays in them
-                logger.warning("texts hold NUL characters: each is loaded as %s (U+2400)", SIGN)
-            self.texts += 1
+            self.note(1)
             value = value.replace("\0", SIGN)
         return self._escape(value)
+
+    def note(self, texts: int) -> None:
+        """Count texts in which NULs were replaced."""
+        if not self.texts:  # where processes normalize, the count stays in them
+            logger.warning("texts hold NUL characters: each is loaded as %s (U+2400)", SIGN)
+        self.texts += texts
 
 
 def keeping(escape: Callable[[Any], Any] | None) -> KeepNul | None:

@@ -22,6 +22,7 @@ from dlt.common.wei import Wei
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream import typed_json
+from millstream.engine import copy_writer
 from millstream.engine.coercion import (
     ORIGIN,
     Coercion,
@@ -68,12 +69,13 @@ class ExactNormalizer(JsonLItemsNormalizer):
         self._known_limits: dict[tuple[Any, ...], ColumnLimits] = {}
         caps = self.config.destination_capabilities if self.config is not None else None
         self._caps: Any = caps
+        is_copied = copy_writer.adopt(self.item_storage, caps)
         # SQL and JSON have no word for doubles that are not finite; databases read the text
         writers = (InsertValuesWriter, JsonlWriter)
         is_text = issubclass(self.item_storage.writer_cls, writers)
         self._spells_floats = is_text and self._coercion is not None
         # in files, decimals with more digits are read as doubles by some, and refused by others
-        is_sql = issubclass(self.item_storage.writer_cls, InsertValuesWriter)
+        is_sql = is_copied or issubclass(self.item_storage.writer_cls, InsertValuesWriter)
         self._has_wei = is_sql or self._wei_digits()[0] <= _COMMON_DIGITS
         if self._coercion is None:
             return

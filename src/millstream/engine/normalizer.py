@@ -22,6 +22,7 @@ from millstream import handover
 from millstream.engine.bson.documents import blocks
 from millstream.engine.bson.reader import BsonReader, Tables
 from millstream.engine.build import add_ids, columns_of
+from millstream.engine.copy_writer import CopyWriter
 from millstream.engine.direct import Direct
 from millstream.engine.dlt_rules import DltRules, LostDigits
 from millstream.engine.lane import Lane
@@ -45,6 +46,8 @@ _TEACH = 256
 _PATIENCE = 4
 _REST = 16
 _MARK = PUA_START_UTF8_MAGIC[:1]
+_WRITERS: dict[Any, Any] = {ParquetDataWriter: ColumnarParquetWriter, CopyWriter: CopyWriter}
+"""Of the writers that dlt was told to use: those that take columns."""
 
 
 class ColumnarNormalizer(WatchedNormalizer):
@@ -67,7 +70,7 @@ class ColumnarNormalizer(WatchedNormalizer):
 
     def _is_for_columns(self) -> bool:
         return (
-            self.item_storage.writer_cls is ParquetDataWriter
+            self.item_storage.writer_cls in _WRITERS
             and type(self.schema.data_item_normalizer) is DataItemNormalizer
             and not self.schema._compiled_excludes
             and self.config.destination_capabilities is not None
@@ -280,8 +283,7 @@ class ColumnarNormalizer(WatchedNormalizer):
             self._versions.note_columns(tables[0][1].columns, rows)
         for name, column_set in tables:
             writer = self.item_storage._get_writer(self.load_id, self.schema.name, name)
-            if writer.writer_cls is ParquetDataWriter:
-                writer.writer_cls = ColumnarParquetWriter
+            writer.writer_cls = _WRITERS.get(writer.writer_cls, writer.writer_cls)
             known = self._column_schemas.get(name)
             if not known:
                 known = self._column_schemas[name] = self.schema.get_table_columns(name)

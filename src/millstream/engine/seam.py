@@ -1,9 +1,10 @@
 """Where the engine meets dlt: puts its normalizer in place, where the installed dlt fits.
 
 `install()` puts `ColumnarNormalizer` where dlt's normalize workers look for the class that turns
-extracted rows into load files, and lets dlt look more often whether they are done. `normalizer`,
-`dlt_rules`, `sieve`, `exact_normalizer`, `typed_json`, `trial`, `twins` and `parquet` know dlt's
-inside, too; what all of them rely on is checked here, at the start.
+extracted rows into load files, `ArrowNormalizer` in the place of the one for Arrow tables, and lets
+dlt look more often whether they are done. `normalizer`, `arrow_normalizer`, `dlt_rules`, `sieve`,
+`exact_normalizer`, `typed_json`, `trial`, `twins`, `parquet` and `copy_writer` know dlt's inside,
+too; what all of them rely on is checked here, at the start.
 
 Spawned worker processes get the seam through a container context that dlt hands to workers.
 """
@@ -18,15 +19,21 @@ import dlt
 from dlt.common.configuration import configspec
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.base_configuration import ContainerInjectableContext
-from dlt.common.data_writers.writers import ParquetDataWriter, TypedJsonlListWriter
+from dlt.common.data_writers.buffered import BufferedDataWriter
+from dlt.common.data_writers.writers import (
+    DataWriter,
+    ParquetDataWriter,
+    TypedJsonlListWriter,
+)
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.runtime import signals
 from dlt.common.schema import Schema
 from dlt.normalize import normalize as dlt_normalize
 from dlt.normalize import worker as dlt_worker
-from dlt.normalize.items_normalizers import JsonLItemsNormalizer
+from dlt.normalize.items_normalizers import ArrowItemsNormalizer, JsonLItemsNormalizer
 
 from millstream import handover
+from millstream.engine.arrow_normalizer import ArrowNormalizer
 from millstream.engine.coercion import Coercion
 from millstream.engine.exact_normalizer import COERCIONS
 from millstream.engine.normalizer import ColumnarNormalizer
@@ -86,6 +93,7 @@ def install(*, keep_stats: bool, columnar: bool = True) -> bool:
         _warned = True
         return False
     _worker.JsonLItemsNormalizer = wanted
+    _worker.ArrowItemsNormalizer = ArrowNormalizer
     if getattr(_normalize, "sleep", None) is signals.sleep:
         _normalize.sleep = _sleep
     return True
@@ -138,6 +146,7 @@ def deactivate() -> None:
     """Put dlt's own normalizer back."""
     handover.Engine.reads = False
     _worker.JsonLItemsNormalizer = JsonLItemsNormalizer
+    _worker.ArrowItemsNormalizer = ArrowItemsNormalizer
     if getattr(_normalize, "sleep", None) is _sleep:
         _normalize.sleep = signals.sleep
     container = Container()
@@ -177,6 +186,12 @@ _SHAPES = {
     (ParquetDataWriter, "write_data"): ("self", "items"),
     (TypedJsonlListWriter, "write_data"): ("self", "items"),
     (ParquetDataWriter, "_create_writer"): ("self", "schema"),
+    (BufferedDataWriter, "__init__"): (
+        "self", "writer_spec", "file_name_template", "buffer_max_items", "file_max_items",
+        "file_max_bytes", "disable_compression", "_caps",
+    ),
+    (BufferedDataWriter, "write_data_item"): ("self", "item", "columns"),
+    (DataWriter, "writer_class_from_spec"): ("spec",),
 }  # fmt: skip
 
 
@@ -188,6 +203,7 @@ def mismatch() -> str | None:
         function = getattr(owner, name, None)
         if function is None or tuple(inspect.signature(function).parameters) != parameters:
             return f"{owner.__name__}.{name} has changed"
-    if getattr(_worker, "JsonLItemsNormalizer", None) is None:
+    names = ("JsonLItemsNormalizer", "ArrowItemsNormalizer")
+    if any(getattr(_worker, name, None) is None for name in names):
         return "its worker has changed"
     return None

@@ -1,0 +1,72 @@
+"""PostgreSQL as dlt has it, and able to load what the engine writes for COPY.
+
+dlt's own CSV job turns empty text into null (FORCE_NULL), so these files have a job of their own.
+Files in any other format, such as those of a package that an earlier version left, stay with dlt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
+from dlt.common.storages import FileStorage
+from dlt.common.storages.load_package import ParsedLoadJobFileName
+from dlt.destinations import postgres
+from dlt.destinations.impl.postgres.postgres import PostgresClient
+from psycopg2 import Error
+
+from millstream import copy_files
+
+_PIECE = 1 << 18
+
+
+class CopyJob(RunnableLoadJob, HasFollowupJobs):
+    """Loads one file by one COPY, in a transaction."""
+
+    _job_client: Any
+
+    def run(self) -> None:
+        client = self._job_client.sql_client
+        table = client.make_qualified_table_name(self.load_table_name)
+        with FileStorage.open_zipsafe_ro(self._file_path, "rb") as file:
+            names = copy_files.columns(file)
+            if not names:  # a table without columns, and so without rows
+                return
+            columns = ", ".join(client.escape_column_name(name) for name in names)
+            copy = f"COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
+            try:
+                with client.begin_transaction(), client.native_connection.cursor() as cursor:
+                    cursor.copy_expert(copy, file, size=_PIECE)
+            except Error as error:
+                # what no second attempt can mend fails at once, as with dlt's other jobs
+                raise client._make_database_exception(error) from error
+
+
+class CopyClient(PostgresClient):
+    """dlt's client, with a job for the engine's files."""
+
+    def create_load_job(
+        self, table: Any, file_path: str, load_id: str, restore: bool = False
+    ) -> Any:
+        if ParsedLoadJobFileName.parse(file_path).file_format == "csv":
+            with FileStorage.open_zipsafe_ro(file_path, "rb") as file:
+                if copy_files.columns(file) is not None:
+                    return CopyJob(file_path)
+        return super().create_load_job(table, file_path, load_id, restore)
+
+
+class CopyPostgres(postgres):
+    """dlt's destination, called as dlt calls it, with that client."""
+
+    @property
+    def destination_type(self) -> str:
+        return "dlt.destinations.postgres"
+
+    @property
+    def client_class(self) -> type[CopyClient]:
+        return CopyClient
+
+    def _raw_capabilities(self) -> Any:
+        found = super()._raw_capabilities()
+        setattr(found, copy_files.CAPABILITY, True)
+        return found
