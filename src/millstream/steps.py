@@ -398,7 +398,12 @@ class Work:
             finally:
                 self.has_stream = False
 
-    def _refuse_overtaken(self, pipeline: dlt.Pipeline, seen: engine.EngineReport) -> None:
+    def _refuse_overtaken(
+        self,
+        pipeline: dlt.Pipeline,
+        seen: engine.EngineReport,
+        counted: Sequence[packages.Count],
+    ) -> None:
         """Load nothing over what another run has read later.
 
         Raises:
@@ -409,8 +414,7 @@ class Work:
                 raise OvertakenError
             return
         arrived = destinations.load_ids(pipeline, self.schema) - self.known_loads
-        # rows that dlt's own way took are in no profile
-        profile = {} if seen.rows.get("dlt") else seen.profile
+        profile = seen.profile if self._profiles_all(seen, counted) else {}
         if destinations.may_overwrite(
             pipeline, pipeline.schemas[self.schema], arrived, self.partition, profile
         ):
@@ -468,16 +472,14 @@ class Work:
                     stream=self.stream,
                 )
             new = self.packaged(pipeline, run, seen.profile)
-            if not seen.rows.get("dlt"):  # else the profile knows some of the rows alone
+            if self._profiles_all(seen, counted):
                 new = ledger.attach(new, ledger.complete(new, seen.profile))
-            if seen.variants:
-                new = ledger.with_variants(new, seen.variants, _rows_by_table(counted))
             recent = self.recent(pipeline) if seen.profile else ()
             decisions = self.govern(run, new, counted, ledger.measure(recent), accepted)
         with self.step("load"), self.writer():
             self.holds_turn()
             pending.check(run, self.what, self.stream, fully=False)
-            self._refuse_overtaken(pipeline, seen)
+            self._refuse_overtaken(pipeline, seen, counted)
             if self.partition is not None and not any(count.rows for count in counted):
                 self.clear(pipeline, self.partition)
             coming = self._package_schema(run)
@@ -526,6 +528,16 @@ class Work:
         self.decisions += (*seen.refusals, *decisions)
         self._compare(new, recent)
         self.accept(self.version(pipeline))
+
+    @staticmethod
+    def _profiles_all(seen: engine.EngineReport, counted: Sequence[packages.Count]) -> bool:
+        """Whether all rows were counted; files that a source imports as they are were not."""
+        rows = {
+            table: max((each.rows for each in columns.values()), default=0)
+            for table, columns in seen.profile.items()
+        }
+        loaded = {table: count for table, count in _rows_by_table(counted).items() if count}
+        return all(rows.get(table) == count for table, count in loaded.items())
 
     def clear(self, pipeline: dlt.Pipeline, partition: Partition) -> None:
         """Take out what a partition held that holds nothing any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,17 @@ class LinkNames:
     parent_id: str
     list_idx: str
     root_id: str
+
+    @classmethod
+    def of_normalizer(cls, normalizer: Any) -> LinkNames:
+        """What a relational normalizer of dlt's calls them."""
+        return cls(
+            normalizer.c_dlt_id,
+            normalizer.c_dlt_load_id,
+            normalizer.c_dlt_parent_id,
+            normalizer.c_dlt_list_idx,
+            normalizer.c_dlt_root_id,
+        )
 
     def of(self, *, root: bool, propagate: bool) -> tuple[str, ...]:
         """The ones that a table has."""

@@ -30,17 +30,16 @@ from dlt.common.data_writers.writers import (
     DataWriter,
     FileWriterSpec,
 )
-from dlt.common.json import json
 from dlt.common.libs.pyarrow import columns_to_arrow
 from dlt.common.time import get_context_timezone_name
 
 from millstream import copy_files
+from millstream.engine.row_columns import column_of_rows, plain_column
 from millstream.engine.writer import Aside, align, runs
 
 NUL_SIGN = "\N{SYMBOL FOR NULL}"
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _OPTIONS = pyarrow.csv.WriteOptions(include_header=False)
-_FIT_ERRORS = (ValueError, TypeError, OverflowError)
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
@@ -106,33 +105,18 @@ class CopyWriter(DataWriter):
         self._f.write(sink.getvalue())
 
     def _of_rows(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        columns = []
-        for field in self._schema:
-            values = [row.get(field.name) for row in rows]
-            if field.name in self._json:
-                values = [v if v is None or type(v) is str else json.dumps(v) for v in values]
-            try:
-                column = pa.array(values, type=field.type, from_pandas=False)
-            except _FIT_ERRORS:  # by dlt's own coercion: PostgreSQL decides what becomes of it
-                column = pa.array([None if v is None else _literal(v) for v in values], pa.string())
-            columns.append(column)
+        columns = [
+            column_of_rows(rows, field.name, field.type, is_json=field.name in self._json)
+            for field in self._schema
+        ]
         return pa.table(columns, names=self._schema.names)
 
     def _of_arrow(self, table: Any) -> pa.Table:
-        if isinstance(table, pa.RecordBatch):
-            table = pa.Table.from_batches([table])
         columns = []
         for field in self._schema:
             at = table.schema.get_field_index(field.name)
-            if at < 0:
-                columns.append(pa.nulls(len(table), field.type))
-                continue
-            column = table.column(at)
-            if field.name in self._json and pa.types.is_nested(column.type):
-                texts = [None if v is None else json.dumps(v) for v in column.to_pylist()]
-                column = pa.chunked_array([pa.array(texts, pa.string())])
-            columns.append(column)
-        return pa.table(columns, names=self._schema.names)
+            columns.append(pa.nulls(len(table), field.type) if at < 0 else table.column(at))
+        return pa.table([plain_column(column) for column in columns], names=self._schema.names)
 
     def _without_nul(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """PostgreSQL's text holds every character but U+0000."""
@@ -179,28 +163,12 @@ def adopt(storage: Any, caps: Any) -> bool:
 
 def _as_text(column: Any, clean: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.ChunkedArray:
     """A column in a type that Arrow writes as PostgreSQL reads it."""
-    kind = column.type
-    if isinstance(column, pa.Array):
-        column = pa.chunked_array([column], kind)
-    if pa.types.is_dictionary(kind):
-        return _as_text(column.cast(kind.value_type), clean)
-    if pa.types.is_string(kind):
+    if pa.types.is_string(column.type):
         return clean(column)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return clean(column.cast(pa.string()))
-    if _is_binary(kind):
+    if pa.types.is_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
         chunks = [_hex(chunk.cast(pa.large_binary())) for chunk in column.chunks]
         return pa.chunked_array(chunks, pa.large_string())
     return column
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
 
 
 def _hex(values: pa.Array) -> pa.Array:
@@ -218,14 +186,3 @@ def _hex(values: pa.Array) -> pa.Array:
     )
     prefix = pa.scalar("\\x", pa.large_string())
     return pc.binary_join_element_wise(prefix, digits, pa.scalar("", pa.large_string()))
-
-
-def _literal(value: Any) -> str:
-    """A value in words, as dlt's INSERT statements have it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return f"\\x{value.hex()}"
-    if isinstance(value, (dict, list)):
-        return str(json.dumps(value))
-    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)

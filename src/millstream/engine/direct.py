@@ -133,6 +133,7 @@ class Direct:
             if each.kind is None:
                 self._take(table, each.name)  # dlt may let its null win
                 types.append(pa.field(key, pa.null()))
+                steps.append(_of_field(at, _only_null(key, each)))
                 continue
             if each.kind == "value":
                 kind, step = self._value(table, key, each)
@@ -254,6 +255,20 @@ def _of_field(at: int, step: _Step) -> _Step:
         step(run, rows, settled, array.field(at))
 
     return run_field
+
+
+def _only_null(key: str, each: Field) -> _Step:
+    """A key that has had no value yet: as many rows have it as its text has it with a null."""
+    null = _null(key)
+
+    def step(run: _Run, rows: TableRows, settled: Settled, array: Any) -> None:
+        found = None if not each.ragged else sum(1 for _ in null.finditer(run.text))
+        if found is None and null.search(run.text) is None:
+            each.ragged, found = True, 0
+        # other objects may have a key of that name, too
+        settled.present[each.name] = run.within if found is None else min(found, run.within)
+
+    return step
 
 
 def _empty_list(key: str | None, each: Field) -> _Step:

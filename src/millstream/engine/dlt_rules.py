@@ -64,13 +64,7 @@ class DltRules(Rules):
         self._types: dict[tuple[Any, ...], pa.DataType] = {}
         if isinstance(normalizer, DataItemNormalizer):
             self.value = normalizer.c_value
-            self.names = LinkNames(
-                normalizer.c_dlt_id,
-                normalizer.c_dlt_load_id,
-                normalizer.c_dlt_parent_id,
-                normalizer.c_dlt_list_idx,
-                normalizer.c_dlt_root_id,
-            )
+            self.names = LinkNames.of_normalizer(normalizer)
             self._reserved = self.names.all()
 
     def column_name(

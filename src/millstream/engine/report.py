@@ -20,12 +20,11 @@ class EngineReport:
     Attributes:
         rows: extracted rows by who normalized them, `{"millstream": 119, "dlt": 1}`.
         reasons: why rows were left to dlt, and how many batches of them each time.
-        profile: by table and column, of the rows that the engine normalized itself.
+        profile: by table and column.
         quarantined: rows that were put aside, by table and reason.
         refusals: what the policy said of the changes that it kept out of the schema.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
         twins: values that were lost to another key of their row.
-        variants: values in variant columns, by table and column, of rows that dlt normalized.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
@@ -35,7 +34,6 @@ class EngineReport:
     refusals: tuple[Decision, ...] = ()
     outcomes: Mapping[str, int] = field(default_factory=dict)
     twins: Mapping[Twins, int] = field(default_factory=dict)
-    variants: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def folder_of(working_dir: Path, load_id: str) -> Path:
@@ -49,7 +47,6 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
     reasons: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     twins: Counter[Twins] = Counter()
-    variants: Counter[tuple[str, str]] = Counter()
     put_aside: dict[tuple[str, Any], QuarantinedRows] = {}
     refusals: dict[tuple[Any, ...], Decision] = {}
     documents: list[Mapping[str, Any]] = []
@@ -62,8 +59,6 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
             outcomes.update(document["outcomes"])
             for (table, what, name, keys), count in document["twins"]:
                 twins[Twins(table, what, name, tuple(keys))] += count
-            for (table, column), count in document["variants"]:
-                variants[table, column] += count
             for table, reason, detail, count in document["quarantined"]:
                 known = put_aside.get((table, reason))
                 count += known.rows if known else 0
@@ -89,5 +84,4 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
         tuple(refusals.values()),
         dict(outcomes),
         dict(twins),
-        dict(variants),
     )

@@ -12,6 +12,7 @@ import gzip
 import io
 import json as plain_json
 import re
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from copy import deepcopy
@@ -20,7 +21,9 @@ from itertools import compress
 from pathlib import Path
 from typing import IO, Any, cast
 
+import pyarrow as pa
 from dlt.common.json import json, may_have_pua
+from dlt.common.libs.pyarrow import get_py_arrow_datatype
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.schema import Schema
 from dlt.common.schema.exceptions import (
@@ -28,15 +31,19 @@ from dlt.common.schema.exceptions import (
     CannotCoerceNullException,
 )
 from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
+from dlt.common.time import get_context_timezone_name
 
 from millstream import handover, json_keys, typed_json
+from millstream.engine.build import LinkNames
 from millstream.engine.exact_normalizer import ExactNormalizer, RefusedValueError
 from millstream.engine.flatten import name_keys
+from millstream.engine.row_columns import column_of_rows
 from millstream.engine.schema_size import check_schema_size
 from millstream.engine.stats import FileStats
 from millstream.engine.trial import Buffer, trial
 from millstream.engine.twins import Finder
 from millstream.engine.versions import FileVersions, file_versions
+from millstream.engine.writer import ColumnSet
 from millstream.errors import SourceDataError
 from millstream.json_paths import variant_base
 from millstream.key_names import KeyNames
@@ -122,8 +129,11 @@ class WatchedNormalizer(ExactNormalizer):
         self._versions: FileVersions | None = None
         self._current: list[bool] | None = None
         self.key_names: KeyNames | None = None
+        self._nulls: dict[str, Counter[str]] = {}
+        self._link_names: LinkNames | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
             self._twins = Finder(self.schema.data_item_normalizer)
+            self._link_names = LinkNames.of_normalizer(self.schema.data_item_normalizer)
         if self._watch is not None:
             self._filtered_tables = _Noticing(self._hit_table)
 
@@ -395,7 +405,7 @@ class WatchedNormalizer(ExactNormalizer):
             yield None
             return
         storage, buffer = self.item_storage, Buffer()
-        self.item_storage = cast("Any", buffer)
+        self.item_storage, self._nulls = cast("Any", buffer), {}
         try:
             yield buffer
             self._check_complete(buffer)
@@ -486,16 +496,46 @@ class WatchedNormalizer(ExactNormalizer):
             self._versions.note_rows(buffer.rows.get(self._root, ()))
         assert self._stats is not None
         for table, rows in buffer.rows.items():
-            for name, column in buffer.columns[table].items():
-                if column.get("variant"):
-                    count = sum(row.get(name) is not None for row in rows)
-                    self._stats.variants[table, name] += count
+            if FileStats.keep:
+                self._count_columns(table, rows, buffer.columns[table])
             self.item_storage.write_data_item(
                 self.load_id, self.schema.name, table, rows, buffer.columns[table]
             )
+        self._nulls = {}
+
+    def _count_columns(self, table: str, rows: list[Any], columns: Mapping[str, Any]) -> None:
+        """Profile rows that are written one by one, as the engine profiles its own."""
+        assert self._stats is not None
+        nulls = self._nulls.get(table, Counter())
+        arrays, present = {}, {name: min(count, len(rows)) for name, count in nulls.items()}
+        for name, column in columns.items():
+            if column.get("data_type") is None:
+                continue
+            array = self._profiled_column(rows, name, column)
+            values = len(array) - array.null_count
+            if values:
+                arrays[name] = array
+                present[name] = min(values + nulls[name], len(rows))
+        names = self._link_names
+        skipped = names.all() if names else frozenset()
+        list_idx = names.list_idx if names else None
+        self._stats.profile.add(table, ColumnSet(arrays, len(rows), present), skipped, list_idx)
+
+    def _profiled_column(self, rows: list[Any], name: str, column: Mapping[str, Any]) -> pa.Array:
+        kind = get_py_arrow_datatype(cast("Any", column), self._caps, get_context_timezone_name())
+        if column["data_type"] == "double" and self._spells_floats:
+            rows = [{name: None if (v := row.get(name)) is None else float(v)} for row in rows]
+        return column_of_rows(rows, name, kind, is_json=column["data_type"] == "json")
+
+    def _coerce_row(self, table_name: str, parent_table: str, row: Any) -> Any:
+        if FileStats.keep:
+            for name, value in row.items():
+                if value is None:
+                    self._nulls.setdefault(table_name, Counter())[name] += 1
+        return super()._coerce_row(table_name, parent_table, row)
 
     def _trial(self) -> AbstractContextManager[Buffer]:
-        self._hits = []
+        self._hits, self._nulls = [], {}
         return trial(self, discarded=self._hit_table, changed=self._ask_gate)
 
     def _ask_gate(self, partial: Mapping[str, Any], row: Mapping[str, Any]) -> None:

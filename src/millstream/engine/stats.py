@@ -30,7 +30,6 @@ class FileStats:
         refusals: what the policy said of the changes that it kept out, each once.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
         twins: values that were lost to another key of their row.
-        variants: values in variant columns, by table and column, of rows that dlt normalized.
     """
 
     file: str
@@ -41,7 +40,6 @@ class FileStats:
     refusals: dict[tuple[str, str, str | None, str | None], Decision] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     twins: Counter[Twins] = field(default_factory=Counter)
-    variants: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     keep: ClassVar[bool] = False
 
@@ -77,7 +75,6 @@ class FileStats:
             "refusals": [_plain(decision) for decision in self.refusals.values()],
             "outcomes": self.outcomes,
             "twins": list(self.twins.items()),
-            "variants": list(self.variants.items()),
         }
         part = target.with_suffix(f".{os.getpid()}")
         part.write_text(json.dumps(content), encoding="utf-8")

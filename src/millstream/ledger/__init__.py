@@ -29,7 +29,6 @@ from millstream.ledger.profile import (
     pool,
     profile_of,
     settled,
-    with_variants,
 )
 from millstream.ledger.snapshot import snapshot
 
@@ -56,5 +55,4 @@ __all__ = [
     "settled",
     "snapshot",
     "store",
-    "with_variants",
 ]

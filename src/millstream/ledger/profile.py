@@ -135,28 +135,6 @@ def complete(version: SchemaVersion, profile: Profile) -> Profile:
     return completed
 
 
-def with_variants(
-    version: SchemaVersion, variants: Mapping[tuple[str, str], int], rows: Mapping[str, int]
-) -> SchemaVersion:
-    """The version with the share of rows of each variant column that dlt filled.
-
-    Args:
-        variants: values by table and column that the version's profile does not count.
-        rows: all rows of the load by table.
-    """
-    found: dict[str, dict[str, ColumnProfile]] = {}
-    for (name, column), count in variants.items():
-        table = version.table.get(name)
-        if not count or table is None or column not in table.column:
-            continue
-        seen = table.column[column].profile or ColumnProfile(0, 0, 0)
-        held, total = seen.rows - seen.nulls + count, rows.get(name, 0)
-        present = max(seen.present, held)
-        seen = replace(seen, rows=total, present=present, nulls=max(total - held, 0))
-        found.setdefault(name, {})[column] = seen
-    return attach(version, found) if found else version
-
-
 def _of(profile: Profile, table: str) -> Mapping[str, ColumnProfile]:
     return profile.get(table, {})
 
