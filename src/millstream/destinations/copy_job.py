@@ -10,9 +10,8 @@ from typing import Any
 
 from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
 from dlt.common.storages import FileStorage
-from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations import postgres
-from dlt.destinations.impl.postgres.postgres import PostgresClient
+from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
 from psycopg2 import Error
 
 from millstream import copy_files
@@ -48,11 +47,11 @@ class CopyClient(PostgresClient):
     def create_load_job(
         self, table: Any, file_path: str, load_id: str, restore: bool = False
     ) -> Any:
-        if ParsedLoadJobFileName.parse(file_path).file_format == "csv":
-            with FileStorage.open_zipsafe_ro(file_path, "rb") as file:
-                if copy_files.columns(file) is not None:
-                    return CopyJob(file_path)
-        return super().create_load_job(table, file_path, load_id, restore)
+        job = super().create_load_job(table, file_path, load_id, restore)
+        if not isinstance(job, PostgresCsvCopyJob):
+            return job
+        with FileStorage.open_zipsafe_ro(file_path, "rb") as file:
+            return job if copy_files.columns(file) is None else CopyJob(file_path)
 
 
 class CopyPostgres(postgres):
