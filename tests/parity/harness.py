@@ -36,6 +36,7 @@ from dlt.normalize.validate import reconcile_null_only_columns, validate_and_upd
 
 from millstream.engine import normalizer
 from millstream.engine.dlt_rules import DltRules
+from millstream.engine.stats import FileStats
 
 # a case makes and removes dozens of small files: in memory that takes a fifth less time in all
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -86,6 +87,7 @@ class Outcome:
 def engine(on: bool, batch: int) -> Iterator[None]:
     """dlt's worker with or without the engine, in batches so small that their edges matter."""
     before = worker.JsonLItemsNormalizer, normalizer.BATCH, normalizer.SMALLEST
+    FileStats.keep = False  # as for `accelerate()`: dlt's own result
     worker.JsonLItemsNormalizer = normalizer.ColumnarNormalizer if on else JsonLItemsNormalizer
     normalizer.BATCH = batch
     normalizer.SMALLEST = 1 if batch < 100 else 16
@@ -249,7 +251,7 @@ def compare(case: Case, folder: Path) -> tuple[list[Outcome], list[Outcome]]:
         # an integer beyond 64 bits fails dlt's load, or another value does before it is written
         if theirs.error == TOO_LARGE or (theirs.error and moved):
             return expected, found
-        assert ours.error == theirs.error, number
+        assert ours.error == theirs.error, f"load {number}"
         if theirs.error:
             continue
         assert ours.schema == theirs.schema

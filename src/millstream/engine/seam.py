@@ -145,6 +145,7 @@ def set_coercion(schema_name: str, coercion: Coercion | None) -> None:
 def deactivate() -> None:
     """Put dlt's own normalizer back."""
     handover.Engine.reads = False
+    FileStats.keep = False
     _worker.JsonLItemsNormalizer = JsonLItemsNormalizer
     _worker.ArrowItemsNormalizer = ArrowItemsNormalizer
     if getattr(_normalize, "sleep", None) is _sleep:
