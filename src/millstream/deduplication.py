@@ -4,7 +4,10 @@ A package in which a key occurs more than once is normalized once more, from a c
 extracted (hard links), without the rows that lost. One in which none does costs a look at its keys.
 
     RUN/order.json             the extracted files of each load, as they were written
-    RUN/extracted/LOAD_ID      what was extracted, until it is known whether a key occurs twice
+    RUN/extracted/LOAD_ID      what was extracted, until its normalized rows are counted
+
+A process that dies between dlt's last rename and the count leaves a package of which nobody knows
+the rows: it is normalized once more, too.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,8 @@ from millstream import manifests, whole
 
 if TYPE_CHECKING:
     import dlt
-    from dlt.common.pipeline import ExtractInfo, NormalizeInfo
+    from dlt.common.metrics import NormalizeMetrics
+    from dlt.common.pipeline import ExtractInfo
 
 _NORMALIZED = "load/normalized"
 _EXTRACTED = "normalize/extracted"
@@ -42,26 +46,49 @@ def normalize(
     pipeline: dlt.Pipeline,
     schema: str,
     *,
+    counted: Collection[str],
     replaced: bool,
     stored: dlt.Schema | None,
-) -> NormalizeInfo:
+) -> Mapping[str, list[NormalizeMetrics]]:
     """Normalize a run's packages, each without outdated versions of its rows.
 
     Args:
         schema: the name of the dlt schema.
+        counted: the load ids of packages that were normalized and counted before.
         replaced: whether keys hold in tables that are replaced, too.
         stored: the schema in the destination; None where it has none.
+
+    Returns:
+        dlt's metrics by load id. Once they are noted, `forget_extracted` may follow.
     """
     working_dir = Path(pipeline.working_dir)
     for package in sorted((working_dir / _EXTRACTED).glob("[!.]*")):
         _copy(package, run / "extracted" / package.name)
-    info = pipeline.normalize()
+    uncounted = [copy for copy in _copies(run) if copy.name not in counted]
+    if uncounted and pipeline.schemas.has_schema(schema):
+        for copy in uncounted:
+            _put_back(copy, working_dir)
+        _forget_new_child_tables(pipeline, schema, stored)
+    metrics = _normalize(pipeline)
     known = pipeline.schemas.has_schema(schema)
     if known and _set_back(run, working_dir, pipeline.schemas[schema].tables, replaced=replaced):
         _forget_new_child_tables(pipeline, schema, stored)
-        info = pipeline.normalize()
+        metrics |= _normalize(pipeline)
+    return metrics
+
+
+def forget_extracted(run: Path) -> None:
+    """Remove the copies of what was extracted: what became of it is counted."""
     shutil.rmtree(run / "extracted", ignore_errors=True)
-    return info
+
+
+def _normalize(pipeline: dlt.Pipeline) -> dict[str, list[NormalizeMetrics]]:
+    info = pipeline.normalize()
+    return {load_id: list(metrics) for load_id, metrics in info.metrics.items()} if info else {}
+
+
+def _copies(run: Path) -> list[Path]:
+    return sorted((run / "extracted").glob("[!.]*"))
 
 
 def outdated_rows(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> Counter[str]:
@@ -76,8 +103,7 @@ def _set_back(run: Path, working_dir: Path, tables: Any, *, replaced: bool) -> b
     from millstream.engine import versions
 
     found = False
-    for copy in sorted((run / "extracted").glob("[!.]*")):
-        normalized = working_dir / _NORMALIZED / copy.name
+    for copy in _copies(run):
         order = _order(run, copy)
         is_outdated = versions.find_outdated(
             working_dir,
@@ -92,12 +118,24 @@ def _set_back(run: Path, working_dir: Path, tables: Any, *, replaced: bool) -> b
         found = True
         manifests.forget(run, copy.name, "extracted")
         # first of all: whoever finishes this run, if it is killed here, must not load it with them
-        shutil.rmtree(normalized, ignore_errors=True)
+        shutil.rmtree(working_dir / _NORMALIZED / copy.name, ignore_errors=True)
         versions.confirm_outdated(working_dir, copy.name)
-        for path in copy.glob("new_jobs/*.parquet"):
-            versions.leave_out_of_parquet(working_dir, copy.name, path)
-        copy.rename(working_dir / _EXTRACTED / copy.name)
+        _put_back(copy, working_dir)
     return found
+
+
+def _put_back(copy: Path, working_dir: Path) -> None:
+    """Make a package as it was extracted, without rows that are known to be outdated."""
+    from millstream.engine import versions
+
+    target = working_dir / _EXTRACTED / copy.name
+    if target.exists():
+        return
+    shutil.rmtree(working_dir / _NORMALIZED / copy.name, ignore_errors=True)
+    aside = _linked(copy, target)
+    for path in aside.glob("new_jobs/*.parquet"):
+        versions.leave_out_of_parquet(working_dir, copy.name, path)
+    aside.rename(target)
 
 
 def _forget_new_child_tables(pipeline: dlt.Pipeline, name: str, stored: dlt.Schema | None) -> None:
@@ -151,7 +189,12 @@ def _arrow_files(package: Path, tables: Any) -> dict[str, list[Path]]:
 def _copy(package: Path, target: Path) -> None:
     if target.exists():
         return
+    _linked(package, target).rename(target)
+
+
+def _linked(package: Path, target: Path) -> Path:
+    """Hard links to a package's files, beside the place that they are for."""
     aside = target.with_name(f".{target.name}")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(package, aside, copy_function=os.link)
-    aside.rename(target)
+    return aside

@@ -23,6 +23,8 @@ from hashlib import sha1
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
+from millstream import file_lock
+
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
     from dlt.sources import DltResource
@@ -208,10 +210,7 @@ class SharedNames:
     @contextmanager
     def locked(self) -> Iterator[tuple[list[Decided], Callable[[Iterable[Decided]], None]]]:
         """What others have decided since the last time; and a way to tell them. One at a time."""
-        import fcntl
-
-        with self._file.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with file_lock.locked(self._file), self._file.open("a+b") as file:
             file.seek(self._read)
             found = [json.loads(line) for line in file]
 

@@ -12,7 +12,6 @@ complete; it is loaded as it is.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,6 +19,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Literal
 from zlib import crc32
+
+from millstream import whole
 
 Stage = Literal["extracted", "normalized"]
 
@@ -54,7 +55,8 @@ def write(run: Path, load_id: str, stage: Stage, rows: Mapping[str, int] | None 
         "rows": dict(rows or {}),
     }
     data = json.dumps(document).encode()
-    _save(target, b"%08x\n" % crc32(data) + data)
+    target.parent.mkdir(exist_ok=True)
+    whole.write(target, b"%08x\n" % crc32(data) + data)
 
 
 def write_in_background(run: Path, load_ids: Iterable[str], stage: Stage) -> Thread:
@@ -151,19 +153,3 @@ def _load(path: Path) -> Any:
     if checksum != b"%08x" % crc32(data):
         raise ValueError(path.name)
     return json.loads(data)
-
-
-def _save(path: Path, data: bytes) -> None:
-    """Write so that either all of it is there after a crash of the machine, or nothing."""
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

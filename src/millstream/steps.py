@@ -66,7 +66,7 @@ from millstream.sources.findings import Findings
 
 if TYPE_CHECKING:
     import dlt
-    from dlt.common.pipeline import NormalizeInfo
+    from dlt.common.metrics import NormalizeMetrics
 
 Progress = Literal["none", "log", "bar"]
 """Show nothing, a log line every few seconds, or a bar in a terminal."""
@@ -453,11 +453,13 @@ class Work:
                         run,
                         pipeline,
                         self.schema,
+                        counted={count.load_id for count in packages.counted(run, ())},
                         replaced=self.has_unique_keys,
                         stored=self.stored,
                     )
                 noting.join()
                 counted = packages.counted(run, _counts(normalized))
+                deduplication.forget_extracted(run)
                 self._write_manifests(pipeline, run, counted)
             waiting = {count.load_id for count in counted} | {*packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
@@ -944,11 +946,11 @@ def _resources(opened: Any) -> list[Any]:
     return [opened]
 
 
-def _counts(info: NormalizeInfo | None) -> list[packages.Count]:
+def _counts(normalized: Mapping[str, Sequence[NormalizeMetrics]]) -> list[packages.Count]:
     """What was normalized, by load and table; dlt's own tables left out."""
     return [
         packages.Count(load_id, table, counted.items_count, counted.file_size)
-        for load_id, metrics in (info.metrics.items() if info else ())
+        for load_id, metrics in normalized.items()
         for metric in metrics
         for table, counted in metric["table_metrics"].items()
         if not is_own(table) and not table.lower().startswith("_dlt")

@@ -12,17 +12,15 @@ of the same name that loads elsewhere, such as another project's, leaves it alon
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from millstream import whole
+from millstream import file_lock, whole
 from millstream.config import data_dir
 from millstream.errors import ConfigError
 
@@ -96,12 +94,12 @@ def exclusive(name: str, *, what: str, folder: Path | None = None) -> Iterator[N
     """
     folder = folder or data_dir() / "locks"
     _make(folder)
-    with (folder / name).open("a") as file:
+    with ExitStack() as kept:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kept.enter_context(file_lock.locked(folder / name, wait=False))
         except BlockingIOError:
             logger.info("waiting for another run that writes to %s", what)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            kept.enter_context(file_lock.locked(folder / name))
         yield
 
 
@@ -118,18 +116,13 @@ def _make(folder: Path) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """True while this process holds the folder's lock, False if another one does."""
-    try:
-        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:  # removed by its owner in between
-        yield False
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(descriptor)
+    with ExitStack() as kept:
+        held = True
+        try:
+            kept.enter_context(file_lock.locked(path / "lock", wait=False))
+        except OSError:  # held by another, or removed by its owner in between
+            held = False
+        yield held
 
 
 def _age(path: Path) -> float:

@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import dlt
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.load.load import Load
 
-from millstream import runner
+from millstream import packages, runner
 from millstream.config import TargetConfig
 from millstream.steps import Work
 
@@ -71,7 +71,8 @@ def load(target: TargetConfig, step: int, disposition: str) -> None:
 class Doom:
     """Counts what a run does, step by step, and kills it at one moment.
 
-    `commit` is the part of a load in which it becomes one: its row, and its package's end.
+    `commit` is the part of a load in which it becomes one: its row, and its package's end. `count`
+    is the moment after normalize, before anybody knows how many rows it made.
     """
 
     def __init__(self, step: str | None, operation: int, told: int) -> None:
@@ -82,6 +83,7 @@ class Doom:
 
     def install(self) -> None:
         sys.addaudithook(lambda event, _: self.tick() if event in OPERATIONS else None)
+        counted = packages.counted
         step, complete, commit = Work.step, Load.complete_package, SqlJobClientBase.complete_load
 
         @contextmanager
@@ -98,6 +100,11 @@ class Doom:
             commit(client, load_id)
             self.tick()
 
+        def count(run: Path, counts: Any) -> Any:
+            with self.within("count") if counts else nullcontext():
+                return counted(run, counts)
+
+        packages.counted = count
         Work.step = stepped  # type: ignore[method-assign]
         Load.complete_package = completed  # type: ignore[method-assign]
         SqlJobClientBase.complete_load = committed  # type: ignore[method-assign]
@@ -180,7 +187,8 @@ def main() -> None:
             "ended": ended,
             "healed": healed,
             "elsewhere": elsewhere,
-            **json.loads(told.read_text()),
+            # two threads may come to the moment at once, and both tell
+            **json.JSONDecoder().raw_decode(told.read_text())[0],
         }
         print(json.dumps(line), flush=True)
         return line

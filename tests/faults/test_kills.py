@@ -17,9 +17,9 @@ import pytest
 from faults.arena import world
 from parts.postgres import Postgres
 
-STEPS = ("extract", "normalize", "govern", "load", "commit", "report")
+STEPS = ("extract", "normalize", "count", "govern", "load", "commit", "report")
 OTHERS = ("prepare", "restore", "record")
-# in each of the steps, for each of six combinations: 36 in all, and 6 * (6 * 5 + 3 * 2) = 216
+# in each of the steps, for each of six combinations: 42 in all, and 6 * (7 * 5 + 3 * 2) = 246
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 KILLS = dict.fromkeys(STEPS, 5) | dict.fromkeys(OTHERS, 2) if NIGHTLY else dict.fromkeys(STEPS, 1)
 

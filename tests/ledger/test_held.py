@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,10 +339,14 @@ def test_a_broken_file_fails_before_the_source_is_asked(duckdb_place: Place) -> 
 def test_a_read_only_project_loads_and_says_so(
     duckdb_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
-        raise OSError(30, "Read-only file system")
+    write = whole.write
 
-    monkeypatch.setattr(baseline, "_replace", refuse)  # root may write anywhere
+    def refuse(path: Path, content: str) -> None:
+        if path.name == "schema.yaml":
+            raise OSError(30, "Read-only file system")
+        write(path, content)
+
+    monkeypatch.setattr(whole, "write", refuse)  # root may write anywhere
     report = load(configured(duckdb_place), FIRST)
     assert report.rows == 1
     assert "Read-only file system" in report.warnings[0]

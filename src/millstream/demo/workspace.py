@@ -14,11 +14,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import millstream
+from millstream import file_lock
 from millstream.errors import ConfigError
 from millstream.scaffold import Project, write_project
 
@@ -79,20 +80,15 @@ class Workspace:
         Raises:
             ConfigError: another one is running.
         """
-        import fcntl
-
         self.root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"a demo is running in {self.root}", hint="wait for it, or stop it with Ctrl-C"
-            ) from None
-        else:
+        with ExitStack() as kept:
+            try:
+                kept.enter_context(file_lock.locked(self.root, wait=False))
+            except BlockingIOError:
+                raise ConfigError(
+                    f"a demo is running in {self.root}", hint="wait for it, or stop it with Ctrl-C"
+                ) from None
             yield
-        finally:
-            os.close(descriptor)  # also unlocks
 
     def prepare(
         self,

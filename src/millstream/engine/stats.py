@@ -7,13 +7,13 @@ overwrites what its first attempt counted.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from millstream import whole
 from millstream.engine.profile import Profile
 from millstream.engine.report import folder_of
 from millstream.engine.twins import Twins
@@ -76,9 +76,7 @@ class FileStats:
             "outcomes": self.outcomes,
             "twins": list(self.twins.items()),
         }
-        part = target.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(content), encoding="utf-8")
-        part.replace(target)
+        whole.write(target, json.dumps(content))
 
 
 def _plain(decision: Decision) -> dict[str, Any]:

@@ -19,13 +19,11 @@ that accept the same schema write the same bytes, and comments that people add s
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from millstream import file_lock, whole
 from millstream.config.bounds import ensure_bounded
 from millstream.errors import ConfigError
 from millstream.json_paths import json_path, list_path
@@ -82,7 +80,7 @@ def save(folder: Path, stream: str, version: SchemaVersion, *, add: bool = False
     """
     path = folder / FILE_NAME
     try:
-        with _locked(folder):
+        with file_lock.locked(folder):
             streams = load(folder)
             streams[stream] = merged(streams.get(stream), version) if add else version
             old = path.read_text(encoding="utf-8") if path.exists() else None
@@ -93,7 +91,7 @@ def save(folder: Path, stream: str, version: SchemaVersion, *, add: bool = False
                     text = render(streams)  # comments in places that no one foresaw
             if text == old:
                 return False
-            _replace(path.resolve(), text)
+            whole.write(path.resolve(), text)
             return True
     except OSError as error:
         raise ConfigError(
@@ -142,41 +140,6 @@ def render(streams: Mapping[str, SchemaVersion], *, header: bool = True) -> str:
                 for column in table.columns
             ]
     return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """An exclusive lock on the folder itself, which leaves no file behind."""
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # also unlocks
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp lets only the owner read; the file belongs to the project
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 class _Reader:

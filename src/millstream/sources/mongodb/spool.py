@@ -11,19 +11,17 @@ again and reads only what is missing.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from millstream import whole
+from millstream import file_lock, whole
 from millstream.sources.mongodb.encode import Encoded
 
 PART_ROWS = 100_000
@@ -166,21 +164,14 @@ class PartWriter:
 def opened(folder: Path) -> Iterator[Spool]:
     """The spool in this folder; one of its own, without a past, where another run is using it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with ExitStack() as kept:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kept.enter_context(file_lock.locked(folder / "lock", wait=False))
         except BlockingIOError:
-            other = folder.with_name(f"{folder.name}-{uuid4().hex}")
-            other.mkdir(mode=0o700)
-            try:
-                yield Spool(other)
-            finally:
-                shutil.rmtree(other, ignore_errors=True)
-        else:
-            yield Spool(folder)
-    finally:
-        os.close(descriptor)
+            folder = folder.with_name(f"{folder.name}-{uuid4().hex}")
+            folder.mkdir(mode=0o700)
+            kept.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield Spool(folder)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
