@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from millstream import whole, workdir
+from millstream.destinations.machine_lock import machine_lock
 from millstream.errors import ConfigError
 
 
@@ -64,10 +65,10 @@ def test_two_runs_never_take_the_same_abandoned_folder():
 def test_exclusive_lets_one_in_at_a_time():
     code = """
         from millstream import workdir
-        with workdir.exclusive("db", what="the database"):
+        with machine_lock("db", what="the database"):
             print("in", flush=True)
     """
-    with workdir.exclusive("db", what="the database"):
+    with machine_lock("db", what="the database"):
         waiting = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
         )
@@ -92,7 +93,7 @@ def test_a_writer_that_dies_leaves_the_file_as_it_was(tmp_path, monkeypatch):
 def test_a_home_that_cannot_be_written_is_named_with_the_fix(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path / "file"))
-    for use in (workdir.create("shop", "orders", "here"), workdir.exclusive("x", what="x")):
+    for use in (workdir.create("shop", "orders", "here"), machine_lock("x", what="x")):
         with pytest.raises(ConfigError, match="can't be made: Not a directory") as caught, use:
             pass
         assert "MILLSTREAM_HOME" in str(caught.value)

@@ -21,8 +21,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from millstream import file_lock, whole
-from millstream.config import data_dir
-from millstream.errors import ConfigError
+from millstream.config import data_dir, make_private_folder
 
 logger = logging.getLogger("millstream")
 
@@ -39,7 +38,7 @@ class WorkDir:
     def drop(self) -> None:
         """Remove it at once: a process that dies meanwhile leaves nothing for the next run."""
         aside = data_dir() / "dropped"
-        _make(aside)
+        make_private_folder(aside)
         gone = aside / uuid4().hex
         self.path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -53,7 +52,7 @@ def create(pipeline: str, stream: str, place: str) -> Iterator[WorkDir]:
         place: names the destination and dataset that the run loads into.
     """
     path = _runs_of(pipeline, stream) / uuid4().hex
-    _make(path)
+    make_private_folder(path)
     with _locked(path) as held:
         assert held, "a folder that was just made is nobody else's"
         whole.write(path / "place", place)
@@ -80,37 +79,6 @@ def has_runs(pipeline: str, stream: str) -> bool:
 def parts(pipeline: str, stream: str) -> list[str]:
     """The names under which runs of a stream's partitions have folders."""
     return sorted(path.name for path in _runs_of(pipeline, stream).parent.glob(f"{stream}@*"))
-
-
-@contextmanager
-def exclusive(name: str, *, what: str, folder: Path | None = None) -> Iterator[None]:
-    """Wait until no other run on this machine holds `name`, then hold it.
-
-    For destinations that take one writer at a time, such as a DuckDB file: runs queue, none fails.
-
-    Args:
-        what: what people call it.
-        folder: holds the lock files; `DATA_DIR/locks` by default.
-    """
-    folder = folder or data_dir() / "locks"
-    _make(folder)
-    with ExitStack() as kept:
-        try:
-            kept.enter_context(file_lock.locked(folder / name, wait=False))
-        except BlockingIOError:
-            logger.info("waiting for another run that writes to %s", what)
-            kept.enter_context(file_lock.locked(folder / name))
-        yield
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: can't be made: {error.strerror}",
-            hint="MILLSTREAM_HOME names the folder in which runs keep what is not loaded yet",
-        ) from None
 
 
 @contextmanager

@@ -8,7 +8,13 @@ needs them, in the environment, `.env` or dlt's `secrets.toml`, under the names 
 from __future__ import annotations
 
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
-from millstream.config.environment import credential, dagster_url, data_dir, load_dotenv
+from millstream.config.environment import (
+    credential,
+    dagster_url,
+    data_dir,
+    load_dotenv,
+    make_private_folder,
+)
 from millstream.config.governance import (
     AlertConfig,
     AppriseAlert,
@@ -74,6 +80,7 @@ __all__ = [
     "dagster_url",
     "data_dir",
     "load_dotenv",
+    "make_private_folder",
     "parse_pipeline",
     "project_of",
     "read_pipeline",

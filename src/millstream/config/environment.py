@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from millstream.errors import ConfigError
+
 
 def load_dotenv(project: Path) -> None:
     """Put what the project's `.env` says into the environment, which wins where both speak."""
@@ -40,3 +42,18 @@ def dagster_url() -> str | None:
 def data_dir() -> Path:
     """Where runs keep packages until loaded: `MILLSTREAM_HOME` or `~/.millstream`."""
     return Path(os.environ.get("MILLSTREAM_HOME") or Path.home() / ".millstream")
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only its user can read.
+
+    Raises:
+        ConfigError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: can't be made: {error.strerror}",
+            hint="MILLSTREAM_HOME names the folder in which runs keep what is not loaded yet",
+        ) from None

@@ -1,6 +1,6 @@
 """One run at a time, on whichever machine.
 
-`workdir.exclusive` keeps the runs of one machine apart, and those that share a DuckDB file: its
+`machine_lock` keeps the runs of one machine apart, and those that share a DuckDB file: its
 locks lie beside it. PostgreSQL has locks that a session holds
 and that end with it, however it ends; they keep machines apart too. Other destinations have none:
 there, runs of one stream on two machines are told apart by load ids alone (see `steps`).
@@ -15,10 +15,10 @@ from hashlib import sha256
 from time import sleep
 from typing import Any
 
-from millstream import workdir
 from millstream.config import TargetConfig
 from millstream.destinations import faults
 from millstream.destinations.duckdb_file import duckdb_file, lock_folder
+from millstream.destinations.machine_lock import machine_lock
 from millstream.destinations.readiness import resolved_credentials
 from millstream.errors import DestinationUnavailableError
 
@@ -47,7 +47,7 @@ def turn(
     folder = None
     if config.destination.type == "duckdb":
         folder = lock_folder(duckdb_file(config, credentials))
-    with workdir.exclusive(name, what=what, folder=folder):
+    with machine_lock(name, what=what, folder=folder):
         if config.destination.type != "postgres":
             yield _nothing_to_lose
             return

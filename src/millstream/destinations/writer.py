@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from millstream import workdir
 from millstream.config import TargetConfig
 from millstream.destinations import faults
 from millstream.destinations.duckdb_file import duckdb_file, lock_folder
 from millstream.destinations.factory import build, make_folder, settings
+from millstream.destinations.machine_lock import machine_lock
 from millstream.destinations.readiness import ensure_reachable
 from millstream.errors import MillstreamError
 from millstream.queryable import sql_client
@@ -47,7 +47,7 @@ def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[Non
     file = duckdb_file(config, credentials)
     make_folder(file, config.project)
     what, folder = f"the database {file.name}", lock_folder(file)
-    with workdir.exclusive("write", what=what, folder=folder), ExitStack() as kept:
+    with machine_lock("write", what=what, folder=folder), ExitStack() as kept:
         if file.exists():  # connecting would make it
             _open(config, credentials, kept)
         yield
