@@ -516,7 +516,7 @@ class Work:
                 except Exception:
                     self.history.retract(pipeline)
                     raise
-                self._sweep(pipeline, run, loading)
+                self._sweep(pipeline, run, loading, counted)
                 self.stopped = signals.was_signal_received()
             packages.forget(run)
         self._count(counted)
@@ -567,11 +567,18 @@ class Work:
         watch = Watch(self.target.name, self.stream, settings, gate, disposition)
         return {self.schema: watch}
 
-    def _sweep(self, pipeline: dlt.Pipeline, run: Path, load_ids: Sequence[str]) -> None:
+    def _sweep(
+        self,
+        pipeline: dlt.Pipeline,
+        run: Path,
+        load_ids: Sequence[str],
+        counted: Sequence[packages.Count],
+    ) -> None:
         """After a full refresh: take out what earlier loads left."""
         if resources := packages.refreshed(run):
             schema = pipeline.schemas[self.schema]
-            destinations.sweep(pipeline, schema, resources, load_ids)
+            loaded = {count.table for count in counted if count.rows}
+            destinations.sweep(pipeline, schema, resources, load_ids, loaded)
 
     def _write_manifests(
         self, pipeline: dlt.Pipeline, run: Path, counted: Sequence[packages.Count]
@@ -763,7 +770,8 @@ class Work:
             self.loaded = destinations.loads(pipeline, self.schema)
             waiting = packages.pending(run)
             if self.loaded is not None and self.loaded.newest in waiting:
-                self._sweep(pipeline, run, waiting)  # killed right after the load
+                # killed right after the load
+                self._sweep(pipeline, run, waiting, packages.counted(run, ()))
             if not packages.began_with(run, self._standing()):
                 raise OvertakenError  # by another run; or by itself, killed right after its load
             self.stored = destinations.stored_schema(pipeline, self.schema)

@@ -9,7 +9,9 @@ that dlt leaves free, and so do the doubles that JSON lacks:
     U+F02E f NaN       a double that is not finite
     U+F02E b           no bytes: dlt takes a mark with nothing behind it for a text
 
-dlt itself leaves these as they are; `decode` takes the marks off again.
+dlt itself leaves these as they are; `decode` takes the marks off again. A row with a value that
+can't be written at all, such as a timedelta, a set or a text with a lone surrogate, is written in
+an envelope, and goes to quarantine.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import datetime
 import json as plain_json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+import reprlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -29,6 +32,7 @@ from dlt.common.json import (
     PUA_CHARACTER_MAX,
     PUA_START,
     PUA_START_UTF8_MAGIC,
+    custom_encode,
     custom_pua_encode,
 )
 
@@ -48,7 +52,10 @@ _MAY_BEGIN = re.compile(
     b'"(?:' + f"{_RAW}|(?i:{_ESCAPES})".encode() + b")",
 )
 
-_is_unambiguous: ContextVar[bool] = ContextVar("millstream_typed_json", default=False)
+Wrap = Callable[[str, str], Mapping[str, Any]]
+"""From the text of a row that can't be written, and why, to what is written in its place."""
+
+_wrap: ContextVar[Wrap | None] = ContextVar("millstream_typed_json", default=None)
 
 
 def decode(value: Any) -> Any:
@@ -120,10 +127,10 @@ def dumps(value: Any) -> bytes:
         nonlocal marks
         if type(each) is datetime.time and each.tzinfo is not None:
             return each.isoformat()  # no column of times of day keeps an offset
-        if each == b"" and type(each) is bytes:
+        if isinstance(each, _BYTES) and not len(each):
             marks += 1
             return NO_BYTES
-        found = custom_pua_encode(each)
+        found = custom_pua_encode(bytes(each) if isinstance(each, _BYTES) else each)
         if type(found) is str and found.startswith(PREFIXES):
             if found.startswith(_MARK) or _is_text(each):  # the value of an Enum
                 return escape(found)
@@ -137,7 +144,7 @@ def dumps(value: Any) -> bytes:
             return line
         return orjson.dumps(escape(value), default=default, option=_OPTIONS)
     except TypeError:
-        if not _has_large_integer(value):
+        if not has_large_integer(value):
             raise
     # orjson writes no integers beyond 64 bits
     return plain_json.dumps(
@@ -154,30 +161,92 @@ def dumps(value: Any) -> bytes:
 
 
 @contextmanager
-def unambiguous() -> Iterator[None]:
+def unambiguous(wrap: Wrap) -> Iterator[None]:
     """What dlt extracts in this thread within this block is written by `dumps`."""
     if TypedJsonlListWriter.write_data is not _write_data:
         TypedJsonlListWriter.write_data = _write_data  # type: ignore[method-assign]
-    token = _is_unambiguous.set(True)
+    token = _wrap.set(wrap)
     try:
         yield
     finally:
-        _is_unambiguous.reset(token)
+        _wrap.reset(token)
 
 
 _dlt_write_data: Callable[[Any, Sequence[Any]], None] = TypedJsonlListWriter.write_data
 
 
 def _write_data(self: Any, items: Sequence[Any]) -> None:
-    if not _is_unambiguous.get():
+    wrap = _wrap.get()
+    if wrap is None:
         _dlt_write_data(self, items)
         return
     super(JsonlWriter, self).write_data(items)  # counts
-    self._f.write(dumps(items))
+    try:
+        line = dumps(items)
+    except (TypeError, ValueError, RecursionError):
+        line = b"[" + b",".join(_row(item, wrap) for item in items) + b"]"
+    self._f.write(line)
     self._f.write(b"\n")
 
 
+def _row(item: Any, wrap: Wrap) -> bytes:
+    """A row; in an envelope where it holds what JSON has no word for."""
+    try:
+        return dumps(item)
+    except (TypeError, ValueError, RecursionError):
+        detail = describe_unwritable(item)
+    try:
+        text = plain_json.dumps(item, default=str, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):  # keys, or a circle
+        text = reprlib.repr(item)
+    return dumps(wrap(text, detail))
+
+
+def describe_unwritable(item: Any) -> str:
+    """Where in a row the first value is that can't be stored, and what it is.
+
+    >>> describe_unwritable({"a": {"b": [1, {2}]}})
+    '`a.b[1]`: a value of type set can not be stored'
+    """
+    todo: list[tuple[str, Any, int]] = [("", item, 0)]
+    while todo:
+        path, value, level = todo.pop()
+        if level > _MOST_LEVELS:
+            return f"nested more than {_MOST_LEVELS} levels deep, or in a circle"
+        if isinstance(value, dict):
+            for key in value:
+                if not _is_writable({key: 0}):
+                    what = "not valid Unicode" if isinstance(key, str) else type(key).__name__
+                    return f"{_quoted(path)}a key of type {what} can not be stored"
+            inner = [(f"{path}.{key}" if path else str(key), value[key]) for key in value]
+        elif isinstance(value, list | tuple):
+            inner = [(f"{path}[{index}]", each) for index, each in enumerate(value)]
+        elif _is_writable(value):
+            continue
+        elif isinstance(value, str):
+            return f"{_quoted(path)}a text that is not valid Unicode (a lone surrogate)"
+        else:
+            return f"{_quoted(path)}a value of type {type(value).__name__} can not be stored"
+        todo += [(*each, level + 1) for each in reversed(inner)]
+    return "it can not be stored"
+
+
+def _quoted(path: str) -> str:
+    return f"`{path}`: " if path else ""
+
+
+def _is_writable(value: Any) -> bool:
+    try:
+        dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
 _CONTAINERS = frozenset({dict, list, tuple})
+_BYTES = (bytes, bytearray, memoryview)
+_MOST_LEVELS = 250
+"""orjson writes no more."""
 
 
 def _decoded_text(text: str) -> Any:
@@ -215,7 +284,29 @@ def _key(key: Any) -> str:
     return str(text)
 
 
-def _has_large_integer(value: Any) -> bool:
+def plain_text(value: Any) -> str:
+    """A value as JSON without types, as dlt writes it; integers of any size as they are."""
+    return plain_json.dumps(
+        _with_text_keys(_finite(value)),
+        default=custom_encode,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def _finite(value: Any) -> Any:
+    """Doubles that are not finite as null, which is what orjson makes of them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+def has_large_integer(value: Any) -> bool:
+    """Whether an integer in it is beyond what orjson writes: 64 bits, signed or not."""
     todo = [value]
     while todo:
         each = todo.pop()

@@ -212,3 +212,18 @@ def valued() -> Any:
             "price": {"data_type": "decimal"},
         },
     )
+
+
+def limited() -> Any:
+    """A resource `orders` with columns of limited length, and objects kept as JSON."""
+    return dlt.resource(
+        FEED.rows,
+        name="orders",
+        primary_key="id",
+        write_disposition="merge",
+        max_table_nesting=0,
+        columns={
+            "code": {"data_type": "text", "precision": 3},
+            "raw": {"data_type": "binary", "precision": 2},
+        },
+    )

@@ -40,14 +40,31 @@ def after() -> tuple[list[Any], int]:
     return [(n, 2) for n in range(40, 60)], 40
 
 
+KEPT = {
+    "scd2": {"disposition": "merge", "strategy": "scd2"},
+    "insert-only": {"disposition": "merge", "strategy": "insert-only"},
+    "unchanged": {"disposition": "merge", "strategy": "upsert", "skip_unchanged_rows": True},
+}
+"""Merges that keep rows of earlier loads as they are."""
+
+DISPOSITIONS = [
+    "append",
+    "merge",
+    "replace",
+    "scd2",
+    "insert-only",
+    pytest.param("unchanged", marks=pytest.mark.nightly),
+]
+
+
 @pytest.mark.nightly_on("bigquery")
-@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+@pytest.mark.parametrize("disposition", DISPOSITIONS)
 def test_rows_stay_until_the_load_is_complete(
     place: Place, disposition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if place.kind == "bigquery":
-        pytest.skip("its tables are emptied first")
-    config = shop(place, disposition)
+    if disposition in KEPT and not place.merges:
+        pytest.skip("files are not merged")
+    config = shop(place, KEPT.get(disposition, disposition))
     FEED.rows = OLD
     run(config, "orders")
     FEED.rows = NEW
@@ -85,11 +102,17 @@ def test_rows_stay_until_the_load_is_complete(
 
 
 @pytest.mark.nightly_on("bigquery")
-@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+@pytest.mark.parametrize("disposition", DISPOSITIONS)
 def test_all_rows_are_those_of_the_refresh(place: Place, disposition: str) -> None:
-    config = shop(place, disposition)
+    if disposition in KEPT and not place.merges:
+        pytest.skip("files are not merged")
+    config = shop(place, KEPT.get(disposition, disposition))
     FEED.rows = OLD
     run(config, "orders")
+    if disposition in KEPT:
+        # 45 is as the refresh has it, 46 goes and comes back
+        FEED.rows = [*OLD[:45], *NEW[5:6]]
+        run(config, "orders")
     FEED.rows = NEW
     run(config, "orders", full_refresh=True)
     assert state(place) == after()
@@ -99,6 +122,10 @@ def test_all_rows_are_those_of_the_refresh(place: Place, disposition: str) -> No
         assert state(place) == ([*after()[0], (59, 3)], 40)
     elif disposition == "merge" and place.merges:
         assert state(place) == ([*after()[0][:-1], (59, 3)], 38)
+    elif disposition == "scd2":
+        assert state(place) == ([*after()[0], (59, 3)], 40)
+    elif disposition == "insert-only":
+        assert state(place) == after()
     FEED.rows = []
     run(config, "orders", full_refresh=True)
     assert place.merges is False or state(place) == ([], 0)

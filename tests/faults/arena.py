@@ -1,12 +1,14 @@
 """Kill runs at chosen moments, then run again: a process of its own, for `test_kills.py`.
 
-    echo TASK | python arena.py      TASK: {"disposition", "destination", "project", "kills"}
+    echo TASK | python arena.py
+    TASK: {"disposition", "destination", "project", "kills", "refresh"}
 
 The first run may end, and tells how many operations there were in each step: those on files, and
 both sides of a step and of the commit of a load. `kills` says how many other runs are killed in
 which step, after any number of operations; half of them are healed on another machine. Each has a
-dataset of its own, and a line of JSON comes out for each. The destination's credentials come from
-the environment. Runs are forked, so that everything is imported once.
+dataset of its own, and a line of JSON comes out for each. With `refresh` they are full refreshes,
+and the line has the rows that a killed one left. The destination's credentials come from the
+environment. Runs are forked, so that everything is imported once.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import dlt
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.load.load import Load
 
-from millstream import packages, runner
+from millstream import destinations, packages, runner
 from millstream.config import TargetConfig
 from millstream.steps import Work
 
@@ -50,7 +52,7 @@ def world(step: int, disposition: str) -> list[dict[str, Any]]:
     ]
 
 
-def load(target: TargetConfig, step: int, disposition: str) -> None:
+def load(target: TargetConfig, step: int, disposition: str, refresh: bool = False) -> None:
     @dlt.resource(
         name="things",
         write_disposition=disposition,
@@ -65,7 +67,7 @@ def load(target: TargetConfig, step: int, disposition: str) -> None:
             yield world(each, disposition)
         state["read"] = step
 
-    runner.run_data(things(), target)
+    runner.run_data(things(), target, full_refresh=refresh)
 
 
 class Doom:
@@ -127,20 +129,43 @@ class Doom:
 
 
 def doomed(
-    target: TargetConfig, disposition: str, step: str | None, operation: int, told: Path
+    target: TargetConfig,
+    disposition: str,
+    refresh: bool,
+    step: str | None,
+    operation: int,
+    told: Path,
 ) -> None:
     load(target.model_copy(update={"history": False}), 1, disposition)
     doom = Doom(step, operation, os.open(told, os.O_WRONLY | os.O_CREAT))
     doom.install()
-    load(target, 2, disposition)
+    load(target, 2, disposition, refresh)
     os.write(doom.told, json.dumps({"died": None, "operations": doom.seen}).encode())
 
 
-def heal(target: TargetConfig, disposition: str, elsewhere: bool) -> None:
+def heal(target: TargetConfig, disposition: str, refresh: bool, elsewhere: bool) -> None:
     """Run again; `elsewhere` as another machine would, which has nothing of the killed run."""
     if elsewhere:
         os.environ["MILLSTREAM_HOME"] += "-elsewhere"
-    load(target, 2, disposition)
+    load(target, 2, disposition, refresh)
+
+
+def look(target: TargetConfig, told: Path) -> None:
+    """Note the rows that are there, without a look at anything of a run's."""
+    pipeline = dlt.pipeline(
+        "look",
+        pipelines_dir=str(told.with_suffix(".look")),
+        destination=destinations.build(target),
+        dataset_name=target.dataset,
+    )
+    table = f"{target.dataset}.things"
+    with pipeline.sql_client() as client:
+        rows = client.execute_sql(f"SELECT id, step FROM {table} ORDER BY 1, 2")
+        children = client.execute_sql(
+            f"SELECT parent.id, tag FROM {table}__tags AS child "
+            f"JOIN {table} AS parent ON child._dlt_parent_id = parent._dlt_id ORDER BY 1, 2"
+        )
+    told.write_text(json.dumps([[*map(list, rows or ())], [*map(list, children or ())]]))
 
 
 def warm(target: TargetConfig, disposition: str, told: Path) -> None:
@@ -164,6 +189,7 @@ def forked(work: Callable[..., None], *arguments: Any) -> int:
 def main() -> None:
     task = json.load(sys.stdin)
     disposition, project = task["disposition"], Path(task["project"])
+    refresh = bool(task.get("refresh"))
 
     def place(name: str) -> TargetConfig:
         return TargetConfig.model_validate(
@@ -179,9 +205,12 @@ def main() -> None:
 
     def fight(name: str, step: str | None, operation: int) -> dict[str, Any]:
         target, told = place(name), project / f"{name}.told"
-        ended = forked(doomed, target, disposition, step, operation, told)
+        ended = forked(doomed, target, disposition, refresh, step, operation, told)
+        left = project / f"{name}.left"
+        if refresh:
+            assert forked(look, target, left) == 0
         elsewhere = random.random() < 0.5
-        healed = forked(heal, target, disposition, elsewhere)
+        healed = forked(heal, target, disposition, refresh, elsewhere)
         line = {
             "name": name,
             "ended": ended,
@@ -190,6 +219,8 @@ def main() -> None:
             # two threads may come to the moment at once, and both tell
             **json.JSONDecoder().raw_decode(told.read_text())[0],
         }
+        if refresh:
+            line["left"] = json.loads(left.read_text())
         print(json.dumps(line), flush=True)
         return line
 

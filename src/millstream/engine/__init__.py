@@ -28,7 +28,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Lock, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from millstream.engine.coercion import Coercion
 from millstream.engine.report import EngineReport, collect
@@ -136,8 +136,12 @@ def enabled(
 def unambiguous() -> Iterator[None]:
     """dlt extracts in this thread, within this block, so that text is read back as text."""
     from millstream import typed_json
+    from millstream.quarantine import envelope
 
-    with typed_json.unambiguous():
+    def wrap(text: str, detail: str) -> Mapping[str, Any]:
+        return envelope.unreadable(text, detail=detail, origin="")
+
+    with typed_json.unambiguous(wrap):
         yield
 
 

@@ -59,12 +59,14 @@ class ColumnLimits:
         bits: of an integer.
         digits: of a decimal: all of them, and those after the point.
         fraction: digits of a second.
+        length: characters of a text, or bytes; None for any number.
         texts: the texts that it takes as times.
     """
 
     bits: int = 64
     digits: tuple[int, int] = (38, 9)
     fraction: int = 6
+    length: int | None = None
     texts: TimeForm = "none"
 
 
@@ -141,6 +143,18 @@ def _whole(value: Any, limits: ColumnLimits) -> int:
         return _integer(value, limits)
     except MisfitError as error:
         raise InexactError(str(error)) from None
+
+
+def _text(value: str, limits: ColumnLimits) -> str:
+    if limits.length is not None and len(value) > limits.length:
+        raise MisfitError(f"more than {limits.length} characters")
+    return value
+
+
+def _binary(value: bytes, limits: ColumnLimits) -> bytes:
+    if limits.length is not None and len(value) > limits.length:
+        raise MisfitError(f"more than {limits.length} bytes")
+    return value
 
 
 def _double(value: Any, _: ColumnLimits) -> float:
@@ -247,6 +261,8 @@ def _digits(number: Decimal) -> tuple[int, int]:
 
 RULES: Mapping[tuple[str, str], Rule] = {
     # column, value
+    ("text", "text"): _text,
+    ("binary", "binary"): _binary,
     ("bigint", "bigint"): _integer,
     ("bigint", "double"): _whole,
     ("bigint", "decimal"): _whole,

@@ -151,6 +151,8 @@ class Direct:
         kind = _TYPES.get(column["data_type"]) if column else None
         if column is None or kind is None:
             raise Unfit(f"{table}.{each.name} is settled value by value")
+        if rules.max_length(column) is not None:
+            raise Unfit(f"{table}.{each.name} has a limited length")
         to = rules.arrow_type(column)
         is_time, is_double = column["data_type"] == "timestamp", column["data_type"] == "double"
         if not is_time and to != kind:

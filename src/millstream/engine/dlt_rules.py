@@ -6,7 +6,6 @@ and rows that change the schema are shown to dlt's own inference.
 
 from __future__ import annotations
 
-import json as plain_json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy, deepcopy
@@ -189,11 +188,17 @@ class DltRules(Rules):
         wanted = column.get("data_type") if column else None
         if wanted is None or wanted == "timestamp":  # moments may change their zone
             return frozenset()
+        if column is not None and self.max_length(column) is not None:
+            return frozenset()
         types = self.normalizer.py_type_to_sc_type_map.items()
         return frozenset(t for t, given in types if given == wanted)
 
     def time_texts(self, column: Mapping[str, Any]) -> TimeForm | None:
         return self.owner.limits(column).texts if self.is_exact else None
+
+    def max_length(self, column: Mapping[str, Any]) -> int | None:
+        found: int | None = self.owner.limits(column).length if self.is_exact else None
+        return found
 
     def coerce(
         self, columns: Columns, table: str, name: str, value: Any
@@ -253,6 +258,8 @@ class DltRules(Rules):
             found = get_py_arrow_datatype(
                 cast("Any", column), self.caps, get_context_timezone_name()
             )
+            if pa.types.is_fixed_size_binary(found):  # dlt takes the limit for the number of bytes
+                found = pa.binary()
             self._types[key] = found
         return found
 
@@ -275,7 +282,7 @@ class DltRules(Rules):
             if not self.exact:
                 raise
             # orjson writes no integers beyond 64 bits
-            return plain_json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            return typed_json.plain_text(value)
         if not self.exact and _LARGE_IN_JSON.search(text):
             raise LostDigits
         return text

@@ -12,6 +12,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any
 
+import orjson
 from dlt.common.data_types import py_type_to_sc_type
 from dlt.common.data_writers.writers import InsertValuesWriter, JsonlWriter
 from dlt.common.destination.capabilities import adjust_column_schema_to_capabilities
@@ -40,6 +41,7 @@ COERCIONS: dict[str, Coercion] = {}
 _MOST_DIGITS = 76
 """Arrow's largest decimal."""
 _COMMON_DIGITS = 38
+_CONTAINERS = frozenset({dict, list})
 _CHECKED = frozenset({"bigint", "decimal", "wei", "timestamp"})
 """Types whose values may have more digits than a column of the same type holds."""
 
@@ -76,6 +78,9 @@ class ExactNormalizer(JsonLItemsNormalizer):
         self._spells_floats = is_text and self._coercion is not None
         # in files, decimals with more digits are read as doubles by some, and refused by others
         is_sql = is_copied or issubclass(self.item_storage.writer_cls, InsertValuesWriter)
+        self._is_sql = is_sql
+        self._limited: dict[str, tuple[int, tuple[tuple[str, ColumnLimits], ...]]] = {}
+        self._writes_json = False
         self._has_wei = is_sql or self._wei_digits()[0] <= _COMMON_DIGITS
         if self._coercion is None:
             return
@@ -97,6 +102,7 @@ class ExactNormalizer(JsonLItemsNormalizer):
         self, root_table_name: str, items: list[Any], may_have_pua: bool, skip_write: bool
     ) -> Any:
         self._is_marked = may_have_pua and self._coercion is not None
+        self._writes_json = self._coercion is not None
         try:
             return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
         finally:
@@ -109,6 +115,10 @@ class ExactNormalizer(JsonLItemsNormalizer):
         new_row, partial = super()._coerce_row(table_name, parent_table, row)
         if partial is not None and self._bases:
             partial["columns"] = {**self._bases, **partial["columns"]}
+        if self._is_exact:
+            self._check_lengths(table_name, new_row)
+        if self._writes_json:
+            self._write_large_integers(table_name, new_row)
         if self._spells_floats:
             for name, value in new_row.items():
                 if type(value) is float and not isfinite(value):
@@ -184,6 +194,34 @@ class ExactNormalizer(JsonLItemsNormalizer):
         name = self._variant_name(table_columns, col_name, given)
         return self._coerce_non_null_value(table_columns, table_name, name, value, is_variant=True)
 
+    def _check_lengths(self, table: str, row: Mapping[str, Any]) -> None:
+        """dlt itself looks at no value whose type is its column's."""
+        columns: Any = self.schema.tables[table]["columns"] if table in self.schema.tables else {}
+        known, limited = self._limited.get(table, (-1, ()))
+        if known != len(columns):
+            limited = tuple(
+                (name, limits)
+                for name, column in columns.items()
+                if column.get("data_type") in ("text", "binary")
+                and (limits := self.limits(column)).length is not None
+            )
+            self._limited[table] = (len(columns), limited)
+        for name, limits in limited:
+            value = row.get(name)
+            if isinstance(value, str | bytes) and len(value) > (limits.length or 0):
+                unit = "characters" if isinstance(value, str) else "bytes"
+                raise RefusedValueError(table, name, f"more than {limits.length} {unit}")
+
+    def _write_large_integers(self, table: str, row: dict[str, Any]) -> None:
+        """Write JSON with integers beyond 64 bits, which dlt's writers of files can't."""
+        for name, value in row.items():
+            if type(value) not in _CONTAINERS or not typed_json.has_large_integer(value):
+                continue
+            if self._caps is not None and self._caps.sqlglot_dialect == "bigquery":
+                raise RefusedValueError(table, name, "an integer of more than 64 bits in JSON")
+            text = typed_json.plain_text(value)
+            row[name] = text if self._is_sql else orjson.Fragment(text)
+
     def limits(self, column: Mapping[str, Any]) -> ColumnLimits:
         """What a column holds."""
         data_type = column["data_type"]
@@ -205,6 +243,8 @@ class ExactNormalizer(JsonLItemsNormalizer):
             return ColumnLimits(digits=own if precision is None else (precision, scale or 0))
         if data_type == "wei":
             return ColumnLimits(digits=self._wei_digits())
+        if data_type in ("text", "binary"):
+            return ColumnLimits(length=precision)
         if not is_time(data_type):
             return ColumnLimits()
         form = time_form(

@@ -27,6 +27,11 @@ class PlainParquetWriter(ParquetDataWriter):
     _sink: pa.OSFile | None = None
 
     def _create_writer(self, schema: pa.Schema) -> pq.ParquetWriter:
+        # dlt takes a limit of bytes for their number
+        for at, field in enumerate(schema):
+            if pa.types.is_fixed_size_binary(field.type):
+                schema = schema.set(at, field.with_type(pa.binary()))
+        self.schema = schema
         opened = self._f
         if isinstance(opened, BufferedWriter) and isinstance(opened.name, str):
             self._sink = self._f = pa.OSFile(opened.name, "wb")

@@ -68,6 +68,9 @@ class Rules(Protocol):
     def time_texts(self, column: Mapping[str, Any]) -> TimeForm | None:
         """The texts that a column takes as times; None where all that dlt can parse."""
 
+    def max_length(self, column: Mapping[str, Any]) -> int | None:
+        """The characters or bytes that a column holds; None where that is not limited."""
+
     def may_be_null(self, table: str, column: str) -> bool:
         """Whether an explicit null is allowed; also remembers columns that had nothing else."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from millstream.engine.convert import convert
 from millstream.engine.rules import Columns, Rules, Unfit
@@ -87,8 +88,18 @@ def _whole(settled: Settled, leaf: Leaf, column: Mapping[str, Any], rules: Rules
             )
     except _FIT_ERRORS:
         return False
+    if not _is_short(array, rules.max_length(column)):
+        return False
     _put(settled, leaf, leaf.name, array)
     return True
+
+
+def _is_short(array: pa.Array, limit: int | None) -> bool:
+    if limit is None:
+        return True
+    lengths = pc.utf8_length if pa.types.is_string(array.type) else pc.binary_length
+    longest = pc.max(lengths(array)).as_py()
+    return longest is None or longest <= limit
 
 
 def _documents(leaf: Leaf, to: pa.DataType, rules: Rules) -> pa.Array:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import pyarrow as pa
+from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.json import json, may_have_pua
 from dlt.common.libs.pyarrow import get_py_arrow_datatype
 from dlt.common.normalizers.json.relational import DataItemNormalizer
@@ -37,6 +38,7 @@ from millstream import handover, json_keys, typed_json
 from millstream.engine.build import LinkNames
 from millstream.engine.exact_normalizer import ExactNormalizer, RefusedValueError
 from millstream.engine.flatten import name_keys
+from millstream.engine.parquet import ColumnarParquetWriter
 from millstream.engine.row_columns import column_of_rows
 from millstream.engine.schema_size import check_schema_size
 from millstream.engine.stats import FileStats
@@ -257,7 +259,7 @@ class WatchedNormalizer(ExactNormalizer):
         # without either it is dlt's result that counts: the last one's value
         is_told = self._watch is not None or FileStats.keep
         if is_told and self._watch is None and envelope.MARK in line:
-            _refuse_unreadable(items)
+            _refuse_unreadable(root, items)
         if not is_told or not json_keys.lost(line, items):
             return self._without_outdated(items), line
         kept, texts = [], []
@@ -498,6 +500,7 @@ class WatchedNormalizer(ExactNormalizer):
         for table, rows in buffer.rows.items():
             if FileStats.keep:
                 self._count_columns(table, rows, buffer.columns[table])
+            self._use_own_writer(table)
             self.item_storage.write_data_item(
                 self.load_id, self.schema.name, table, rows, buffer.columns[table]
             )
@@ -533,6 +536,14 @@ class WatchedNormalizer(ExactNormalizer):
                 if value is None:
                     self._nulls.setdefault(table_name, Counter())[name] += 1
         return super()._coerce_row(table_name, parent_table, row)
+
+    def _use_own_writer(self, table: str) -> None:
+        writer = self.item_storage._get_writer(self.load_id, self.schema.name, table)
+        if writer.writer_cls is ParquetDataWriter and any(
+            column.get("data_type") == "binary" and column.get("precision")
+            for column in self.schema.tables[table]["columns"].values()
+        ):
+            writer.writer_cls = ColumnarParquetWriter
 
     def _trial(self) -> AbstractContextManager[Buffer]:
         self._hits, self._nulls = [], {}
@@ -615,12 +626,14 @@ def add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> Non
         updates.setdefault(table, []).extend(found)
 
 
-def _refuse_unreadable(items: Iterable[Any]) -> None:
+def _refuse_unreadable(root: str, items: Iterable[Any]) -> None:
     """What was put into an envelope is no row, once nothing is put aside any more."""
     for item in items:
         if envelope.is_one(item) and "unreadable" in item[envelope.KEY]:
             found = item[envelope.KEY]
-            raise SourceDataError(f"{found.get('origin')}: {found['unreadable']}", hint=_NOT_ASIDE)
+            raise SourceDataError(
+                f"{found.get('origin') or root}: {found['unreadable']}", hint=_NOT_ASIDE
+            )
 
 
 def _refusal(root: str, error: Exception) -> Problem:

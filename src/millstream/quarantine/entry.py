@@ -185,4 +185,6 @@ def _typed_text(document: Any) -> str:
     try:
         return str(typed.typed_dumps(document))
     except TypeError:  # orjson writes no integers beyond 64 bits
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        from millstream.typed_json import dumps
+
+        return dumps(document).decode()

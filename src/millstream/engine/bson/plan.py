@@ -313,6 +313,8 @@ class Plan:
         column = self._rules.column(table.name, name)
         if column is None:
             raise Unfit(f"{table.name}.{name} is new")
+        if self._rules.max_length(column) is not None:
+            raise Unfit(f"{table.name}.{name} has a limited length")
         to = self._rules.arrow_type(column)
         required = not column.get("nullable", True)
         texts = self._rules.time_texts(column)

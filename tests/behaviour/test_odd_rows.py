@@ -1,0 +1,74 @@
+"""What one row does wrong puts that row into quarantine, whatever the destination."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+import pytest
+
+from behaviour.conftest import configured
+from behaviour.feed import FEED
+from millstream.config import DltConfig
+from millstream.errors import SourceDataError
+from millstream.runner import run
+from parts.places import Place
+
+LARGE = 2**70
+
+ROWS: list[dict[str, Any]] = [
+    {"id": 1, "code": "äöü", "raw": b"ab", "tree": {"n": 1}},
+    {"id": 2, "code": "abcd"},
+    {"id": 3, "code": "ab  "},
+    {"id": 4, "raw": b"abc"},
+    {"id": 5, "raw": bytearray(b"xy")},
+    {"id": 6, "tree": {"n": LARGE, "at": [datetime.date(2024, 1, 2), 2**63]}},
+    {"id": 7, "tree": {"text": ["a", "b\ud800"]}},
+    {"id": 8, "tree": {"time": datetime.timedelta(1)}},
+    {"id": 9, ("a", 1): 1},
+    *({"id": n, "raw": b"x"} for n in range(10, 21)),
+]
+REASONS = {
+    2: "`code`: more than 3 characters",
+    3: "`code`: more than 3 characters",
+    4: "`raw`: more than 2 bytes",
+    7: "`tree.text[1]`: a text that is not valid Unicode (a lone surrogate)",
+    8: "`tree.time`: a value of type timedelta can not be stored",
+    9: "a key of type tuple can not be stored",
+}
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem")
+@pytest.mark.parametrize("engine", ["columns", pytest.param("dlt", marks=pytest.mark.nightly)])
+def test_odd_rows_are_quarantined_and_others_load(
+    place: Place, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine == "dlt":
+        monkeypatch.setenv("MILLSTREAM_ENGINE", "dlt")
+    reasons = dict(REASONS)
+    if place.kind == "bigquery":  # its JSON holds no such integer
+        reasons[6] = "`tree`: an integer of more than 64 bits in JSON"
+    FEED.rows = ROWS
+    report = run(configured(place, DltConfig(path="behaviour.feed:limited")), "orders")
+    assert sum(each.rows for each in report.quarantined) == len(reasons)
+    details = place.column("_millstream_quarantine", "detail", "detail")
+    assert details == sorted(reasons.values())
+    assert place.column("orders", "id") == [n for n in range(1, 21) if n not in reasons]
+    raw = place.query(f"SELECT raw FROM {place.from_clause('orders')} WHERE id = 5")[0][0]
+    assert bytes(raw) == b"xy"
+    if 6 in reasons:
+        return
+    tree = place.query(f"SELECT tree FROM {place.from_clause('orders')} WHERE id = 6")[0][0]
+    tree = json.loads(tree) if isinstance(tree, str) else tree
+    assert tree == {"n": LARGE, "at": ["2024-01-02", 2**63]}
+
+
+def test_without_quarantine_the_path_and_kind_are_named(duckdb_place: Place) -> None:
+    config = configured(duckdb_place, DltConfig(path="behaviour.feed:limited"))
+    config = config.model_copy(
+        update={"quarantine": config.quarantine.model_copy(update={"enabled": False})}
+    )
+    FEED.rows = ROWS[7:8]
+    with pytest.raises(SourceDataError, match=r"orders: `tree\.time`: a value of type timedelta"):
+        run(config, "orders")
