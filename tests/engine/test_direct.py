@@ -32,6 +32,9 @@ class Settled:
     def time_texts(self, column: Mapping[str, Any]) -> None:
         return None
 
+    def max_length(self, column: Mapping[str, Any]) -> None:
+        return None
+
     def column(self, table: str, name: str) -> Mapping[str, Any]:
         return {"name": name, "data_type": KINDS[name]}
 
