@@ -131,7 +131,23 @@ def rewind(run: Path, pipeline: dlt.Pipeline) -> list[str]:
         package = run / pipeline.pipeline_name / "load" / "normalized" / path.name
         shutil.rmtree(package, ignore_errors=True)
         _link(path, package)
+        if pipeline.destination and pipeline.destination.destination_type.endswith("bigquery"):
+            _rename_jobs(package)
     return [path.name for path in kept]
+
+
+def _rename_jobs(package: Path) -> None:
+    """Give each file of a package another name.
+
+    dlt names BigQuery's jobs after them, and takes a job of that name, whatever became of its rows
+    since, for the one that it was about to start: nothing would be loaded.
+    """
+    from dlt.common.storages import ParsedLoadJobFileName
+
+    for path in (package / "new_jobs").iterdir():
+        job = ParsedLoadJobFileName.parse(path.name)
+        renamed = job._replace(file_id=ParsedLoadJobFileName.new_file_id())
+        path.rename(path.with_name(renamed.file_name()))
 
 
 def counted(run: Path, counts: Sequence[Count]) -> list[Count]:

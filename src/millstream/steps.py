@@ -508,8 +508,11 @@ class Work:
                 self.seconds,
             )
             with signals.intercepted_signals():
-                if self.stored is not None:
+                known = self.stored and self.stored.data_tables(seen_data_only=True)
+                if self.stored is not None and known:
                     destinations.replace_through_staging(pipeline, self.stored)
+                elif coming and self.partition is None:
+                    destinations.drop_staging_tables(pipeline, coming)
                 loading = packages.pending(run)
                 try:
                     self._load(pipeline)

@@ -224,13 +224,15 @@ def refuse_a_text_among_numbers(shop: Shop) -> dict[str, dict[str, str]]:
     settings = {"things": {"cursor": "c"}}
     shop.db.things.insert_one({"_id": 1, "c": 1})
     shop.load("things", settings=settings)
+    shop.db.things.insert_one({"_id": 2, "c": 2})
+    shop.load("things", settings=settings)  # merged: through the staging dataset
     shop.db.things.insert_one({"_id": "one", "c": 2})
     with pytest.raises(MillstreamError, match="an `_id` of type str among those of type int"):
         shop.load("things", settings=settings)
     with pytest.raises(MillstreamError, match="`_id` of table things is bigint") as caught:
         shop.load("things", settings=settings, full_refresh=True)
     assert "from _dlt_version" in str(caught.value)
-    assert shop.rows("things", "_id") == [(1,)]
+    assert shop.rows("things", "_id") == [(1,), (2,)]
     return settings
 
 
@@ -245,4 +247,9 @@ def test_its_table_is_made_anew_once_it_is_dropped(shop: Shop) -> None:
     shop.query("DELETE FROM shop._dlt_version WHERE schema_name = 'shop__things'")
     shop.load("things", settings=settings, full_refresh=True)
     assert shop.columns("things")["_id"] == "VARCHAR"
-    assert shop.rows("things", "_id") == [("one",), ('{"$numberInt":"1"}',)]
+    numbers = [('{"$numberInt":"1"}',), ('{"$numberInt":"2"}',)]
+    assert shop.rows("things", "_id") == [("one",), *numbers]
+    # through the staging dataset again, whose table had numbers
+    shop.db.things.insert_one({"_id": "two", "c": 3})
+    shop.load("things", settings=settings)
+    assert shop.rows("things", "_id") == [("one",), ("two",), *numbers]

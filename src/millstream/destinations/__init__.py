@@ -44,7 +44,13 @@ from millstream.destinations.parts import (
     united,
 )
 from millstream.destinations.readiness import address, ensure_ready, preflight
-from millstream.destinations.refresh import is_swept, prepare, replace_through_staging, sweep
+from millstream.destinations.refresh import (
+    drop_staging_tables,
+    is_swept,
+    prepare,
+    replace_through_staging,
+    sweep,
+)
 from millstream.destinations.restore import loaded_schema, restore
 from millstream.destinations.row_updates import update_rows
 from millstream.destinations.turns import excludes_others, turn
@@ -59,6 +65,7 @@ __all__ = [
     "clear",
     "confine",
     "dataset_name",
+    "drop_staging_tables",
     "ensure_ready",
     "excludes_others",
     "fallbacks",

@@ -88,6 +88,24 @@ def replace_through_staging(pipeline: dlt.Pipeline, stored: dlt.Schema) -> None:
     dlt.config[f"{pipeline.pipeline_name}.destination.{kind}.replace_strategy"] = STAGING
 
 
+def drop_staging_tables(pipeline: dlt.Pipeline, schema: dlt.Schema) -> None:
+    """Drop what the staging dataset has of a stream whose schema the destination does not know.
+
+    Where somebody dropped a stream's tables by hand, those in the staging dataset stay, with the
+    types that columns had: dlt would load rows of other types into them.
+    """
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+    if not _has_staging(pipeline):
+        return
+    with pipeline.destination_client(schema.name) as found:
+        client: Any = found
+        with client.with_staging_dataset(), suppress(DestinationUndefinedEntity):
+            if client.is_storage_initialized():
+                tables = [str(table["name"]) for table in schema.data_tables()]
+                client.drop_tables(*tables, delete_schema=True)
+
+
 def _has_staging(pipeline: dlt.Pipeline) -> bool:
     assert pipeline.destination is not None
     if pipeline.destination.destination_name == "filesystem":
