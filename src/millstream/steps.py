@@ -315,6 +315,13 @@ class Work:
         if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
             opened = opened.clone(with_name=self.schema)
             schema = None
+        if not self.has_unique_keys:  # a dlt source, or what Python code hands over
+            engine.check_arrow_items(
+                _resources(opened),
+                pipeline.schemas[self.schema] if known else dlt.Schema(self.schema),
+                pipeline.destination.capabilities(),
+                is_exact=self.target.coercion == "exact",
+            )
         newest = self.loaded.newest if self.loaded else None
         refresh: Literal["drop_data"] | None = None
         if full_refresh:

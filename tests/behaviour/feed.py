@@ -227,3 +227,21 @@ def limited() -> Any:
             "raw": {"data_type": "binary", "precision": 2},
         },
     )
+
+
+def tables() -> Any:
+    """A resource `orders` of Arrow tables or frames, with columns that hold little."""
+
+    @dlt.resource(
+        name="orders",
+        primary_key="id",
+        write_disposition="merge",
+        columns={
+            "code": {"data_type": "text", "precision": 3},
+            "price": {"data_type": "decimal", "precision": 5, "scale": 2},
+        },
+    )
+    def rows() -> Iterator[Any]:
+        yield from FEED.rows
+
+    return rows

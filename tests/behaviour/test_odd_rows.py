@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from behaviour.conftest import configured
@@ -62,6 +64,48 @@ def test_odd_rows_are_quarantined_and_others_load(
     tree = place.query(f"SELECT tree FROM {place.from_clause('orders')} WHERE id = 6")[0][0]
     tree = json.loads(tree) if isinstance(tree, str) else tree
     assert tree == {"n": LARGE, "at": ["2024-01-02", 2**63]}
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem")
+def test_rows_of_arrow_tables_are_compared_with_their_columns(place: Place) -> None:
+    config = configured(place, DltConfig(path="behaviour.feed:tables"))
+    large, numbers = 2**53 + 1, pa.array([1, 2, 3], pa.int64())
+    FEED.rows = [
+        pa.table({"id": numbers, "v": pa.array([large, 1, 2]), "price": prices("1", "2", "3.25")}),
+        pa.table({"id": pa.array([4, None]), "v": [4, 5], "code": ["abc", "ab"]}),
+        pa.table({"v": [6]}),
+    ]
+    run(config, "orders")
+    FEED.rows = [
+        pa.table({"id": [7, 8], "v": [7.0, 8.5], "price": prices("1.125", "1")}),
+        pa.table({"id": [9, 10], "v": pa.array([2**63, 9], pa.uint64()), "code": ["a", "abcd"]}),
+        *(pa.table({"id": [n], "v": pa.array([n], pa.int32())}) for n in range(11, 20)),
+    ]
+    run(config, "orders")
+    assert place.column("orders", "id") == [1, 2, 3, 4, *range(11, 20)]
+    assert place.column("orders", "v") == [large, 1, 2, 4, *range(11, 20)]
+    assert place.column("_millstream_quarantine", "detail", "detail") == [
+        "`code`: more than 3 characters",
+        "`id`, which may not be null, is missing",
+        "`id`, which may not be null, is missing",
+        "`price`: more than 2 digits after the point",
+        "`v`: more than 64 bits",
+        "`v`: not an integer",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_rows_of_frames_are_compared_with_their_columns(duckdb_place: Place, kind: str) -> None:
+    frames = pytest.importorskip(kind)
+    FEED.rows = [frames.DataFrame({"id": [1, 2, 3], "code": ["abc", "abcd", None]})]
+    run(configured(duckdb_place, DltConfig(path="behaviour.feed:tables")), "orders")
+    assert duckdb_place.column("orders", "id") == [1, 3]
+    (document,) = duckdb_place.column("_millstream_quarantine", "document", "id")
+    assert json.loads(json.loads(document)) == {"id": 2, "code": "abcd"}
+
+
+def prices(*texts: str) -> pa.Array:
+    return pa.array(map(Decimal, texts), pa.decimal128(20, 5))
 
 
 def test_without_quarantine_the_path_and_kind_are_named(duckdb_place: Place) -> None:

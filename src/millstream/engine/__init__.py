@@ -35,12 +35,16 @@ from millstream.engine.report import EngineReport, collect
 from millstream.engine.twins import told
 
 if TYPE_CHECKING:
+    from dlt.common.schema import Schema
+    from dlt.sources import DltResource
+
     from millstream.quarantine.watch import Watch
 
 __all__ = [
     "Coercion",
     "EngineReport",
     "accelerate",
+    "check_arrow_items",
     "collect",
     "disable",
     "enable",
@@ -130,6 +134,16 @@ def enabled(
                     seam.activate(keep_stats=_outside)
         # what comes next, the destination's driver, needs memory of its own
         pyarrow.default_memory_pool().release_unused()
+
+
+def check_arrow_items(
+    resources: Iterable[DltResource], schema: Schema, capabilities: Any, *, is_exact: bool
+) -> None:
+    """Have rows of Arrow tables that do not fit their columns put aside as they are extracted."""
+    from millstream.engine import arrow_check
+
+    for resource in resources:
+        arrow_check.check_arrow_items(resource, schema, capabilities, is_exact=is_exact)
 
 
 @contextmanager

@@ -1,0 +1,267 @@
+"""Arrow tables that a source yields, without rows that their columns would not give back.
+
+dlt takes Arrow tables, and frames of pandas and polars, to the destination as they are: no value
+of theirs is looked at. Here each column is compared with what its column in the schema holds, as a
+whole where Arrow can, value by value where it can't. Rows that do not fit, or that lack a key,
+leave the table in an envelope, and go to quarantine; values of a type that fits exactly are
+converted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.common.libs.pyarrow import (
+    UnsupportedArrowTypeException,
+    get_column_type_from_py_arrow,
+    get_py_arrow_datatype,
+)
+
+from millstream.engine.coercion import ColumnLimits, InexactError, MisfitError, coerce
+from millstream.quarantine import envelope
+
+if TYPE_CHECKING:
+    from dlt.sources import DltResource
+
+Column = Mapping[str, Any]
+
+
+class ArrowCheck:
+    """A step of a resource: items in, items without rows that do not fit out.
+
+    Args:
+        columns: gives the columns of the table that an item goes to, by their names there.
+        normalize: makes a column's name of a key.
+        capabilities: of the destination.
+        is_exact: whether values are compared with their columns; else keys alone are.
+    """
+
+    def __init__(
+        self,
+        columns: Callable[[Any], Mapping[str, Column]],
+        normalize: Callable[[str], str],
+        capabilities: Any,
+        *,
+        is_exact: bool,
+    ) -> None:
+        self._columns = columns
+        self._normalize = normalize
+        self._caps = capabilities
+        self._is_exact = is_exact
+
+    def __call__(self, item: Any, meta: Any = None) -> Any:
+        if isinstance(item, list):
+            if not any(_is_arrow(each) for each in item):
+                return item
+            return (part for each in item for part in self._parts(each))
+        return self._parts(item) if _is_arrow(item) else item
+
+    def _parts(self, item: Any) -> Iterator[Any]:
+        table = _as_table(item)
+        if table is None or not table.num_rows:
+            yield item
+            return
+        reasons: dict[int, str] = {}
+        checked = self._checked(table, self._columns(item), reasons)
+        if not reasons:
+            yield checked
+            return
+        good = np.ones(table.num_rows, dtype=bool)
+        good[list(reasons)] = False
+        if good.any():
+            yield checked.filter(pa.array(good))
+        bad = _readable(table.take(pa.array(sorted(reasons)))).to_pylist()
+        for at, row in zip(sorted(reasons), bad):
+            text = json.dumps(row, default=str, separators=(",", ":"))
+            yield envelope.unreadable(text, detail=reasons[at], origin="")
+
+    def _checked(
+        self, table: pa.Table, columns: Mapping[str, Column], reasons: dict[int, str]
+    ) -> pa.Table:
+        names = [self._normalize(name) for name in table.schema.names]
+        for name, column in columns.items():
+            if _is_required(column):
+                if name not in names:
+                    missing: Any = range(table.num_rows)
+                else:
+                    missing = _where(pc.is_null(table.column(names.index(name))))
+                for at in missing:
+                    reasons.setdefault(at, f"`{name}`, which may not be null, is missing")
+        if not self._is_exact:
+            return table
+        for at, name in enumerate(names):
+            fitted = self._fitted(name, table.column(at), columns.get(name), reasons)
+            if fitted is not None:
+                table = table.set_column(at, table.schema.field(at).with_type(fitted.type), fitted)
+        return table
+
+    def _fitted(
+        self, name: str, array: pa.ChunkedArray, column: Column | None, reasons: dict[int, str]
+    ) -> pa.ChunkedArray | None:
+        """The values in another type, where that is needed; None where they stay as they are."""
+        kind = array.type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        try:
+            given = get_column_type_from_py_arrow(kind).get("data_type")
+        except UnsupportedArrowTypeException:
+            for at in _where(pc.is_valid(array)):
+                reasons.setdefault(at, f"`{name}`: a value of type {kind} can not be stored")
+            return pa.chunked_array([pa.nulls(len(array))])
+        wanted = column.get("data_type") if column else None
+        if given is None or given == "json" or wanted == "json":
+            return None
+        if wanted is not None and wanted != given:
+            assert column is not None
+            return self._converted(name, array, column, given, reasons)
+        precision = column.get("precision") if column else None
+        wrong: Any = ()
+        detail = ""
+        if given == "bigint" and (precision or kind == pa.uint64()):
+            bits = next((bits for bits in (8, 16, 32) if (precision or 64) <= bits), 64)
+            wrong = _where(_outside(array, bits))
+            detail = f"more than {bits} bits"
+        elif given in ("text", "binary") and precision is not None:
+            lengths = pc.utf8_length if given == "text" else pc.binary_length
+            wrong = _where(pc.greater(lengths(array), precision))
+            detail = f"more than {precision} {'characters' if given == 'text' else 'bytes'}"
+        elif given == "timestamp" and kind.unit == "ns" and (precision or 6) < 9:
+            odd = np.asarray(array.cast(pa.int64()).fill_null(0)) % 1000 != 0
+            wrong = np.flatnonzero(odd).tolist()
+            detail = "more than 6 digits of a second"
+            if wrong:
+                nulls = pc.if_else(pa.array(~odd), array.combine_chunks(), None)
+                self._note(name, wrong, detail, reasons)
+                return pa.chunked_array([nulls])
+        elif given == "decimal" and column is not None and precision is not None:
+            to = pa.decimal128 if precision <= 38 else pa.decimal256
+            target = to(precision, column.get("scale") or 0)
+            if kind != target:
+                try:
+                    return array.cast(target)
+                except pa.ArrowInvalid:
+                    return self._converted(name, array, column, given, reasons)
+        self._note(name, wrong, detail, reasons)
+        return None
+
+    @staticmethod
+    def _note(name: str, wrong: Any, detail: str, reasons: dict[int, str]) -> None:
+        for at in wrong:
+            reasons.setdefault(at, f"`{name}`: {detail}")
+
+    def _converted(
+        self,
+        name: str,
+        array: pa.ChunkedArray,
+        column: Column,
+        given: str,
+        reasons: dict[int, str],
+    ) -> pa.ChunkedArray:
+        """Value by value, as rows of other sources are."""
+        wanted = column["data_type"]
+        limits = _limits(column, self._caps)
+        values: list[Any] = []
+        for at, value in enumerate(array.to_pylist()):
+            try:
+                values.append(None if value is None else coerce(wanted, given, value, limits))
+            except (InexactError, MisfitError) as error:
+                reasons.setdefault(at, f"`{name}`: {error}")
+                values.append(None)
+        target = get_py_arrow_datatype(column, self._caps, "UTC")  # type: ignore[arg-type]
+        return pa.chunked_array([pa.array(values, type=target, from_pandas=False)])
+
+
+def check_arrow_items(
+    resource: DltResource, schema: Any, capabilities: Any, *, is_exact: bool
+) -> None:
+    """Have rows of Arrow tables that do not fit their columns put aside, at a resource's end."""
+    normalize = schema.naming.normalize_identifier
+
+    def columns(item: Any) -> Mapping[str, Column]:
+        declared = resource.compute_table_schema(item)
+        name = schema.naming.normalize_tables_path(str(declared["name"]))
+        found: dict[str, Column] = {
+            normalize(each): column for each, column in declared["columns"].items()
+        }
+        known = schema.tables.get(name, {}).get("columns", {})
+        return {
+            each: {**found.get(each, {}), **{k: v for k, v in column.items() if v is not None}}
+            for each, column in {**found, **known}.items()
+        }
+
+    check = ArrowCheck(columns, normalize, capabilities, is_exact=is_exact)
+    # behind the cursor, which is told of all rows
+    resource.add_step(check, insert_at=len(resource._pipe))
+
+
+def _is_required(column: Column) -> bool:
+    is_key = column.get("primary_key") or column.get("merge_key")
+    is_own = str(column.get("name", "")).startswith("_dlt_")
+    return not is_own and (bool(is_key) or column.get("nullable") is False)
+
+
+def _is_arrow(item: Any) -> bool:
+    module = type(item).__module__.partition(".")[0]
+    return module in ("pyarrow", "pandas", "polars")
+
+
+def _as_table(item: Any) -> pa.Table | None:
+    if isinstance(item, pa.RecordBatch):
+        return pa.Table.from_batches([item])
+    if isinstance(item, pa.Table):
+        return item
+    module = type(item).__module__.partition(".")[0]
+    if module == "pandas" and type(item).__name__ == "DataFrame":
+        from dlt.common.libs.pandas import pandas_to_arrow
+
+        return pandas_to_arrow(item)
+    if module == "polars" and type(item).__name__ in ("DataFrame", "LazyFrame"):
+        from dlt.common.libs.polars import polars_to_arrow
+
+        return polars_to_arrow(item)
+    return None
+
+
+def _readable(table: pa.Table) -> pa.Table:
+    """Times with nanoseconds as text: Python has none."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            plain = table.column(at).cast(pa.timestamp("ns"))
+            table = table.set_column(at, field.name, plain.cast(pa.string()))
+    return table
+
+
+def _outside(array: pa.ChunkedArray, bits: int) -> pa.ChunkedArray:
+    high, low = (1 << (bits - 1)) - 1, -(1 << (bits - 1))
+    kind = array.type
+    above = None
+    if kind.bit_width > bits or (kind.bit_width == bits and pa.types.is_unsigned_integer(kind)):
+        above = pc.greater(array, pa.scalar(high, kind))
+    if pa.types.is_signed_integer(kind) and kind.bit_width > bits:
+        return pc.or_(above, pc.less(array, pa.scalar(low, kind)))
+    return above if above is not None else pc.not_equal(array, array)
+
+
+def _where(mask: pa.ChunkedArray) -> list[int]:
+    found: list[int] = pc.indices_nonzero(mask.fill_null(False)).to_pylist()
+    return found
+
+
+def _limits(column: Column, caps: Any) -> ColumnLimits:
+    precision, data_type = column.get("precision"), column["data_type"]
+    if data_type == "bigint":
+        bits = next((bits for bits in (8, 16, 32) if (precision or 64) <= bits), 64)
+        return ColumnLimits(bits=bits)
+    if data_type == "decimal":
+        if precision is not None:
+            return ColumnLimits(digits=(precision, column.get("scale") or 0))
+        return ColumnLimits(digits=tuple(caps.decimal_precision))
+    if data_type == "wei":
+        whole, scale = caps.wei_precision
+        return ColumnLimits(digits=(min(whole, 76), scale if whole <= 76 else 0))
+    return ColumnLimits()
