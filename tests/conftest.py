@@ -33,11 +33,12 @@ hypothesis.settings.load_profile("unhurried")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`nightly_on("bigquery")`: with that destination, a test is left out of `make test`."""
+    """`nightly_on("bigquery")`: with that parameter, a test is left out of `make test`."""
     for item in items:
         places = {place for mark in item.iter_markers("nightly_on") for place in mark.args}
         callspec = getattr(item, "callspec", None)
-        if callspec is not None and callspec.params.get("place") in places:
+        params = callspec.params.values() if callspec is not None else ()
+        if places & {value for value in params if isinstance(value, str)}:
             item.add_marker("nightly")
 
 

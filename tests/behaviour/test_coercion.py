@@ -162,6 +162,7 @@ def priced(place: Place, rows: list[dict[str, Any]]) -> RunReport:
     return run(configured(place, DltConfig(path="behaviour.feed:priced")), "orders")
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_a_row_with_too_many_digits_is_put_aside(place: Place) -> None:
     good = {"id": 1, "price": Decimal("12.34"), "size": 1}
     priced(place, [good])
@@ -189,6 +190,7 @@ def test_a_row_with_too_many_digits_is_put_aside(place: Place) -> None:
     ]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_values_of_python_keep_their_types(place: Place) -> None:
     FEED.rows = [
         {"id": 1, "at": MOMENT, "day": date(2024, 1, 1), "blob": b"\x00\xff", "n": 2.0, "s": "x"}

@@ -28,6 +28,7 @@ def merging(place: Place) -> Place:
     return place
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_first_load_makes_the_root_and_a_linked_child(place: Place, load: Load):
     report = load(ORDERS)
     assert place.column("orders", "customer") == ["Ann", "Bob", "Cid"]
@@ -105,6 +106,7 @@ def test_full_refresh_replaces_what_was_there(place: Place, load: Load):
     assert [t.rows_total for t in report.tables] == [1, 1]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_new_columns_in_root_and_child(place: Place, load: Load):
     load(ORDERS)
     report = load(
@@ -133,6 +135,7 @@ def test_new_child_table(place: Place, load: Load):
     assert place.count("orders") == 4
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_values_of_another_type_go_to_a_variant(place: Place, load: Load):
     load(ORDERS)
     report = load([{"id": 7, "customer": "Gus", "items": [{"sku": "g", "n": "many"}]}])
@@ -198,6 +201,7 @@ def test_the_cursor_comes_back_from_the_destination(place: Place, load: Load, fe
     assert place.column("orders", "changed") == [5, 7, 8]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_the_schema_comes_back_from_the_destination(place: Place, load: Load):
     load(ORDERS)
     forget(place)

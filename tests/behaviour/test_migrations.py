@@ -65,6 +65,7 @@ def databases(place: Place) -> None:
 FIRST = [order(1, 1, "a", "aa"), order(2, 1, "b"), order(3, 1, "c")]
 
 
+@pytest.mark.nightly_on("bigquery")
 @pytest.mark.parametrize(
     "before", ["append", pytest.param("replace", marks=pytest.mark.nightly_on("bigquery"))]
 )

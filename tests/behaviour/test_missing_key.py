@@ -82,6 +82,7 @@ def test_a_child_row_without_its_key_takes_the_row_along(place: Place) -> None:
     assert ids(place) == [*range(47), *range(48, 80)]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_json_lines_without_their_key(place: Place, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()

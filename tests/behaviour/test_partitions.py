@@ -240,6 +240,7 @@ for key in sys.argv[2:]:
 """
 
 
+@pytest.mark.nightly_on("postgres")
 @pytest.mark.parametrize("place", BOTH, indirect=True)
 def test_a_backfill_side_by_side_and_again(place: Place) -> None:
     """Many partitions, half of which bring a column that the others lack."""

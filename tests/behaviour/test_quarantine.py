@@ -36,6 +36,7 @@ def waiting(place: Place) -> list[tuple[Any, ...]]:
     return sorted((row[2:5] for row in last_words(place) if row[1] == "waiting"), key=str)
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_put_aside_then_replayed_exactly_once(place: Place) -> None:
     if not place.merges:
         pytest.skip(f"{place.kind}: its files can't be asked for what waits")

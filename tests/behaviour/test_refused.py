@@ -189,6 +189,7 @@ class TestBigQueryEmulator:
 
 
 class TestDuckDB:
+    @pytest.mark.nightly
     def test_locked_by_another_program(
         self, duckdb_place: Place, refused: Refused, monkeypatch: pytest.MonkeyPatch
     ):

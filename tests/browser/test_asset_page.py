@@ -110,6 +110,7 @@ def failed(demo):
     return run
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "strategy",
     ["FROM_FAILURE", pytest.param("FROM_ASSET_FAILURE", marks=pytest.mark.nightly)],

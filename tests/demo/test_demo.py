@@ -86,6 +86,7 @@ def test_the_tables_are_what_it_says(told: str, folder: Path) -> None:
     assert labels[0] > 0
 
 
+@pytest.mark.nightly
 def test_a_second_time_starts_from_nothing_and_says_the_same(told: str, folder: Path) -> None:
     done = demo(folder, "--json")
 

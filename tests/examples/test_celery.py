@@ -125,6 +125,7 @@ def runs(project: Path) -> Iterator[Callable[[str], int]]:
         yield count
 
 
+@pytest.mark.nightly
 @pytest.mark.xdist_group("postgres")
 def test_a_worker_dies_and_everything_is_loaded_once(
     project: Path, postgres_server: Postgres, database: str, runs: Callable[[str], int]

@@ -105,7 +105,9 @@ def test_a_damaged_package_is_named_and_dropped(
     whole(place, 500)
 
 
-@pytest.mark.parametrize("stage", ["extracted", "normalized"])
+@pytest.mark.parametrize(
+    "stage", [pytest.param("extracted", marks=pytest.mark.nightly), "normalized"]
+)
 def test_any_file_that_is_gone_or_altered_is_named_or_harmless(
     duckdb_place: Place, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ runner.run(PipelineConfig.model_validate(task["config"]), "orders", partition=ta
 """
 
 
-@pytest.mark.parametrize("dies_in", ["_load", "record"])
+@pytest.mark.parametrize("dies_in", ["_load", pytest.param("record", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
     "kind", ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
 )

@@ -125,7 +125,10 @@ def survive_refreshes(disposition: str, destination: str, project: Path, query: 
     assert died.keys() >= kills.keys()
 
 
-@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+@pytest.mark.parametrize(
+    "disposition",
+    ["append", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("merge", "replace"))],
+)
 def test_duckdb(disposition: str, tmp_path: Path) -> None:
     def query(name: str, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(tmp_path / f"{name}_db.duckdb"), read_only=True) as connection:
@@ -166,7 +169,10 @@ def test_full_refresh_on_postgres(
 
 
 @pytest.mark.xdist_group("postgres")
-@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+@pytest.mark.parametrize(
+    "disposition",
+    ["merge", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("append", "replace"))],
+)
 def test_postgres(
     disposition: str, tmp_path: Path, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def catalogue(place: Place) -> dict[str, Any]:
     return {"columns": columns, "rows": {table: place.count(table) for table in tables}}
 
 
+@pytest.mark.nightly_on("bigquery", "postgres")
 @pytest.mark.parametrize(
     ("policy", "rows", "goes_on"),
     [

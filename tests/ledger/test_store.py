@@ -80,6 +80,7 @@ def load(place: Place, folder: Path, rows: list[dict[str, Any]]) -> tuple[Any, S
     return pipeline.state, snapshot(pipeline.default_schema)
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_what_runs_changed_is_read_back(place: Place, tmp_path: Path) -> None:
     history = history_of(place)
     assert store.changes(history, NAME) == []

@@ -25,6 +25,7 @@ settings:
 COPIES = ("full", "by_cursor", "by_change")
 
 
+@pytest.mark.nightly_on("postgres")
 def test_a_text_among_object_ids_changes_no_id(project: Project) -> None:
     shop = project
     keys = [ObjectId() for _ in range(3)]

@@ -32,6 +32,7 @@ def order(key: Any, minute: int, *parts: int) -> dict[str, Any]:
     return {"_id": key, "at": at(minute), "lines": lines}
 
 
+@pytest.mark.nightly_on("postgres")
 def test_views_and_time_series_keep_one_version(project: Project) -> None:
     shop = project
     shop.db.create_collection("sensors", timeseries={"timeField": "at"})

@@ -113,6 +113,7 @@ def test_load_into_postgres(someone: Person, github: GitHubServer, postgres_plac
     assert postgres_place.query("select count(*) from github.issues") == [(150,)]
 
 
+@pytest.mark.nightly
 @pytest.mark.xdist_group("bigquery")
 def test_load_into_bigquery(
     someone: Person, github: GitHubServer, bigquery_emulator: BigQuery
@@ -176,6 +177,7 @@ def test_govern_schema_changes(someone: Person) -> None:
     assert "coupon" in someone.millstream("schema", "log")
 
 
+@pytest.mark.nightly
 def test_partition_and_backfill(someone: Person) -> None:
     partitions = {"type": "time", "every": "day", "start": "2024-01-01", "cursor": "at"}
     write_defs(someone.folder, partitions=partitions)
