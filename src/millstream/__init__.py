@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from millstream.orchestration.component import Pipeline
     from millstream.orchestration.resource import MillstreamResource
     from millstream.pending import PendingPackage
-    from millstream.runner import accept, drop_pending, list_pending, run
+    from millstream.runner import accept, drop_pending, list_pending, reject, run
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ _HOMES = {
     "definitions": "millstream.orchestration.assets",
     "drop_pending": "millstream.runner",
     "list_pending": "millstream.runner",
+    "reject": "millstream.runner",
     "run": "millstream.runner",
 }
 
@@ -51,6 +52,7 @@ __all__ = [
     "definitions",
     "drop_pending",
     "list_pending",
+    "reject",
     "run",
 ]
 

@@ -128,6 +128,7 @@ class SchemaHeldError(RunError):
     Attributes:
         decisions: what the policy said of each change of the run (`millstream.model.Decision`).
         rows: rows that wait in the package, by table.
+        row_count: those of tables without a parent.
     """
 
     def __init__(
@@ -137,10 +138,12 @@ class SchemaHeldError(RunError):
         stream: str,
         decisions: Sequence[Any],
         rows: Mapping[str, int],
+        row_count: int,
         hint: str | None = None,
     ) -> None:
         self.decisions = tuple(decisions)
         self.rows = dict(rows)
+        self.row_count = row_count
         super().__init__(message, stream=stream, step="govern", hint=hint)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,7 +20,7 @@ from millstream import manifests, packages, whole
 from millstream.errors import MillstreamError, RunError, SchemaHeldError
 from millstream.ledger import held
 
-Status = Literal["held", "damaged", "failed", "interrupted"]
+Status = Literal["held", "accepted", "damaged", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,14 @@ class PendingPackage:
 
     Attributes:
         id: the load id.
-        status: `held` by the schema policy; `damaged`; `failed` in an earlier run; or `interrupted`
-            with its process.
+        status: `held` by the schema policy; `accepted` since; `damaged`; `failed` in an earlier
+            run; or `interrupted` with its process.
         reason: why, in words.
         rows: by table; empty where it is not normalized yet.
+        row_count: rows of tables without a parent.
         files: its files below `folder`, with their sizes.
         damage: what is wrong with which file.
-        changes: those that must be accepted, as `SchemaHeldError` has them.
+        changes: what the policy, and people, say of each of a package that was held.
     """
 
     id: str
@@ -44,6 +46,7 @@ class PendingPackage:
     reason: str
     extracted_at: datetime
     rows: Mapping[str, int]
+    row_count: int
     files: Mapping[str, int]
     damage: tuple[str, ...]
     changes: tuple[Mapping[str, Any], ...]
@@ -59,6 +62,7 @@ class PendingPackage:
             "reason": self.reason,
             "extracted_at": self.extracted_at.isoformat(),
             "rows": dict(self.rows),
+            "row_count": self.row_count,
             "bytes": sum(self.files.values()),
             "files": dict(self.files),
             "damage": list(self.damage),
@@ -96,11 +100,15 @@ def read(run: Path, stream: str, partition: str | None, *, fully: bool) -> list[
             reason = damage[0] if len(damage) == 1 else f"{damage[0]}; and {len(damage) - 1} more"
         elif failure is not None:
             status, reason = "failed", failure
+        elif waits is not None and waits.is_accepted:
+            status, reason = "accepted", "the next run loads it"
         elif waits is not None:
+            waiting = len(open_changes(waits))
             status = "held"
-            reason = f"{sum(c['action'] == 'hold' for c in waits.changes)} schema changes wait"
+            reason = f"{waiting} schema change{'s' if waiting != 1 else ''} must be accepted"
         else:
             status, reason = "interrupted", "its run ended before it was loaded"
+        rows = waits.rows if waits else manifests.rows(run, load_id)
         found.append(
             PendingPackage(
                 id=load_id,
@@ -109,18 +117,44 @@ def read(run: Path, stream: str, partition: str | None, *, fully: bool) -> list[
                 status=status,
                 reason=reason,
                 extracted_at=datetime.fromtimestamp(float(load_id), timezone.utc),
-                rows=waits.rows if waits else manifests.rows(run, load_id),
+                rows=rows,
+                row_count=waits.row_count if waits else _count_roots(run, load_id, rows),
                 files={
                     str(path.relative_to(run)): path.stat().st_size
                     for path in sorted(run.rglob(f"{load_id}/**/*"))
                     if path.is_file()
                 },
                 damage=damage,
-                changes=waits.changes if waits else (),
+                changes=_told(waits) if waits else (),
                 folder=run,
             )
         )
     return found
+
+
+def open_changes(waits: held.Held) -> list[Mapping[str, Any]]:
+    """The changes of a held package that nobody has accepted yet."""
+    done = held.waived(waits.folder)
+    return [each for each in waits.changes if each["action"] == "hold" and each["id"] not in done]
+
+
+def _told(waits: held.Held) -> tuple[Mapping[str, Any], ...]:
+    """The changes of a held package, those marked that were accepted since."""
+    done = held.waived(waits.folder)
+    return tuple(
+        {**each, "action": "allow", "reason": "accepted"} if each["id"] in done else each
+        for each in waits.changes
+    )
+
+
+def _count_roots(run: Path, load_id: str, rows: Mapping[str, int]) -> int:
+    """Rows of tables without a parent, by the schema that lies in the package."""
+    for pattern in (f"*/load/normalized/{load_id}/schema.json", f"kept/{load_id}/schema.json"):
+        for file in run.glob(pattern):
+            with suppress(OSError, ValueError, LookupError, TypeError):
+                tables = json.loads(file.read_bytes())["tables"]
+                return sum(n for name, n in rows.items() if not tables[name].get("parent"))
+    return sum(rows.values())
 
 
 def check(run: Path, what: str, stream: str, *, fully: bool) -> None:

@@ -70,7 +70,7 @@ def run(
             hint="leave out the full refresh",
         )
     return _run(
-        lambda: _with_maps(
+        lambda: with_maps(
             source.open(stream, full_refresh=full_refresh, partition=part), config, stream
         ),
         config,
@@ -162,7 +162,7 @@ def replay(
         return replaying.extractable(opened, pipeline.schemas[work.name], planned)
 
     report = _run(
-        lambda: _with_maps(source.open(stream), config, stream),
+        lambda: with_maps(source.open(stream), config, stream),
         config,
         stream,
         progress=progress,
@@ -267,6 +267,27 @@ def drop_pending(
     return tuple(dropped)
 
 
+def reject(
+    config: TargetConfig, stream: str, *, credentials: str | None = None
+) -> tuple[pending.PendingPackage, ...]:
+    """Refuse the changes that held runs of a stream wait for: their packages are dropped.
+
+    No cursor moves: the next run reads the rows again, and is held again if the source still has
+    the changes. What else is pending stays.
+
+    Returns:
+        The packages that were dropped; none where none is held.
+    """
+    held = [
+        package.id
+        for package in list_pending(config, stream, credentials)
+        if package.status == "held"
+    ]
+    if not held:
+        return ()
+    return drop_pending(config, stream, ids=held, credentials=credentials)
+
+
 def _waiting(
     config: TargetConfig, stream: str, credentials: str | None
 ) -> Iterator[ledger.held.Held]:
@@ -298,7 +319,7 @@ def _left(
             yield each, part
 
 
-def _with_maps(opened: Any, config: PipelineConfig, stream: str) -> Any:
+def with_maps(opened: Any, config: PipelineConfig, stream: str) -> Any:
     """A stream's rows with the objects that its configuration names as maps as lists."""
     if isinstance(config.source, FilesConfig):
         return maps.apply(opened, config.source.streams[stream].maps)

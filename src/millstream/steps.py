@@ -52,6 +52,7 @@ from millstream.model import (
     Partition,
     QuarantinedRows,
     RunReport,
+    SchemaChange,
     SchemaVersion,
     Skipped,
     TableLoad,
@@ -76,6 +77,22 @@ logger = logging.getLogger("millstream")
 
 class OvertakenError(Exception):
     """Another run of the stream has loaded since this one read the cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """What a package would load.
+
+    Attributes:
+        seen: what the engine did and counted.
+        outdated: rows by table of which the package has a later version.
+        schema: the tables, with the profile of the package's rows.
+    """
+
+    counted: tuple[packages.Count, ...]
+    seen: engine.EngineReport
+    outdated: Mapping[str, int]
+    schema: SchemaVersion
 
 
 @dataclass
@@ -119,6 +136,10 @@ class Work:
     """The schema that the destination had before this run; None of an empty one."""
     waived: frozenset[str] = frozenset()
     """Changes that people accepted for an earlier run of the partition, which this one replaces."""
+    is_preview: bool = False
+    """Nothing is loaded: the destination is read, and nothing is written there."""
+    pages: int | None = None
+    """So many pages of the source are read; None where all are."""
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     finished: tuple[ledger.store.Place | None, RunReport] | None = None
     """Where, and with what result, this run loaded what interrupted ones had left."""
@@ -245,7 +266,8 @@ class Work:
                 pipeline.schemas.save_schema(stored)
         known = pipeline.schemas.has_schema(self.schema)
         self.stored = pipeline.schemas[self.schema].clone() if known else None
-        self.history.settle(pipeline)
+        if not self.is_preview:
+            self.history.settle(pipeline)
         version = self.version(pipeline)
         if self.loaded and known:
             newest = pipeline.schemas[self.schema].stored_version_hash
@@ -312,6 +334,8 @@ class Work:
             column = self.target.dedup_sort[self.stream]
             for resource in _resources(opened):
                 resource.apply_hints(columns={column: {"dedup_sort": "desc"}})
+        if self.pages is not None:
+            opened = opened.add_limit(self.pages)
         if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
             opened = opened.clone(with_name=self.schema)
             schema = None
@@ -427,11 +451,11 @@ class Work:
         ):
             raise OvertakenError
 
-    def _process(self, pipeline: dlt.Pipeline, run: Path) -> None:
-        from dlt.common.runtime import signals
-
+    def normalize(
+        self, pipeline: dlt.Pipeline, run: Path, accepted: SchemaVersion | None
+    ) -> Normalized:
+        """Make tables of what was extracted."""
         with self.step("normalize"):
-            accepted = self.accepted()
             named = (self.schema,) if self.target.names_keys else ()
             coercions = {self.schema: coercion_of(self.target)}
             watches = self._watches(run, accepted)
@@ -471,6 +495,22 @@ class Work:
             waiting = {count.load_id for count in counted} | {*packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
             outdated = deduplication.outdated_rows(pipeline, sorted(waiting))
+        new = self.packaged(pipeline, run, seen.profile)
+        if self._profiles_all(seen, counted):
+            new = ledger.attach(new, ledger.complete(new, seen.profile))
+        return Normalized(tuple(counted), seen, outdated, new)
+
+    def _process(self, pipeline: dlt.Pipeline, run: Path) -> None:
+        from dlt.common.runtime import signals
+
+        accepted = self.accepted()
+        normalized = self.normalize(pipeline, run, accepted)
+        counted, seen, outdated, new = (
+            normalized.counted,
+            normalized.seen,
+            normalized.outdated,
+            normalized.schema,
+        )
         with self.step("govern"):
             if not seen.outcomes:  # rows that are replayed are expected to be bad
                 limits.check(
@@ -480,11 +520,8 @@ class Work:
                     pipeline=self.target.name,
                     stream=self.stream,
                 )
-            new = self.packaged(pipeline, run, seen.profile)
-            if self._profiles_all(seen, counted):
-                new = ledger.attach(new, ledger.complete(new, seen.profile))
             recent = self.recent(pipeline) if seen.profile else ()
-            decisions = self.govern(run, new, counted, ledger.measure(recent), accepted)
+            decisions = self.govern(run, new, counted, recent, accepted)
         with self.step("load"), self.writer():
             self.holds_turn()
             pending.check(run, self.what, self.stream, fully=False)
@@ -538,7 +575,7 @@ class Work:
         self.skipped += self.findings.skipped
         self._remember(ledger.profile_of(new))
         self.decisions += (*seen.refusals, *decisions)
-        self._compare(new, recent)
+        self._compare(new, recent, decisions)
         self.accept(self.version(pipeline))
 
     @staticmethod
@@ -624,32 +661,43 @@ class Work:
             sleep(patience * (0.5 + random()))  # noqa: S311 (apart, not secret)
         pipeline.load()
 
-    def govern(
+    def decide(
         self,
         run: Path,
         new: SchemaVersion,
-        counted: Sequence[packages.Count],
-        recent: Mapping[str, Mapping[str, ColumnProfile]],
+        recent: Sequence[ledger.Seen],
         accepted: SchemaVersion | None,
     ) -> tuple[Decision, ...]:
-        """Let the policy decide what nobody has accepted yet, before anything is sent.
-
-        Raises:
-            SchemaHeldError: it holds a change; the package waits.
-        """
+        """What the policy says of what nobody has accepted yet."""
         decisions = ledger.govern(
-            ledger.attach(ledger.held.recall(run, self.stream), recent),
+            ledger.held.recall(run, self.stream),
             accepted,
             new,
             self.target.schema_policy,
             stream=self.stream,
             waived=self.waived | ledger.held.waived(run),
+            recent=recent,
         )
         # what should be quarantined, and yet came this far, came in a form that is not rows
-        decisions = tuple(
+        return tuple(
             replace(each, action="hold") if each.action == "quarantine" else each
             for each in decisions
         )
+
+    def govern(
+        self,
+        run: Path,
+        new: SchemaVersion,
+        counted: Sequence[packages.Count],
+        recent: Sequence[ledger.Seen],
+        accepted: SchemaVersion | None,
+    ) -> tuple[Decision, ...]:
+        """Let the policy decide before anything is sent.
+
+        Raises:
+            SchemaHeldError: it holds a change; the package waits.
+        """
+        decisions = self.decide(run, new, recent, accepted)
         if any(decision.action == "hold" for decision in decisions):
             rows = _rows_by_table(counted)
             error = ledger.held.hold(run, self.target.name, self.stream, decisions, new, rows)
@@ -681,11 +729,21 @@ class Work:
             logger.warning("%s: the schema's history was not read: %s", self.stream, text)
             return ()
 
-    def _compare(self, new: SchemaVersion, recent: Sequence[ledger.Seen]) -> None:
+    def _compare(
+        self,
+        new: SchemaVersion,
+        recent: Sequence[ledger.Seen],
+        decisions: Sequence[Decision],
+    ) -> None:
         """Remember which shares left the range of the loads before."""
         check = self.target.profile_check
-        loads = [seen.profile for seen in recent]
-        found = ledger.jumps(new, loads, threshold=check.threshold, min_rows=check.min_rows)
+        found = ledger.jumps(
+            new,
+            ledger.comparable(recent),
+            threshold=check.threshold,
+            min_rows=check.min_rows,
+            explained=ledger.explained(decisions, ledger.profile_of(new)),
+        )
         self.jumps.update({(jump.table, jump.column): jump for jump in found})
         self.compared_loads = max(self.compared_loads, len(recent))
 
@@ -849,7 +907,7 @@ class Work:
                 )
                 for table in schema.tables
             ),
-            changes=ledger.diff(self.before or before, schema),
+            changes=self._changes(self.before or before, schema),
             schema=schema,
             engine_rows=dict(self.engine_rows),
             warnings=tuple(
@@ -865,6 +923,14 @@ class Work:
             compared_loads=self.compared_loads,
             skipped=tuple(dict.fromkeys(self.skipped)),
         )
+
+    def _changes(self, before: SchemaVersion, schema: SchemaVersion) -> tuple[SchemaChange, ...]:
+        """What changed in the schema, and in the data as far as people accepted it."""
+        changes = {ledger.fingerprint(each): each for each in ledger.diff(before, schema)}
+        for decision in self.decisions:
+            if decision.reason == "accepted":
+                changes.setdefault(ledger.fingerprint(decision.change), decision.change)
+        return tuple(changes.values())
 
     def _totals(self, pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int | None]:
         try:

@@ -22,16 +22,28 @@ def found(new: Profile, *loads: Profile, **settings: float) -> tuple[Jump, ...]:
 
 
 def test_a_share_that_left_the_range_of_recent_loads_is_told_once() -> None:
-    (jump,) = found(load(500, 100), load(500, 480), load(400, 400))
+    (jump,) = found(load(500, 100), load(500, 480), load(400, 400), load(400, 400))
     assert (jump.table, jump.column, jump.share) == ("t", "a", "presence")
     assert (jump.now, jump.lowest, jump.highest, jump.rows) == (0.2, 0.96, 1.0, 500)
-    assert jump.message == "`a` arrives in 20% of 500 rows, in the last 2 loads in 96% to 100%"
+    assert jump.message == "`a` arrives in 20% of 500 rows, in the last 3 loads in 96% to 100%"
 
 
 def test_nulls_are_told_where_the_field_arrives_as_before() -> None:
-    (jump,) = found(load(500, 500, 300), load(500, 500, 0))
+    (jump,) = found(load(500, 500, 300), *[load(500, 500, 0)] * 3)
     assert jump.share == "null share"
-    assert jump.message == "`a` is null in 60% of 500 rows, in recent loads in 0%"
+    assert jump.message == "`a` is null in 60% of 500 rows, in the last 3 loads in 0%"
+
+
+def test_two_loads_have_no_range_yet() -> None:
+    assert found(load(500, 100), load(500, 500), load(500, 500)) == ()
+    assert found(load(500, 100), load(500, 500), load(500, 500), load(500, 500)) != ()
+    assert found(load(500, 100), load(500, 500), load(500, 500), load(0, 0)) == ()
+
+
+def test_what_people_accepted_with_the_load_is_no_jump() -> None:
+    gone, loads = load(500, 0), [load(500, 500)] * 3
+    assert jumps(version(gone), loads) != ()
+    assert jumps(version(gone), loads, explained={("t", "a")}) == ()
 
 
 def test_a_share_that_goes_up_and_down_by_nature_is_no_news() -> None:
@@ -41,28 +53,30 @@ def test_a_share_that_goes_up_and_down_by_nature_is_no_news() -> None:
 
 
 def test_small_loads_alarm_nobody_and_are_no_measure() -> None:
-    assert found(load(19, 0), load(10_000, 10_000)) == ()
-    assert found(load(20, 0), load(10_000, 10_000)) != ()
-    assert found(load(500, 0), load(3, 3), load(2, 2)) == ()
+    large = [load(10_000, 10_000)] * 3
+    assert found(load(19, 0), *large) == ()
+    assert found(load(20, 0), *large) != ()
+    assert found(load(500, 0), load(3, 3), load(2, 2), load(2, 2)) == ()
     # three rows without the field do not make 0% a thing to expect
-    assert found(load(500, 0), load(500, 500), load(3, 0)) != ()
+    assert found(load(500, 0), load(500, 500), load(3, 0), load(3, 0)) != ()
     # but many small loads are together as good as a large one
     assert found(load(500, 0), *[load(10, 10)] * 9) != ()
 
 
 def test_the_threshold_and_the_rows_can_be_set() -> None:
-    assert found(load(1000, 800), load(1000, 1000), threshold=0.3) == ()
-    assert found(load(1000, 600), load(1000, 1000), threshold=0.3) != ()
-    assert found(load(10_000, 9_500), load(10_000, 10_000), threshold=0.02) != ()
-    assert found(load(30, 0), load(500, 500), min_rows=50) == ()
+    full = [load(10_000, 10_000)] * 3
+    assert found(load(1000, 800), *full, threshold=0.3) == ()
+    assert found(load(1000, 600), *full, threshold=0.3) != ()
+    assert found(load(10_000, 9_500), *full, threshold=0.02) != ()
+    assert found(load(30, 0), *full, min_rows=50) == ()
 
 
 def test_columns_that_say_nothing_new_are_left_out() -> None:
     gone, there = load(500, 0), load(500, 500)
-    assert jumps(version(gone, variant_of="b"), [there]) == ()
+    assert jumps(version(gone, variant_of="b"), [there] * 3) == ()
     assert found(gone) == (), "the first load"
-    assert found(gone, {"u": there["t"]}) == ()
-    assert found(gone, {"t": {"b": there["t"]["a"]}}) == ()
+    assert found(gone, *[{"u": there["t"]}] * 3) == ()
+    assert found(gone, *[{"t": {"b": there["t"]["a"]}}] * 3) == ()
 
 
 COUNTS = st.integers(1, 3000).flatmap(

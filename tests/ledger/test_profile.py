@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.config import PolicyConfig
-from millstream.ledger import Seen, govern, measure, profile, settled
+from millstream.ledger import Seen, comparable, govern, pool, profile, settled
 from millstream.ledger.snapshot import Profile
 from millstream.model import (
     Column,
@@ -94,7 +94,7 @@ def test_of_a_settled_column_no_earlier_load_is_a_measure() -> None:
 
     before: Profile = {"t": dict.fromkeys(names, full), "u": {"n": full}}
     later: Profile = {"t": {"n": none}}
-    found = measure([Seen(before), Seen(now, settled_now), Seen(later)])
+    found = pool(comparable([Seen(before), Seen(now, settled_now), Seen(later)]))
     assert {name: (seen.rows, seen.present) for name, seen in found["t"].items()} == {
         "at__street": (100, 0),
         "at__town": (100, 0),
@@ -103,4 +103,4 @@ def test_of_a_settled_column_no_earlier_load_is_a_measure() -> None:
         "moved": (200, 100),
     }
     assert found["u"]["n"].present == 100
-    assert measure([]) == {}
+    assert comparable([]) == []

@@ -107,9 +107,9 @@ def test_accept_then_the_log_tells_it(project: Path, capsys: pytest.CaptureFixtu
         ["safe", "allow"],
         ["safe", "allow"],
         ["safe", "allow"],
-        ["safe", "allow"],
-        ["safe", "allow"],
-        ["breaking", "allow"],
+        ["safe", "accepted"],
+        ["safe", "accepted"],
+        ["breaking", "accepted"],
     ]
     code, printed = call(capsys, "log", project, "--at-least", "breaking", "--json")
     (row,) = json.loads(printed)

@@ -182,17 +182,17 @@ def test_a_column_that_stops_being_filled(tmp_path, blocking):
     config = shop_config(tmp_path, source=ONE, profile_check={"blocking": blocking})
     assets = millstream.assets(config)
     with dg.DagsterInstance.ephemeral() as instance:
-        for start in (100, 200):
+        for start in (100, 200, 300):
             shop.rows["orders"] = rows(start, 60, note="x")
             assert dg.materialize([assets, report], instance=instance).success
-        shop.rows["orders"] = rows(300, 60, note=None)
+        shop.rows["orders"] = rows(400, 60, note=None)
         result = dg.materialize([assets, report], instance=instance, raise_on_error=False)
 
     severity = "ERROR" if blocking else "WARN"
     assert said(result)["orders.profile"] == (
         False,
         severity,
-        "1 column unlike the last 2 loads: note",
+        "1 column unlike the last 3 loads: note",
     )
     evaluation = metadata(result, "orders.profile")
     (record,) = evaluation["columns"].records
@@ -205,7 +205,7 @@ def test_a_column_that_stops_being_filled(tmp_path, blocking):
         "highest": 0.0,
         "rows": 60,
     }
-    assert "`note` is null in 100% of 60 rows, in the last 2 loads in 0%" in evaluation["explained"]
+    assert "`note` is null in 100% of 60 rows, in the last 3 loads in 0%" in evaluation["explained"]
     assert "orders" in loaded(result), "the rows are in, whatever the check says"
     assert result.success is not blocking
     assert ("report" in loaded(result)) is not blocking
@@ -246,9 +246,10 @@ def everything():
 
 def test_a_reexecution_does_not_slip_past_a_blocking_check(tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        shop.rows["orders"] = rows(100, 60, note="x")
-        assert dg.execute_job(dg.reconstructable(everything), instance=instance).success
-        shop.rows["orders"] = rows(200, 60)
+        for start in (100, 200, 300):
+            shop.rows["orders"] = rows(start, 60, note="x")
+            assert dg.execute_job(dg.reconstructable(everything), instance=instance).success
+        shop.rows["orders"] = rows(400, 60)
         result = dg.execute_job(dg.reconstructable(everything), instance=instance)
         assert not result.success
         shop.pulls.clear()

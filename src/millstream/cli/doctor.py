@@ -73,6 +73,7 @@ def _pipeline(path: Path) -> list[Check]:
         Check("pipeline", True, detail),
         *_checked("source", _source, config),
         *_checked("destination", _destination, config),
+        *_checked("pending", _pending, config),
     ]
 
 
@@ -86,6 +87,28 @@ def _destination(config: PipelineConfig) -> Sequence[Check]:
     from millstream import destinations
 
     return destinations.preflight(config)
+
+
+def _pending(config: PipelineConfig) -> Sequence[Check]:
+    """The streams whose next run fails until someone accepts or refuses changes."""
+    from millstream import sources
+    from millstream.cli.changes import held_packages, package_name
+    from millstream.ledger.wording import accept_command, reject_command
+    from millstream.model import Check
+
+    streams = [stream.name for stream in sources.create(config.source).streams()]
+    found = held_packages(config, streams)
+    return [
+        Check(
+            "pending",
+            False,
+            f"{package_name(package)}: held: {package.reason}",
+            f"`millstream schema pending` lists them; `{accept_command(stream)}` or "
+            f"`{reject_command(stream)}`",
+        )
+        for stream, packages in found.items()
+        for package in packages
+    ] or [Check("pending", True, "no schema changes wait to be accepted")]
 
 
 def _checked(

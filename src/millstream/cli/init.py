@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from millstream.cli.command import Command
+from millstream.cli.pipeline import repeatable
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -33,20 +34,8 @@ def _arguments(parser: ArgumentParser) -> None:
         type=Path,
         help="where to write (default: a folder named after SOURCE)",
     )
-    parser.add_argument(
-        "--repository",
-        metavar="OWNER/NAME",
-        action="append",
-        dest="repositories",
-        help="a GitHub repository to load; may be given more than once",
-    )
-    parser.add_argument(
-        "--database",
-        metavar="NAME",
-        action="append",
-        dest="databases",
-        help="a MongoDB database to load; may be given more than once",
-    )
+    repeatable(parser, "--repository", "OWNER/NAME", "repositories", "a GitHub repository to load")
+    repeatable(parser, "--database", "NAME", "databases", "a MongoDB database to load")
 
 
 def _run(options: Namespace) -> int:

@@ -7,29 +7,18 @@ from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
+from millstream.cli.changes import change_line, dropped_line, package_lines
 from millstream.cli.command import Command
-from millstream.cli.pipeline import open_pipeline, path_argument, quieten_dlt, stream_option
+from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_dlt, repeatable
 from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from millstream.pending import PendingPackage
 
 
-def _shared_arguments(parser: ArgumentParser) -> None:
-    path_argument(parser)
-    stream_option(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
 def _id_arguments(parser: ArgumentParser) -> None:
-    _shared_arguments(parser)
-    parser.add_argument(
-        "--id",
-        metavar="ID",
-        action="append",
-        dest="ids",
-        help="only this package; may be given more than once",
-    )
+    pipeline_arguments(parser)
+    repeatable(parser, "--id", "ID", "ids", "only this package")
 
 
 def _list(options: Namespace) -> int:
@@ -40,7 +29,7 @@ def _list(options: Namespace) -> int:
     if not found:
         print("no packages are pending")
     for package in found:
-        print("\n".join(_lines(package)))
+        print("\n".join(package_lines(package)))
     return 0
 
 
@@ -54,12 +43,9 @@ def _show(options: Namespace) -> int:
     if not shown:
         print("no packages are pending")
     for package in shown:
-        lines = _lines(package)
+        lines = package_lines(package)
         lines += [f"    damaged: {each}" for each in package.damage]
-        lines += [
-            f"    {change['action']}: {change['id']}  {change['table']}: {change['message']}"
-            for change in package.changes
-        ]
+        lines += [f"    {change_line(change)}" for change in package.changes]
         lines += [f"    {rows:,} rows  {table}" for table, rows in package.rows.items()]
         lines += [f"    {size:,} bytes  {name}" for name, size in package.files.items()]
         lines += [f"    in {package.folder}"]
@@ -91,7 +77,7 @@ def _drop(options: Namespace) -> int:
     if not dropped:
         print("no packages are pending")
     for package in dropped:
-        print(f"dropped {package.id} of {_name(package)}; the next run reads its rows again")
+        print(dropped_line(package))
     return 0
 
 
@@ -118,19 +104,6 @@ def _check_ids(options: Namespace, found: list[PendingPackage]) -> None:
         )
 
 
-def _lines(package: PendingPackage) -> list[str]:
-    rows = f"  {sum(package.rows.values()):,} rows" if package.rows else ""
-    return [
-        f"{package.id}  {package.extracted_at:%Y-%m-%d %H:%M}  {package.status:<11}  "
-        f"{_name(package)}{rows}",
-        f"    {package.reason.splitlines()[0]}",
-    ]
-
-
-def _name(package: PendingPackage) -> str:
-    return package.stream + (f" [{package.partition}]" if package.partition else "")
-
-
 COMMAND = Command(
     name="pending",
     summary="see packages that were extracted and not loaded, and drop one",
@@ -141,10 +114,11 @@ COMMAND = Command(
         Command(
             name="list",
             summary="list what waits, with the reason, oldest first",
-            description="held: a schema change must be accepted; damaged: a file is missing or was "
+            description="held: a schema change must be accepted (see `millstream schema pending`); "
+            "accepted: the next run loads it; damaged: a file is missing or was "
             "altered; failed: with the error of the last run; interrupted: its process ended.",
             examples=("millstream pending list", "millstream pending list --json"),
-            arguments=_shared_arguments,
+            arguments=pipeline_arguments,
             run=_list,
         ),
         Command(

@@ -27,13 +27,25 @@ def path_argument(parser: ArgumentParser) -> None:
 
 def stream_option(parser: ArgumentParser, doing: str = "only") -> None:
     """`--stream`, as often as one likes; `doing` is what happens to those that are named."""
+    repeatable(parser, "--stream", "NAME", "streams", f"{doing} this stream")
+
+
+def repeatable(parser: ArgumentParser, option: str, metavar: str, dest: str, doing: str) -> None:
+    """An option that may be given more than once; what it collects is None where it never is."""
     parser.add_argument(
-        "--stream",
-        metavar="NAME",
+        option,
+        metavar=metavar,
         action="append",
-        dest="streams",
-        help=f"{doing} this stream; may be given more than once",
+        dest=dest,
+        help=f"{doing}; may be given more than once",
     )
+
+
+def pipeline_arguments(parser: ArgumentParser) -> None:
+    """Which pipeline, which of its streams, and `--json`."""
+    path_argument(parser)
+    stream_option(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:

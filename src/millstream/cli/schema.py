@@ -8,22 +8,23 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from millstream.cli.changes import change_line, describe
 from millstream.cli.command import Command
-from millstream.cli.pipeline import open_pipeline, path_argument, quieten_dlt, stream_option
+from millstream.cli.pipeline import (
+    open_pipeline,
+    pipeline_arguments,
+    quieten_dlt,
+    repeatable,
+)
 from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
     from millstream.model import Decision, SchemaVersion
+    from millstream.standing import Standing
 
 _SEVERITIES = ("safe", "risky", "breaking")
 _EXIT = {"safe": 10, "risky": 11, "breaking": 12}
-
-
-def _shared_arguments(parser: ArgumentParser) -> None:
-    path_argument(parser)
-    stream_option(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _pages_option(parser: ArgumentParser) -> None:
@@ -36,10 +37,16 @@ def _pages_option(parser: ArgumentParser) -> None:
         default=10,
         help="pages to read; 0 reads all (default: 10)",
     )
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="compare with the accepted schema alone, from the source's beginning; finds no "
+        "renames, and no fields that stopped arriving",
+    )
 
 
 def _diff_arguments(parser: ArgumentParser) -> None:
-    _shared_arguments(parser)
+    pipeline_arguments(parser)
     _pages_option(parser)
     parser.add_argument(
         "--fail-on",
@@ -52,7 +59,7 @@ def _diff_arguments(parser: ArgumentParser) -> None:
 def _log_arguments(parser: ArgumentParser) -> None:
     from millstream.cli.parser import whole_number
 
-    _shared_arguments(parser)
+    pipeline_arguments(parser)
     parser.add_argument("--table", metavar="NAME", help="only changes of this table")
     parser.add_argument("--at-least", choices=_SEVERITIES, default="safe", help="leave out milder")
     parser.add_argument(
@@ -65,14 +72,8 @@ def _log_arguments(parser: ArgumentParser) -> None:
 
 
 def _accept_arguments(parser: ArgumentParser) -> None:
-    _shared_arguments(parser)
-    parser.add_argument(
-        "--change",
-        metavar="ID",
-        action="append",
-        dest="changes",
-        help="only this change; may be given more than once (default: all that wait)",
-    )
+    pipeline_arguments(parser)
+    repeatable(parser, "--change", "ID", "changes", "only this change (default: all that wait)")
     parser.add_argument(
         "--from-source",
         action="store_true",
@@ -82,32 +83,41 @@ def _accept_arguments(parser: ArgumentParser) -> None:
 
 
 def _diff(options: Namespace) -> int:
-    from millstream import ledger
-    from millstream.model import SchemaVersion
-    from millstream.preview import preview
+    from millstream.ledger import comes_and_goes
 
     quieten_dlt()
     config, streams = open_pipeline(options)
-    accepted = _accepted(config)
     found: dict[str, Sequence[Decision]] = {}
-    for stream in streams:
-        with redirect_stdout(sys.stderr):
-            new = preview(config, stream, accepted.get(stream), pages=options.pages or None)
-        found[stream] = ledger.govern(
-            SchemaVersion(), accepted.get(stream), new, config.schema_policy, stream=stream
-        )
+    with redirect_stdout(sys.stderr):
+        for stream in streams:
+            found[stream] = _standing(config, stream, options).decisions
     if options.json:
         print_json({stream: [_decision(d) for d in made] for stream, made in found.items()})
     else:
         for stream, made in found.items():
-            if stream not in accepted:
-                print(f"{config.name}.{stream}: nothing accepted yet, so all of it is new")
             print("\n".join(_decision_lines(f"{config.name}.{stream}", made)))
-    told = [d.change.severity for made in found.values() for d in made]
+    told = [
+        d.change.severity
+        for made in found.values()
+        for d in made
+        if d.reason != "accepted" and not comes_and_goes(d)
+    ]
     worst = max(told, key=_SEVERITIES.index, default=None)
     if worst is None or _SEVERITIES.index(worst) < _SEVERITIES.index(options.fail_on):
         return 0
     return _EXIT[worst]
+
+
+def _standing(config: PipelineConfig, stream: str, options: Namespace) -> Standing:
+    """What the next run of a stream would find changed."""
+    from millstream import standing
+    from millstream.errors import DestinationError
+
+    try:
+        return standing.schema(config, stream, pages=options.pages or None, offline=options.offline)
+    except DestinationError as error:
+        error.hint = error.hint or "--offline compares with the accepted schema alone"
+        raise
 
 
 def _log(options: Namespace) -> int:
@@ -133,15 +143,9 @@ def _log(options: Namespace) -> int:
         print("no schema changes recorded")
     for row in rows:
         when = row["recorded_at"].strftime("%Y-%m-%d %H:%M")
-        told = _told(row["stream"], row["table_name"], row["kind"], row["message"])
-        print(f"{when}  {row['severity']:<8}  {row['action']:<10}  {told}")
+        change = {**row, "id": when, "table": row["table_name"]}
+        print(change_line(change, row["stream"]))
     return 0
-
-
-def _told(stream: str, table: str, kind: str, message: str) -> str:
-    """A change behind its stream and table, neither named twice."""
-    names_itself = kind == "table_added" or table == stream
-    return f"{stream}: {message}" if names_itself else f"{stream}: {table}: {message}"
 
 
 def _accept(options: Namespace) -> int:
@@ -153,7 +157,7 @@ def _accept(options: Namespace) -> int:
     for stream in streams:
         done = _accept_held(config, stream, options.changes or ())
         if not done and options.from_source:
-            done = _accept_source(config, stream, options.pages)
+            done = _accept_source(config, stream, options)
         if done:
             accepted[stream] = done
     missing = {*(options.changes or ())} - {c["id"] for made in accepted.values() for c in made}
@@ -162,19 +166,60 @@ def _accept(options: Namespace) -> int:
 
         raise MillstreamError(
             f"no such change waits: {', '.join(sorted(missing))}",
-            hint="`millstream schema diff` and the error of the held run name them",
+            hint="`millstream schema pending` lists what is held",
         )
     if options.json:
         print_json(accepted)
         return 0
     for stream, made in accepted.items():
         for change in made:
-            told = _told(stream, change["table"], change["kind"], change["message"])
-            print(f"accepted  {change['id']}  {told}")
+            print(f"accepted  {change['id']}  {describe(change, stream)}")
     if not accepted:
-        print("nothing waits to be accepted")
+        print("no changes are pending")
     elif keeper := destinations.keeper(config):
         print(f"written to {keeper.where}; the next run goes on")
+    return 0
+
+
+def _pending(options: Namespace) -> int:
+    from millstream.cli.changes import held_lines, held_packages
+
+    quieten_dlt()
+    config, streams = open_pipeline(options)
+    with redirect_stdout(sys.stderr):
+        found = held_packages(config, streams)
+    if options.json:
+        print_json({name: [each.to_dict() for each in held] for name, held in found.items()})
+        return 0
+    if not found:
+        print("no changes are pending")
+    for packages in found.values():
+        for package in packages:
+            print("\n".join(held_lines(package)))
+    return 0
+
+
+def _reject(options: Namespace) -> int:
+    from millstream import runner
+    from millstream.cli.changes import dropped_line
+    from millstream.cli.parser import UsageError
+
+    if not options.streams:
+        raise UsageError(
+            "millstream schema reject: --stream is required",
+            hint="`millstream schema pending` lists what is held",
+        )
+    quieten_dlt()
+    config, streams = open_pipeline(options)
+    with redirect_stdout(sys.stderr):
+        dropped = [each for stream in streams for each in runner.reject(config, stream)]
+    if options.json:
+        print_json([package.to_dict() for package in dropped])
+        return 0
+    if not dropped:
+        print("no changes are pending")
+    for package in dropped:
+        print(dropped_line(package))
     return 0
 
 
@@ -185,21 +230,19 @@ def _accept_held(config: PipelineConfig, stream: str, only: Sequence[str]) -> li
         return [dict(change) for change in runner.accept(config, stream, changes=only)]
 
 
-def _accept_source(config: PipelineConfig, stream: str, pages: int) -> list[dict[str, Any]]:
-    from millstream import destinations, ledger
+def _accept_source(config: PipelineConfig, stream: str, options: Namespace) -> list[dict[str, Any]]:
+    from millstream import destinations
     from millstream.errors import ConfigError
-    from millstream.model import SchemaVersion
-    from millstream.preview import preview
+    from millstream.ledger import is_in_schema
 
     keeper = destinations.keeper(config)
     if keeper is None:
         raise ConfigError("this pipeline has no folder to keep an accepted schema in")
     with redirect_stdout(sys.stderr):
-        accepted = keeper.load().get(stream)
-        new = preview(config, stream, accepted, pages=pages or None)
-        made = ledger.govern(SchemaVersion(), accepted, new, config.schema_policy, stream=stream)
+        found = _standing(config, stream, options)
+        made = [each for each in found.decisions if is_in_schema(each.change)]
         if made:
-            keeper.add(stream, new)
+            keeper.add(stream, found.schema)
     return [_decision(decision) for decision in made]
 
 
@@ -253,17 +296,13 @@ def _decision(decision: Decision) -> dict[str, Any]:
 
 
 def _decision_lines(name: str, made: Sequence[Decision]) -> list[str]:
-    from millstream.ledger import fingerprint
+    from millstream.ledger import held
 
     if not made:
-        return [f"{name}: as accepted"]
+        return [f"{name}: no changes"]
     return [
         f"{name}: {len(made)} change{'s' if len(made) != 1 else ''}",
-        *(
-            f"  {fingerprint(d.change)}  {d.change.severity:<8}  {d.action:<10}  "
-            f"{d.change.table}: {d.change.message}"
-            for d in made
-        ),
+        *(f"  {change_line(held.to_dict(decision))}" for decision in made),
     ]
 
 
@@ -276,9 +315,10 @@ COMMAND = Command(
     commands=(
         Command(
             name="diff",
-            summary="compare the source with the accepted schema, without loading",
-            description="Reads some pages of the source and says what a run would find changed.\n"
-            "For CI: the exit code tells the worst severity.",
+            summary="say what the next run would find changed, without loading",
+            description="What the next run would find changed: in what is held on this machine, "
+            "else in the source's next pages. The destination is asked what earlier loads left.\n"
+            "For CI: the exit code tells the worst severity of what nobody has accepted.",
             examples=("millstream schema diff", "millstream schema diff --fail-on breaking --json"),
             arguments=_diff_arguments,
             run=_diff,
@@ -304,11 +344,29 @@ COMMAND = Command(
             run=_accept,
         ),
         Command(
+            name="pending",
+            summary="list the changes that held runs wait for",
+            description="Those of all streams, unless --stream names some. `millstream pending "
+            "list` lists every package that is not loaded, whatever the reason.",
+            examples=("millstream schema pending", "millstream schema pending --json"),
+            arguments=pipeline_arguments,
+            run=_pending,
+        ),
+        Command(
+            name="reject",
+            summary="refuse what a held run waits for",
+            description="Drops the held package. No cursor moves and no table changes: the next "
+            "run reads the rows again, and is held again if the source still has the changes.",
+            examples=("millstream schema reject --stream issues",),
+            arguments=pipeline_arguments,
+            run=_reject,
+        ),
+        Command(
             name="show",
             summary="print the accepted tables and columns as a tree",
             description="Reads what was accepted, and asks nothing of the source.",
             examples=("millstream schema show --stream issues", "millstream schema show --json"),
-            arguments=_shared_arguments,
+            arguments=pipeline_arguments,
             run=_show,
         ),
     ),

@@ -34,7 +34,8 @@ from millstream.engine.rules import Columns, Rules, Unfit
 from millstream.engine.settle import Settled
 from millstream.engine.sieve import WatchedNormalizer, required_columns
 from millstream.engine.unfold import TableRows, as_row
-from millstream.key_names import KeyNames
+from millstream.json_paths import KEY_PATH
+from millstream.key_names import SEPARATOR, KeyNames
 
 _LARGE = float(2**63)
 # orjson writes floats from 1e16 on with an exponent
@@ -386,10 +387,30 @@ class DltRules(Rules):
             for name, column in one.new.items():
                 if self.column(table.name, name) != column:
                     raise Unfit(f"{table.name}.{name} turned out different")
+            self._note_key_paths(table, one.new, update)
         if propagate != self.propagates(tables[0].table.name):
             raise Unfit("links changed")
         if not all(self.has_links(one.table, propagate) for one in tables):
             raise Unfit("links are missing")
+
+    def _note_key_paths(
+        self, table: TableRows, columns: Iterable[str], update: dict[str, list[Any]]
+    ) -> None:
+        """Remember the keys of new columns whose names alone do not tell where they are nested."""
+        found = {}
+        for name in columns:
+            path, key = table.claims.get(name, ((), ""))
+            keys = (*path, self.column_name((*table.path, *table.own), path, key)[1])
+            if any(SEPARATOR in each for each in keys) and SEPARATOR.join(keys) == name:
+                found[name] = {**(self.column(table.name, name) or {}), KEY_PATH: [*keys]}
+        is_list = table.parent is not None and any(SEPARATOR in each for each in table.own)
+        partial: Any = copy(self.schema._schema_tables[table.name])
+        if not found and (not is_list or KEY_PATH in partial):
+            return
+        partial["columns"] = found
+        if is_list:
+            partial[KEY_PATH] = [*table.own]
+        self._apply(partial, update)
 
     def _evolves_freely(self, table: TableRows) -> bool:
         watch = self.owner._watch

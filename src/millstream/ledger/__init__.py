@@ -15,17 +15,20 @@ Importing this package imports neither dlt nor Dagster.
 from __future__ import annotations
 
 from millstream.ledger import baseline, held, open_loads, store
-from millstream.ledger.diff import apply, canonical, diff
+from millstream.ledger.diff import DATA_ALONE, apply, canonical, diff
 from millstream.ledger.gate import gate
-from millstream.ledger.govern import fingerprint, govern
+from millstream.ledger.govern import fingerprint, govern, is_in_schema
 from millstream.ledger.jumps import jumps
 from millstream.ledger.keeper import InFile, Keeper
 from millstream.ledger.policy import comes_and_goes
 from millstream.ledger.profile import (
     Seen,
     attach,
+    columns_of,
+    comparable,
     complete,
-    measure,
+    explained,
+    is_agreed,
     pool,
     profile_of,
     settled,
@@ -33,6 +36,7 @@ from millstream.ledger.profile import (
 from millstream.ledger.snapshot import snapshot
 
 __all__ = [
+    "DATA_ALONE",
     "InFile",
     "Keeper",
     "Seen",
@@ -40,15 +44,19 @@ __all__ = [
     "attach",
     "baseline",
     "canonical",
+    "columns_of",
     "comes_and_goes",
+    "comparable",
     "complete",
     "diff",
+    "explained",
     "fingerprint",
     "gate",
     "govern",
     "held",
+    "is_agreed",
+    "is_in_schema",
     "jumps",
-    "measure",
     "open_loads",
     "pool",
     "profile_of",

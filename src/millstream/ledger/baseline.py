@@ -26,7 +26,7 @@ from pathlib import Path
 from millstream import file_lock, whole
 from millstream.config.bounds import ensure_bounded
 from millstream.errors import ConfigError
-from millstream.json_paths import json_path, list_path
+from millstream.json_paths import json_path, list_keys, list_path
 from millstream.ledger import column_line, comments
 from millstream.ledger.diff import canonical
 from millstream.model import Column, SchemaVersion, Table
@@ -134,6 +134,9 @@ def render(streams: Mapping[str, SchemaVersion], *, header: bool = True) -> str:
             lines.append(f"    {column_line.key(table.name)}:")
             if table.parent is not None:
                 lines.append(f"      parent: {column_line.key(table.parent)}")
+                paths = [column.path for column in table.columns]
+                if keys := list_keys(paths, table.parent, table.name):
+                    lines.append(f"      key: {column_line.key(keys)}")
             lines.append(f"      columns:{'' if table.columns else ' {}'}")
             lines += [
                 f"        {column_line.key(column.name)}: {column_line.write(column)}"
@@ -183,9 +186,10 @@ class _Reader:
         tables: dict[str, Table] = {}
         nodes = self._mapping(node, where)
         parents: dict[str, str | None] = {}
+        keys: dict[str, str] = {}
         for name, table in nodes.items():
             fields = self._mapping(table, f"{where}.{name}")
-            for unknown in fields.keys() - {"parent", "columns"}:
+            for unknown in fields.keys() - {"parent", "key", "columns"}:
                 raise self._error(
                     fields[unknown],
                     f"{where}.{name}: unknown field `{unknown}`",
@@ -196,7 +200,9 @@ class _Reader:
                 if "parent" in fields
                 else None
             )
-        paths = self._paths(parents, nodes, where)
+            if "key" in fields:
+                keys[name] = self._text(fields["key"], f"{where}.{name}.key")
+        paths = self._paths(parents, nodes, where, keys)
         for name, table in nodes.items():
             columns = self._mapping(table, "").get("columns")
             if columns is None:
@@ -212,7 +218,11 @@ class _Reader:
         return canonical(SchemaVersion(tuple(tables.values())))
 
     def _paths(
-        self, parents: Mapping[str, str | None], nodes: Mapping[str, object], where: str
+        self,
+        parents: Mapping[str, str | None],
+        nodes: Mapping[str, object],
+        where: str,
+        keys: Mapping[str, str],
     ) -> dict[str, str]:
         """The JSON path of each table; refuses parents that are missing or go round in a circle."""
         paths: dict[str, str] = {}
@@ -228,7 +238,7 @@ class _Reader:
                 chain.append(parent)
             path = ""
             for parent, child in zip(chain[:0:-1], chain[-2::-1]):
-                path += list_path(parent, child)
+                path += f"{keys[child]}[]." if child in keys else list_path(parent, child)
             paths[name] = path
         return paths
 

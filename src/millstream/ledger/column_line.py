@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 
+from millstream.json_paths import json_path, own_keys
 from millstream.ledger.wording import type_words
 from millstream.model import Column
 
@@ -43,6 +44,8 @@ def write(column: Column) -> str:
     traits = [type_words(column)]
     flags = (not column.nullable, column.primary_key, column.merge_key, column.cursor)
     traits += [name for name, is_set in zip(_TRAITS, flags) if is_set]
+    if keys := own_keys(column.path, column.name):
+        traits.append(f"key {keys}")
     if column.variant_of is not None:
         traits.append(f"variant of {column.variant_of}")
     line = ", ".join(traits)
@@ -65,8 +68,11 @@ def read(name: str, line: str, path: Callable[[str], str] = lambda base: "") -> 
     match = _TYPE.fullmatch(words)
     if match is None or match["type"] not in DATA_TYPES:
         raise ValueError(f"{words!r} is no data type{_mean(words.split('(')[0], DATA_TYPES)}")
+    where = path(variant_of or name)
     for trait in traits:
-        if trait not in _TRAITS:
+        if trait.startswith("key "):
+            where = where.removesuffix(json_path("", name)) + trait.removeprefix("key ")
+        elif trait not in _TRAITS:
             raise ValueError(f"{trait!r} is not known{_mean(trait, _TRAITS)}")
     return Column(
         name,
@@ -79,7 +85,7 @@ def read(name: str, line: str, path: Callable[[str], str] = lambda base: "") -> 
         precision=int(match["precision"]) if match["precision"] else None,
         scale=int(match["scale"]) if match["scale"] else None,
         timezone=None if match["timezone"] is None else match["timezone"] == "with",
-        path=path(variant_of or name),
+        path=where,
     )
 
 

@@ -7,10 +7,11 @@ not at all: a scalar that became an object, a field that stopped arriving, a lik
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from millstream.ledger.observe import observe
+from millstream.ledger.snapshot import Profile
 from millstream.ledger.wording import key_words, percent, type_words
 from millstream.model import ChangeKind, Column, SchemaChange, SchemaVersion, Severity, Table
 
@@ -36,14 +37,24 @@ DATA_ALONE: frozenset[ChangeKind] = frozenset(
 """The kinds that only the counts of a load tell, and no two schemas."""
 
 
-def diff(old: SchemaVersion, new: SchemaVersion) -> tuple[SchemaChange, ...]:
+def diff(
+    old: SchemaVersion,
+    new: SchemaVersion,
+    *,
+    loaded: SchemaVersion | None = None,
+    loads: Sequence[Profile] | None = None,
+) -> tuple[SchemaChange, ...]:
     """Every change from `old` to `new`, in the order of the new schema; what is gone comes last.
 
     Nothing changed gives nothing. The order of columns is no change. What only the data tells
     (presence, renames) is compared where both, or the new version's, columns carry a profile.
+
+    Args:
+        loaded: what was loaded of `old`; the rest of it was accepted ahead. All where left out.
+        loads: what each recent load saw: a share within their range has not changed.
     """
     changes = [*_structural(old, new)]
-    changes += observe(old, new)
+    changes += observe(old, new, loaded=old if loaded is None else loaded, loads=loads)
     position = {table.name: index for index, table in enumerate(new.tables)}
     changes.sort(key=lambda change: position.get(change.table, len(position)))
     return tuple(changes)
@@ -103,6 +114,9 @@ def _structural(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange
         was = before.get(table.name)
         if was is None:
             yield _table_added(table)
+            for column in table.columns:
+                if column.variant_of is not None:
+                    yield _column_added(table, column, is_new_table=True)
             continue
         if was.parent != table.parent:
             yield SchemaChange(
@@ -168,7 +182,7 @@ def _table_added(table: Table) -> SchemaChange:
     )
 
 
-def _column_added(table: Table, column: Column) -> SchemaChange:
+def _column_added(table: Table, column: Column, *, is_new_table: bool = False) -> SchemaChange:
     kind: ChangeKind = "column_added"
     severity: Severity = "safe" if column.nullable else "risky"
     words = type_words(column)
@@ -178,7 +192,7 @@ def _column_added(table: Table, column: Column) -> SchemaChange:
         share = _variant_share(column)
         message = (
             f"`{column.variant_of}`: {type_words(base) if base else 'another type'}, "
-            f"now also {words}{share} (in column `{column.name}`)"
+            f"{'and' if is_new_table else 'now also'} {words}{share} (in column `{column.name}`)"
         )
         return SchemaChange(
             kind,

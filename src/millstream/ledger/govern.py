@@ -8,13 +8,14 @@ already has came through an earlier decision, even where the file was not commit
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from millstream.config import PolicyConfig
-from millstream.ledger.diff import diff
+from millstream.ledger.diff import DATA_ALONE, diff
 from millstream.ledger.policy import decide
+from millstream.ledger.profile import Seen, attach, comparable, pool
 from millstream.model import Decision, SchemaChange, SchemaVersion, Table
 
 
@@ -26,23 +27,77 @@ def govern(
     *,
     stream: str,
     waived: Collection[str] = (),
+    recent: Sequence[Seen] = (),
 ) -> tuple[Decision, ...]:
     """What the policy says of each change that nobody has accepted yet.
 
+    Runs, `millstream schema diff`, `accept --from-source` and Dagster's check all ask this.
+
     Args:
-        before: what the destination has, with the profile of earlier loads where there is one.
+        before: what the destination has.
         accepted: what `schema.yaml` has of this stream; None where it has nothing.
+        new: what would be loaded, with the profile of its rows.
         waived: fingerprints of changes that people accepted for this very package.
+        recent: what the last loads saw, oldest first.
 
     The run must not load while any action is `hold`.
     """
-    changes = diff(known(before, accepted, new), new)
+    loads = comparable(recent)
+    loaded = attach(before, pool(loads)) if loads else before
+    changes = diff(known(loaded, accepted, new), new, loaded=loaded, loads=loads or None)
     first = not before.tables and accepted is None
+    return judge(changes, before, accepted, policy, stream=stream, waived=waived, first=first)
+
+
+def judge(
+    changes: Iterable[SchemaChange],
+    before: SchemaVersion,
+    accepted: SchemaVersion | None,
+    policy: PolicyConfig,
+    *,
+    stream: str,
+    waived: Collection[str] = (),
+    first: bool = False,
+) -> tuple[Decision, ...]:
+    """What the policy says of changes, and people, who may have accepted some of them."""
     return tuple(
         replace(decision, action="allow", reason="accepted")
-        if decision.action != "allow" and fingerprint(decision.change) in waived
+        if decision.action != "allow"
+        and (
+            fingerprint(decision.change) in waived
+            or is_accepted_rename(decision.change, before, accepted)
+        )
         else decision
         for decision in decide(changes, policy, stream=stream, first=first)
+    )
+
+
+def is_accepted_rename(
+    change: SchemaChange, before: SchemaVersion, accepted: SchemaVersion | None
+) -> bool:
+    """Whether people accepted the new name of a rename, which was not loaded before.
+
+    A rename is in no schema but by its new name: on another machine that is all there is.
+    """
+    if change.kind != "column_renamed" or accepted is None:
+        return False
+    return has_field(accepted, change.table, str(change.new)) and not has_field(
+        before, change.table, str(change.new)
+    )
+
+
+def is_in_schema(change: SchemaChange) -> bool:
+    """Whether an accepted schema can say that people accepted a change."""
+    return change.kind not in DATA_ALONE or change.kind == "column_renamed"
+
+
+def has_field(version: SchemaVersion, table: str, name: str) -> bool:
+    """Whether a table has a column, an object or a list of that name."""
+    if f"{table}__{name}" in version.table:
+        return True
+    found = version.table.get(table)
+    return found is not None and any(
+        column.name == name or column.name.startswith(f"{name}__") for column in found.columns
     )
 
 

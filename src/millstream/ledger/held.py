@@ -11,7 +11,7 @@ Nothing of it goes to the destination: a held run changes nothing there.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,9 @@ from millstream.config import PolicyConfig
 from millstream.errors import ConfigError, SchemaHeldError
 from millstream.ledger import baseline
 from millstream.ledger.diff import DATA_ALONE, apply, diff
-from millstream.ledger.govern import fingerprint, govern
+from millstream.ledger.govern import fingerprint, govern, judge
 from millstream.ledger.keeper import Keeper
-from millstream.ledger.policy import decide
-from millstream.ledger.wording import accept_command
+from millstream.ledger.wording import accept_command, reject_command
 from millstream.model import Decision, SchemaChange, SchemaVersion
 
 _WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
@@ -48,6 +47,17 @@ class Held:
     changes: tuple[Mapping[str, Any], ...]
     schema: SchemaVersion
     rows: Mapping[str, int]
+
+    @property
+    def row_count(self) -> int:
+        """Rows of tables without a parent."""
+        return count_roots(self.schema, self.rows)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether all that this package waited for was accepted: the next run loads it."""
+        done = waived(self.folder)
+        return all(each["id"] in done for each in self.changes if each["action"] == "hold")
 
 
 def remember(folder: Path, stream: str, before: SchemaVersion) -> None:
@@ -83,9 +93,18 @@ def hold(
         stream=stream,
         decisions=decisions,
         rows=rows,
-        hint=f"`{accept_command(stream)}` accepts (in Python "
-        "`millstream.accept`), and the next run goes on; `schema_policy` decides what is held; "
-        f"`millstream pending drop --stream {stream}` drops what waits, to be read again",
+        row_count=count_roots(new, rows),
+        hint=f"`{accept_command(stream)}` accepts (in Python `millstream.accept`), and the next "
+        f"run loads it; `{reject_command(stream)}` drops the package, and the next run reads its "
+        "rows again; `schema_policy` decides what is held",
+    )
+
+
+def count_roots(schema: SchemaVersion, rows: Mapping[str, int]) -> int:
+    """Rows of tables without a parent, of rows by table."""
+    tables = schema.table
+    return sum(
+        count for name, count in rows.items() if name not in tables or tables[name].parent is None
     )
 
 
@@ -132,20 +151,31 @@ def standing(
         waived=waived(held.folder),
     )
     # what only the counts of the load told is in no schema: it is as it was written down
-    told = [
-        SchemaChange(**{name: change[name] for name in _WRITTEN})
-        for change in held.changes
-        if change["kind"] in DATA_ALONE and change["id"] not in waived(held.folder)
-    ]
     said = {fingerprint(decision.change) for decision in known}
-    counted = [change for change in told if fingerprint(change) not in said]
-    return (*known, *decide(counted, policy, stream=held.stream))
+    told = [
+        change
+        for each in held.changes
+        if each["kind"] in DATA_ALONE
+        and fingerprint(change := SchemaChange(**{name: each[name] for name in _WRITTEN}))
+        not in said
+    ]
+    return (
+        *known,
+        *judge(
+            told,
+            recall(held.folder, held.stream),
+            accepted,
+            policy,
+            stream=held.stream,
+            waived=waived(held.folder),
+        ),
+    )
 
 
 def accept(
     held: Held, keeper: Keeper | None, only: Collection[str] = ()
 ) -> tuple[Mapping[str, Any], ...]:
-    """Accept what waits, all of it or the changes with these ids; returns those accepted.
+    """Accept what waits, all of it or the changes with these ids; returns those accepted now.
 
     Tells the keeper, so that other machines know, and leaves a note beside the package, for
     changes that no schema shows.
@@ -153,26 +183,58 @@ def accept(
     Raises:
         Exception: the keeper's, where it can't be read or written; nothing was accepted then.
     """
-    chosen = [change for change in held.changes if not only or change["id"] in only]
-    if keeper is not None and chosen:
-        everything = all(change in chosen for change in held.changes)
-        keeper.add(held.stream, held.schema if everything else _partly(held, keeper, chosen))
-    waive(held.folder, {*waived(held.folder), *(change["id"] for change in chosen)})
+    done = waived(held.folder)
+    chosen = [
+        change
+        for change in held.changes
+        if change["id"] not in done and (not only or change["id"] in only)
+    ]
+    if not chosen:
+        return ()
+    agreed = {*done, *(change["id"] for change in chosen)}
+    if keeper is not None:
+        everything = all(change["id"] in agreed for change in held.changes)
+        keeper.add(held.stream, held.schema if everything else _partly(held, keeper, agreed))
+    waive(held.folder, agreed)
     return tuple(chosen)
 
 
-def _partly(held: Held, keeper: Keeper, chosen: Iterable[Mapping[str, Any]]) -> SchemaVersion:
-    """What is accepted already, with the chosen changes made, and those that nobody need accept."""
+def _partly(held: Held, keeper: Keeper, agreed: Collection[str]) -> SchemaVersion:
+    """What is accepted already, with the agreed changes made, and those that nobody need accept."""
     known = keeper.load().get(held.stream) or recall(held.folder, held.stream)
-    waiting = {change["id"] for change in held.changes if change["action"] == "hold"}
-    waiting -= {change["id"] for change in chosen}
-    version = apply(known, [c for c in diff(known, held.schema) if fingerprint(c) not in waiting])
+    open_changes = [
+        change
+        for change in held.changes
+        if change["action"] == "hold" and change["id"] not in agreed
+    ]
+    waiting = {change["id"] for change in open_changes}
+    # the new name of a rename stands for the rename (see `govern.is_accepted_rename`)
+    renamed = [
+        (change["table"], change["new"])
+        for change in open_changes
+        if change["kind"] == "column_renamed"
+    ]
+    version = apply(
+        known,
+        [
+            change
+            for change in diff(known, held.schema)
+            if fingerprint(change) not in waiting
+            and not any(_is_of(change, table, name) for table, name in renamed)
+        ],
+    )
     for table in version.tables:
         if table.parent is not None and table.parent not in version.table:
             raise ConfigError(
                 f"table {table.name!r} can't be accepted without {table.parent!r}, its parent"
             )
     return version
+
+
+def _is_of(change: SchemaChange, table: str, name: str) -> bool:
+    """Whether a change is of a column, an object or a list of a table."""
+    whole = f"{change.table}__{change.column}" if change.column else change.table
+    return f"{whole}__".startswith(f"{table}__{name}__")
 
 
 def to_dict(decision: Decision) -> dict[str, Any]:

@@ -6,17 +6,19 @@ and down by nature would be told again and again. Here it has to leave the range
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 from millstream.ledger.profile import pool
-from millstream.ledger.shares import JUMP, jumped
+from millstream.ledger.shares import JUMP, is_outside, jumped
 from millstream.ledger.snapshot import Profile
 from millstream.ledger.wording import percent
 from millstream.model import Column, ColumnProfile, Jump, SchemaVersion
 
 MIN_ROWS = 20
 """A load with fewer rows of a table proves nothing about it, neither now nor before."""
+MIN_LOADS = 3
+"""Earlier loads of a column that it takes to know its range."""
 
 
 def jumps(
@@ -25,14 +27,18 @@ def jumps(
     *,
     threshold: float = JUMP,
     min_rows: int = MIN_ROWS,
+    explained: Collection[tuple[str, str]] = (),
 ) -> tuple[Jump, ...]:
     """Shares of `new`, whose columns carry this load's profile, that left the range of `loads`.
 
     A share is told when it lies more than `threshold` outside of the range that the loads with
     `min_rows` rows or more had, and all of them together, small ones too, make chance unlikely
     (four standard errors). Of a load of fewer rows than `min_rows` nothing is told, nor where all
-    earlier loads together had fewer. A column whose presence left its range is not told of twice,
-    for its null share too.
+    earlier loads together had fewer, or where fewer than `MIN_LOADS` had the column. A column whose
+    presence left its range is not told of twice, for its null share too.
+
+    Args:
+        explained: tables and columns of which people accepted with this load that they changed.
     """
     together = pool(loads)
     found = []
@@ -41,14 +47,14 @@ def jumps(
             seen, before = column.profile, together.get(table.name, {}).get(column.name)
             if seen is None or before is None or _is_left_out(column):
                 continue
+            if (table.name, column.name) in explained:
+                continue
             if min(seen.rows, before.rows) < min_rows:
                 continue
-            each = [
-                profile
-                for load in loads
-                if (profile := load.get(table.name, {}).get(column.name)) is not None
-                and profile.rows >= min_rows
-            ]
+            every = [profile for load in loads if (profile := _of(load, table.name, column.name))]
+            if len(every) < MIN_LOADS:
+                continue
+            each = [profile for profile in every if profile.rows >= min_rows]
             told = _told(table.name, column, seen, before, each or [before], threshold)
             if (jump := next(told, None)) is not None:
                 found.append(jump)
@@ -80,14 +86,20 @@ def _outside(
     before: Sequence[float],
     threshold: float,
 ) -> Iterator[Jump]:
-    lowest, highest = min(before), max(before)
-    if lowest - threshold < now < highest + threshold:
+    if not is_outside(now, before, least=threshold):
         return
+    lowest, highest = min(before), max(before)
     said = percent(lowest) if lowest == highest else f"{percent(lowest)} to {percent(highest)}"
     verb = "arrives in" if share == "presence" else "is null in"
     loads = f"the last {len(before)} loads" if len(before) > 1 else "recent loads"
     message = f"`{column.name}` {verb} {percent(now)} of {seen.rows:,} rows, in {loads} in {said}"
     yield Jump(table, column.name, share, now, lowest, highest, seen.rows, message)
+
+
+def _of(load: Profile, table: str, column: str) -> ColumnProfile | None:
+    """What a load saw in a column; None where it had no rows."""
+    seen = load.get(table, {}).get(column)
+    return seen if seen is not None and seen.rows else None
 
 
 def _is_left_out(column: Column) -> bool:

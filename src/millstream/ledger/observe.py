@@ -4,14 +4,15 @@ turned from a scalar into an object. Read from two versions and the profiles tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import lgamma, log
 
 from millstream.ledger.explosion import explosions
 from millstream.ledger.renames import SEPARATOR, column_renames, describe, list_rename
-from millstream.ledger.shares import jumped
+from millstream.ledger.shares import is_outside, jumped
+from millstream.ledger.snapshot import Profile
 from millstream.ledger.wording import percent, type_words
-from millstream.model import Column, SchemaChange, SchemaVersion, Table
+from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
 
 CHANCE = 0.0001
 """A field counts as gone when its absence by chance is less likely than this."""
@@ -20,8 +21,19 @@ Pair = tuple[Column, Column]
 """A column before and now."""
 
 
-def observe(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange]:
-    """Changes of the data, table by table; at most one per column, the one that says most."""
+def observe(
+    old: SchemaVersion,
+    new: SchemaVersion,
+    *,
+    loaded: SchemaVersion,
+    loads: Sequence[Profile] | None = None,
+) -> Iterator[SchemaChange]:
+    """Changes of the data, table by table; at most one per column, the one that says most.
+
+    Args:
+        loaded: what was loaded of `old`: a column that was only accepted ahead is new in a load.
+        loads: what each recent load saw; None where only the sum of them is known.
+    """
     before = old.table
     for table in new.tables:
         was = before.get(table.name)
@@ -37,15 +49,16 @@ def observe(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange]:
             and column.name not in reshaped
             and _is_gone(was.column[column.name], column)
         ]
-        renames = column_renames([old for old, _ in gone], was, table)
+        had = loaded.table.get(table.name, Table(table.name))
+        renames = column_renames([old for old, _ in gone], had, table)
         yield from (describe(table.name, rename) for rename in renames)
         said = {*reshaped}.union(*(rename.columns for rename in renames))
         gone = [pair for pair in gone if pair[1].name not in said]
         for name, pairs in _objects(gone, was).items():
             yield _column_gone(table.name, name, pairs)
         said.update(column.name for _, column in gone)
-        yield from _shares(was, table, said)
-    yield from _lists_gone(old, new)
+        yield from _shares(was, table, said, loads)
+    yield from _lists_gone(loaded, new)
 
 
 def _reshaped(
@@ -105,16 +118,36 @@ def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
         if column.variant_of is not None or column.name.startswith("_"):
             continue
         shapes.setdefault(column.name, {})["scalar"] = type_words(column)
-        for name in _ancestors(column.name):
+        for name in _objects_around(column.name, column.path):
             shapes.setdefault(name, {})["object"] = "object"
     prefix = f"{table.name}{SEPARATOR}"
     for child in version.tables:
         if child.parent == table.name and child.name.startswith(prefix):
             name = child.name.removeprefix(prefix)
             shapes.setdefault(name, {})["list"] = "list"
-            for ancestor in _ancestors(name):
+            for ancestor in _objects_around(name, _list_path(child)):
                 shapes.setdefault(ancestor, {})["object"] = "object"
     return shapes
+
+
+def _objects_around(name: str, path: str) -> Iterator[str]:
+    """The objects that hold a column or a list, by their names; `path` is the JSON path.
+
+    A key may have a `__` of its own: of an object `tags` and a key `tags__count` only the path
+    tells which is which.
+    """
+    keys = path.rpartition("[].")[2].removesuffix("[]").split(".")
+    if not path or SEPARATOR.join(keys) != name:  # of a name that was cut, or without a path
+        yield from _ancestors(name)
+        return
+    for end in range(1, len(keys)):
+        yield SEPARATOR.join(keys[:end])
+
+
+def _list_path(child: Table) -> str:
+    """The JSON path of the lists that a child table's rows come from; empty where none is known."""
+    path = next((column.path for column in child.columns if "[]" in column.path), "")
+    return path.rpartition("[]")[0]
 
 
 def _ancestors(name: str) -> Iterator[str]:
@@ -230,7 +263,9 @@ def _by_chance(hits: int, rows: int, more: int) -> float:
     return lgamma(b + more) + lgamma(a + b) - lgamma(b) - lgamma(a + b + more)
 
 
-def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
+def _shares(
+    was: Table, table: Table, said: set[str], loads: Sequence[Profile] | None
+) -> Iterator[SchemaChange]:
     """Presence and null share that jumped, for columns of which nothing else was said."""
     before: Mapping[str, Column] = was.column
     varied = {column.variant_of for column in table.columns if column.name not in before}
@@ -244,10 +279,15 @@ def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
         if column.variant_of is not None:
             continue
         then, now = old.profile, column.profile
+        seen = _seen(table.name, column.name, loads)
         if jumped(then.present, then.rows, now.present, now.rows):
+            if seen is not None and not is_outside(now.presence, [p.presence for p in seen]):
+                continue
             shares = percent(then.presence), percent(now.presence)
             moved.setdefault(shares, []).append((old, column))
         elif jumped(then.nulls, then.rows, now.nulls, now.rows):
+            if seen is not None and not is_outside(now.null_share, [p.null_share for p in seen]):
+                continue
             yield SchemaChange(
                 "null_share_changed",
                 table.name,
@@ -270,6 +310,16 @@ def _shares(was: Table, table: Table, said: set[str]) -> Iterator[SchemaChange]:
                 "risky",
                 f"{what} arrives in {now_share} of rows, before in {then_share}",
             )
+
+
+def _seen(
+    table: str, column: str, loads: Sequence[Profile] | None
+) -> Sequence[ColumnProfile] | None:
+    """What each recent load saw in a column; None where only the sum of them is known."""
+    if loads is None:
+        return None
+    found = (load.get(table, {}).get(column) for load in loads)
+    return [profile for profile in found if profile is not None and profile.rows]
 
 
 def _is_own(column: Column) -> bool:

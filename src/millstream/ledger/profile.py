@@ -30,26 +30,45 @@ def settled(decisions: Iterable[Decision], profile: Profile) -> frozenset[tuple[
     No schema remembers such a change: what was accepted, or warned of, would be told again for as
     long as recent loads were otherwise.
     """
-    changed = {
-        (decision.change.table, str(decision.change.column))
-        for decision in decisions
-        if decision.change.kind in DATA_ALONE and not comes_and_goes(decision)
-    }
+    return columns_of(
+        (
+            (decision.change.table, str(decision.change.column))
+            for decision in decisions
+            if decision.change.kind in DATA_ALONE and not comes_and_goes(decision)
+        ),
+        profile,
+    )
+
+
+def explained(decisions: Iterable[Decision], profile: Profile) -> frozenset[tuple[str, str]]:
+    """Columns whose data changed as people said that it may: by accepting it, or by a rule."""
+    return settled(
+        (each for each in decisions if is_agreed(each.action, each.reason)),
+        profile,
+    )
+
+
+def is_agreed(action: str, reason: str) -> bool:
+    """Whether people let a change in, and not a preset for them."""
+    return action == "allow" and not reason.startswith("preset")
+
+
+def columns_of(changed: Iterable[tuple[str, str]], profile: Profile) -> frozenset[tuple[str, str]]:
+    """The columns that changes of a table and a column, an object or a list are about."""
+    # an object is told as one, however many fields it had, and a list with its tables
+    starts = tuple(f"{table}__{name}__" for table, name in changed)
     return frozenset(
         (table, name)
         for table, columns in profile.items()
         for name in columns
-        for changed_table, changed_name in changed
-        # an object is told as one, however many fields it had, and a list with its tables
-        if f"{table}__{name}__".startswith(f"{changed_table}__{changed_name}__")
+        if f"{table}__{name}__".startswith(starts)
     )
 
 
-def measure(loads: Sequence[Seen]) -> Profile:
-    """What a load is compared with: recent ones as if they were one.
+def comparable(loads: Sequence[Seen]) -> Sequence[Profile]:
+    """What each recent load saw, oldest first, as far as a new load is compared with it.
 
-    Args:
-        loads: oldest first. Of a column that was settled with one of them, those before are none.
+    Of a column that was settled with one of them, those before are none.
     """
     kept: list[Profile] = []
     known: set[tuple[str, str]] = set()
@@ -63,7 +82,7 @@ def measure(loads: Sequence[Seen]) -> Profile:
             }
         )
         known |= seen.settled
-    return pool(kept[::-1])
+    return kept[::-1]
 
 
 def pool(loads: Sequence[Profile]) -> Profile:

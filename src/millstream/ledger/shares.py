@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 JUMP = 0.10
 """A share that moves by less than this, of 1, is never worth a word."""
 JUMP_Z = 4.0
@@ -23,3 +25,12 @@ def jumped(
     then, now = (old_hits + 1) / (old_rows + 2), (new_hits + 1) / (new_rows + 2)
     error = then * (1 - then) / (old_rows + 2) + now * (1 - now) / (new_rows + 2)
     return bool(difference >= least and abs(now - then) > JUMP_Z * error**0.5)
+
+
+def is_outside(share: float, before: Sequence[float], *, least: float = JUMP) -> bool:
+    """Whether a share lies more than `least` outside the range that it had in earlier loads.
+
+    >>> is_outside(0.9, [0.2, 0.4]), is_outside(0.9, [0.2, 1.0])
+    (True, False)
+    """
+    return not min(before) - least < share < max(before) + least if before else False

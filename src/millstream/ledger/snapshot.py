@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from millstream.json_paths import json_path, list_path, variant_base
+from millstream.json_paths import KEY_PATH, json_path, list_path, variant_base
 from millstream.model import Column, ColumnProfile, SchemaVersion, Table
 from millstream.own_tables import is_own
 
@@ -84,7 +84,9 @@ def _walk(
         name, parent, path = pending.pop()
         found.append((name, parent, path))
         for child in reversed(children.get(name, [])):
-            pending.append((child, name, path + list_path(name, child, separator)))
+            keys = tables[child].get(KEY_PATH)
+            lists = f"{'.'.join(keys)}[]." if keys else list_path(name, child, separator)
+            pending.append((child, name, path + lists))
     return found
 
 
@@ -97,6 +99,13 @@ def _column(
 ) -> Column:
     name = column["name"]
     base = variant_base(name, column["data_type"], separator) if column.get("variant") else None
+    keys: Sequence[str] | None = column.get(KEY_PATH)
+    if name.startswith(own):
+        path = ""
+    elif keys:
+        path = prefix + ".".join(keys)
+    else:
+        path = json_path(prefix, base or name, separator)
     return Column(
         name=name,
         data_type=column["data_type"],
@@ -108,6 +117,6 @@ def _column(
         timezone=False if column.get("timezone") is False else None,  # dlt: True is the default
         merge_key=bool(column.get("merge_key")),
         cursor=bool(column.get("incremental")),
-        path="" if name.startswith(own) else json_path(prefix, base or name, separator),
+        path=path,
         profile=profile.get(name),
     )

@@ -220,10 +220,13 @@ def profiles(
 
     Fewer loads where they had so many columns that `NEWEST_PROFILES` rows do not hold them all.
     """
-    return [(load_id, seen.profile) for load_id, seen in _seen(place, pipeline, stream, loads)]
+    return [(load_id, each.profile) for load_id, each in seen(place, pipeline, stream, loads=loads)]
 
 
-def _seen(place: Place, pipeline: str, stream: str, loads: int) -> Sequence[tuple[str, Seen]]:
+def seen(
+    place: Place, pipeline: str, stream: str, *, loads: int = 10
+) -> Sequence[tuple[str, Seen]]:
+    """As `profiles`, with what was settled with each load."""
     found: dict[str, dict[str, dict[str, ColumnProfile]]] = {}
     settled: dict[str, set[tuple[str, str]]] = {}
     rows = _read(place, "_millstream_profiles", pipeline, stream, newest=NEWEST_PROFILES)
@@ -258,7 +261,7 @@ def recent(pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10) -
         name: Millstream's name of the pipeline.
     """
     place = place_of(pipeline)
-    return [seen for _, seen in _seen(place, name, stream, loads)] if place else ()
+    return [each for _, each in seen(place, name, stream, loads=loads)] if place else ()
 
 
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:

@@ -57,3 +57,12 @@ def accept_command(stream: str) -> str:
     ('millstream schema accept --stream issues', "millstream schema accept --stream 'x; reboot'")
     """
     return f"millstream schema accept --stream {quote(stream)}"
+
+
+def reject_command(stream: str) -> str:
+    """What people type to drop what is held of a stream.
+
+    >>> reject_command("issues")
+    'millstream schema reject --stream issues'
+    """
+    return f"millstream schema reject --stream {quote(stream)}"

@@ -12,7 +12,8 @@ import dagster as dg
 from millstream.config import PipelineConfig
 from millstream.errors import SchemaHeldError
 from millstream.ledger import comes_and_goes, fingerprint
-from millstream.ledger.wording import accept_command
+from millstream.ledger.jumps import MIN_LOADS
+from millstream.ledger.wording import accept_command, reject_command
 from millstream.model import Decision, Jump, RunReport
 from millstream.orchestration.metadata import changes_table, explain
 
@@ -70,16 +71,35 @@ def results(config: PipelineConfig, root: dg.AssetKey, report: RunReport) -> lis
     return found
 
 
-def held_result(root: dg.AssetKey, error: SchemaHeldError) -> Result:
-    """What `schema` says of a run that was held; there is nothing loaded to profile."""
-    return _held(root, error.stream, error.decisions, error.rows)
+def held_results(config: PipelineConfig, root: dg.AssetKey, error: SchemaHeldError) -> list[Result]:
+    """What the checks say of a run that was held: `profile` has nothing to judge."""
+    found = [_held_result(root, error)]
+    if config.history:
+        found.append(
+            Result(
+                asset_key=root,
+                check_name=PROFILE,
+                passed=False,
+                severity=dg.AssetCheckSeverity.WARN,
+                description="not evaluated: the run was held, and nothing was loaded",
+            )
+        )
+    return found
+
+
+def _held_result(root: dg.AssetKey, error: SchemaHeldError) -> Result:
+    """What `schema` says of a run that was held."""
+    return _held(root, error.stream, error.decisions, error.rows, error.row_count)
 
 
 def _held(
-    root: dg.AssetKey, stream: str, decisions: Sequence[Decision], rows: Mapping[str, int]
+    root: dg.AssetKey,
+    stream: str,
+    decisions: Sequence[Decision],
+    rows: Mapping[str, int],
+    waiting: int,
 ) -> Result:
     held = [decision for decision in decisions if decision.action == "hold"]
-    waiting = sum(rows.values())
     wait = f", {_many(waiting, 'row')} wait{'s' if waiting == 1 else ''}" if waiting else ""
     return Result(
         asset_key=root,
@@ -106,15 +126,18 @@ def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) 
     if key.name == PROFILE:
         jumps, loads = standing.profile(config, stream)
         return profile_result(config, key.asset_key, jumps, loads, counted=True)
-    decisions, rows = standing.schema(config, stream)
-    if any(decision.action == "hold" for decision in decisions):
-        return _held(key.asset_key, stream, decisions, rows)
-    return schema_result(key.asset_key, decisions)
+    found = standing.schema(config, stream)
+    if any(decision.action == "hold" for decision in found.decisions):
+        return _held(key.asset_key, stream, found.decisions, found.rows, found.row_count)
+    return schema_result(key.asset_key, found.decisions)
 
 
 def accept_words(stream: str, held: Sequence[Decision]) -> str:
     """The commands that accept what is held, as Markdown."""
-    lines = [f"`{accept_command(stream)}` accepts all; the next run loads it."]
+    lines = [
+        f"`{accept_command(stream)}` accepts all, and the next run loads it; "
+        f"`{reject_command(stream)}` drops it, and the next run reads its rows again."
+    ]
     if len(held) > 1:
         lines.append("One at a time:")
         lines += [
@@ -170,6 +193,8 @@ def profile_result(
         description = "nothing to compare: no rows came, or dlt, which counts none, normalized them"
     elif not loads:
         description = "the first load that was counted: nothing to compare it with yet"
+    elif loads < MIN_LOADS:
+        description = f"judged from {MIN_LOADS} earlier loads on; there is {loads}"
     else:
         description = f"as in {_last(loads)}"
     return Result(

@@ -154,6 +154,12 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
 
         return runner.accept(self._target(), stream, changes=changes, credentials=self.credentials)
 
+    def reject(self, stream: str) -> Sequence[PendingPackage]:
+        """Refuse what held runs of a stream wait for; the next run reads its rows again."""
+        from millstream import runner
+
+        return runner.reject(self._target(), stream, credentials=self.credentials)
+
     def list_pending(self, stream: str) -> Sequence[PendingPackage]:
         """The packages of a stream that earlier runs left on this machine, oldest first."""
         from millstream import runner

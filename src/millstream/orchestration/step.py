@@ -102,8 +102,8 @@ def load(
             continue
         losses[stream] = outcome
         if outcome.held is not None:
-            held = checks.held_result(assets.root, outcome.held)
-            yield from _checked(context, assets, [held])
+            results = checks.held_results(config, assets.root, outcome.held)
+            yield from _checked(context, assets, results)
     if losses:
         in_order = [losses[each.stream] for each in wanted if each.stream in losses]
         raise _failure(config, in_order, [stream.stream for stream in wanted])

@@ -1,0 +1,69 @@
+"""Schema changes, and packages that wait for them, in lines: the same in every command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from millstream.config import PipelineConfig
+    from millstream.pending import PendingPackage
+
+
+def change_line(change: Mapping[str, Any], stream: str | None = None) -> str:
+    """A change in columns: id or time, severity, what became of it, and what it is."""
+    action = "accepted" if change["reason"] == "accepted" else change["action"]
+    told = describe(change, stream) if stream else f"{change['table']}: {change['message']}"
+    return f"{change['id']}  {change['severity']:<8}  {action:<10}  {told}"
+
+
+def describe(change: Mapping[str, Any], stream: str) -> str:
+    """A change behind its stream and table, neither named twice."""
+    table, message = change["table"], change["message"]
+    names_itself = change["kind"] == "table_added" or table == stream
+    return f"{stream}: {message}" if names_itself else f"{stream}: {table}: {message}"
+
+
+def held_packages(
+    config: PipelineConfig, streams: Sequence[str]
+) -> dict[str, list[PendingPackage]]:
+    """The packages of each stream that wait for someone to accept changes."""
+    from millstream import runner
+
+    found = {
+        stream: [each for each in runner.list_pending(config, stream) if each.status == "held"]
+        for stream in streams
+    }
+    return {stream: packages for stream, packages in found.items() if packages}
+
+
+def package_lines(package: PendingPackage) -> list[str]:
+    """A package: its id, when it was read, its status, stream and rows; then why it waits."""
+    rows = f"  {package.row_count:,} row{'' if package.row_count == 1 else 's'}"
+    return [
+        f"{package.id}  {package.extracted_at:%Y-%m-%d %H:%M}  {package.status:<11}  "
+        f"{package_name(package)}{rows if package.rows else ''}",
+        f"    {package.reason.splitlines()[0]}",
+    ]
+
+
+def held_lines(package: PendingPackage) -> list[str]:
+    """A held package with its changes, and what to type."""
+    from millstream.ledger.wording import accept_command, reject_command
+
+    return [
+        *package_lines(package),
+        *(f"    {change_line(change)}" for change in package.changes),
+        f"    accept: {accept_command(package.stream)}",
+        f"    refuse: {reject_command(package.stream)}",
+    ]
+
+
+def dropped_line(package: PendingPackage) -> str:
+    """That a package was dropped, and what follows."""
+    return f"dropped {package.id} of {package_name(package)}; the next run reads its rows again"
+
+
+def package_name(package: PendingPackage) -> str:
+    """The stream, and the partition if there is one."""
+    return package.stream + (f" [{package.partition}]" if package.partition else "")
