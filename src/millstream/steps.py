@@ -64,6 +64,7 @@ from millstream.quarantine.watch import Watch
 from millstream.queryable import sql_client
 from millstream.sources import findings
 from millstream.sources.findings import Findings
+from millstream.sources.pages import limit_pages
 
 if TYPE_CHECKING:
     import dlt
@@ -335,7 +336,8 @@ class Work:
             for resource in _resources(opened):
                 resource.apply_hints(columns={column: {"dedup_sort": "desc"}})
         if self.pages is not None:
-            opened = opened.add_limit(self.pages)
+            for resource in _resources(opened):
+                limit_pages(resource, self.pages)
         if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
             opened = opened.clone(with_name=self.schema)
             schema = None
@@ -566,7 +568,7 @@ class Work:
                 self._sweep(pipeline, run, loading, counted)
                 self.stopped = signals.was_signal_received()
             packages.forget(run)
-        self._count(counted)
+        self._count(counted, pipeline.schemas[self.schema])
         self.engine_rows.update(seen.rows)
         self.quarantined += seen.quarantined
         self.outcomes.update(seen.outcomes)
@@ -967,7 +969,17 @@ class Work:
         found = sorted(run.glob("*/load/normalized/*/schema.json"))
         return dlt.Schema.from_dict(json.loads(found[-1].read_bytes())) if found else None
 
-    def _count(self, counted: Sequence[packages.Count]) -> None:
+    def _count(self, counted: Sequence[packages.Count], schema: dlt.Schema) -> None:
+        """Add what a package loaded; what it replaced of an earlier package is gone."""
+        from dlt.common.schema.utils import get_write_disposition
+
+        if self.load_ids and counted:
+            for table in [*self.rows]:
+                if (
+                    table in schema.tables
+                    and get_write_disposition(schema.tables, table) == "replace"
+                ):
+                    self.rows[table] = self.bytes[table] = 0
         for count in counted:
             if count.load_id not in self.load_ids:
                 self.load_ids.append(count.load_id)

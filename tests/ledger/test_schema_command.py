@@ -70,7 +70,7 @@ def test_diff_reads_the_source_and_loads_nothing(
 ) -> None:
     load(project, FIRST)
     before = {path.name: path.read_bytes() for path in project.iterdir() if path.is_file()}
-    assert call(capsys, "diff", project) == (0, "shop.orders: as accepted\n")
+    assert call(capsys, "diff", project) == (0, "shop.orders: no changes\n")
 
     FEED.rows = [*FIRST, *LATER]
     code, printed = call(capsys, "diff", project)
@@ -88,7 +88,7 @@ def test_diff_reads_the_source_and_loads_nothing(
 
 
 def test_accept_then_the_log_tells_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(capsys, "accept", project) == (0, "nothing waits to be accepted\n")
+    assert call(capsys, "accept", project) == (0, "no changes are pending\n")
     load(project, FIRST)
     with pytest.raises(SchemaHeldError) as held:
         load(project, LATER)
@@ -132,7 +132,7 @@ def test_accept_from_the_source_before_any_run(
         assert "buyer: text" in (project / "schema.yaml").read_text()
         assert not (project / "warehouse.duckdb").exists()
     assert "  │  buyer         text" in call(capsys, "show", project)[1].splitlines()
-    assert call(capsys, "diff", project) == (0, "shop.orders: as accepted\n")
+    assert call(capsys, "diff", project) == (0, "shop.orders: no changes\n")
 
 
 def test_two_that_accept_at_once_both_count(project: Path) -> None:

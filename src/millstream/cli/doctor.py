@@ -93,10 +93,14 @@ def _pending(config: PipelineConfig) -> Sequence[Check]:
     """The streams whose next run fails until someone accepts or refuses changes."""
     from millstream import sources
     from millstream.cli.changes import held_packages, package_name
+    from millstream.errors import MillstreamError
     from millstream.ledger.wording import accept_command, reject_command
     from millstream.model import Check
 
-    streams = [stream.name for stream in sources.create(config.source).streams()]
+    try:
+        streams = [stream.name for stream in sources.create(config.source).streams()]
+    except MillstreamError:  # the check of the source says why
+        return ()
     found = held_packages(config, streams)
     return [
         Check(

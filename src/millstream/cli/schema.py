@@ -116,7 +116,9 @@ def _standing(config: PipelineConfig, stream: str, options: Namespace) -> Standi
     try:
         return standing.schema(config, stream, pages=options.pages or None, offline=options.offline)
     except DestinationError as error:
-        error.hint = error.hint or "--offline compares with the accepted schema alone"
+        error.hint = "; ".join(
+            filter(None, [error.hint, "--offline compares with the accepted schema alone"])
+        )
         raise
 
 

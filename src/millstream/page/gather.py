@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from millstream import destinations
+from millstream import destinations, runner
 from millstream.config import PipelineConfig
-from millstream.ledger import attach, store
+from millstream.ledger import attach, snapshot, store
 from millstream.model import SchemaVersion
+from millstream.own_tables import own_pipeline
+from millstream.pending import PendingPackage
+from millstream.steps import Work
 
 LOADS = 60
 """Loads of a stream that are shown, the newest."""
@@ -23,6 +28,8 @@ class StreamHistory:
         schema: its tables by now, each column with what the newest load saw in it.
         changes: rows of `_millstream_schema_changes`, oldest first.
         loads: its last loads, oldest first.
+        rows: in each of its tables now; None where that could not be counted.
+        pending: packages on this machine that are not loaded, oldest first.
         presence: of the last loads, oldest first: table, column, share of rows with the field.
     """
 
@@ -31,6 +38,8 @@ class StreamHistory:
     changes: Sequence[Mapping[str, Any]]
     loads: Sequence[store.Load]
     presence: Sequence[Mapping[tuple[str, str], float]]
+    rows: Mapping[str, int | None] = field(default_factory=dict)
+    pending: Sequence[PendingPackage] = ()
 
 
 def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
@@ -46,6 +55,7 @@ def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
         loads = store.loads(place, config.name)
         names = sorted({row["stream"] for row in versions} | {load.stream for load in loads})
         profiles = {name: store.profiles(place, config.name, name) for name in names}
+        counted = {name: _count_rows(config, name) for name in names}
     found = []
     for name in names:
         rows = [row for row in versions if row["stream"] == name]
@@ -65,6 +75,21 @@ def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
                     }
                     for load in seen
                 ],
+                rows=counted[name],
+                pending=runner.list_pending(config, name),
             )
         )
     return tuple(found)
+
+
+def _count_rows(config: PipelineConfig, stream: str) -> Mapping[str, int | None]:
+    """The rows that the tables of a stream hold now; nothing where they can't be counted."""
+    work = Work(config, stream, None, "none")
+    with TemporaryDirectory(prefix="millstream-report-") as folder, own_pipeline():
+        pipeline = work.pipeline(Path(folder))
+        schema = destinations.stored_schema(pipeline, work.schema)
+        if schema is None:
+            return {}
+        pipeline.schemas.save_schema(schema)
+        tables = [table.name for table in snapshot(schema).tables]
+        return destinations.row_counts(pipeline, schema, tables)

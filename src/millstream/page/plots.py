@@ -1,8 +1,9 @@
-"""Bars, one a load, as inline SVG that grows and shrinks with the page."""
+"""Bars over time, one a load, as inline SVG that grows and shrinks with the page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from math import log10
 
 from millstream.page.markup import Markup, element
@@ -16,29 +17,54 @@ STEEP = 30
 def bars(
     title: str,
     values: Sequence[float],
-    labels: Sequence[str],
+    moments: Sequence[datetime],
+    end: datetime,
     words: Callable[[float], str],
+    missing: Sequence[datetime] = (),
 ) -> Markup:
-    """A plot of n values, n labels (the first and the last are written), each bar with its own.
+    """A plot of n >= 1 values over time, from the first one's moment to `end`.
 
     The first load reads everything and the later ones what is new: where they differ by much, the
     scale is logarithmic, and the title says so.
+
+    Args:
+        moments: when each value was taken, n of them.
+        missing: when there should have been values, which a dashed line marks.
     """
     logarithmic = _is_steep(values)
     heights = [log10(1 + value) if logarithmic else value for value in values]
     most = max(heights, default=0) or 1
     room = HEIGHT - TOP - BOTTOM
-    step = WIDTH / max(len(values), 12)
+    shown = [*map(_utc, (*moments, *missing))]
+    start, stop = min(shown), max(_utc(end), *shown)
+    span = (stop - start).total_seconds() or 1.0
+    breadth = max(WIDTH / max(2 * len(values), 24), 2)
+
+    def place(moment: datetime) -> float:
+        return (WIDTH - breadth) * (_utc(moment) - start).total_seconds() / span
+
     drawn = []
-    for number, (value, height, label) in enumerate(zip(values, heights, labels)):
+    for value, height, moment in zip(values, heights, moments):
         size = max(room * height / most, 1 if value else 0)
+        x = place(moment)
         drawn.append(
             element(
                 "g",
-                element("title", f"{label}: {words(value)}"),
+                element("title", f"{_label(moment)}: {words(value)}"),
                 # the whole height, so that a small bar can be pointed at too
-                _rect(number * step, TOP, step, room, "touch"),
-                _rect(number * step + 1, TOP + room - size, max(step - 2, 1), size, "bar"),
+                _rect(x, TOP, breadth, room, "touch"),
+                _rect(x + 0.5, TOP + room - size, breadth - 1, size, "bar"),
+            )
+        )
+    for moment in missing:
+        x = place(moment) + breadth / 2
+        drawn.append(
+            element(
+                "g",
+                element("title", f"{_label(moment)}: not loaded"),
+                element(
+                    "path", class_="axis", stroke_dasharray="3 3", d=f"M{x:.1f} {TOP}V{TOP + room}"
+                ),
             )
         )
     said = f"{title}, at most {words(max(values, default=0))}"
@@ -50,19 +76,21 @@ def bars(
         element("text", said, x=0, y=12, class_="small"),
         *drawn,
         element("path", class_="axis", d=f"M0 {base}H{WIDTH}"),
-        element("text", labels[0] if labels else "", x=0, y=HEIGHT - 4, class_="small"),
-        element(
-            "text",
-            labels[-1] if len(labels) > 1 else "",
-            x=WIDTH,
-            y=HEIGHT - 4,
-            class_="small",
-            text_anchor="end",
-        ),
+        element("text", _label(start), x=0, y=HEIGHT - 4, class_="small"),
+        element("text", _label(stop), x=WIDTH, y=HEIGHT - 4, class_="small", text_anchor="end"),
         class_="plot",
         role="img",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
     )
+
+
+def _label(moment: datetime) -> str:
+    return f"{_utc(moment):%Y-%m-%d %H:%M}"
+
+
+def _utc(moment: datetime) -> datetime:
+    """A moment of the history, which a destination may give back without its zone."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def spark(shares: Sequence[float | None]) -> Markup | None:

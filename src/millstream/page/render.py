@@ -12,7 +12,7 @@ from millstream.config import PipelineConfig
 from millstream.page import columns
 from millstream.page.diagram import diagrams
 from millstream.page.gather import StreamHistory
-from millstream.page.markup import Markup, element, join
+from millstream.page.markup import Markup, element, join, sentence
 from millstream.page.plots import bars
 from millstream.page.timeline import moment, timeline
 
@@ -46,7 +46,7 @@ def render(config: PipelineConfig, streams: Sequence[StreamHistory], made_at: da
         element(
             "main",
             _section("tables", "Tables", *_drawings(streams)),
-            _section("loads", "Loads", *(_loads(stream) for stream in streams)),
+            _section("loads", "Loads", *(_loads(stream, made_at) for stream in streams)),
             _section(
                 "changes",
                 "Changes",
@@ -103,25 +103,52 @@ def _drawings(streams: Sequence[StreamHistory]) -> list[Markup]:
     drawn = [
         element("div", drawing, class_="drawing")
         for stream in streams
-        for drawing in diagrams(stream.schema, stream.loads[-1].tables if stream.loads else {})
+        for drawing in diagrams(
+            stream.schema, {name: rows for name, rows in stream.rows.items() if rows is not None}
+        )
     ]
     return [
         element("div", *drawn, class_="drawings"),
-        element("p", "Rows are those of the newest load of each stream.", class_="dim"),
+        element("p", "Rows are those that the tables hold.", class_="dim"),
     ]
 
 
-def _loads(stream: StreamHistory) -> Markup:
-    labels = [f"{load.started_at:%Y-%m-%d %H:%M}" for load in stream.loads]
-    if not labels:
-        return join(element("h3", element("code", stream.name)), element("p", "None recorded."))
+def _loads(stream: StreamHistory, made_at: datetime) -> Markup:
+    title = element("h3", element("code", stream.name))
+    waiting = _pending(stream)
+    if not stream.loads:
+        return join(title, element("p", "None recorded."), waiting)
+    moments = [load.started_at for load in stream.loads]
+    missing = [package.extracted_at for package in stream.pending]
+    rows = [load.rows for load in stream.loads]
+    seconds = [load.seconds for load in stream.loads]
     return join(
-        element("h3", element("code", stream.name)),
+        title,
         element(
             "div",
-            bars("rows", [load.rows for load in stream.loads], labels, lambda n: f"{n:,.0f}"),
-            bars("seconds", [load.seconds for load in stream.loads], labels, _seconds),
+            bars("rows loaded", rows, moments, made_at, lambda n: f"{n:,.0f}", missing),
+            bars("seconds", seconds, moments, made_at, _seconds, missing),
             class_="plots",
+        ),
+        waiting,
+    )
+
+
+def _pending(stream: StreamHistory) -> Markup | None:
+    """What was read on this machine and not loaded, with the reason."""
+    if not stream.pending:
+        return None
+    return element(
+        "ul",
+        *(
+            element(
+                "li",
+                element("span", package.status, class_="tag risky"),
+                f"{moment(package.extracted_at)}, "
+                f"{package.row_count:,} row{'' if package.row_count == 1 else 's'} not loaded: ",
+                sentence(package.reason.splitlines()[0]),
+            )
+            for package in stream.pending
         ),
     )
 

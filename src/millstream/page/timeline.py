@@ -62,8 +62,13 @@ def _change(row: Mapping[str, Any]) -> Markup:
         element("code", row["table_name"]),
         " ",
         sentence(row["message"]),
-        element("span", f" {row['action']}: {row['reason']}", class_="dim"),
+        element("span", f" {_decided(row)}", class_="dim"),
     )
+
+
+def _decided(row: Mapping[str, Any]) -> str:
+    accepted = row["reason"] == "accepted"
+    return "accepted" if accepted else f"{row['action']}: {row['reason']}"
 
 
 def moment(at: Any) -> str:

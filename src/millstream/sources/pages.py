@@ -1,0 +1,39 @@
+"""Read the first pages of a source alone, as a preview does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from functools import wraps
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import dlt
+
+
+def limit_pages(resource: dlt.sources.DltResource, pages: int) -> None:
+    """Let a resource yield so many pages at most.
+
+    dlt's own limit is a step behind the source, which sees nothing of a part that is handed on as a
+    file and drops it: where a function makes a generator, that is stopped itself.
+    """
+    pipe: Any = resource._pipe
+    if callable(pipe.gen):
+        pipe.replace_gen(_limited(pipe.gen, pages))
+    else:
+        resource.add_limit(pages)
+
+
+def _limited(pages_of: Callable[..., Any], count: int) -> Callable[..., Any]:
+    @wraps(pages_of)
+    def limited(*arguments: Any, **named: Any) -> Any:
+        found = pages_of(*arguments, **named)
+        return _first(found, count) if isinstance(found, Generator) else found
+
+    return limited
+
+
+def _first(found: Generator[Any, None, None], count: int) -> Iterator[Any]:
+    with closing(found):
+        yield from islice(found, count)
