@@ -1,4 +1,4 @@
-"""Precision and recall of the detection of renames: runs over tables that evolve as people let them.
+"""Precision and recall of the detection of renames, by runs over tables that evolve.
 
     python bench/renames.py [--evolutions 1000] [--seed 1] [--real] [--check]
 
