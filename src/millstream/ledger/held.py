@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,14 @@ def standing(
         and fingerprint(change := SchemaChange(**{name: each[name] for name in _WRITTEN}))
         not in said
     ]
+    # shares that the message names were counted then
+    messages = {each["id"]: each["message"] for each in held.changes}
+    known = tuple(
+        replace(each, change=replace(each.change, message=message))
+        if (message := messages.get(fingerprint(each.change)))
+        else each
+        for each in known
+    )
     return (
         *known,
         *judge(
