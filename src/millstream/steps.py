@@ -560,12 +560,14 @@ class Work:
                 elif coming and self.partition is None:
                     destinations.drop_staging_tables(pipeline, coming)
                 loading = packages.pending(run)
+                emptied = self._emptied(pipeline, run, counted)
                 try:
                     self._load(pipeline)
                 except Exception:
                     self.history.retract(pipeline)
                     raise
                 self._sweep(pipeline, run, loading, counted)
+                self.warnings += emptied
                 self.stopped = signals.was_signal_received()
             packages.forget(run)
         self._count(counted, pipeline.schemas[self.schema])
@@ -628,6 +630,29 @@ class Work:
             schema = pipeline.schemas[self.schema]
             loaded = {count.table for count in counted if count.rows}
             destinations.sweep(pipeline, schema, resources, load_ids, loaded)
+
+    def _emptied(
+        self, pipeline: dlt.Pipeline, run: Path, counted: Sequence[packages.Count]
+    ) -> list[str]:
+        """What a full refresh says of tables that it empties: the source may have failed it."""
+        resources = packages.refreshed(run)
+        if not resources or self.stored is None:
+            return []
+        loaded = {count.table for count in counted if count.rows}
+        roots = [
+            str(table["name"])
+            for table in self.stored.data_tables(seen_data_only=True)
+            if table.get("resource") in resources and table["name"] not in loaded
+        ]
+        try:
+            known = destinations.row_counts(pipeline, self.stored, roots) if roots else {}
+        except Exception as error:  # a count that fails must not stop the load
+            return [f"rows were not counted: {destinations.redact(str(error))}"]
+        return [
+            f"table {root}: the source has no rows any more; the full refresh deleted {rows:,} rows"
+            for root, rows in known.items()
+            if rows
+        ]
 
     def _write_manifests(
         self, pipeline: dlt.Pipeline, run: Path, counted: Sequence[packages.Count]

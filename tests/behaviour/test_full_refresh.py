@@ -126,6 +126,12 @@ def test_all_rows_are_those_of_the_refresh(place: Place, disposition: str) -> No
         assert state(place) == ([*after()[0], (59, 3)], 40)
     elif disposition == "insert-only":
         assert state(place) == after()
+    rows = state(place)[0]
     FEED.rows = []
-    run(config, "orders", full_refresh=True)
+    report = run(config, "orders", full_refresh=True)
+    if place.merges:
+        told = (
+            f"table orders: the source has no rows any more; the full refresh deleted {len(rows)}"
+        )
+        assert any(warning.startswith(told) for warning in report.warnings)
     assert place.merges is False or state(place) == ([], 0)

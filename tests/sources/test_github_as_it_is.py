@@ -331,6 +331,15 @@ def test_nothing_where_there_was_something(
     assert table == [(len(rows.get(stream, issues(2))),)]
 
 
+def test_a_full_refresh_that_finds_nothing(duckdb_place: Place, server: GitHubServer) -> None:
+    server.hub.put("octo/a", "issues", *issues(2))
+    load(duckdb_place, server, "issues")
+    server.faults.add(Fault("/octo/a/issues", None, status=200, body="[]"))
+    report = load(duckdb_place, server, "issues", full_refresh=True)
+    (told,) = report.warnings
+    assert told.startswith("table issues: the source has no rows any more; the full refresh")
+
+
 def test_the_newest_issue_is_deleted(duckdb_place: Place, server: GitHubServer) -> None:
     """Nothing changed since the cursor; that is no news where others are there."""
     server.hub.put("octo/a", "issues", issue(1), issue(2, LATER))
