@@ -79,39 +79,87 @@ def plan(
     if not asked:
         return made
     schema = pipeline.schemas[schema_name]
-    table = hints(opened, schema)
+    tables: dict[str, tuple[TTableSchema, Plan]] = {}
     refreshed = _refreshed(pipeline, schema_name)
     replays = frozenset(load for each in known for load in each.loads)
     ordinary = [load for load in _loads(pipeline, schema_name) if load not in replays]
     for each in asked:
         load_id = str(each.fields["load_id"])
         replaced = each.fields["disposition"] == "replace" and ordinary and load_id < ordinary[-1]
+        text = corrected or str(each.fields["document"])
+        _, table = target(opened, schema, each, text)
         if load_id <= refreshed or replaced:
             made.superseded.append(each)
         elif why := _why_left(each, table, corrected):
             made.left.append((each, why))
         else:
-            made.rows.append((each, corrected or str(each.fields["document"])))
-    _drop_outdated(pipeline, schema, table, made)
+            tables.setdefault(str(table["name"]), (table, Plan()))[1].rows.append((each, text))
+    for table, part in tables.values():
+        _drop_outdated(pipeline, schema, table, part)
+        made.rows += part.rows
+        made.superseded += part.superseded
+        made.left += part.left
     return made
 
 
 def extractable(opened: Any, schema: dlt.Schema, made: Plan) -> Any:
-    """What to extract in place of `opened`: the rows of a plan, with the stream's hints."""
+    """What to extract in place of `opened`: the rows of a plan, with the stream's hints.
+
+    A resource for each of the stream's own; rows of one that names its table by the row are marked.
+    """
     import orjson
     from dlt.sources import DltSource
 
-    def items() -> Iterator[Any]:
-        for entry, text in made.rows:
-            item = envelope.replay(_known(entry), orjson.Fragment(text))
-            yield orjson.Fragment(orjson.dumps(item))
-        for entry in made.superseded:
-            yield orjson.Fragment(orjson.dumps(envelope.superseded(_known(entry))))
-
-    resource = with_hints(opened, schema, items)
+    parts: dict[str, _Part] = {}
+    for entry, text in made.rows:
+        resource, table = target(opened, schema, entry, text)
+        item = envelope.replay(_known(entry), orjson.Fragment(text))
+        part = parts.setdefault(resource.name, _Part(resource, table))
+        part.items.append((table, orjson.Fragment(orjson.dumps(item))))
+    for entry in made.superseded:
+        resource, table = target(opened, schema, entry, "")
+        part = next(iter(parts.values()), None) or _Part(resource, table)
+        parts.setdefault(part.resource.name, part)
+        item = envelope.superseded(_known(entry))
+        part.items.append((part.table, orjson.Fragment(orjson.dumps(item))))
+    if not parts:
+        return nothing()
+    resources = [part.extractable() for part in parts.values()]
     if isinstance(opened, DltSource):
-        return DltSource(opened.schema, opened.section, [resource])
-    return resource
+        return DltSource(opened.schema, opened.section, resources)
+    return resources[0]
+
+
+@dataclass
+class _Part:
+    """What of a plan goes to one resource.
+
+    Attributes:
+        table: that of its first row.
+        items: with the table of each.
+    """
+
+    resource: Any
+    table: TTableSchema
+    items: list[tuple[TTableSchema, Any]] = field(default_factory=list)
+
+    def extractable(self) -> DltResource:
+        """A resource of these items that lands as the stream's own does, and replaces nothing."""
+        import dlt
+
+        def items() -> Iterator[Any]:
+            for table, item in self.items:
+                if table["name"] == self.table["name"]:
+                    yield item
+                else:
+                    marks = dlt.mark.make_hints(**_hints(table))
+                    yield dlt.mark.with_hints(item, marks, create_table_variant=True)
+
+        make: Any = dlt.resource
+        hints = _hints(self.table)
+        further = hints.pop("additional_table_hints")
+        made: DltResource = make(items, name=self.resource.name, **hints)
+        return made.apply_hints(additional_table_hints=further) if further else made
 
 
 def nothing() -> DltResource:
@@ -122,11 +170,8 @@ def nothing() -> DltResource:
     return made
 
 
-def with_hints(opened: Any, schema: dlt.Schema, items: Any) -> DltResource:
-    """A resource of these items that lands as the stream's own does, and replaces nothing."""
-    import dlt
-
-    table: Any = hints(opened, schema)
+def _hints(table: Any) -> dict[str, Any]:
+    """How a table is written, as the arguments of a resource."""
     disposition = table.get("write_disposition") or "append"
     if disposition == "replace":  # what the last load left, and these rows
         disposition = "append"
@@ -137,35 +182,64 @@ def with_hints(opened: Any, schema: dlt.Schema, items: Any) -> DltResource:
         for name, value in table.items()
         if name.startswith("x-") and name not in ("x-merge-strategy", "x-normalizer")
     }
-    make: Any = dlt.resource
-    made: DltResource = make(
-        items,
-        name=_resource(opened).name,
-        table_name=table["name"],
-        write_disposition=disposition,
-        columns=table.get("columns"),
-        schema_contract=table.get("schema_contract"),
-    )
-    return made.apply_hints(additional_table_hints=further) if further else made
+    return {
+        "table_name": table["name"],
+        "write_disposition": disposition,
+        "columns": table.get("columns"),
+        "schema_contract": table.get("schema_contract"),
+        "additional_table_hints": further,
+    }
 
 
-def hints(opened: Any, schema: dlt.Schema) -> TTableSchema:
-    """The stream's root table as its source declares it, else as it was last loaded."""
-    resource = _resource(opened)
-    try:
-        table: TTableSchema = resource.compute_table_schema()
-        return table
-    except Exception:  # its hints depend on the row
-        name = schema.naming.normalize_tables_path(resource.name)
-        return schema.tables[name]
+def target(opened: Any, schema: dlt.Schema, entry: Entry, text: str) -> tuple[Any, TTableSchema]:
+    """The resource that a row came from, and the root table that it goes to.
 
-
-def _resource(opened: Any) -> Any:
+    Args:
+        text: of the row: a resource may choose the table by it.
+    """
     from dlt.sources import DltSource
 
+    resources = [opened]
     if isinstance(opened, DltSource):
-        return next(iter(opened.selected_resources.values()))
-    return opened
+        resources = list(opened.selected_resources.values())
+    wanted = str(entry.fields["table_name"])
+    tables = [(each, _table(each, schema, wanted, text)) for each in resources]
+    separator = schema.naming.PATH_SEPARATOR
+    fitting = [
+        (resource, table)
+        for resource, table in tables
+        if f"{wanted}{separator}".startswith(f"{table['name']}{separator}")
+    ]
+    return max(fitting or tables[:1], key=lambda found: len(str(found[1]["name"])))
+
+
+def _table(resource: Any, schema: dlt.Schema, wanted: str, text: str) -> TTableSchema:
+    """A resource's root table as its source declares it, else as it was last loaded."""
+    normalize = schema.naming.normalize_tables_path
+    try:
+        table: TTableSchema = resource.compute_table_schema(_decoded(text))
+        return {**table, "name": normalize(str(table["name"]))}
+    except Exception:  # its hints depend on the row, which can't be read
+        root: Any = schema.tables.get(wanted)
+        while root is not None and root.get("parent"):
+            root = schema.tables.get(root["parent"])
+        if root is not None and root.get("resource") == resource.name:
+            return root  # type: ignore[no-any-return]
+        name = normalize(resource.name)
+        return schema.tables.get(name) or {"name": name, "columns": {}}
+
+
+def _decoded(text: str) -> Any:
+    """The row of a text, as its source had it; None where it is none."""
+    from dlt.common.json import custom_pua_decode_nested
+    from dlt.common.json import json as typed
+
+    from millstream import typed_json
+
+    try:
+        return typed_json.decode(custom_pua_decode_nested(typed.loads(text)))
+    except ValueError:
+        return None
 
 
 def _why_left(entry: Entry, table: Mapping[str, Any], corrected: str | None) -> str | None:

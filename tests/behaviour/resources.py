@@ -75,3 +75,31 @@ def other_cursor() -> Any:
         yield [{"id": 1, "created_at": "2024-01-01", "updated_at": "2024-01-09"}]
 
     return orders
+
+
+_CODE: Any = {"code": {"data_type": "text", "precision": 3}}
+
+
+@dlt.source(name="shop")
+def limited_tables() -> Any:
+    """Two resources with a table each; and one whose rows choose theirs."""
+
+    @dlt.resource(primary_key="id", write_disposition="merge")
+    def customers() -> Iterator[list[dict[str, Any]]]:
+        yield [{"id": 1, "code": "abc"}]
+
+    @dlt.resource(primary_key="id", write_disposition="merge", columns=_CODE)
+    def orders() -> Iterator[list[dict[str, Any]]]:
+        yield [{"id": 1, "code": "abc"}, {"id": 2, "code": "abcd"}]
+
+    @dlt.resource(
+        table_name=lambda row: f"ev_{row['kind']}",
+        primary_key="id",
+        write_disposition="merge",
+        columns=_CODE,
+    )
+    def events() -> Iterator[list[dict[str, Any]]]:
+        yield [{"id": 1, "kind": "buy", "code": "a"}, {"id": 2, "kind": "buy", "code": "abcd"}]
+        yield [{"id": 3, "kind": "click", "code": "a"}, {"id": 4, "kind": "click", "code": "abcd"}]
+
+    return customers, orders, events

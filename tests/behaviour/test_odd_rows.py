@@ -67,6 +67,17 @@ def test_odd_rows_are_quarantined_and_others_load(
 
 
 @pytest.mark.nightly_on("bigquery", "filesystem")
+def test_long_texts_among_plain_rows(place: Place) -> None:
+    """Rows that go through columns, block by block."""
+    config = configured(place, DltConfig(path="behaviour.feed:limited"))
+    for start in (0, 3000):
+        FEED.rows = [{"id": n, "code": "abc", "n": n} for n in range(start, start + 3000)]
+        FEED.rows[2500]["code"] = "abcd"
+        run(config, "orders")
+    assert place.column("orders", "id") == [n for n in range(6000) if n not in (2500, 5500)]
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem")
 def test_rows_of_arrow_tables_are_compared_with_their_columns(place: Place) -> None:
     config = configured(place, DltConfig(path="behaviour.feed:tables"))
     large, numbers = 2**53 + 1, pa.array([1, 2, 3], pa.int64())

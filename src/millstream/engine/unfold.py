@@ -134,7 +134,7 @@ class _Unfolder:
         name = field.name
         if not self.marked and (column := self.rules.column(table.name, name)) is not None:
             strict = _STRICT.get(column["data_type"])
-            if strict is not None:
+            if strict is not None and self.rules.max_length(column) is None:
                 try:
                     array = pa.array(values, type=strict, from_pandas=False)
                 except (pa.ArrowInvalid, pa.ArrowTypeError):
