@@ -67,7 +67,8 @@ def load_dlt(file: str, database: str, loader_format: str | None = "parquet") ->
     """dlt: a resource that parses the file as fast as Python can, a page at a time."""
     import dlt
 
-    return _pipeline(dlt.resource(_pages(file), name="issues"), database, loader_format)
+    destination = dlt.destinations.duckdb(database)
+    return load_pages(file, destination, f"{database}.pipeline", loader_format)
 
 
 def load_default(file: str, database: str) -> dict[str, Any]:
@@ -120,17 +121,18 @@ def _pages(file: str) -> Iterator[list[dict[str, Any]]]:
         yield page
 
 
-def _pipeline(data: Any, database: str, loader_format: str | None) -> dict[str, Any]:
+def load_pages(
+    file: str, destination: Any, folder: str, loader_format: str | None
+) -> dict[str, Any]:
+    """An unchanged dlt script; seconds by step."""
     import dlt
 
     pipeline = dlt.pipeline(
-        "bulk",
-        pipelines_dir=f"{database}.pipeline",
-        destination=dlt.destinations.duckdb(database),
-        dataset_name="bulk",
+        "bulk", pipelines_dir=folder, destination=destination, dataset_name="bulk"
     )
     times = [time.perf_counter()]
-    pipeline.extract(data, loader_file_format=loader_format)
+    issues = dlt.resource(_pages(file), name="issues")
+    pipeline.extract(issues, loader_file_format=loader_format)
     times.append(time.perf_counter())
     pipeline.normalize()
     times.append(time.perf_counter())

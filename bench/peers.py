@@ -20,7 +20,9 @@ ENVIRONMENTS = WORK / "envs"
 ADBC = WORK / "adbc"
 PACKAGES = {
     "millstream": ("-e", str(ROOT)),
+    "millstream-postgres": ("-e", f"{ROOT}[postgres]"),
     "dlt": ("dlt[duckdb,parquet]==1.31.0", "sqlglot<30.22", "orjson"),
+    "dlt-postgres": ("dlt[postgres,parquet]==1.31.0", "sqlglot<30.22", "orjson"),
     "duckdb": ("duckdb",),
     # later wheels of these two download a binary
     "ingestr": ("ingestr==1.1.22",),
@@ -32,7 +34,7 @@ PACKAGES = {
     "pyairbyte": ("airbyte==0.71.3", "orjson"),
 }
 # those that are part of what the project is tested with
-OURS = ("millstream", "dlt", "duckdb")
+OURS = ("millstream", "millstream-postgres", "dlt", "dlt-postgres", "duckdb")
 DRIVER = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
 
 
@@ -86,27 +88,33 @@ def _driver() -> None:
     )
 
 
-def _ingestr(source: str, table: str, database: str, into: str) -> None:
+def ingestr(source: str, table: str, destination: str, into: str) -> None:
     """ingestr's command line, which the environment of the running Python has."""
     settings = {"ADBC_DRIVER_PATH": str(ADBC), "DISABLE_TELEMETRY": "true"}
     command = [str(Path(sys.executable).parent / "ingestr"), "ingest", "--yes"]
     command += ["--source-uri", source, "--source-table", table]
-    command += ["--dest-uri", f"duckdb:///{database}", "--dest-table", into]
+    command += ["--dest-uri", destination, "--dest-table", into]
     _run(command, settings)
 
 
 def ingestr_files(file: str, database: str) -> dict[str, Any]:
     """ingestr: one table, objects and lists as JSON text."""
-    _ingestr(f"jsonl://{file}", "issues", database, "bulk.issues")
+    ingestr(f"jsonl://{file}", "issues", f"duckdb:///{database}", "bulk.issues")
     return {}
 
 
 def sling_files(file: str, database: str, *, flatten: bool = False) -> dict[str, Any]:
     """Sling: one table; objects as JSON text, or flattened."""
+    home = Path(f"{database}.home")
+    sling(file, f"duckdb:///{database}", "main.issues", home, flatten=flatten)
+    return {}
+
+
+def sling(file: str, destination: str, into: str, home: Path, *, flatten: bool = False) -> None:
+    """Sling's command line, with a home folder of its own."""
     packages = next(Path(sys.prefix).glob("lib/python*/site-packages"))
     # Sling streams to DuckDB's command line over HTTP, which is an extension; DuckDB looks for it
     # in the home folder
-    home = Path(f"{database}.home")
     extension = next(packages.glob("duckdb_extension_httpfs/extensions/*/*"))
     place = home / ".duckdb" / "extensions" / extension.parent.name / "linux_amd64"
     place.mkdir(parents=True, exist_ok=True)
@@ -116,14 +124,13 @@ def sling_files(file: str, database: str, *, flatten: bool = False) -> dict[str,
         "HOME": str(home),
         "DUCKDB_PATH": str(packages / "duckdb_cli" / "duckdb"),
         "DUCKDB_USE_INSTALLED_EXTENSIONS": "true",
-        "OUT": f"duckdb:///{database}",
+        "OUT": destination,
     }
     program = packages / "sling_linux_amd64" / "bin" / "sling-linux-amd64"
     command = [str(program), "run", "--src-stream", f"file://{file}"]
     if flatten:
         command += ["--src-options", json.dumps({"flatten": True})]
-    _run([*command, "--tgt-conn", "OUT", "--tgt-object", "main.issues"], settings)
-    return {}
+    _run([*command, "--tgt-conn", "OUT", "--tgt-object", into], settings)
 
 
 def pyairbyte_files(file: str, database: str) -> dict[str, Any]:

@@ -364,7 +364,9 @@ class Work:
             extracted = pipeline.extract(
                 opened,
                 schema=schema,
-                loader_file_format=destinations.loader_file_format(self.target, engine_fits=fits),
+                loader_file_format=destinations.loader_file_format(
+                    self.target, pipeline.destination, engine_fits=fits
+                ),
                 refresh=refresh,
             )
         deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -11,76 +11,12 @@ import pytest
 
 from behaviour.conftest import configured
 from behaviour.feed import FEED
+from behaviour.values import MOMENT, TEXTS, WITH_NUL, rows
 from millstream.config import DltConfig
+from millstream.errors import RunError
 from millstream.model import RunReport
 from millstream.runner import run
 from parts.places import NAME, Place
-
-MOMENT = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=timezone.utc)
-EAST = timezone(timedelta(hours=5, minutes=30))
-TEXTS = [
-    "",
-    " ",
-    "NULL",
-    "\\N",
-    "\\.",
-    "\\.\n\\.\n",
-    '"',
-    '""',
-    '"lone"',
-    "'",
-    ",",
-    "a,b",
-    "\n",
-    "\r",
-    "\r\n",
-    "a\tb\\n\\\\",
-    "\\x00ff",
-    "üñî 名前 😀",
-    "\x01\x7f\x85\u2028\ufeff",
-    "{}",
-    "null",
-    "a\0b\0",
-    "\0",
-    "long " * 100_000,
-]
-NUMBERS = [0, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63)]
-DOUBLES = [0.1, -0.0, 1e308, 5e-324, 1e-300, float("nan"), float("inf"), float("-inf"), 1.0]
-DECIMALS = ["0", "-1.5", "12345678901234567890.123456789", "0.000000001", "1E+10"]
-MOMENTS = [
-    MOMENT,
-    datetime(1, 1, 1, tzinfo=timezone.utc),
-    datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc),
-    datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc),
-    MOMENT.astimezone(EAST),
-]
-BYTES = [b"", b"\x00", bytes(range(256)), b"\\x00", b'"\n,']
-DOCUMENTS = [
-    {},
-    [],
-    [[], {}],
-    {"a": [1, None, {"b": ""}], "n": 1.5},
-    {"q": 'a "b" \\n \n \t ü', "\\": "\\\\"},
-    "text",
-]
-# INSERT fails for it: PostgreSQL's JSON can't hold that character either
-WITH_NUL = {"nul": "a\0b\0\0", "kept": "\\u0000"}
-
-
-def rows() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [{"body": text} for text in TEXTS]
-    found += [{"n": n} for n in NUMBERS]
-    found += [{"ratio": each} for each in DOUBLES]
-    found += [{"price": Decimal(each)} for each in DECIMALS]
-    found += [{"at": each} for each in MOMENTS]
-    found += [{"raw": each} for each in BYTES]
-    found += [{"doc": each} for each in DOCUMENTS]
-    found += [{"day": each} for each in (date(1, 1, 1), date(9999, 12, 31), date(2024, 2, 29))]
-    found += [{"clock": each} for each in (time(), time(23, 59, 59, 999999))]
-    found += [{"ok": True}, {"ok": False}, {"body": None, "ok": None}, {}]
-    found += [{"big": each} for each in (2**63, -(2**63) - 1, 10**50)]
-    found += [{"items": [{"sku": "", "n": 1}, {"sku": "\\N"}]}, {"items": []}, {"tags": ["", "a"]}]
-    return [{"id": number, **row} for number, row in enumerate(found)]
 
 
 def columns(place: Place, dataset: str, table: str) -> list[tuple[str, str]]:
@@ -164,3 +100,23 @@ def test_arrow_tables_load_as_they_are(postgres_place: Place) -> None:
     assert postgres_place.column("orders", "day") == table["day"].to_pylist()
     assert postgres_place.column("orders", "doc") == table["doc"].to_pylist()
     assert postgres_place.column("orders", "tags") == table["tags"].to_pylist()
+
+
+def test_a_waiting_package_of_inserts_is_loaded_first(
+    postgres_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a version before left it, which wrote INSERT statements."""
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("millstream.steps.sleep", lambda _: None)
+        patch.setattr(SqlJobClientBase, "create_load_job", fail)
+        with pytest.raises(RunError, match="went dead"):
+            load(postgres_place, NAME, [{"id": 1, "body": ""}], loader_file_format="insert_values")
+    report = load(postgres_place, NAME, [{"id": 2, "body": ""}, {"id": 3}])
+    assert "loaded first what an earlier run had extracted" in report.warnings
+    assert postgres_place.column("orders", "id") == [1, 2, 3]
+    assert postgres_place.column("orders", "body") == ["", "", None]

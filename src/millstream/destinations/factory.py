@@ -139,18 +139,34 @@ def _settled_credentials(destination: AnyDestination, config: TargetConfig) -> A
         return None
 
 
-def loader_file_format(config: TargetConfig, *, engine_fits: bool = True) -> Any:
+def loader_file_format(
+    config: TargetConfig, destination: AnyDestination | None = None, *, engine_fits: bool = True
+) -> Any:
     """The loader file format that the configuration says, else the fastest measured.
 
     None leaves the choice to dlt.
 
     Args:
+        destination: is asked what it loads, where nothing was measured.
         engine_fits: False where only dlt's own writers can write, with whatever dlt they come.
     """
     kind, wanted = config.destination.type, config.destination.loader_file_format
     found = wanted or _LOADER_FORMATS.get(kind)
+    if found is None and destination is not None and engine_fits:
+        return _instead_of_inserts(destination.capabilities())
     # dlt's own CSV turns empty text into null, and refuses bytes
     return "insert_values" if (kind, found) == ("postgres", "csv") and not engine_fits else found
+
+
+def _instead_of_inserts(capabilities: Any) -> str | None:
+    """A format that the engine writes, where dlt would write INSERT statements; else None."""
+    preferred = capabilities.preferred_loader_file_format
+    supported = [*(capabilities.supported_loader_file_formats or ())]
+    if choose := capabilities.loader_file_format_selector:  # what drivers are there for
+        preferred, supported = choose(preferred, supported, table_schema={"columns": {}})
+    if preferred != "insert_values":
+        return None
+    return next((each for each in ("parquet", "jsonl") if each in supported), None)
 
 
 def storage_kind(config: TargetConfig) -> str:

@@ -6,8 +6,8 @@ The way of a batch, one file a step:
     convert, settle   each column gets the type that dlt would give it; in runs of Millstream a
                       value enters a column of another type only as `coercion` has it
     ids, build        rows get dlt's ids and links, columns become whole tables
-    writer            tables go into the files that the destination loads: dlt's Parquet, or
-                      text for PostgreSQL's COPY
+    writer            tables go into the files that the destination loads: dlt's Parquet,
+                      text for PostgreSQL's COPY, or JSON lines
     shape, direct     rows that look like those before skip all that: text straight to Arrow
     bson              the same for MongoDB's documents, as the server sent them
     profile, report   what was in the columns, and who did how much
@@ -17,8 +17,8 @@ The way of a batch, one file a step:
 `rules` is what these ask of a schema, and `dlt_rules` answers with dlt's. `seam` puts all this into
 dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, counted by `twins`;
 `exact_normalizer` gives both ways the rules of `coercion`, and `typed_json` is how rows lie on disk
-before; `parquet` and `copy_writer` are its writers, and `arrow_normalizer` is dlt's way for Arrow
-tables. Only these ten know dlt's inside, and `seam` checks it.
+before; `parquet`, `copy_writer` and `json_lines_writer` are its writers, and `arrow_normalizer` is
+dlt's way for Arrow tables. Only these eleven know dlt's inside, and `seam` checks it.
 """
 
 from __future__ import annotations

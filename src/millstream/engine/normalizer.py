@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from typing import IO, Any
 
 import pyarrow as pa
-from dlt.common.data_writers.writers import ParquetDataWriter
+from dlt.common.data_writers.writers import JsonlWriter, ParquetDataWriter
 from dlt.common.json import PUA_START_UTF8_MAGIC
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES as ID_BYTES
@@ -25,6 +25,7 @@ from millstream.engine.build import add_ids, columns_of
 from millstream.engine.copy_writer import CopyWriter
 from millstream.engine.direct import Direct
 from millstream.engine.dlt_rules import DltRules, LostDigits
+from millstream.engine.json_lines_writer import ColumnarJsonlWriter
 from millstream.engine.lane import Lane
 from millstream.engine.parquet import ColumnarParquetWriter
 from millstream.engine.rules import Unfit
@@ -46,7 +47,11 @@ _TEACH = 256
 _PATIENCE = 4
 _REST = 16
 _MARK = PUA_START_UTF8_MAGIC[:1]
-_WRITERS: dict[Any, Any] = {ParquetDataWriter: ColumnarParquetWriter, CopyWriter: CopyWriter}
+_WRITERS: dict[Any, Any] = {
+    ParquetDataWriter: ColumnarParquetWriter,
+    CopyWriter: CopyWriter,
+    JsonlWriter: ColumnarJsonlWriter,
+}
 """Of the writers that dlt was told to use: those that take columns."""
 
 
@@ -71,6 +76,7 @@ class ColumnarNormalizer(WatchedNormalizer):
     def _is_for_columns(self) -> bool:
         return (
             self.item_storage.writer_cls in _WRITERS
+            and (self.item_storage.writer_cls is not JsonlWriter or self._coercion is not None)
             and type(self.schema.data_item_normalizer) is DataItemNormalizer
             and not self.schema._compiled_excludes
             and self.config.destination_capabilities is not None
@@ -287,6 +293,10 @@ class ColumnarNormalizer(WatchedNormalizer):
             known = self._column_schemas.get(name)
             if not known:
                 known = self._column_schemas[name] = self.schema.get_table_columns(name)
+            if writer.writer_cls is ColumnarJsonlWriter:
+                column_set.documents = frozenset(
+                    each for each, column in known.items() if column.get("data_type") == "json"
+                )
             if FileStats.keep:
                 names = self._rules.names
                 self._stats.profile.add(name, column_set, names.all(), names.list_idx)

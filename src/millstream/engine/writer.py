@@ -13,15 +13,19 @@ class ColumnSet:
     """n rows of one table as columns, in no order and perhaps not all of the table's.
 
     dlt's writers count the rows of whatever has a `shape` by `len`.
+
+    Attributes:
+        documents: columns whose texts are JSON.
     """
 
-    __slots__ = ("columns", "present", "shape")
+    __slots__ = ("columns", "documents", "present", "shape")
 
     def __init__(
         self, columns: Mapping[str, pa.Array], size: int, present: Mapping[str, int] | None = None
     ) -> None:
         self.columns = columns
         self.present = present or {}
+        self.documents: frozenset[str] = frozenset()
         self.shape = (size, len(columns))
 
     def __len__(self) -> int:
