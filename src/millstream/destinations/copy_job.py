@@ -17,6 +17,7 @@ from psycopg2 import Error
 from millstream import copy_files
 
 _PIECE = 1 << 18
+_FILE = 64 << 20
 
 
 class CopyJob(RunnableLoadJob, HasFollowupJobs):
@@ -68,4 +69,6 @@ class CopyPostgres(postgres):
     def _raw_capabilities(self) -> Any:
         found = super()._raw_capabilities()
         setattr(found, copy_files.CAPABILITY, True)
+        # several files of a table are copied side by side
+        found.recommended_file_size = _FILE
         return found

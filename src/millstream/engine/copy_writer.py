@@ -56,7 +56,11 @@ class CopyWriter(DataWriter):
         self._json: frozenset[str] = frozenset()
 
     def write_header(self, columns_schema: Any) -> None:
-        self._schema = columns_to_arrow(columns_schema, self._caps, get_context_timezone_name())
+        schema = columns_to_arrow(columns_schema, self._caps, get_context_timezone_name())
+        for at, field in enumerate(schema):  # dlt takes a limit of bytes for their number
+            if pa.types.is_fixed_size_binary(field.type):
+                schema = schema.set(at, field.with_type(pa.binary()))
+        self._schema = schema
         self._json = frozenset(
             name for name, column in columns_schema.items() if column.get("data_type") == "json"
         )

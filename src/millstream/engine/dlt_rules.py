@@ -282,7 +282,9 @@ class DltRules(Rules):
         except TypeError:
             if not self.exact:
                 raise
-            # orjson writes no integers beyond 64 bits
+            # orjson writes no integers beyond 64 bits, and BigQuery's JSON holds none
+            if self.is_exact and self.caps.sqlglot_dialect == "bigquery":
+                raise Unfit("an integer of more than 64 bits in JSON") from None
             return typed_json.plain_text(value)
         if not self.exact and _LARGE_IN_JSON.search(text):
             raise LostDigits
