@@ -127,6 +127,17 @@ def dumps(value: Any) -> bytes:
         nonlocal marks
         if type(each) is datetime.time and each.tzinfo is not None:
             return each.isoformat()  # no column of times of day keeps an offset
+        if isinstance(each, datetime.datetime):
+            if each != each:  # pandas' null for times
+                return None
+            if getattr(each, "nanosecond", 0):  # more digits than Python's and dlt's times have
+                return each.isoformat()
+        elif type(each).__module__ == "numpy" and _is_number(each):
+            each = each.item()
+            if not (isinstance(each, float) and not math.isfinite(each)):
+                return each
+            marks += 1
+            return float_text(each)
         if isinstance(each, _BYTES) and not len(each):
             marks += 1
             return NO_BYTES
@@ -140,7 +151,7 @@ def dumps(value: Any) -> bytes:
 
     try:
         line = orjson.dumps(value, default=default, option=_OPTIONS)
-        if line.count(_LEAD) == marks:
+        if line.count(_LEAD) == marks and not (b"null" in line and _has_not_finite(value)):
             return line
         return orjson.dumps(escape(value), default=default, option=_OPTIONS)
     except TypeError:
@@ -255,6 +266,20 @@ def _decoded_text(text: str) -> Any:
     if text == NO_BYTES:
         return b""
     return float(text[len(FLOAT) :]) if text.startswith(FLOAT) else text
+
+
+def _has_not_finite(value: Any) -> bool:
+    """Whether a double in it is not finite: orjson writes null for such without a word."""
+    try:
+        plain_json.dumps(value, default=lambda _: 0, allow_nan=False, skipkeys=True)
+    except ValueError:
+        return True
+    return False
+
+
+def _is_number(value: Any) -> bool:
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return kind in ("i", "u", "f", "b") and getattr(value, "ndim", 1) == 0
 
 
 def _is_text(value: Any) -> bool:

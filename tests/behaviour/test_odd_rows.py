@@ -127,3 +127,22 @@ def test_without_quarantine_the_path_and_kind_are_named(duckdb_place: Place) -> 
     FEED.rows = ROWS[7:8]
     with pytest.raises(SourceDataError, match=r"orders: `tree\.time`: a value of type timedelta"):
         run(config, "orders")
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem")
+def test_numbers_and_times_of_numpy_and_pandas(place: Place) -> None:
+    numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    FEED.rows = [
+        {"id": 1, "size": 0.5, "moment": pandas.Timestamp("2024-01-02T03:04:05Z")},
+        {"id": 2, "size": float("nan"), "moment": pandas.NaT},
+        {"id": 3, "size": float("-inf"), "moment": None},
+        {"id": 4, "size": numpy.float32(0.25), "moment": pandas.Timestamp(1, tz="UTC")},
+        {"id": 5, "size": numpy.float64("nan"), "count": numpy.int64(2**62)},
+    ]
+    run(configured(place, DltConfig(path="behaviour.feed:disposed")), "orders")
+    sizes = place.column("orders", "size")
+    assert [str(float(size)) for size in sizes] == ["0.5", "nan", "-inf", "0.25", "nan"]
+    assert place.column("orders", "count") == [None, None, None, None, 2**62]
+    assert [each is None for each in place.column("orders", "moment")] == [False, *[True] * 4]
+    exact = place.query(f"SELECT moment__v_text FROM {place.from_clause('orders')} WHERE id = 4")
+    assert exact == [("1970-01-01T00:00:00.000000001+00:00",)]
