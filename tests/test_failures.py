@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dlt.common.data_writers.exceptions import IncompatibleArrowSchema
 from dlt.common.schema.exceptions import UnboundColumnException
 
 from millstream.failures import explain
@@ -21,3 +22,21 @@ def test_a_column_that_must_not_be_null_and_that_no_row_has():
     error = UnboundColumnException("shop", "orders", [{"name": "n", "nullable": False}])
     told = explain(error, "shop.orders", "orders", "normalize")
     assert "no row has `n`, which may not be null, in the table `orders`" in told.message
+
+
+def test_what_dlt_advises_is_not_cut_away():
+    """dlt wraps a driver's error in one that says what to set, and that in one for the step."""
+    try:
+        try:
+            try:
+                raise ValueError("int64 vs string")
+            except ValueError as inner:
+                raise IncompatibleArrowSchema("Tables differ", str(inner)) from inner
+        except IncompatibleArrowSchema as advice:
+            raise RuntimeError("the step failed") from advice
+    except RuntimeError as error:
+        told = explain(error, "crm.t", "t", "extract")
+    assert "IncompatibleArrowSchema: Tables differ while arrow type promotion" in told.message
+    assert "DATA_WRITER__ARROW_CONCAT_PROMOTE_OPTIONS" in told.message
+    assert "int64 vs string" in told.message
+    assert "set `data_writer.arrow_concat_promote_options` to `default`" in told.hint

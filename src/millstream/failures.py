@@ -55,12 +55,30 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
     # what C code raised may have no frame at all
     where_from = frames[-1] if step == "extract" and frames else None
     place = f" ({where_from.filename}, line {where_from.lineno})" if where_from else ""
+    told = _advising(error, root)
     return RunError(
-        f"{where}: {step} failed: {type(root).__name__}: {destinations.redact(str(root))}{place}",
+        f"{where}: {step} failed: {type(told).__name__}: {destinations.redact(str(told))}{place}",
         stream=stream,
         step=step,
         hint=hint,
     )
+
+
+def _advising(error: BaseException, root: BaseException) -> BaseException:
+    """The innermost error of dlt's that says more than its cause does: what to set, or to write.
+
+    The errors that dlt wraps around every failure of a step say nothing of their own.
+    """
+    from dlt.common.configuration.exceptions import ConfigurationException
+    from dlt.common.data_writers.exceptions import DataWriterException
+    from dlt.common.schema.exceptions import SchemaException
+
+    told, cause = root, error if error is not root else None
+    while cause is not None:
+        if isinstance(cause, (ConfigurationException, DataWriterException, SchemaException)):
+            told = cause
+        cause = cause.__cause__
+    return told if str(root) in str(told) else root
 
 
 def _promotion_hint(error: BaseException) -> str | None:

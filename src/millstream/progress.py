@@ -13,6 +13,9 @@ from millstream.status_line import StatusLine
 
 logger = logging.getLogger("millstream")
 
+SHOWN = 12
+"""Counts that a line names; the rest is counted."""
+
 
 def collector(progress: str, stream: str) -> Collector | None:
     """The dlt collector that shows one run's progress; None for `none`."""
@@ -52,8 +55,10 @@ class Counts(Collector):
             f"{name} {count:,}"
             if name.islower()
             else f"{count:,} {name.lower() if count != 1 else name.lower().removesuffix('s')}"
-            for name, count in list(self._counts.items())
+            for name, count in list(self._counts.items())[:SHOWN]
         )
+        if len(self._counts) > SHOWN:
+            counts += f" and {len(self._counts) - SHOWN:,} more"
         return ": ".join(filter(None, (self.stream, self.step, counts)))
 
     @abstractmethod

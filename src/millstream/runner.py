@@ -24,7 +24,7 @@ from millstream import (
     sources,
     workdir,
 )
-from millstream.config import FilesConfig, PipelineConfig, TargetConfig
+from millstream.config import MongoDBConfig, PipelineConfig, TargetConfig
 from millstream.engine import maps
 from millstream.errors import ConfigError, RunInterrupted, SchemaTooLargeError
 from millstream.handed_data import LoadHints, as_extractable
@@ -321,9 +321,17 @@ def _left(
 
 def with_maps(opened: Any, config: PipelineConfig, stream: str) -> Any:
     """A stream's rows with the objects that its configuration names as maps as lists."""
-    if isinstance(config.source, FilesConfig):
-        return maps.apply(opened, config.source.streams[stream].maps)
-    return opened
+    import dlt
+
+    if isinstance(config.source, MongoDBConfig):
+        return opened  # it reads them as lists itself
+    found = config.maps_of(stream)
+    if isinstance(opened, dlt.sources.DltSource):
+        opened = opened.clone()  # what a module holds is opened again by the next run
+        for name, resource in opened.selected_resources.items():
+            maps.apply(resource, (*found, *(config.maps.get(name, ()) if name != stream else ())))
+        return opened
+    return maps.apply(opened.with_name(opened.name), found) if found else opened
 
 
 def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:
@@ -336,7 +344,12 @@ def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -
                 hint=f"load the stream {each.name!r}",
             )
     names = [each.name for each in streams]
-    for name, what in [(stream, ""), *((name, "dedup_sort: ") for name in config.dedup_sort)]:
+    members = {member for each in streams for member in each.members}
+    for name, what in [
+        (stream, ""),
+        *((name, "dedup_sort: ") for name in config.dedup_sort),
+        *((name, "maps: ") for name in config.maps if name not in members),
+    ]:
         if name not in names:
             raise ConfigError(
                 f"{what}pipeline {config.name!r} has no stream {name!r}",

@@ -823,7 +823,7 @@ class Work:
         self.history.dead.update(packages.pending(left.path))
         if self.partition is not None:
             self.waived |= ledger.held.waived(left.path)
-        elif drop:
+        elif drop or self._is_mapped_now(left.path):
             self.take_out(left.path)
         elif packages.pending(left.path):
             try:
@@ -839,6 +839,26 @@ class Work:
             except SchemaTooLargeError:
                 logger.info("%s: rows of an interrupted run are too wide: read again", self.stream)
         left.remove()
+
+    def _is_mapped_now(self, run: Path) -> bool:
+        """Whether a package waits for a map to be accepted that `maps` names by now.
+
+        Its rows are read again then, as rows of a child table.
+        """
+        paths = self.target.maps_of(self.stream) if isinstance(self.target, PipelineConfig) else ()
+        if not paths:
+            return False
+        try:
+            held = ledger.held.read(run)
+        except ValueError:  # damaged: the run that goes on with it says so
+            return False
+        accepted = ledger.held.waived(run)
+        return held is not None and any(
+            change["kind"] == "map_explosion"
+            and change["id"] not in accepted
+            and any(ledger.is_map_at(path, change["column"]) for path in paths)
+            for change in held.changes
+        )
 
     def take_out(self, run: Path) -> None:
         """Take out of the destination what an interrupted load of a package had appended."""

@@ -33,7 +33,7 @@ def test_too_many_tables_name_the_object(project: FileProject, name: str) -> Non
     assert project.run() == 1
     assert "t: rows need more than 500 tables: the object `users` has " in project.err
     assert "keys or more (`u00" in project.err  # which of them come first, dlt decides
-    assert "hint: `maps: [users]` under the stream" in project.err
+    assert "hint: `maps: {t: [users]}` in defs.yaml" in project.err
     # nothing waits that would fail again
     project.configure(name, maps=["users"])
     assert project.load() == [1]

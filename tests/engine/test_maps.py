@@ -11,8 +11,9 @@ import pytest
 from tests.engine.test_seam import _engine_off_again, content, load  # noqa: F401
 
 from millstream import engine
-from millstream.engine.maps import apply, as_lists
+from millstream.engine.maps import apply
 from millstream.errors import ConfigError
+from millstream.object_maps import as_lists
 
 CUSTOMERS = Path(__file__).parents[2].parent / "shared" / "data" / "mongodb_customers.jsonl"
 
@@ -27,6 +28,13 @@ def test_paths_lead_through_objects_and_lists() -> None:
         ]
     }  # fmt: skip
     assert row["a"][0] == {"m": {"x": 1, "y": {"n": 2}}}
+
+
+def test_a_path_may_be_spelt_as_its_column() -> None:
+    row = {"userTiers": {"x": 1}, "user_tier": {"y": 1}}
+    assert as_lists(row, [("user_tiers",)]) == {**row, "userTiers": [{"key": "x", "value": 1}]}
+    both = {"userTiers": {"x": 1}, "user_tiers": {"y": 1}}
+    assert as_lists(both, [("user_tiers",)])["userTiers"] == {"x": 1}
 
 
 def test_a_key_of_its_own_is_not_overwritten() -> None:

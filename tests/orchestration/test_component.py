@@ -326,3 +326,15 @@ def test_a_folder_that_python_cannot_import_from_is_refused(tmp_path):
         PipelineScaffolder().scaffold(request)
     assert caught.value.hint == "name the folder 'my_rows'"
     assert list(folder.iterdir()) == []
+
+
+def test_the_source_is_an_asset_upstream_where_that_is_wanted(sandbox):
+    _, defs = load(sandbox, {**SHOP, "source_asset": True})
+    specs = {spec.key: spec for spec in defs.resolve_all_asset_specs()}
+    source = dg.AssetKey(["sources", "shop"])
+    assert specs.keys() == {source, key("orders")}
+    assert [dep.asset_key for dep in specs[key("orders")].deps] == [source]
+    assert "The dlt source `" in specs[source].description
+    result = defs.resolve_job_def("shop").execute_in_process()
+    assert result.success
+    assert source.path[-1] not in loaded(result)

@@ -154,7 +154,8 @@ def test_a_list_of_resources_is_one_run_of_many_tables():
     for _ in range(2):
         report = shop.run([users, orders], stream="crm")
     assert totals(report) == {"users": 2, "users__tags": 2, "orders": 1}
-    assert shop.run([orders]).stream == "orders"
+    other = millstream.MillstreamResource(pipeline_name="other")
+    assert other.run([orders]).stream == "orders"
     with pytest.raises(ConfigError, match="2 resources have no name in common: users, orders"):
         shop.run([users, orders])
     with pytest.raises(ConfigError, match="names one table, and there are 2 resources"):
@@ -176,16 +177,8 @@ def test_rules_quarantine_and_slack_in_an_asset_of_ones_own(monkeypatch):
     def visits(millstream: millstream.MillstreamResource) -> dg.MaterializeResult:
         return millstream.materialize_result(millstream.run(rows, stream="visits"))
 
-    @dg.asset(deps=[visits])
-    def readers(): ...
-
     def materialize():
-        return dg.materialize(
-            [visits, readers],
-            selection=[visits],
-            resources={"millstream": shop},
-            raise_on_error=False,
-        )
+        return dg.materialize([visits], resources={"millstream": shop}, raise_on_error=False)
 
     with slack() as office:
         monkeypatch.setenv("SLACK_WEBHOOK_URL", office.url)
@@ -202,7 +195,6 @@ def test_rules_quarantine_and_slack_in_an_asset_of_ones_own(monkeypatch):
         "shop.visits: held: 1 schema change, safe",
     ]
     assert "new column `page`" in said
-    assert "Downstream: readers" in said
     with pytest.raises(ConfigError, match=r"alerts\.0\.at_least: must be"):
         millstream.MillstreamResource(
             pipeline_name="shop", alerts=[{"type": "slack", "at_least": "x"}]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli import heaps
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
-from millstream.cli.terminal import paint, print_json
+from millstream.cli.terminal import count, paint, print_json
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
-    from millstream.errors import RunInterrupted
+    from millstream.errors import RunInterrupted, SchemaHeldError
     from millstream.model import RunReport
     from millstream.steps import Progress
 
@@ -43,7 +44,7 @@ def _run(options: Namespace) -> int:
     from millstream import runner
     from millstream.abreast import abreast
     from millstream.cli.report import report_lines
-    from millstream.errors import RunInterrupted
+    from millstream.errors import RunInterrupted, SchemaHeldError
     from millstream.status_line import LinesAbove
 
     heaps.few()
@@ -75,6 +76,7 @@ def _run(options: Namespace) -> int:
 
     reports: list[RunReport] = []
     failures: list[dict[str, Any]] = []
+    held: dict[str, SchemaHeldError] = {}
     stops: list[RunInterrupted] = []
     interrupted = False
     out = sys.stdout
@@ -88,6 +90,8 @@ def _run(options: Namespace) -> int:
         try:
             for stream, outcomes in abreast(config, list(loads), load):
                 for partition, outcome in zip(loads[stream], outcomes):
+                    if isinstance(outcome, SchemaHeldError):
+                        held[stream] = outcome
                     if isinstance(outcome, Exception):
                         failures.append(_failure(stream, partition, outcome, debug=options.debug))
                     else:
@@ -100,6 +104,7 @@ def _run(options: Namespace) -> int:
 
     if options.json:
         _print_json(config.name, reports, failures)
+    _tell_dagster(config, reports, held)
     if failures:
         names = ", ".join(
             " ".join(filter(None, (failure["stream"], failure["partition"])))
@@ -112,6 +117,27 @@ def _run(options: Namespace) -> int:
         _print_interruption(stops, list(loads), {report.stream for report in reports})
         raise KeyboardInterrupt
     return 1 if failures else 0
+
+
+def _tell_dagster(
+    config: PipelineConfig, reports: Sequence[RunReport], held: Mapping[str, SchemaHeldError]
+) -> None:
+    """Let the instance in DAGSTER_HOME know of the loads; they are done, whatever it answers."""
+    from importlib.util import find_spec
+
+    if not os.environ.get("DAGSTER_HOME") or not (reports or held) or not find_spec("dagster"):
+        return
+    from millstream.orchestration.runless import report_loads
+
+    try:
+        told = report_loads(config, reports, held)
+    except Exception as error:
+        from millstream.redact import redact
+
+        text = redact(f"{type(error).__name__}: {error}")
+        print(f"warning: Dagster was not told of these loads: {text}", file=sys.stderr)
+    else:
+        print(f"reported to Dagster: {count(told, 'asset')} materialized", file=sys.stderr)
 
 
 def _print_interruption(
@@ -195,7 +221,8 @@ COMMAND = Command(
     description=(
         "Reads the defs.yaml that Dagster reads, loads each stream on its own, and prints "
         "the tables, the seconds, every schema change and what the policy says of it. A stream "
-        "that fails does not stop the others; the exit code is then 1."
+        "that fails does not stop the others; the exit code is then 1. Where DAGSTER_HOME names a "
+        "Dagster instance, the loads are reported to it as materializations of its assets."
     ),
     examples=(
         "millstream run",

@@ -139,6 +139,12 @@ class PipelineConfig(TargetConfig):
         description="By stream, the column that orders versions of a row within one load, such as "
         "`{orders: updated_at}`: the highest value is loaded. Without it the last one read is.",
     )
+    maps: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="By stream, objects whose keys are data, by path, such as "
+        "`{customers: [tier_and_details, a.b]}`: each makes a child table with a row for each key, "
+        "in the column `key`, instead of columns for each.",
+    )
     group: str | None = Field(
         default=None,
         description="Dagster's asset group; the pipeline's name when left out, and for MongoDB "
@@ -147,6 +153,12 @@ class PipelineConfig(TargetConfig):
     owners: tuple[str, ...] = Field(default=(), description="E-mail addresses or `team:NAME`.")
     tags: Mapping[str, str] = Field(
         default_factory=dict, description="Dagster's tags, on every asset."
+    )
+    source_asset: bool = Field(
+        default=False,
+        description="Show the source in Dagster as the asset `sources/NAME`, upstream of all streams. "
+        "Nobody materializes it, so that conditions which wait for all upstream assets, such as "
+        "`AutomationCondition.on_cron`, need `.ignore(...)` then.",
     )
     schedule: str | None = Field(default=None, description="A cron expression for the job.")
     max_concurrent_streams: int | None = Field(
@@ -180,6 +192,14 @@ class PipelineConfig(TargetConfig):
         description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
     )
 
+    @field_validator("maps")
+    @classmethod
+    def _map_paths(cls, value: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        for path in (path for paths in value.values() for path in paths):
+            if not all(path.split(".")):
+                raise ValueError(f"{path!r} is not a path such as users or a.b")
+        return value
+
     @field_validator("schedule")
     @classmethod
     def _cron(cls, value: str | None) -> str | None:
@@ -190,6 +210,11 @@ class PipelineConfig(TargetConfig):
     @property
     def names_keys(self) -> bool:
         return self.source.type != "dlt"
+
+    def maps_of(self, stream: str) -> tuple[str, ...]:
+        """The objects of a stream whose keys are data, wherever the file names them."""
+        own = self.source.maps_of(stream) if isinstance(self.source, FilesConfig) else ()
+        return tuple(dict.fromkeys((*own, *self.maps.get(stream, ()))))
 
     @property
     def streams_abreast(self) -> int:
@@ -229,9 +254,11 @@ class PipelineConfig(TargetConfig):
     def _told_to_source(self) -> PipelineConfig:
         if isinstance(self.source, MongoDBConfig):
             self.source._folder = self.folder
+            self.source._maps = self.maps
         if isinstance(self.source, FilesConfig):
             self.source._folder = self.project
             self.source._sets_aside = self.quarantine.enabled
+            self.source._maps = self.maps
         return self
 
 

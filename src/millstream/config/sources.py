@@ -176,6 +176,7 @@ class MongoDBConfig(Model):
     """MongoDB. Its address comes from `MONGODB_URI` or `SOURCES__MONGODB__CONNECTION_URL`."""
 
     _folder: Path | None = PrivateAttr(default=None)
+    _maps: Mapping[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
 
     type: Literal["mongodb"] = "mongodb"
     databases: tuple[str, ...] = Field(
@@ -220,6 +221,10 @@ class MongoDBConfig(Model):
     def folder(self) -> Path | None:
         """The folder of `defs.yaml`, where `collections.yaml` lies beside it."""
         return self._folder
+
+    def maps_of(self, stream: str) -> tuple[str, ...]:
+        """The objects of a collection whose keys are data, as the pipeline names them."""
+        return self._maps.get(stream, ())
 
     def settings_of(self, stream: str) -> MongoDBCollection:
         """The settings of one collection, by the name of its stream."""
@@ -289,6 +294,7 @@ class FilesConfig(Model):
     parallel: int = Field(default=2, ge=1, le=16, description="Chunks checked at once.")
     _folder: Path | None = PrivateAttr(default=None)
     _sets_aside: bool = PrivateAttr(default=False)
+    _maps: Mapping[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
 
     @field_validator("hosts")
     @classmethod
@@ -302,6 +308,11 @@ class FilesConfig(Model):
     def folder(self) -> Path | None:
         """The folder that relative paths start from; None for the current one."""
         return self._folder
+
+    def maps_of(self, stream: str) -> tuple[str, ...]:
+        """The objects of a stream whose keys are data, named by the stream or the pipeline."""
+        own = self.streams[stream].maps if stream in self.streams else ()
+        return tuple(dict.fromkeys((*own, *self._maps.get(stream, ()))))
 
     @property
     def sets_aside(self) -> bool:

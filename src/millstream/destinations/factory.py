@@ -70,7 +70,8 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
     if name == "duckdb":
         file = duckdb_file(config, credentials)
         make_folder(file, config.project)
-        arguments["credentials"] = str(file)
+        # as a mapping: dlt would read a path as a URL, for which it imports SQLAlchemy if it can
+        arguments["credentials"] = {"database": str(file)}
         # its files are read once, a moment later, on this machine
         arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
         # each insert keeps rows for all of its columns in memory, and uses all cores by itself

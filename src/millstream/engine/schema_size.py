@@ -60,7 +60,9 @@ def _too_large(
     path = ".".join(filter(None, (where, path)))
     example = ", ".join(f"`{key}`" for key in sorted(found)[:2])
     place = f"the object `{path}` has" if path else "rows have"
-    advice = f"`maps: [{path}]` under the stream makes a row of each key; or " if path else ""
+    advice = (
+        f"`maps: {{{root}: [{path}]}}` in defs.yaml makes a row of each key; or " if path else ""
+    )
     return SchemaTooLargeError(
         f"{root}: rows need {what}: {place} {len(found):,} keys or more ({example}, ...), which "
         "look like data",

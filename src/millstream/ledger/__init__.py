@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from millstream.ledger import baseline, held, open_loads, store
 from millstream.ledger.diff import DATA_ALONE, apply, canonical, diff
+from millstream.ledger.explosion import is_map_at
 from millstream.ledger.gate import gate
 from millstream.ledger.govern import fingerprint, govern, is_in_schema
 from millstream.ledger.jumps import jumps
@@ -56,6 +57,7 @@ __all__ = [
     "held",
     "is_agreed",
     "is_in_schema",
+    "is_map_at",
     "jumps",
     "open_loads",
     "pool",

@@ -1,15 +1,20 @@
-"""Objects used as maps: `{"0df0": {...}, "3f1a": {...}}` becomes a column per key and leaf."""
+"""Objects used as maps: `{"0df0": {...}, "3f1a": {...}}` becomes a column per key and leaf.
+
+A nested list in each of them becomes a table per key.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from millstream.model import SchemaChange, Table
+from millstream.model import SchemaChange, SchemaVersion, Severity, Table
 
 SEPARATOR = "__"
 KEYS = 20
 """So many new keys of one object in one run, and it may be a map."""
+MANY = 100
+"""So many new columns and tables of one object are breaking: held before they exist."""
 ALIKE = 0.8
 """The share of the keys that must have the commonest shape."""
 
@@ -17,8 +22,17 @@ ALIKE = 0.8
 _GENERATED = re.compile(r"\d{3,}|(?=[a-f_]*\d)[0-9a-f_]{8,}", re.ASCII)
 
 
-def explosions(old: Table | None, new: Table) -> Iterator[SchemaChange]:
-    """Objects that got `KEYS` or more new keys of one shape at once, outermost first."""
+def explosions(
+    old: Table | None, new: Table, version: SchemaVersion | None = None
+) -> Iterator[SchemaChange]:
+    """Objects that got `KEYS` or more new keys of one shape at once, outermost first.
+
+    One that would make `MANY` columns and tables is breaking, unless it was let in before: nobody
+    wants to accept the new keys of each load.
+
+    Args:
+        version: the schema that `new` is a table of, for the tables below it.
+    """
     known = set(old.column) if old else set()
     # object -> key -> the shape of what lies below the key
     objects: dict[str, dict[str, dict[str, str]]] = {}
@@ -51,18 +65,83 @@ def explosions(old: Table | None, new: Table) -> Iterator[SchemaChange]:
             continue
         told.append(name)
         columns = sum(len(shape) for shape in fresh.values())
-        example = min(fresh)
+        tables = _tables_below(new, name, fresh, version)
+        made = f"{columns:,} columns" + (f" and {tables:,} tables" if tables else "")
+        let_in = sum(key not in fresh for key in _keys(name, known)) >= KEYS
+        severity: Severity = "risky" if let_in or columns + tables < MANY else "breaking"
         where = f"`{name}`" if name else f"rows of `{new.name}`"
         yield SchemaChange(
             "map_explosion",
             new.name,
             name or None,
             None,
-            f"{columns} columns",
-            "risky",
-            f"{where}: {len(fresh):,} new keys of the same shape (`{example}`, ...) became "
-            f"{columns:,} columns; it looks like a map, whose keys are data",
+            made,
+            severity,
+            f"{where}: {len(fresh):,} new keys of the same shape (`{min(fresh)}`, ...) make {made};"
+            f" it looks like a map, whose keys are data{_remedy(new, name, version)}",
         )
+
+
+def _tables_below(
+    table: Table, name: str, keys: dict[str, dict[str, str]], version: SchemaVersion | None
+) -> int:
+    """The tables of lists in the entries of a map."""
+    start = SEPARATOR.join(filter(None, (table.name, name))) + SEPARATOR
+    below = [each.name for each in (version.tables if version else ())]
+    return sum(
+        each.removeprefix(start).split(SEPARATOR)[0] in keys or _split(each, start) in keys
+        for each in below
+        if each.startswith(start)
+    )
+
+
+def _split(name: str, start: str) -> str:
+    """The key behind `start`, one that itself begins with an underscore included."""
+    rest = name.removeprefix(start)
+    head, _, _ = rest.lstrip("_").partition(SEPARATOR)
+    return rest[: len(rest) - len(rest.lstrip("_"))] + head
+
+
+def _keys(name: str, known: set[str]) -> set[str]:
+    """The keys of an object among columns."""
+    start = f"{name}{SEPARATOR}" if name else ""
+    return {_split(each, start) for each in known if each.startswith(start) and SEPARATOR in each}
+
+
+def _remedy(table: Table, name: str, version: SchemaVersion | None) -> str:
+    """The key in `defs.yaml` that makes rows of them; empty where the rows themselves are maps."""
+    parents = {each.name: each.parent for each in (version.tables if version else ())}
+    root = table.name
+    while parent := parents.get(root):
+        root = parent
+    path = [*table.name.removeprefix(root).split(SEPARATOR), *_path(table, name)]
+    dotted = ".".join(filter(None, path))
+    if not name:
+        return ""
+    return f". `maps: {{{root}: [{dotted}]}}` in defs.yaml makes it a table with a row per key"
+
+
+def _path(table: Table, name: str) -> list[str]:
+    """The keys that lead to an object, as the JSON has them where that is known."""
+    depth = name.count(SEPARATOR) + 1
+    for column in table.columns:
+        if column.path and column.name.startswith(f"{name}{SEPARATOR}"):
+            keys = column.path.rpartition("[].")[2].split(".")
+            if len(keys) > depth:
+                return keys[:depth]
+    return name.split(SEPARATOR)
+
+
+def is_map_at(path: str, name: str | None) -> bool:
+    """Whether a path of the JSON, `a.b`, leads to the object that a change calls `name`.
+
+    >>> is_map_at("tierAndDetails", "tier_and_details"), is_map_at("a.b", "b"), is_map_at("a", "b")
+    (True, True, False)
+    """
+    ours, theirs = (
+        re.sub(r"[\W_]", "", text.lower()) for text in (path, (name or "").replace(SEPARATOR, "."))
+    )
+    return bool(theirs) and ours.endswith(theirs)
 
 
 def _is_map(keys: dict[str, dict[str, str]]) -> bool:

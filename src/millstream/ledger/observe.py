@@ -37,7 +37,7 @@ def observe(
     before = old.table
     for table in new.tables:
         was = before.get(table.name)
-        yield from explosions(was, table)
+        yield from explosions(was, table, new)
         if was is None:
             continue
         reshaped = {str(change.column): change for change in _reshaped(was, table, old, new)}

@@ -13,7 +13,7 @@ from millstream.errors import ConfigError
 from millstream.orchestration import partitions
 from millstream.orchestration.checks import check_specs
 from millstream.orchestration.jobs import jobs
-from millstream.orchestration.specs import asset_specs, roots
+from millstream.orchestration.specs import asset_specs, roots, source_spec
 
 
 class LoadConfig(dg.Config):
@@ -74,7 +74,7 @@ def definitions(config: PipelineConfig | None = None, /, **attributes: Any) -> d
     loaded = assets(config)
     job, *others = jobs(config, loaded)
     return dg.Definitions(
-        assets=[loaded],
+        assets=[loaded, *([source_spec(config)] if config.source_asset else [])],
         jobs=[job, *others],
         schedules=[_schedule(config, config.schedule, job)] if config.schedule else [],
     )

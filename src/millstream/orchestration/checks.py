@@ -106,7 +106,8 @@ def _held(
         check_name=SCHEMA,
         passed=False,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{_many(len(held), 'change')} must be accepted first; nothing is loaded{wait}",
+        description=f"{_many(len(held), 'change')} must be accepted first; nothing is loaded{wait}:"
+        f" {accept_command(stream)}",
         metadata={
             "accept": dg.MetadataValue.md(accept_words(stream, held)),
             **_decided(decisions),
@@ -203,33 +204,40 @@ def profile_result(
         passed=not jumps,
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
         description=description,
-        metadata={
-            "explained": dg.MetadataValue.md(
-                "\n".join(f"- **{jump.table}**: {jump.message}" for jump in jumps)
-                or "No column is unlike what recent loads had."
-            ),
-            "columns": dg.MetadataValue.table(
-                records=[
-                    dg.TableRecord(
-                        {
-                            "table": jump.table,
-                            "column": jump.column,
-                            "share": jump.share,
-                            "now": round(jump.now, 4),
-                            "lowest": round(jump.lowest, 4),
-                            "highest": round(jump.highest, 4),
-                            "rows": jump.rows,
-                        }
-                    )
-                    for jump in jumps
-                ],
-                schema=_JUMPS,
-            ),
-        },
+        metadata=_jumped(jumps),
     )
 
 
+def _jumped(jumps: Sequence[Jump]) -> dict[str, Any]:
+    if not jumps:
+        return {}
+    return {
+        "explained": dg.MetadataValue.md(
+            "\n".join(f"- **{jump.table}**: {jump.message}" for jump in jumps)
+        ),
+        "columns": dg.MetadataValue.table(
+            records=[
+                dg.TableRecord(
+                    {
+                        "table": jump.table,
+                        "column": jump.column,
+                        "share": jump.share,
+                        "now": round(jump.now, 4),
+                        "lowest": round(jump.lowest, 4),
+                        "highest": round(jump.highest, 4),
+                        "rows": jump.rows,
+                    }
+                )
+                for jump in jumps
+            ],
+            schema=_JUMPS,
+        ),
+    }
+
+
 def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:
+    if not decisions:
+        return {}
     return {
         "explained": dg.MetadataValue.md(explain([d.change for d in decisions])),
         "changes": changes_table(

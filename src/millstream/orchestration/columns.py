@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import dagster as dg
 
 from millstream.ledger.wording import type_words
-from millstream.model import Column, Table
+from millstream.model import Column, SchemaChange, Table
 
 _LOAD_COLUMNS = {
     "_dlt_id": "Identifies this row; child tables point at it.",
@@ -15,18 +17,31 @@ _LOAD_COLUMNS = {
 }
 
 
-def table_schema(table: Table) -> dg.TableSchema:
-    """Columns with their types and constraints; those that the load adds are explained."""
+def table_schema(table: Table, changes: Iterable[SchemaChange] = ()) -> dg.TableSchema:
+    """Columns with their types and constraints; those that the load adds are explained.
+
+    Args:
+        changes: of this load. Their columns come first, above all that are as they were: Dagster
+            shows the columns of an asset before anything else that a load said.
+    """
     keys = [column.name for column in table.columns if column.primary_key]
+    news: dict[str, list[str]] = {}
+    for change in changes:
+        if change.table == table.name and change.column in table.column:
+            news.setdefault(str(change.column), []).append(change.message)
+    columns = sorted(table.columns, key=lambda column: column.name not in news)
     return dg.TableSchema(
-        columns=[_column(table, column, sole_key=len(keys) == 1) for column in table.columns],
+        columns=[
+            _column(table, column, news.get(column.name, ()), sole_key=len(keys) == 1)
+            for column in columns
+        ],
         constraints=dg.TableConstraints(other=[f"primary key ({', '.join(keys)})"])
         if len(keys) > 1
         else None,
     )
 
 
-def _column(table: Table, column: Column, *, sole_key: bool) -> dg.TableColumn:
+def _column(table: Table, column: Column, news: Sequence[str], *, sole_key: bool) -> dg.TableColumn:
     other = []
     if column.primary_key:
         other.append("primary key")
@@ -37,11 +52,17 @@ def _column(table: Table, column: Column, *, sole_key: bool) -> dg.TableColumn:
     return dg.TableColumn(
         name=column.name,
         type=type_words(column),
-        description=_description(table, column),
+        description=_with_news(_description(table, column), news),
         constraints=dg.TableColumnConstraints(
             nullable=column.nullable, unique=column.primary_key and sole_key, other=other
         ),
     )
+
+
+def _with_news(description: str | None, news: Sequence[str]) -> str | None:
+    if not news:
+        return description
+    return f"**This load:** {'; '.join(news)}.{f' {description}' if description else ''}"
 
 
 def _description(table: Table, column: Column) -> str | None:

@@ -28,7 +28,7 @@ _CHANGES = dg.TableSchema(
 
 
 def stream_metadata(report: RunReport, own: str | None = None) -> dict[str, Any]:
-    """Of the stream's own table: its rows, the whole run's time, and all of its schema changes.
+    """Of the stream's own table: all schema changes first, its rows, the whole run's time.
 
     Args:
         own: the table's name as `split` takes it; the stream's where left out.
@@ -44,9 +44,9 @@ def stream_metadata(report: RunReport, own: str | None = None) -> dict[str, Any]
                 for each in report.skipped
             ]
         )
+    metadata |= _changes(report.changes)
     # where nothing has ever been loaded, there is no table; or there are several of equal rank
     metadata |= _of_table(report, root) if root else _of_tables(report)
-    metadata |= _changes(report.changes)
     metadata |= _quarantine(report)
     if report.outdated:
         metadata["rows_outdated"] = sum(report.outdated.values())
@@ -55,7 +55,7 @@ def stream_metadata(report: RunReport, own: str | None = None) -> dict[str, Any]
             f"`millstream schema log --stream {report.stream}`, or the table `{report.history}`"
         )
     metadata["seconds_total"] = round(report.total_seconds, 3)
-    metadata |= {f"seconds_{step}": round(s, 3) for step, s in report.seconds.items()}
+    metadata["seconds_by_step"] = ", ".join(f"{s} {n:.2f}" for s, n in report.seconds.items())
     if report.engine_rows:
         metadata["rows_by_engine"] = dg.MetadataValue.json(dict(report.engine_rows))
     return metadata | _of_run(report)
@@ -64,7 +64,7 @@ def stream_metadata(report: RunReport, own: str | None = None) -> dict[str, Any]
 def child_metadata(report: RunReport, table: TableLoad) -> dict[str, Any]:
     """Of a table below the stream's own: its rows and its schema changes."""
     changes = [change for change in report.changes if change.table == table.name]
-    return _of_table(report, table) | _changes(changes) | _of_run(report)
+    return _changes(changes) | _of_table(report, table) | _of_run(report)
 
 
 def _of_run(report: RunReport) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _of_table(report: RunReport, table: TableLoad) -> dict[str, Any]:
     if table.rows_total is not None:
         metadata["dagster/row_count"] = table.rows_total
     if schema := report.schema.table.get(table.name):
-        metadata["dagster/column_schema"] = table_schema(schema)
+        metadata["dagster/column_schema"] = table_schema(schema, report.changes)
     return metadata
 
 
@@ -100,10 +100,14 @@ def _of_tables(report: RunReport) -> dict[str, Any]:
 
 
 def _changes(changes: Sequence[SchemaChange]) -> dict[str, Any]:
+    """The changes in words, as a table, and always their count, which Dagster plots."""
+    count = {"schema_changes_count": len(changes)}
+    if not changes:
+        return count
     return {
         "schema_changes_explained": dg.MetadataValue.md(explain(changes)),
-        "schema_changes_count": len(changes),
         "schema_changes": changes_table(changes),
+        **count,
     }
 
 

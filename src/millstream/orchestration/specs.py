@@ -1,7 +1,8 @@
 """Configuration and accepted schema -> asset specs. Connects to nothing.
 
-stream                     asset [pipeline, stream], or [pipeline, database, collection]
-  └── table of its lists   asset [pipeline, table], which depends on its parent table's asset
+source                       asset [sources, pipeline], where lineage begins; nobody loads it
+└── stream                   asset [pipeline, stream], or [pipeline, database, collection]
+    └── table of its lists   asset [pipeline, table], which depends on its parent table's asset
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from typing import Any
 import dagster as dg
 
 from millstream import destinations, sources
-from millstream.config import PipelineConfig
+from millstream.config import (
+    DltConfig,
+    FilesConfig,
+    GitHubConfig,
+    MongoDBConfig,
+    PipelineConfig,
+)
 from millstream.errors import ConfigError
 from millstream.ledger import baseline
 from millstream.model import SchemaVersion, Stream, Table
@@ -51,6 +58,33 @@ def asset_specs(config: PipelineConfig) -> Sequence[dg.AssetSpec]:
                 )
             specs[spec.key] = spec
     return list(specs.values())
+
+
+def source_spec(config: PipelineConfig) -> dg.AssetSpec:
+    """The source as an asset, upstream of all streams; Dagster shows it and never runs it."""
+    source = config.source
+    match source:
+        case GitHubConfig():
+            owners = [f"all of {source.organization}"] if source.organization else []
+            what = f"GitHub: {', '.join([*source.repositories, *owners])}"
+        case MongoDBConfig():
+            what = f"MongoDB: {', '.join(source.databases) or 'the database in MONGODB_URI'}"
+        case FilesConfig():
+            what = f"Files: {', '.join(each.path for each in source.streams.values())}"
+        case DltConfig():
+            what = f"The dlt source `{source.path}`"
+    return dg.AssetSpec(
+        source_key(config),
+        description=f"{what}. Loaded by the pipeline `{config.name}`.",
+        group_name=config.group or config.name,
+        owners=list(config.owners),
+        tags=dict(config.tags),
+        kinds={source.type},
+    )
+
+
+def source_key(config: PipelineConfig) -> dg.AssetKey:
+    return dg.AssetKey(["sources", config.name])
 
 
 def roots(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetKey]:
@@ -112,12 +146,14 @@ def _specs_of(
     if root is None and others:  # the accepted schema knows better
         own = ""
     key = _key(config, stream)
+    above = [source_key(config)] if config.source_asset else []
     yield _spec(
         config,
         key,
         stream,
         root or Table(own),
         description=stream.description or f"The stream `{stream.name}`.",
+        deps=above,
     )
     keys = {root.name: key} if root else {}
     for table in others:
@@ -132,7 +168,7 @@ def _specs_of(
             "is the `_dlt_id` of the row that held it."
             if table.parent
             else f"A further table of the stream `{stream.name}`.",
-            deps=[parent] if parent else [],
+            deps=[parent] if parent else above,
         )
 
 

@@ -109,6 +109,13 @@ def load(
         raise _failure(config, in_order, [stream.stream for stream in wanted])
 
 
+def tables_metadata(assets: StreamAssets, report: RunReport) -> dict[dg.AssetKey, dict[str, Any]]:
+    """What a load did to each of its tables, by asset; new tables included."""
+    _, others = split(report.tables, assets.table)
+    metadata = {assets.root: stream_metadata(report, assets.table) | history_page(assets.root)}
+    return metadata | {assets.key_of(table.name): child_metadata(report, table) for table in others}
+
+
 def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets]:
     """The streams with a selected asset or check, in the order of the configuration."""
     by_stream: dict[str, dict[str, dg.AssetKey]] = {}
@@ -260,10 +267,7 @@ def _told(
 ) -> dict[dg.AssetKey, dict[str, Any]]:
     """The metadata of each of a load's tables; those that are not selected are told at once."""
     _, others = split(report.tables, assets.table)
-    metadata = {assets.root: stream_metadata(report, assets.table)}
-    metadata |= {assets.key_of(table.name): child_metadata(report, table) for table in others}
-
-    metadata[assets.root] |= history_page(assets.root)
+    metadata = tables_metadata(assets, report)
 
     context.log.info(
         f"{report.stream}: {_many(report.rows, 'row')} in {report.total_seconds:.1f} s, "

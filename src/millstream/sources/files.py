@@ -170,10 +170,11 @@ class FilesSource:
 
     def _settings(self, stream: str) -> FileStream:
         try:
-            return self.config.streams[stream]
+            settings = self.config.streams[stream]
         except KeyError:
             names = ", ".join(self.config.streams)
             raise ConfigError(f"no such stream: {stream!r}", hint=f"there is {names}") from None
+        return settings.model_copy(update={"maps": self.config.maps_of(stream)})
 
     def _list(
         self, stream: str, settings: FileStream, *, may_be_none: bool = False

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 from millstream.config import MongoDBCollection, MongoDBConfig
 from millstream.errors import ConfigError, MillstreamError, SourceNotFoundError
 from millstream.model import Check, Partition, Stream
+from millstream.object_maps import is_below
 from millstream.sources.mongodb import discovery, names
 from millstream.sources.mongodb.names import Located
 
@@ -67,6 +68,7 @@ class MongoDBSource:
                 names.table_name(each.stream, every),
                 _place(each, located),
                 self._config.settings_of(each.stream),
+                self._config.maps_of(each.stream),
             )
             for each in located
         ]
@@ -169,7 +171,11 @@ class MongoDBSource:
 
 
 def _stream(
-    located: Located, table: str, place: tuple[str, ...], settings: MongoDBCollection
+    located: Located,
+    table: str,
+    place: tuple[str, ...],
+    settings: MongoDBCollection,
+    maps: Sequence[str],
 ) -> Stream:
     where = f"{located.database}.{located.collection}" if located.database else located.collection
     is_collection = located.kind == "collection"
@@ -178,9 +184,24 @@ def _stream(
         ("_id",) if is_collection else (),
         f"MongoDB {located.kind} {where}",
         place,
-        tuple(keys for keys in located.lists if _is_read(keys, settings)),
+        _lists(tuple(keys for keys in located.lists if _is_read(keys, settings)), maps),
         table,
     )
+
+
+def _lists(found: tuple[tuple[str, ...], ...], maps: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The lists of a sample, with maps among them, and those in a map below it, whatever the key.
+
+    >>> _lists((("tags",), ("m", "0df0", "tags"), ("m", "3f1a", "tags")), ["m"])
+    (('tags',), ('m', 'tags'), ('m',))
+    """
+    for path in (tuple(each.split(".")) for each in maps):
+        below = len(path)
+        moved = (
+            (*keys[:below], *keys[below + 1 :]) if is_below(keys, path) else keys for keys in found
+        )
+        found = (*dict.fromkeys((*moved, path)),)
+    return found
 
 
 def _is_read(keys: tuple[str, ...], settings: MongoDBCollection) -> bool:

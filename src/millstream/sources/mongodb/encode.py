@@ -32,6 +32,7 @@ from dlt.common.json import (
 )
 
 from millstream.errors import MillstreamError, SourceDataError
+from millstream.object_maps import VALUE, as_lists, is_below
 from millstream.sources.mongodb import ids
 from millstream.sources.mongodb.values import SPECIAL, Odd, Path, decode, id_document
 
@@ -69,6 +70,22 @@ _HEX_KINDS = frozenset(kind for kind, form in ids.FORMS.items() if "oid" in form
 ID_FIELDS = "_id_fields"
 """The column that holds the fields of an `_id` that is a document, beside its text."""
 
+
+def _in_list(path: Path, maps: tuple[Path, ...]) -> Path:
+    """Where a value lies once the map above it is a list."""
+    for each in maps:
+        plain = tuple(key for key in path if key != "[]")
+        if is_below(plain, each):
+            at, left = 0, len(each)
+            while left:
+                left -= path[at] != "[]"
+                at += 1
+            inside = path[at + 1 :]
+            is_object = inside and inside[0] != "[]"
+            return (*path[:at], "[]", *(inside if is_object else (VALUE, *inside)))
+    return path
+
+
 RESERVED = frozenset({"_dlt_id", "_dlt_load_id", "_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx"})
 
 
@@ -89,6 +106,7 @@ class Encoder:
         normalize: dlt's name for a key.
         kind: what `_id` is, or None where it is no primary key.
         reserved: columns of our own, which a field must not take.
+        maps: objects whose keys are data, which become lists with a `key`.
         not_finite: columns that hold NaN or an infinity, found so far.
         renamed: fields of documents that are called like columns of ours, and what they became.
     """
@@ -97,6 +115,7 @@ class Encoder:
     normalize: Callable[[str], str]
     kind: ids.Kind | None = None
     reserved: frozenset[str] = frozenset()
+    maps: tuple[Path, ...] = ()
     odd: Odd = field(default_factory=Odd)
     renamed: dict[str, str] = field(default_factory=dict)
     _shapes: dict[tuple[str, ...], Mapping[str, str] | None] = field(default_factory=dict)
@@ -106,7 +125,9 @@ class Encoder:
 
     @property
     def not_finite(self) -> set[Path]:
-        return self.odd.not_finite
+        if not self.maps:
+            return self.odd.not_finite
+        return {_in_list(path, self.maps) for path in self.odd.not_finite}
 
     @property
     def taken(self) -> frozenset[str]:
@@ -190,7 +211,7 @@ class Encoder:
             self._walk(row)
             if extra:
                 row.update(extra)
-        return rows
+        return [as_lists(row, self.maps) for row in rows] if self.maps else rows
 
     def _decode_one(self, raw: bytes) -> dict[str, Any]:
         if not _MANGLED.search(raw):

@@ -117,6 +117,11 @@ class Job:
             ) from None
 
     @property
+    def maps(self) -> tuple[str, ...]:
+        """Objects whose keys are data, by path."""
+        return self.config.maps_of(self.located.stream)
+
+    @property
     def projection(self) -> dict[str, int] | None:
         if self.settings.projection:
             return {"_id": 1, **dict.fromkeys(self.settings.projection, 1)}
@@ -127,6 +132,8 @@ class Job:
         """Changes when what is read changes, so that the table must be read anew."""
         settings = self.settings.model_dump(mode="json", exclude={"lag"})
         what = [_FORMAT, self.mode, self.located.collection, settings, self.config.deletes]
+        if self.maps:
+            what.append([*self.maps])
         if self.merge_key is not None:  # earlier versions appended what they read
             what.append(self.merge_key)
         if self.partition is not None:

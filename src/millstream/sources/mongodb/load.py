@@ -335,15 +335,16 @@ def _encoder(job: Job, kind: ids.Kind | None, normalize: Any) -> Encoder:
         reserved = frozenset(changes.columns(job.config.deletes, merges=True))
     elif job.mode == "partition":
         reserved = frozenset((PARTITION_COLUMN,))
-    return Encoder(job.what, normalize, kind, reserved)
+    maps = tuple(tuple(path.split(".")) for path in job.maps)
+    return Encoder(job.what, normalize, kind, reserved, maps)
 
 
 def _forwarder(
     job: Job, kind: ids.Kind | None, normalize: Any, extra: Mapping[str, Any] | None
 ) -> Encoder | Forwarder:
-    """Batches as they are, where the engine reads them; else as lines for dlt."""
+    """Batches as they are, where the engine reads them; else as lines of rows."""
     encoder = _encoder(job, kind, normalize)
-    return Forwarder(encoder, extra) if handover.Engine.reads else encoder
+    return Forwarder(encoder, extra) if handover.Engine.reads and not job.maps else encoder
 
 
 def _collection(client: Client, job: Job) -> Collection[Any]:

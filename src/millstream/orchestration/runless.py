@@ -1,0 +1,73 @@
+"""Loads of `millstream run`, reported to a Dagster instance: its assets show as materialized.
+
+Only where `DAGSTER_HOME` names an instance. These events belong to no run of Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from millstream.config import PipelineConfig
+from millstream.errors import SchemaHeldError
+from millstream.model import RunReport
+from millstream.orchestration import checks
+from millstream.orchestration.specs import STREAM, TABLE, asset_specs
+from millstream.orchestration.step import StreamAssets, tables_metadata
+
+
+def report_loads(
+    config: PipelineConfig, reports: Sequence[RunReport], held: Mapping[str, SchemaHeldError]
+) -> int:
+    """Report materializations and check results; how many assets were materialized.
+
+    Args:
+        held: the streams of which the policy holds a change, so that nothing was loaded.
+
+    Raises:
+        Exception: whatever Dagster raises where the instance can't be opened or written.
+    """
+    # before the run there may have been no accepted schema, and so no child tables
+    streams = _streams(asset_specs(config))
+    told: set[dg.AssetKey] = set()
+    with dg.DagsterInstance.get() as instance:
+        for report in reports:
+            assets = streams[report.stream]
+            for key, metadata in tables_metadata(assets, report).items():
+                instance.report_runless_asset_event(
+                    dg.AssetMaterialization(key, metadata=metadata, partition=report.partition)
+                )
+                told.add(key)
+            for result in checks.results(config, assets.root, report):
+                instance.report_runless_asset_event(_evaluation(result))
+        for stream, error in held.items():
+            result = checks.held_result(streams[stream].root, error)
+            instance.report_runless_asset_event(_evaluation(result))
+    return len(told)
+
+
+def _streams(specs: Sequence[dg.AssetSpec]) -> dict[str, StreamAssets]:
+    by_stream: dict[str, dict[str, dg.AssetKey]] = {}
+    for spec in specs:
+        by_stream.setdefault(spec.metadata[STREAM], {})[spec.metadata[TABLE]] = spec.key
+    found = {}
+    for stream, keys in by_stream.items():
+        root, *children = keys  # the specs of a stream begin with its own table
+        all_of_them = frozenset(keys.values())
+        found[stream] = StreamAssets(
+            stream, keys[root], root, {table: keys[table] for table in children}, all_of_them
+        )
+    return found
+
+
+def _evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    assert result.asset_key is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=str(result.check_name),
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+    )

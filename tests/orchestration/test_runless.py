@@ -1,0 +1,72 @@
+"""What Dagster knows of loads that `millstream run` made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+DEFS = """\
+type: millstream.Pipeline
+attributes:
+  name: shop
+  source: {type: files, streams: {orders: {path: "data/*.jsonl", primary_key: [id]}}}
+  destination: {type: duckdb, database: warehouse.duckdb}
+"""
+ORDERS = dg.AssetKey(["shop", "orders"])
+LINES = dg.AssetKey(["shop", "orders__lines"])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "data").mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    (folder / "pyproject.toml").touch()
+    (folder / "defs.yaml").write_text(DEFS)
+    (folder / "data" / "a.jsonl").write_text('{"id": 1, "title": "a", "lines": [{"n": 1}]}\n')
+    return folder
+
+
+def run(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "millstream", "run"],
+        cwd=project,
+        env={**os.environ, "DAGSTER_HOME": str(project.parent / "home"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_run_loaded_is_materialized_in_dagster(project: Path) -> None:
+    first = run(project)
+    assert first.returncode == 0, first.stderr
+    assert "reported to Dagster: 2 assets materialized" in first.stderr
+    (project / "data" / "b.jsonl").write_text('{"id": 2, "title": {"text": "b"}}\n')
+    held = run(project)
+    assert held.returncode == 1
+
+    with dg.DagsterInstance.from_config(str(project.parent / "home")) as instance:
+        for key, rows in ((ORDERS, 1), (LINES, 1)):
+            event = instance.get_latest_materialization_event(key)
+            assert event is not None
+            assert event.asset_materialization is not None
+            assert event.asset_materialization.metadata["rows_loaded"].value == rows
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(ORDERS, "schema"), limit=1
+        )
+    evaluation = record.event.dagster_event.asset_check_evaluation_data
+    assert not evaluation.passed
+    assert evaluation.description.endswith(": millstream schema accept --stream orders")
+
+
+def test_a_dagster_that_cannot_be_told_costs_no_load(project: Path) -> None:
+    done = run(project, DAGSTER_HOME=str(project / "nowhere"))
+    assert done.returncode == 0
+    assert "warning: Dagster was not told of these loads: " in done.stderr
+    assert "Traceback" not in done.stderr
