@@ -157,8 +157,8 @@ class PipelineConfig(TargetConfig):
     source_asset: bool = Field(
         default=False,
         description="Show the source in Dagster as the asset `sources/NAME`, upstream of all "
-        "streams. Nobody materializes it, so that conditions which wait for all upstream assets, such as "
-        "`AutomationCondition.on_cron`, need `.ignore(...)` then.",
+        "streams. Nobody materializes it, so that conditions which wait for all upstream assets, "
+        "such as `AutomationCondition.on_cron`, need `.ignore(...)` then.",
     )
     schedule: str | None = Field(default=None, description="A cron expression for the job.")
     max_concurrent_streams: int | None = Field(
