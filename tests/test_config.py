@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -165,7 +166,9 @@ def test_each_of_several_faults_has_its_own_remedy(tmp_path):
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from(CRON_PARTS), min_size=5, max_size=5).map(" ".join))
 def test_cron_expressions_are_those_of_dagster(expression):
-    assert (cron.problem(expression) is None) == is_valid_cron_string(expression)
+    is_valid = is_valid_cron_string(expression)
+    assert (cron.problem(expression) is None) == is_valid
+    assert re.search(cron.pattern(), expression) or not is_valid
 
 
 def test_no_value_of_a_wrong_field_is_shown(tmp_path):

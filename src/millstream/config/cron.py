@@ -46,6 +46,28 @@ _FIELDS = (
 HINT = "five fields: minute hour day month weekday; `0 6 * * *` is every day at 6:00"
 
 
+def pattern() -> str:
+    """A regular expression for editors and `dg check yaml`, which know no other way to look.
+
+    It takes whatever `problem` takes, and templates; and little else.
+    """
+    fields = []
+    for field in _FIELDS:
+        numbers = [str(n) for n in range(field.most, field.least - 1, -1)]
+        values = [f"0?{n}" if len(n) == 1 else n for n in numbers]
+        values += ["".join(f"[{c}{c.upper()}]" for c in name) for name in field.names]
+        value = f"({'|'.join(values)}{'|[lL]' if field.name == 'day of month' else ''})"
+        item = rf"(\*|\?|[rR](\(\d+-\d+\))?|{value}(-{value})?)(/\d+)?"
+        if field.name == "day of week":
+            item = rf"({item}|{value}#[1-5]|[lL]{value})"
+        fields.append(f"{item}(,{item})*")
+    aliases = "|".join(
+        "@" + "".join(f"[{c}{c.upper()}]" for c in alias[1:]) for alias in sorted(_ALIASES)
+    )
+    five = r"\s+".join(fields)
+    return rf"^\s*({aliases}|{five})\s*$|\{{\{{.*\}}\}}"
+
+
 def problem(expression: str) -> str | None:
     """What is wrong with a cron expression; None where it is right.
 

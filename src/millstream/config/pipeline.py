@@ -160,7 +160,11 @@ class PipelineConfig(TargetConfig):
         "streams. Nobody materializes it, so that conditions which wait for all upstream assets, "
         "such as `AutomationCondition.on_cron`, need `.ignore(...)` then.",
     )
-    schedule: str | None = Field(default=None, description="A cron expression for the job.")
+    schedule: str | None = Field(
+        default=None,
+        description="A cron expression for the job.",
+        json_schema_extra={"pattern": cron.pattern()},
+    )
     max_concurrent_streams: int | None = Field(
         default=None,
         ge=1,
