@@ -200,3 +200,9 @@ def test_what_is_no_database_is_refused(
     assert main(["init", "mongodb", "duckdb", str(tmp_path / "x"), f"--database={name}"]) == 2
     assert "not a database" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_a_mistyped_absolute_path_makes_no_project(tmp_path):
+    with pytest.raises(ConfigError, match=r"typo does not exist"):
+        write_project("github_issues", "duckdb", tmp_path / "typo" / "project")
+    assert not (tmp_path / "typo").exists()

@@ -17,8 +17,14 @@ def write_files(files: Files, folder: Path) -> list[Path]:
         The paths written, in the order of `files`.
 
     Raises:
-        ConfigError: a file is there already, a link leads elsewhere, or the disk refuses.
+        ConfigError: a file is there already, a link leads elsewhere, an absolute path leads to no
+            folder that exists, or the disk refuses.
     """
+    if folder.is_absolute() and not folder.parent.exists():
+        raise ConfigError(
+            f"{folder}: the folder {folder.parent} does not exist",
+            hint=f"correct the path, or make the folder: mkdir -p {folder.parent}",
+        )
     root = _real_root(folder)
     targets = {root / _inside(path): text for path, text in files.items()}
     _refuse_links(targets, root)
