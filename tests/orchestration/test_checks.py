@@ -22,7 +22,8 @@ from .test_retries import FROM_FAILURE
 BREAKING = [{"id": 3, "who": {"login": "cid"}, "n": 3, "items": []}]
 SCHEMA = dg.AssetCheckKey(key("orders"), "schema")
 PROFILE = dg.AssetCheckKey(key("orders"), "profile")
-HELD = "1 change must be accepted first; nothing is loaded, 1 row waits"
+ACCEPT = "millstream schema accept --stream orders"
+HELD = f"1 change must be accepted first; nothing is loaded, 1 row waits: {ACCEPT}"
 NOT_EVALUATED = (False, "WARN", "not evaluated: the run was held, and nothing was loaded")
 
 
@@ -212,7 +213,7 @@ def test_a_column_that_stops_being_filled(tmp_path, blocking):
     assert ("report" in loaded(result)) is not blocking
     # shares come and go: they are the other check's
     assert said(result)["orders.schema"] == (True, "WARN", "as accepted")
-    assert not metadata(result, "orders.schema")["changes"].records
+    assert "changes" not in metadata(result, "orders.schema")
 
 
 @pytest.mark.parametrize(
@@ -312,7 +313,7 @@ def test_a_check_alone_is_judged_without_loading(orders, config):
     assert said(ahead)["orders.schema"] == (
         False,
         "ERROR",
-        "1 change must be accepted first; nothing is loaded",
+        f"1 change must be accepted first; nothing is loaded: {ACCEPT}",
     )
 
     assert not dg.materialize([orders], raise_on_error=False).success

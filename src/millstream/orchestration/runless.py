@@ -42,8 +42,8 @@ def report_loads(
             for result in checks.results(config, assets.root, report):
                 instance.report_runless_asset_event(_evaluation(result))
         for stream, error in held.items():
-            result = checks.held_result(streams[stream].root, error)
-            instance.report_runless_asset_event(_evaluation(result))
+            for result in checks.held_results(config, streams[stream].root, error):
+                instance.report_runless_asset_event(_evaluation(result))
     return len(told)
 
 
