@@ -145,7 +145,7 @@ def test_a_collection_of_one_form_alarms_nobody(
     assert {str(d.change.column) for found in later for d in found} <= allowed
 
 
-def test_keys_that_are_data_are_held_once_then_told_of(shared_data: Path, tmp_path: Path) -> None:
+def test_keys_that_are_data_are_told_of_in_each_part(shared_data: Path, tmp_path: Path) -> None:
     """`customers.tier_and_details` is an object keyed by ids: each part brings new ones."""
     told = governed(documents(shared_data, "customers", 120), "customers", tmp_path, "_id")
     maps = [
