@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from bson import Code, Decimal128, Int64, MinKey, ObjectId, Regex, Timestamp
 
 import millstream
 from millstream.config import PipelineConfig
@@ -109,3 +112,34 @@ def test_nul_characters_stay_what_they_are_where_they_can(shop: Shop) -> None:
     report = shop.load("things")
     assert shop.rows("things", "_id", "t") == [("a\0", "\0")]
     assert not report.warnings
+
+
+def test_postgres_gets_the_same_from_columns_and_from_dlt(
+    shop: Shop, postgres_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values: list[Any] = [
+        "", "\\N", 'a "b"\n', 1, Int64(2**62), 1.5, float("nan"), float("-inf"), -0.0, True,
+        datetime(2024, 2, 29, 12, 30, 15, 123000, tzinfo=timezone.utc), ObjectId(b"012345678901"),
+        Decimal128("1.50"), b"\x00\xff", None, [], {}, [1, "a"], {"a": {"b": [{"c": ""}, {}]}},
+        Regex("^a", "i"), Timestamp(1, 2), Code("x"), MinKey(),
+    ]  # fmt: skip
+    shop.db.things.insert_many(
+        [{"_id": n, f"f{n % len(values)}": values[n % len(values)]} for n in range(500)]
+        + [{"_id": 500 + n, "mixed": value} for n, value in enumerate(values)]
+    )
+    report = loaded(shop, postgres_place, collections=["things"])
+    assert {*report.engine_rows} >= {"millstream"}
+    monkeypatch.setenv("MILLSTREAM_ENGINE", "dlt")
+    other = replace(postgres_place, destination={"type": "postgres", "dataset": "other"})
+    loaded(shop, other, collections=["things"])
+    tables = [table.name for table in report.tables]
+    assert len(tables) > 2
+    for table in tables:
+        ((names,),) = postgres_place.query(
+            "SELECT string_agg(quote_ident(column_name) || '::text', ', ' ORDER BY column_name) "
+            "FROM information_schema.columns WHERE table_schema = 'shop' "
+            f"AND table_name = '{table}' AND column_name NOT LIKE '\\_dlt\\_%'"
+        )
+        one, two = (f"SELECT {names} FROM {dataset}.{table}" for dataset in ("shop", "other"))
+        for first, second in ((one, two), (two, one)):
+            assert postgres_place.query(f"{first} EXCEPT ALL {second}") == []
