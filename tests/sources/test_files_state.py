@@ -106,6 +106,18 @@ def test_a_file_written_anew_is_compared(project: FileProject) -> None:
     assert project.load("--full-refresh") == [2]
 
 
+def test_a_file_that_is_packed_is_not_read_again(project: FileProject) -> None:
+    project.configure("data/*")
+    file = project.write("data/a.jsonl", ONE)
+    assert project.load() == [1]
+    file.unlink()
+    project.write("data/a.jsonl.gz", gzip.compress(ONE.encode()))
+    assert project.load() == [1]
+    assert "was not read: its text was read before" in project.out + project.err
+    project.write("data/b.jsonl.gz", gzip.compress(ONE.encode()))  # another file with the same rows
+    assert project.load() == [1, 1]
+
+
 def test_two_streams_and_two_names_share_no_state(local: FileProject) -> None:
     local.configure("data/a.jsonl*")
     local.write("data/a.jsonl", ONE)

@@ -19,6 +19,7 @@ from millstream.errors import ConfigError
 from millstream.sources.file_listing import ListedFile, key_of
 
 VERSION = 2
+_PACKED = (".gz", ".zst", ".zstd")
 
 logger = logging.getLogger("millstream")
 
@@ -62,8 +63,19 @@ class FileState:
         return file.has_version and self._files.get(file.key, {}).get("version") == file.version
 
     def digest(self, file: ListedFile) -> str | None:
-        """The digest of the content that was read; None where none was kept."""
-        return self._files.get(file.key, {}).get("sha256")
+        """The digest of the content that was read; None where none was kept.
+
+        A file that was read under the name of another compression (`a.jsonl`, then `a.jsonl.gz`)
+        has the digest of that.
+        """
+        known = self._files.get(file.key)
+        if known is None:
+            known = next((self._files[key] for key in self._namesakes(file)), {})
+        return known.get("sha256")
+
+    def _namesakes(self, file: ListedFile) -> list[str]:
+        plain = _unpacked(file.key)
+        return [key for key in (plain, *(f"{plain}{end}" for end in _PACKED)) if key in self._files]
 
     def add(self, file: ListedFile, digest: str) -> None:
         """Remember that this version of the file was read."""
@@ -134,3 +146,10 @@ def _roots(old: Mapping[str, str], files: Sequence[ListedFile]) -> list[tuple[st
             if not end:
                 break
     return [root for root, _ in score.most_common()]
+
+
+def _unpacked(key: str) -> str:
+    for end in _PACKED:
+        if key.lower().endswith(end):
+            return key[: -len(end)]
+    return key

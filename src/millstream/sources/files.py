@@ -27,7 +27,7 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
-from millstream.sources import file_content, json_document, json_lines, redirects
+from millstream.sources import file_content, findings, json_document, json_lines, redirects
 from millstream.sources.file_listing import ListedFile, list_files
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
@@ -102,6 +102,11 @@ class FilesSource:
                 with _unpacked(file.url, raw, settings) as content:
                     digest = file_content.Digested(content).drained()
                 if digest == before:
+                    if not seen.knows(file):
+                        findings.warn(
+                            f"{file.url} was not read: its text was read before, under the name of "
+                            "another compression"
+                        )
                     seen.add(file, digest)
                     return
                 raw.seek(0)
