@@ -47,6 +47,13 @@ class Shop:
         said = self._capsys.readouterr()
         return code, said.out + said.err
 
+    def report(self) -> str:
+        """The text of the report's page, without its markup."""
+        file = self.place.project / "report.html"
+        assert main(["report", str(self.place.project), "--output", str(file)]) == 0
+        self._capsys.readouterr()
+        return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", file.read_text()))
+
     def run(self) -> tuple[int, str]:
         return self.call("run")
 
@@ -119,6 +126,11 @@ def test_a_rename_is_refused_then_accepted(shop: Shop) -> None:
     assert code == 1
     assert "failed  pending      orders: held: 1 schema change must be accepted" in said
 
+    page = shop.report()
+    assert "orders__tags __tags 4 columns, 200 rows" in page
+    assert "200 rows not loaded: 1 schema change must be accepted" in page
+    assert page.count(": not loaded") == 2, "in both plots"
+
     code, said = shop.call("schema", "reject", "--stream", "orders")
     assert re.fullmatch(r"dropped \S+ of orders; the next run reads its rows again\n", said)
     assert shop.call("schema", "reject", "--stream", "orders") == (0, "no changes are pending\n")
@@ -152,6 +164,11 @@ def test_a_rename_is_refused_then_accepted(shop: Shop) -> None:
         ["safe", "accepted"],
         ["breaking", "accepted"],
     ]
+
+    page = shop.report()
+    assert "orders__tags __tags 4 columns, 200 rows" in page, "not those of every load"
+    assert "not loaded" not in page
+    assert f"breaking orders {RENAME.replace('`', ' ').strip()}".replace("  ", " ") in page
 
     code, said = shop.run()
     assert (code, "no schema changes" in said) == (0, True)

@@ -54,7 +54,7 @@ def observe(
         yield from (describe(table.name, rename) for rename in renames)
         said = {*reshaped}.union(*(rename.columns for rename in renames))
         gone = [pair for pair in gone if pair[1].name not in said]
-        for name, pairs in _objects(gone, was).items():
+        for name, pairs in _objects(gone, table).items():
             yield _column_gone(table.name, name, pairs)
         said.update(column.name for _, column in gone)
         yield from _shares(was, table, said, loads)
@@ -172,15 +172,18 @@ def _is_gone(old: Column, new: Column) -> bool:
     return _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
 
 
-def _objects(pairs: list[Pair], was: Table) -> dict[str, list[Pair]]:
-    """Columns that share a fate, by the outermost object of which they are all there was.
+def _objects(pairs: list[Pair], others_in: Table) -> dict[str, list[Pair]]:
+    """Columns that share a fate, by the outermost object of which they are all there is.
 
     A nested object that stops arriving is one change, however many fields it had.
+
+    Args:
+        others_in: has the columns that arrive, or did, with a fate of their own.
     """
     names = {column.name for _, column in pairs}
     others = [
         column.name
-        for column in was.columns
+        for column in others_in.columns
         if column.name not in names
         and column.variant_of is None
         and column.profile is not None

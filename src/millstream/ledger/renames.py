@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -52,7 +52,7 @@ def column_renames(gone: Sequence[Column], was: Table, now: Table) -> list[Renam
     renames: dict[str, Rename] = {}
     for old, new, share in _pairs(gone, added):
         objects = _objects(old, new)
-        if objects is None or not _is_whole(objects[0], names, was):
+        if objects is None or _still_arrives(objects[0], now):
             renames[old] = Rename(old, new, share, frozenset({old}))
             continue
         before, after = (prefix.removesuffix(SEPARATOR) for prefix in objects)
@@ -153,12 +153,11 @@ def _objects(old: str, new: str) -> tuple[str, str] | None:
     return before, after
 
 
-def _is_whole(prefix: str, gone: Collection[str], was: Table) -> bool:
-    """Whether all fields of an object that arrived before are gone."""
-    return all(
-        column.name in gone
-        for column in was.columns
-        if column.name.startswith(prefix) and column.profile and column.profile.present
+def _still_arrives(prefix: str, now: Table) -> bool:
+    """Whether a load has a field of an object: that a rare one is absent proves nothing."""
+    return any(
+        column.name.startswith(prefix) and column.profile and column.profile.present
+        for column in now.columns
     )
 
 
