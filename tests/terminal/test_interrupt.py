@@ -95,6 +95,26 @@ def test_in_extract_nothing_is_loaded(tmp_path: Path) -> None:
     assert not list((tmp_path / "millstream-home" / "runs").glob("*/*/*"))
 
 
+SLOW_TO_OPEN = """\
+import time
+import dlt
+
+def orders():
+    print("the source is opened", flush=True)
+    time.sleep(60)
+    return dlt.resource([{"id": 1}], name="orders")
+"""
+
+
+def test_in_prepare_nothing_is_loaded(tmp_path: Path) -> None:
+    write_dlt_defs(tmp_path, SLOW_TO_OPEN, "rows:orders")
+
+    terminal = interrupt(tmp_path, "the source is opened")
+
+    assert "nothing was loaded" in said(terminal)
+    assert not list((tmp_path / "millstream-home").glob("runs/*/*/*"))
+
+
 def test_in_normalize_what_was_extracted_is_saved(shop: Path) -> None:
     text = said(interrupt(shop, "orders: normalize: ", MILLSTREAM_ENGINE="dlt"))
 

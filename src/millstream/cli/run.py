@@ -49,8 +49,12 @@ def _run(options: Namespace) -> int:
 
     heaps.few()
     show_log()
-    config, streams = open_pipeline(options)
-    loads = _loads(config, streams, options.partitions or [])
+    try:
+        config, streams = open_pipeline(options)
+        loads = _loads(config, streams, options.partitions or [])
+    except KeyboardInterrupt:
+        _print_interruption([], [], ())
+        raise
 
     # bars of several streams would overwrite each other
     alone = len(loads) == 1 or config.streams_abreast == 1
