@@ -118,6 +118,16 @@ def test_a_file_that_is_packed_is_not_read_again(project: FileProject) -> None:
     assert project.load() == [1, 1]
 
 
+def test_a_name_that_is_written_in_other_characters(local: FileProject) -> None:
+    local.configure("data/*.jsonl")
+    local.write("data/caf\u00e9.jsonl", ONE).rename(local.folder / "data" / "cafe\u0301.jsonl")
+    assert local.load() == [1]
+    (local.folder / "data" / "cafe\u0301.jsonl").rename(local.folder / "data" / "caf\u00e9.jsonl")
+    assert local.load() == [1]
+    local.write("data/cafe\u0301.jsonl", TWO)  # beside it
+    assert local.load() == [1, 2]
+
+
 def test_two_streams_and_two_names_share_no_state(local: FileProject) -> None:
     local.configure("data/a.jsonl*")
     local.write("data/a.jsonl", ONE)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from millstream.errors import ConfigError
 from millstream.sources.file_listing import ListedFile, key_of
@@ -51,6 +52,13 @@ class FileState:
         for file in files:
             if file.key not in self._files and file.other_key in self._files:
                 self._files[file.key] = self._files.pop(file.other_key)
+        # some file systems and tools write `é` as two characters, others as one
+        present = {file.key for file in files}
+        gone = {normalize("NFC", key): key for key in self._files if key not in present}
+        for file in files:
+            same = gone.get(normalize("NFC", file.key))
+            if same is not None and file.key not in self._files:
+                self._files[file.key] = self._files.pop(same)
 
     def clear(self) -> None:
         self._files.clear()
