@@ -198,9 +198,15 @@ def _recordings() -> Iterator[tuple[str, list[Row]]]:
         if (file := DATA / f"mongodb_{name}.jsonl").exists():
             lines = file.read_text().splitlines()[:400]
             rows = [json.loads(line, object_hook=_plain) for line in lines]
+            # as the columns are called
+            rows = [{_snake(key): value for key, value in row.items()} for row in rows]
             for row in rows:
                 row.pop("tier_and_details", None)  # keys that are data
             yield f"mongodb_{name}", rows
+
+
+def _snake(key: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
 
 
 def _plain(pairs: Row) -> Any:

@@ -32,7 +32,7 @@ def rows(first: int, seed: int) -> list[Row]:
                 "price": round(dice.random() * 1000, 2),
                 "count": dice.randint(1, 10**9),
                 # too rare to be missed
-                "user": {"login": f"u{n}", "kind": "User", "plan": {"seats": 5}}
+                "user": {"login": f"u{n}", "kind": "User", "plan": {"seats": 5}, "roles": [f"r{n}"]}
                 | ({"badge": "gold"} if n % 300 == 7 else {}),
                 "labels": [{"name": f"label {n}", "color": "red"}] if n % 3 == 0 else [],
                 "tags": [f"tag {n}"] if n % 2 else [],

@@ -4,7 +4,7 @@ turned from a scalar into an object. Read from two versions and the profiles tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import lgamma, log
 
 from millstream.ledger.explosion import explosions
@@ -35,6 +35,7 @@ def observe(
         loads: what each recent load saw; None where only the sum of them is known.
     """
     before = old.table
+    told: set[tuple[str, str]] = set()
     for table in new.tables:
         was = before.get(table.name)
         yield from explosions(was, table, new)
@@ -52,13 +53,15 @@ def observe(
         had = loaded.table.get(table.name, Table(table.name))
         renames = column_renames([old for old, _ in gone], had, table)
         yield from (describe(table.name, rename) for rename in renames)
+        told.update((table.name, rename.old) for rename in renames)
         said = {*reshaped}.union(*(rename.columns for rename in renames))
         gone = [pair for pair in gone if pair[1].name not in said]
         for name, pairs in _objects(gone, table).items():
+            told.add((table.name, name))
             yield _column_gone(table.name, name, pairs)
         said.update(column.name for _, column in gone)
         yield from _shares(was, table, said, loads)
-    yield from _lists_gone(loaded, new)
+    yield from _lists_gone(loaded, new, told)
 
 
 def _reshaped(
@@ -218,8 +221,14 @@ def _column_gone(table: str, name: str, pairs: list[Pair]) -> SchemaChange:
     )
 
 
-def _lists_gone(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange]:
-    """Nested lists of which this load has no item, though it has rows that could hold them."""
+def _lists_gone(
+    old: SchemaVersion, new: SchemaVersion, told: Collection[tuple[str, str]]
+) -> Iterator[SchemaChange]:
+    """Nested lists of which this load has no item, though it has rows that could hold them.
+
+    Args:
+        told: tables and their objects that are told as renamed or gone, with the lists in them.
+    """
     for table in new.tables:
         was, parent = old.table.get(table.name), new.table.get(table.parent or "")
         if was is None or parent is None or parent.name not in old.table or _rows(table) != 0:
@@ -228,6 +237,8 @@ def _lists_gone(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange
         if not holders or not lists or not before:
             continue
         name = table.name.removeprefix(f"{parent.name}{SEPARATOR}")
+        if any((parent.name, around) in told for around in _ancestors(name)):
+            continue
         if rename := list_rename(was, old, new):
             yield describe(parent.name, rename, what="the list ")
         elif _by_chance(lists, max(before, lists), holders) < log(CHANCE):

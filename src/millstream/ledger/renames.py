@@ -59,7 +59,12 @@ def column_renames(gone: Sequence[Column], was: Table, now: Table) -> list[Renam
         fields = frozenset(name for name in names if name.startswith(objects[0]))
         # the best pair comes first; further ones of the same objects add nothing
         renames.setdefault(before, Rename(before, after, share, fields))
-    return list(renames.values())
+    return [
+        rename
+        for rename in renames.values()
+        # the rename of an object around it says it
+        if not any(rename.old.startswith(f"{around}{SEPARATOR}") for around in renames)
+    ]
 
 
 def list_rename(was: Table, old: SchemaVersion, new: SchemaVersion) -> Rename | None:
