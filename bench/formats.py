@@ -104,7 +104,7 @@ def one(kind: str, file_format: str, rows: int, folder: Path) -> None:
 @contextmanager
 def server(kind: str) -> Iterator[Mapping[str, str]]:
     """The environment under which a destination is found."""
-    from parts import bigquery, postgres
+    from services import bigquery, postgres
 
     if kind == "postgres":
         with postgres.running() as running:

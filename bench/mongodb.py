@@ -82,7 +82,7 @@ def documents(count: int) -> Iterator[dict[str, Any]]:
 def ours(url: str, collection: str, folder: Path) -> None:
     """`millstream run`, as a project has it, with a second normalize worker."""
     from millstream.config import parse_pipeline
-    from millstream.runner import run as run_stream
+    from millstream.runs.runner import run as run_stream
 
     os.environ["MONGODB_URI"] = url
     os.environ["MILLSTREAM_HOME"] = str(folder / "home")
@@ -218,7 +218,7 @@ def main() -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     import round_trip
-    from parts import mongod
+    from services import mongod
 
     wanted = arguments.only or list(CONTENDERS)
     chosen = [name for name in CONTENDERS if name in wanted]

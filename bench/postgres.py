@@ -137,7 +137,7 @@ def main() -> int:
     left_out = [text for text in problems.values() if text is not None]
     chosen = [name for name in chosen if problems[ENVIRONMENTS[name]] is None]
     sys.path.insert(0, str(peers.ROOT / "tests"))
-    from parts import postgres
+    from services import postgres
 
     file = data(options.rows)
     runs: dict[str, list[Run]] = {name: [] for name in chosen}

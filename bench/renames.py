@@ -220,8 +220,8 @@ def told(evolutions: Sequence[Evolution], folder: Path) -> dict[str, set[tuple[s
     """What runs over these tables say was renamed, by table."""
     import dlt
 
-    from millstream import runner
     from millstream.config import TargetConfig
+    from millstream.runs import runner
 
     target = TargetConfig.model_validate(
         {

@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from parts import bigquery, mongod, places, postgres
+from services import bigquery, mongod, places, postgres
 
 # of whoever runs the tests: credentials, settings, and where their tools keep their own
 _THEIRS = re.compile(

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from parts.postgres import Postgres
+from services.postgres import Postgres
 
 MARKS = {
     "password": "m4rk/pass+word=1",

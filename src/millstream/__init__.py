@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from millstream.orchestration.assets import assets, definitions
     from millstream.orchestration.component import Pipeline
     from millstream.orchestration.resource import MillstreamResource
-    from millstream.pending import PendingPackage
-    from millstream.runner import accept, drop_pending, list_pending, reject, run
+    from millstream.runs.pending_packages import PendingPackage
+    from millstream.runs.runner import accept, drop_pending, list_pending, reject, run
 
 __version__ = "0.1.0"
 
@@ -22,19 +22,19 @@ __version__ = "0.1.0"
 _HOMES = {
     "MillstreamError": "millstream.errors",
     "MillstreamResource": "millstream.orchestration.resource",
-    "PendingPackage": "millstream.pending",
+    "PendingPackage": "millstream.runs.pending_packages",
     "Pipeline": "millstream.orchestration.component",
     "PipelineConfig": "millstream.config",
     "RunReport": "millstream.model",
     "SchemaChange": "millstream.model",
     "accelerate": "millstream.engine",
-    "accept": "millstream.runner",
+    "accept": "millstream.runs.runner",
     "assets": "millstream.orchestration.assets",
     "definitions": "millstream.orchestration.assets",
-    "drop_pending": "millstream.runner",
-    "list_pending": "millstream.runner",
-    "reject": "millstream.runner",
-    "run": "millstream.runner",
+    "drop_pending": "millstream.runs.runner",
+    "list_pending": "millstream.runs.runner",
+    "reject": "millstream.runs.runner",
+    "run": "millstream.runs.runner",
 }
 
 __all__ = [

@@ -165,7 +165,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
+class Drift:
     """A share of one column that moved further than recent loads moved it.
 
     Attributes:
@@ -294,7 +294,7 @@ class RunReport:
     outdated: Mapping[str, int] = field(default_factory=dict)
     partition: str | None = None
     history: str | None = None
-    jumps: tuple[Jump, ...] = ()
+    jumps: tuple[Drift, ...] = ()
     compared_loads: int = 0
     skipped: tuple[Skipped, ...] = ()
 

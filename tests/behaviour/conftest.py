@@ -9,8 +9,8 @@ import pytest
 from behaviour.feed import FEED
 from millstream.config import DltConfig, PipelineConfig
 from millstream.model import RunReport
-from millstream.runner import run
-from parts.places import NAME, Place
+from millstream.runs.runner import run
+from services.places import NAME, Place
 
 Load = Callable[..., RunReport]
 
@@ -25,7 +25,7 @@ def feed() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine busy with tests must not look like a destination that does not answer."""
-    monkeypatch.setattr("millstream.destinations.readiness._DEADLINE", 120.0)
+    monkeypatch.setattr("millstream.destinations.preflight._DEADLINE", 120.0)
 
 
 @pytest.fixture

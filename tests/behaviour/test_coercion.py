@@ -13,8 +13,8 @@ from behaviour.conftest import configured
 from behaviour.feed import FEED
 from millstream.config import DltConfig, FilesConfig, PipelineConfig
 from millstream.model import RunReport
-from millstream.runner import run
-from parts.places import Place
+from millstream.runs.runner import run
+from services.places import Place
 
 LARGE = 123456789012345678901234567890
 ICON = "\uf02c 123"

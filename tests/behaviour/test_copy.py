@@ -15,8 +15,8 @@ from behaviour.values import MOMENT, TEXTS, WITH_NUL, rows
 from millstream.config import DltConfig
 from millstream.errors import RunError
 from millstream.model import RunReport
-from millstream.runner import run
-from parts.places import NAME, Place
+from millstream.runs.runner import run
+from services.places import NAME, Place
 
 
 def columns(place: Place, dataset: str, table: str) -> list[tuple[str, str]]:
@@ -112,7 +112,7 @@ def test_a_waiting_package_of_inserts_is_loaded_first(
         raise ConnectionError("the line went dead")
 
     with monkeypatch.context() as patch:
-        patch.setattr("millstream.steps.sleep", lambda _: None)
+        patch.setattr("millstream.runs.stages.sleep", lambda _: None)
         patch.setattr(SqlJobClientBase, "create_load_job", fail)
         with pytest.raises(RunError, match="went dead"):
             load(postgres_place, NAME, [{"id": 1, "body": ""}], loader_file_format="insert_values")

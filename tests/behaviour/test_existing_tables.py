@@ -12,8 +12,8 @@ from behaviour.feed import FEED
 from millstream import destinations
 from millstream.config import DltConfig, PipelineConfig, TargetConfig
 from millstream.errors import ConfigError
-from millstream.runner import run, run_data
-from parts.places import Place
+from millstream.runs.runner import run, run_data
+from services.places import Place
 
 BOTH = ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
 OLD = [{"id": 1, "price": 5, "items": [{"sku": "a"}]}, {"id": 2, "price": 6, "items": []}]

@@ -9,8 +9,8 @@ import pytest
 from behaviour.feed import FEED
 from millstream.config import DltConfig, PipelineConfig
 from millstream.errors import RunError
-from millstream.runner import run
-from parts.places import NAME, Place
+from millstream.runs.runner import run
+from services.places import NAME, Place
 
 OLD = [{"id": n, "v": 1, "lines": [{"sku": f"{n}"}]} for n in range(50)]
 NEW = [{"id": n, "v": 2, "lines": [{"sku": f"{n}"}, {"sku": "x"}]} for n in range(40, 60)]
@@ -75,7 +75,7 @@ def test_rows_stay_until_the_load_is_complete(
         raise ConnectionError("the line went dead")
 
     with monkeypatch.context() as patch:
-        patch.setattr("millstream.steps.sleep", lambda _: None)
+        patch.setattr("millstream.runs.stages.sleep", lambda _: None)
         # nothing of the nested table gets through, and no load becomes complete
         for client in (SqlJobClientBase, FilesystemClient):
             create = client.create_load_job

@@ -12,8 +12,8 @@ from behaviour.feed import FEED
 from behaviour.values import rows
 from millstream.config import DltConfig
 from millstream.model import RunReport
-from millstream.runner import run
-from parts.places import Place
+from millstream.runs.runner import run
+from services.places import Place
 
 COLUMNS = ("id", "body", "n", "ratio", "price", "at", "raw", "doc", "day", "clock", "ok")
 

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from millstream.config import PipelineConfig, parse_pipeline
-from millstream.runner import run
-from parts.mongod import Mongod
-from parts.places import Place
+from millstream.runs.runner import run
+from services.mongod import Mongod
+from services.places import Place
 
 FIRST = [
     {

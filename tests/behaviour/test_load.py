@@ -12,7 +12,7 @@ from behaviour.conftest import Load, configured, forget
 from behaviour.feed import Feed
 from millstream import destinations
 from millstream.config import DltConfig
-from parts.places import Place
+from services.places import Place
 
 ORDERS = [
     {"id": 1, "customer": "Ann", "items": [{"sku": "a", "n": 2}, {"sku": "b", "n": 1}]},

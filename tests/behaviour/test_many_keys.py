@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parts.places import Place
+from services.places import Place
 from sources.files_kit import FileProject
 
 

@@ -9,8 +9,8 @@ import pytest
 from behaviour.feed import FEED
 from millstream.config import DltConfig, PipelineConfig
 from millstream.errors import ConfigError
-from millstream.runner import run
-from parts.places import NAME, Place
+from millstream.runs.runner import run
+from services.places import NAME, Place
 
 
 def shop(place: Place, disposition: Any, key: str | None = "id") -> PipelineConfig:

@@ -12,8 +12,8 @@ from behaviour.conftest import configured
 from behaviour.feed import FEED
 from millstream.config import DltConfig, FilesConfig, PipelineConfig, QuarantineConfig
 from millstream.errors import SourceDataError
-from millstream.runner import run
-from parts.places import Place
+from millstream.runs.runner import run
+from services.places import Place
 
 ROWS = 3000
 """So many that the engine knows their shape before it comes to the one without a key."""

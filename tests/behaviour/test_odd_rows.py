@@ -14,8 +14,8 @@ from behaviour.conftest import configured
 from behaviour.feed import FEED
 from millstream.config import DltConfig
 from millstream.errors import SourceDataError
-from millstream.runner import run
-from parts.places import Place
+from millstream.runs.runner import run
+from services.places import Place
 
 LARGE = 2**70
 

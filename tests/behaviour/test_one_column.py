@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from behaviour.conftest import Load
-from parts.places import Place
+from services.places import Place
 
 BOTH = ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
 

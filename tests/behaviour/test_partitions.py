@@ -17,8 +17,8 @@ from behaviour.feed import FEED
 from millstream.config import DltConfig, PipelineConfig
 from millstream.errors import ConfigError
 from millstream.model import RunReport
-from millstream.runner import run
-from parts.places import Place
+from millstream.runs.runner import run
+from services.places import Place
 
 PARTS = 100 if os.environ.get("MILLSTREAM_NIGHTLY") else 8
 
@@ -231,7 +231,7 @@ def test_a_partition_must_be_named_and_exist(place: Place) -> None:
 WORKER = """
 import json, sys
 from millstream.config import PipelineConfig
-from millstream.runner import run
+from millstream.runs.runner import run
 
 given = json.loads(sys.argv[1])
 config = PipelineConfig(**given)

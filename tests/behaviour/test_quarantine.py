@@ -9,10 +9,10 @@ import pytest
 
 from behaviour.conftest import configured, forget
 from behaviour.feed import FEED
-from millstream import packages, runner
 from millstream.config import DltConfig, PipelineConfig
-from millstream.steps import Work
-from parts.places import Place
+from millstream.runs import load_packages, runner
+from millstream.runs.stages import Work
+from services.places import Place
 
 FIRST = [{"id": n, "n": n, "lines": [{"price": n}]} for n in range(6)]
 TABLE = "_millstream_quarantine"
@@ -104,7 +104,7 @@ def test_a_replay_that_dies_loads_each_row_once(
         if moment == "before the load":
             patch.setattr(Work, "_load", die)
         else:
-            patch.setattr(packages, "forget", die)
+            patch.setattr(load_packages, "forget", die)
         with pytest.raises(Killed):
             runner.replay(shop(place, "evolve"), "orders")
 

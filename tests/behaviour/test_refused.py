@@ -24,10 +24,10 @@ from millstream.errors import (
     DestinationNotFoundError,
     DestinationUnavailableError,
 )
-from millstream.runner import run
-from parts import free_port
-from parts.bigquery import PROJECT, new_key
-from parts.places import Place
+from millstream.runs.runner import run
+from services import free_port
+from services.bigquery import PROJECT, new_key
+from services.places import Place
 
 POSTGRES = "DESTINATION__POSTGRES__CREDENTIALS"
 BIGQUERY = "DESTINATION__BIGQUERY__CREDENTIALS"
@@ -161,7 +161,7 @@ class TestBigQueryEmulator:
 
     def test_nobody_listens(self, bigquery_place: Place, refused: Refused, monkeypatch):
         # Google's library goes on trying until the deadline
-        monkeypatch.setattr("millstream.destinations.readiness._DEADLINE", 12.0)
+        monkeypatch.setattr("millstream.destinations.preflight._DEADLINE", 12.0)
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
         refused(bigquery_place, DestinationUnavailableError)
 
@@ -193,7 +193,7 @@ class TestDuckDB:
     def test_locked_by_another_program(
         self, duckdb_place: Place, refused: Refused, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(sys.modules["millstream.destinations.writer"], "PATIENCE", 0.2)
+        monkeypatch.setattr(sys.modules["millstream.destinations.write_lock"], "PATIENCE", 0.2)
         file = duckdb_place.extra["file"]
         code = f"import duckdb; c = duckdb.connect({str(file)!r}); print(flush=True); input()"
         with subprocess.Popen(

@@ -11,8 +11,8 @@ import pytest
 from behaviour.conftest import configured
 from behaviour.feed import FEED
 from millstream.config import DltConfig, FilesConfig, PipelineConfig, QuarantineConfig
-from millstream.runner import run
-from parts.places import Place
+from millstream.runs.runner import run
+from services.places import Place
 
 BOTH = ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
 KEYS = 1500

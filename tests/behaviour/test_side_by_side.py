@@ -12,13 +12,13 @@ import pytest
 
 from behaviour.conftest import configured
 from millstream.config import DltConfig
-from parts.places import Place
+from services.places import Place
 
 # what a worker of Dagster's does: the same pipeline, one stream of it
 RUN = """
 import json, sys
 from millstream.config import PipelineConfig
-from millstream.runner import run
+from millstream.runs.runner import run
 
 given = json.loads(sys.argv[1])
 report = run(PipelineConfig(**given), sys.argv[2])

@@ -13,8 +13,8 @@ from behaviour.conftest import configured
 from behaviour.resources import STEP
 from millstream.config import DltConfig, PipelineConfig
 from millstream.errors import ConfigError
-from millstream.runner import replay, run
-from parts.places import Place
+from millstream.runs.runner import replay, run
+from services.places import Place
 
 BOTH = ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
 

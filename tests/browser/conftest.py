@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from millstream.config import GitHubConfig
-from millstream.demo import play
+from millstream.demo import processes
 from millstream.demo.github_server import GitHubServer
 from millstream.demo.workspace import Workspace
-from parts import browser
+from services import browser
 
 REPOSITORY = "duckdb/duckdb"
 PATIENCE = 180_000
@@ -71,12 +71,12 @@ def demo(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         workspace.prepare(
             repositories=[REPOSITORY], streams=["issues", "issue_comments"], base_url=github.url
         )
-        (_,) = play.runs(workspace)
+        (_,) = processes.runs(workspace)
         github.hub.put(REPOSITORY, "issues", *page[80:])
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        with play.user_interface(workspace, port) as ui:
+        with processes.user_interface(workspace, port) as ui:
             lag = GitHubConfig(repositories=(REPOSITORY,)).lag_seconds
             again = _updated(older[-1]) - timedelta(seconds=lag)
             to_load = sum(_updated(issue) >= again for issue in page)

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from behaviour.feed import FEED
-from millstream import runner
 from millstream.cli import main
 from millstream.config import PipelineConfig, read_pipeline
-from millstream.ledger.store import Load
+from millstream.html_report import StreamHistory, render
 from millstream.model import Column, ColumnProfile, SchemaVersion, Table
-from millstream.page import StreamHistory, render
+from millstream.runs import runner
+from millstream.schema_changes.history import Load
 
 pytestmark = pytest.mark.xdist_group("browser")
 

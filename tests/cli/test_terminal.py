@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream import redact, status_line
 from millstream.cli import terminal
+from millstream.common import redact, status_line
 
 
 @pytest.mark.parametrize("module", [terminal, redact, status_line])

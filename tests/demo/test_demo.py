@@ -19,7 +19,7 @@ from millstream.demo.generated import generate
 from millstream.demo.github_server import GitHubServer
 from millstream.demo.workspace import Workspace
 from millstream.errors import ConfigError
-from parts import CACHE, free_port
+from services import CACHE, free_port
 
 pytest.importorskip("dagster_webserver", reason="dagster-webserver comes with the group `demo`")
 pytestmark = pytest.mark.xdist_group("demo")

@@ -15,7 +15,7 @@ from millstream.demo import recordings
 from millstream.demo.faults import Fault
 from millstream.demo.generated import generate
 from millstream.demo.github_server import GitHubServer
-from parts import CACHE, missing
+from services import CACHE, missing
 
 ISSUES = "/repos/octo/hello/issues"
 

@@ -11,7 +11,7 @@ import dlt
 import orjson
 import pytest
 from orjson import Fragment
-from tests.engine.test_seam import _engine_off_again, content, load  # noqa: F401
+from tests.engine.test_patch import _engine_off_again, content, load  # noqa: F401
 
 from millstream import engine
 

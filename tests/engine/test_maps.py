@@ -8,12 +8,12 @@ from pathlib import Path
 import dlt
 import orjson
 import pytest
-from tests.engine.test_seam import _engine_off_again, content, load  # noqa: F401
+from tests.engine.test_patch import _engine_off_again, content, load  # noqa: F401
 
 from millstream import engine
 from millstream.engine.maps import apply
 from millstream.errors import ConfigError
-from millstream.object_maps import as_lists
+from millstream.formats.object_maps import as_lists
 
 CUSTOMERS = Path(__file__).parents[2].parent / "shared" / "data" / "mongodb_customers.jsonl"
 

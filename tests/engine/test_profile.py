@@ -7,15 +7,17 @@ import pyarrow as pa
 import pytest
 
 from millstream.config import TargetConfig
+from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.profile import Profile
-from millstream.engine.writer import ColumnSet
-from millstream.runner import run_data
+from millstream.runs.runner import run_data
 
 
 def distinct(*batches: list[str | None]) -> int:
     profile = Profile()
     for values in batches:
-        profile.add("t", ColumnSet({"c": pa.array(values, pa.string())}, len(values)), frozenset())
+        profile.add(
+            "t", ColumnBatch({"c": pa.array(values, pa.string())}, len(values)), frozenset()
+        )
     return profile.columns()["t"]["c"].distinct
 
 

@@ -16,8 +16,8 @@ from time import sleep
 import psycopg2
 import pytest
 
-from parts import redis, wait_for
-from parts.postgres import Postgres
+from services import redis, wait_for
+from services.postgres import Postgres
 
 redis_client = pytest.importorskip("redis")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "celery"

@@ -17,10 +17,10 @@ import pytest
 from dlt.common import time as dlt_time
 from dlt.destinations import job_client_impl
 
-from millstream import runner
 from millstream.config import TargetConfig
 from millstream.errors import RunError
-from parts.places import Place
+from millstream.runs import runner
+from services.places import Place
 
 DAY = 86_400.0
 
@@ -117,7 +117,7 @@ def test_a_package_is_out_of_date_once_anything_was_loaded_since(
     clock(DAY)
     with monkeypatch.context() as here:
         here.setattr(dlt.Pipeline, "load", lost)
-        here.setattr("millstream.steps.sleep", lambda _: None)
+        here.setattr("millstream.runs.stages.sleep", lambda _: None)
         with pytest.raises(RunError, match="the line went dead"):
             runner.run_data(numbers(2), target(duckdb_place))
     clock(0.0)

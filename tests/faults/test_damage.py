@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from millstream import drop_pending, list_pending, manifests
+from millstream import drop_pending, list_pending
 from millstream.cli import main
 from millstream.config import PipelineConfig, read_pipeline
 from millstream.errors import DamagedPackageError, RunError
-from millstream.runner import run
-from parts.places import Place
+from millstream.runs import manifests
+from millstream.runs.runner import run
+from services.places import Place
 
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 DEATH = """

@@ -14,11 +14,12 @@ from typing import Any
 import dlt
 import pytest
 
-from millstream import destinations, runner
+from millstream import destinations
 from millstream.config import TargetConfig
 from millstream.errors import DestinationUnavailableError
-from parts import wait_for
-from parts.places import Place
+from millstream.runs import runner
+from services import wait_for
+from services.places import Place
 
 # each holds the file until its standard input ends
 ANOTHER_PROGRAM = """
@@ -95,7 +96,7 @@ def test_a_run_waits_until_the_file_is_free(
 def test_a_program_that_keeps_the_file_is_named(
     duckdb_place: Place, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["millstream.destinations.writer"], "PATIENCE", 0.1)
+    monkeypatch.setattr(sys.modules["millstream.destinations.write_lock"], "PATIENCE", 0.1)
     held = []
 
     def rows() -> Any:

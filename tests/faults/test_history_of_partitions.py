@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from parts.places import Place
+from services.places import Place
 
 RUN = """
 import json, os, signal, sys
 from pathlib import Path
-from faults.overlap import WORLD
+from faults.overlap_worker import WORLD
 from millstream import runner, steps
 from millstream.config import PipelineConfig
 

@@ -14,8 +14,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from faults.arena import world
-from parts.postgres import Postgres
+from faults.kill_worker import world
+from services.postgres import Postgres
 
 STEPS = ("extract", "normalize", "count", "govern", "load", "commit", "report")
 OTHERS = ("prepare", "restore", "record")
@@ -37,7 +37,7 @@ def fight(
         "refresh": refresh,
     }
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("arena.py"))],
+        [sys.executable, str(Path(__file__).with_name("kill_worker.py"))],
         input=json.dumps(task),
         capture_output=True,
         text=True,

@@ -17,8 +17,8 @@ from uuid import uuid4
 
 import pytest
 
-from parts.mongod import Mongod
-from parts.places import Place
+from services.mongod import Mongod
+from services.places import Place
 
 KILLS = int(
     os.environ.get("MILLSTREAM_KILLS", "30" if os.environ.get("MILLSTREAM_NIGHTLY") else "3")
@@ -100,7 +100,7 @@ def test_nothing_is_missed(
         },
     }
     hunter = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("hunt.py"))],
+        [sys.executable, str(Path(__file__).with_name("mongodb_kill_worker.py"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=(place.project / "log").open("w"),

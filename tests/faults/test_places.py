@@ -13,10 +13,10 @@ from typing import Any
 import dlt
 import pytest
 
-from millstream import runner
 from millstream.config import TargetConfig, data_dir
 from millstream.errors import MillstreamError, RunError
-from parts.places import Place
+from millstream.runs import runner
+from services.places import Place
 
 ROWS = 200
 
@@ -95,7 +95,7 @@ def test_a_damaged_package_never_passes_for_whole(
 
     with monkeypatch.context() as here:
         here.setattr(dlt.Pipeline, "load", lost)
-        here.setattr("millstream.steps.sleep", lambda _: None)
+        here.setattr("millstream.runs.stages.sleep", lambda _: None)
         with pytest.raises(RunError, match="went dead"):
             runner.run_data(rows_once(), target(duckdb_place))
     damage(how, data_dir() / "runs")

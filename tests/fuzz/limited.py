@@ -34,9 +34,9 @@ def main(file: Path, gigabytes: int) -> None:
     import duckdb
     import pyarrow.parquet  # noqa: F401 (imported before memory is short)
 
-    from millstream import runner
     from millstream.config import parse_pipeline
     from millstream.errors import MillstreamError
+    from millstream.runs import runner
 
     folder = file.parent
     config = parse_pipeline(

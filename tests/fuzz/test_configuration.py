@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from millstream.config import read_pipeline
 from millstream.errors import ConfigError
-from millstream.ledger import baseline
+from millstream.schema_changes import accepted_file
 
 EXAMPLES = 3000 if os.environ.get("MILLSTREAM_NIGHTLY") else 150
 
@@ -64,7 +64,7 @@ def test_hard_defs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_hard_baselines(name: str, tmp_path: Path) -> None:
     (tmp_path / "schema.yaml").write_text(HARD[name], encoding="utf-8", errors="surrogatepass")
     with pytest.raises(ConfigError) as caught:
-        baseline.load(tmp_path)
+        accepted_file.load(tmp_path)
     assert "schema.yaml" in caught.value.message
 
 
@@ -98,7 +98,7 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, text: bytes) -> Non
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "schema.yaml").write_bytes(text)
     (folder / "defs.yaml").write_bytes(text)
-    for read in (lambda: baseline.load(folder), lambda: read_pipeline(folder / "defs.yaml")):
+    for read in (lambda: accepted_file.load(folder), lambda: read_pipeline(folder / "defs.yaml")):
         try:
             read()
         except ConfigError:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from parts.places import NAME, Place
+from services.places import NAME, Place
 
 SEEDS = range(10) if os.environ.get("MILLSTREAM_NIGHTLY") else range(1)
 ROWS = 40

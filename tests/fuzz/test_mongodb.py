@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millstream.errors import MillstreamError
-from parts.mongod import Mongod
+from services.mongod import Mongod
 from sources.mongodb_kit import Shop, raw, text
 from sources.test_mongodb_values import keys, values
 

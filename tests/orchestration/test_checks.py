@@ -10,9 +10,9 @@ import dagster as dg
 import pytest
 
 import millstream
-from ledger.post_offices import slack
+from alerts.fake_alert_servers import slack
 from millstream.cli import main
-from millstream.model import Jump
+from millstream.model import Drift
 from millstream.orchestration.checks import profile_result
 
 from . import shop
@@ -224,9 +224,9 @@ def test_a_column_that_stops_being_filled(tmp_path, blocking):
     ],
 )
 def test_the_columns_that_jumped_are_named(config, names, loads, description):
-    jumps = [Jump("orders", name, "presence", 1.0, 0.0, 0.0, 60, "") for name in names]
+    jumps = [Drift("orders", name, "presence", 1.0, 0.0, 0.0, 60, "") for name in names]
     assert profile_result(config, key("orders"), jumps, loads, True).description == description
-    below = [Jump("orders__items", "sku", "presence", 1.0, 0.0, 0.0, 60, "")]
+    below = [Drift("orders__items", "sku", "presence", 1.0, 0.0, 0.0, 60, "")]
     said = profile_result(config, key("orders"), below, loads, True).description
     assert said.endswith(": orders__items.sku")
 

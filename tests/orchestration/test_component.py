@@ -220,7 +220,7 @@ def project(tmp_path, monkeypatch):
 def dg_command(*arguments):
     command = Path(sys.executable).with_name("dg")
     if not command.exists():
-        from parts import missing
+        from services import missing
 
         missing("the command dg (dagster-dg-cli) is not installed")
     done = subprocess.run([command, *arguments], capture_output=True, text=True, timeout=300)

@@ -20,8 +20,8 @@ import yaml
 import millstream
 from millstream.cli import main
 from millstream.config import parse_pipeline, read_pipeline
-from parts import free_port, missing
-from parts.mongod import Mongod
+from services import free_port, missing
+from services.mongod import Mongod
 
 pytestmark = pytest.mark.xdist_group("mongodb")
 

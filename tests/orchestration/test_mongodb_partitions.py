@@ -13,7 +13,7 @@ import pytest
 
 import millstream
 from millstream.config import PipelineConfig, parse_pipeline
-from parts.mongod import Mongod
+from services.mongod import Mongod
 
 pytestmark = pytest.mark.xdist_group("mongodb")
 

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 import millstream
-from ledger.post_offices import slack
+from alerts.fake_alert_servers import slack
 from millstream.errors import ConfigError, RunError, SchemaHeldError
 
 from .conftest import log_lines

@@ -34,8 +34,8 @@ from dlt.normalize.configuration import NormalizeConfiguration
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 from dlt.normalize.validate import reconcile_null_only_columns, validate_and_update_schema
 
-from millstream.engine import normalizer
-from millstream.engine.dlt_rules import DltRules
+from millstream.engine.dlt import normalizer
+from millstream.engine.dlt.rules import DltRules
 from millstream.engine.stats import FileStats
 
 # a case makes and removes dozens of small files: in memory that takes a fifth less time in all

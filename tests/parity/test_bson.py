@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from tests.parity.harness import MEMORY, TOO_LARGE, Case, Outcome, run
 from tests.sources.test_mongodb_values import keys, values
 
-from millstream.engine import normalizer
 from millstream.engine.bson import documents, reader
-from millstream.handover import Header
+from millstream.engine.dlt import normalizer
+from millstream.formats.raw_part import Header
 
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 EXAMPLES = 5000 if NIGHTLY else 40
@@ -30,7 +30,7 @@ EXAMPLES = 5000 if NIGHTLY else 40
 def part(rows: Sequence[bytes], kind: str | None = None, **settings: Any) -> bytes:
     """A part as the source leaves it."""
     told = {"what": "things", "kind": kind, "reserved": [], "extra": {}, **settings}
-    return Header("millstream.sources.mongodb.raw", told).line() + b"".join(rows)
+    return Header("millstream.sources.mongodb.raw_batches", told).line() + b"".join(rows)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.parity.harness import Case, compare
-from tests.parts import datasets, missing
+from tests.services import datasets, missing
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 AT_HAND = (

@@ -18,8 +18,8 @@ import pytest
 from tests.parity.harness import MEMORY, Case, Outcome, run
 from tests.parity.test_bson import part
 
-from millstream.engine import normalizer
 from millstream.engine.bson import reader
+from millstream.engine.dlt import normalizer
 
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 CASES = int(os.environ.get("MILLSTREAM_SHAPES", "1500" if NIGHTLY else "40"))

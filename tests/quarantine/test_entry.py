@@ -14,13 +14,13 @@ from millstream.errors import QuarantineLimitError
 from millstream.model import QuarantinedRows
 from millstream.quarantine import entry, limits
 from millstream.quarantine.redaction import redacted
-from millstream.quarantine.watch import Watch
+from millstream.quarantine.rules import QuarantineRules
 
-PROBLEM = entry.Problem("contract", "why", "orders", "n")
+PROBLEM = entry.Rejection("contract", "why", "orders", "n")
 
 
 def made(document: Any, *, is_text: bool = False, **settings: Any) -> dict[str, Any]:
-    watch = Watch("shop", "orders", QuarantineConfig(**settings))
+    watch = QuarantineRules("shop", "orders", QuarantineConfig(**settings))
     return entry.make(
         watch,
         [PROBLEM],

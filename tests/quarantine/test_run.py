@@ -12,7 +12,6 @@ import dlt
 import duckdb
 import pytest
 
-from millstream import runner, steps
 from millstream.cli import main
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import (
@@ -22,8 +21,9 @@ from millstream.errors import (
     SchemaHeldError,
     SourceDataError,
 )
-from millstream.ledger import fingerprint
 from millstream.model import RunReport
+from millstream.runs import runner, stages
+from millstream.schema_changes import fingerprint
 
 BASE = [{"id": n, "n": n, "user": "ann"} for n in range(50)]
 RULES = {"rules": [{"action": "quarantine", "change": ["risky", "breaking", "table_added"]}]}
@@ -137,9 +137,9 @@ def test_a_killed_run_puts_aside_once(
     child = os.fork()
     if child == 0:
         if moment == "govern":  # normalized, not yet loaded
-            steps.Work.govern = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+            stages.Work.govern = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         else:  # loaded, not yet told so
-            steps.packages.forget = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+            stages.packages.forget = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         load(tmp_path, rows, schema_contract=contract)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

@@ -12,16 +12,16 @@ import json
 import tempfile
 from pathlib import Path
 
-from millstream import runner
 from millstream.config import PipelineConfig
 from millstream.demo.github_server import GitHubServer
 from millstream.demo.recordings import Dataset
-from millstream.ledger import baseline
+from millstream.runs import runner
+from millstream.schema_changes import accepted_file
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY.parent / "shared" / "data" / "github_issues_page.json"
 TEMPLATE = (
-    REPOSITORY / "src/millstream/scaffold/templates/sources/github_issues" / baseline.FILE_NAME
+    REPOSITORY / "src/millstream/scaffold/templates/sources/github_issues" / accepted_file.FILE_NAME
 )
 STREAMS = ("issues", "issue_comments")
 
@@ -47,7 +47,7 @@ def load(recorded: Dataset, page: Path, folder: Path) -> Path:
         )
         for stream in STREAMS:
             runner.run(config, stream)
-    return folder / baseline.FILE_NAME
+    return folder / accepted_file.FILE_NAME
 
 
 if __name__ == "__main__":

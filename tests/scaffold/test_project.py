@@ -18,8 +18,8 @@ from uuid import uuid4
 import pytest
 
 from millstream.scaffold import DESTINATIONS, SOURCES, Project, write_project
-from parts import free_port, wait_for
-from parts.mongod import Mongod
+from services import free_port, wait_for
+from services.mongod import Mongod
 
 PAIRS = [("github_issues", destination) for destination in DESTINATIONS]
 BIN = Path(sys.executable).parent

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from millstream.demo import recordings
-from millstream.ledger import baseline
-from parts import CACHE, missing
+from millstream.schema_changes import accepted_file
 from scaffold import build_schema
+from services import CACHE, missing
 
 
 def test_the_template_is_what_the_recorded_rows_load_as(tmp_path: Path) -> None:
@@ -21,8 +21,8 @@ def test_the_template_is_what_the_recorded_rows_load_as(tmp_path: Path) -> None:
 
     made = build_schema.load(found.dataset, build_schema.PAGE, tmp_path)
 
-    expected = baseline.load(build_schema.TEMPLATE.parent)
-    assert baseline.load(made.parent) == expected, "run: python tests/scaffold/build_schema.py"
+    expected = accepted_file.load(build_schema.TEMPLATE.parent)
+    assert accepted_file.load(made.parent) == expected, "run: python tests/scaffold/build_schema.py"
     tables = {table.name: table.parent for table in expected["issues"].tables}
     assert tables["issues__labels"] == "issues"
     assert tables["issues__assignees"] == "issues"

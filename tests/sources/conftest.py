@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from parts.mongod import Mongod
-from parts.places import Place
+from services.mongod import Mongod
+from services.places import Place
 from sources.github_kit import FakeClock, Warehouse
 from sources.mongodb_kit import Shop
 from sources.mongodb_project import Project
@@ -27,7 +27,7 @@ def clock() -> FakeClock:
 def shop(mongodb_server: Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """An empty database on the replica set, and an empty warehouse."""
     monkeypatch.setenv("MONGODB_URI", mongodb_server.url())
-    monkeypatch.setattr("millstream.sources.mongodb.reading.WAIT", 0.01)
+    monkeypatch.setattr("millstream.sources.mongodb.range_reader.WAIT", 0.01)
     with mongodb_server.client() as client:
         name = f"test_{uuid4().hex[:8]}"
         yield Shop(mongodb_server, client[name], tmp_path)

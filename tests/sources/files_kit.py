@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from millstream.cli import main
-from parts.places import Place
+from services.places import Place
 
 
 @dataclass

@@ -10,8 +10,8 @@ from typing import Any
 
 from millstream.config import PipelineConfig, parse_pipeline
 from millstream.model import RunReport
-from millstream.runner import run
-from parts.mongod import Mongod
+from millstream.runs.runner import run
+from services.mongod import Mongod
 
 
 @dataclass

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from parts.mongod import Mongod
-from parts.places import Place
+from services.mongod import Mongod
+from services.places import Place
 
 NAME = "shop"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from parts.places import Place
+from services.places import Place
 from sources.files_kit import FileProject
 
 LINES = '{"id": 1, "name": "Zoë €"}\n{"id": 2, "name": "Ÿ 😀"}\n'

@@ -14,7 +14,7 @@ import pytest
 from millstream.sources import files as files_module
 from millstream.sources.file_listing import key_of, list_files
 from millstream.sources.file_state import VERSION, FileState
-from parts.places import Place
+from services.places import Place
 from sources.files_kit import FileProject, FileServer, Page, serving
 
 pytest.importorskip("aiohttp")

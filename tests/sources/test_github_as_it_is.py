@@ -12,7 +12,7 @@ import pytest
 import millstream
 from millstream.demo.faults import Fault
 from millstream.demo.github_server import GitHubServer
-from parts.places import Place
+from services.places import Place
 from sources.github_kit import Row, issue, issues
 from sources.test_github_identity import BOTH, config, counted, load
 from sources.test_github_incremental import chain, commit, event, star

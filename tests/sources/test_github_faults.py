@@ -17,7 +17,7 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.sources.github.client import Client
-from millstream.sources.github.patience import Patience
+from millstream.sources.github.retry_budget import RetryBudget
 from sources.github_kit import FakeClock, causes, issue, issues, rows, source
 
 TOKEN = "ghp_" + "s3cret" * 6
@@ -123,7 +123,7 @@ def test_a_server_that_fails_now_and_then_is_not_waited_for_for_ever(
 
 
 def test_waits_side_by_side_count_once(clock: FakeClock) -> None:
-    patience = Patience(clock, 100)
+    patience = RetryBudget(clock, 100)
     assert all(patience.spend(60) for _ in range(8))
     clock.wait(50, threading.Event())
     assert patience.spend(40)  # 30 s of it after the others

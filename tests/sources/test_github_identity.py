@@ -15,8 +15,8 @@ import pytest
 from millstream.config import DltConfig, PipelineConfig
 from millstream.demo.github_server import GitHubServer
 from millstream.model import RunReport
-from millstream.runner import run
-from parts.places import NAME, Place
+from millstream.runs.runner import run
+from services.places import NAME, Place
 from sources.github_kit import issue
 from sources.test_github_incremental import chain, commit, star
 
@@ -245,7 +245,7 @@ def test_a_run_that_dies_after_a_rename(
     server.hub.rename("octo/old", "octo/new")
     server.hub.put("octo/new", "stargazers", star(3))
     with monkeypatch.context() as patch:
-        patch.setattr("millstream.steps.Work._load", _die)
+        patch.setattr("millstream.runs.stages.Work._load", _die)
         with pytest.raises(Exception, match="killed"):
             load(place, server, "stargazers")
     report = load(place, server, "stargazers")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from millstream.errors import ConfigError, SourceError
-from millstream.sources.mongodb import changes
+from millstream.sources.mongodb.loads import change_stream
 from sources.mongodb_kit import Shop
 
 pytestmark = pytest.mark.xdist_group("mongodb")
@@ -60,7 +60,7 @@ def test_the_full_load_joins_the_stream_without_gap_or_overlap(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("millstream.sources.mongodb.ranges.PER_RANGE", 100)
-    monkeypatch.setattr(changes, "FLUSH", 50)
+    monkeypatch.setattr(change_stream, "FLUSH", 50)
     things = shop.db.things
     things.insert_many([document(n) for n in range(1000)])
     stop = threading.Event()

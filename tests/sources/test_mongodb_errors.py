@@ -19,7 +19,7 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.sources.mongodb import discovery
-from parts import free_port, mongod
+from services import free_port, mongod
 from sources.mongodb_kit import Shop
 
 pytestmark = pytest.mark.xdist_group("mongodb")

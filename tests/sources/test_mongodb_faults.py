@@ -12,9 +12,9 @@ from bson import Code, Decimal128, Int64, MinKey, ObjectId, Regex, Timestamp
 
 import millstream
 from millstream.config import PipelineConfig
-from millstream.runner import run
-from parts import wait_for
-from parts.places import Place
+from millstream.runs.runner import run
+from services import wait_for
+from services.places import Place
 from sources.mongodb_kit import Shop
 
 pytestmark = pytest.mark.xdist_group("mongodb")

@@ -144,19 +144,19 @@ def test_a_collection_replaced_while_it_is_read_loads_nothing(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from millstream.errors import SourceError
-    from millstream.sources.mongodb import load
+    from millstream.sources.mongodb.loads import dispatch
 
     shop.db.things.insert_many([{"_id": n} for n in range(5)])
-    read = load.read_ranges
+    read = dispatch.read_ranges
 
     def replaced(*arguments: Any, **named: Any) -> Any:
         yield from read(*arguments, **named)
         shop.db.things.drop()
         shop.db.things.insert_one({"_id": 9})
 
-    monkeypatch.setattr(load, "read_ranges", replaced)
+    monkeypatch.setattr(dispatch, "read_ranges", replaced)
     with pytest.raises(SourceError, match="replaced by another collection while it was read"):
         shop.load("things")
-    monkeypatch.setattr(load, "read_ranges", read)
+    monkeypatch.setattr(dispatch, "read_ranges", read)
     shop.load("things")
     assert shop.rows("things", "_id") == [(9,)]

@@ -12,7 +12,7 @@ from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
 
 from millstream.errors import SourceError, SourceUnavailableError
-from millstream.sources.mongodb import ranges, reading, spool
+from millstream.sources.mongodb import range_reader, ranges, spool
 from millstream.sources.mongodb.encode import EXACT, Encoded, documents, id_of
 from millstream.sources.mongodb.ids import extended
 from sources.mongodb_kit import Shop
@@ -54,8 +54,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ids_in(shop: Shop, each: ranges.Range) -> list[str]:
-    reader = reading.Reader(shop.db.things, "things", lambda: None)  # type: ignore[arg-type]
-    found = reading._batches(reader, each, None, False)
+    reader = range_reader.Reader(shop.db.things, "things", lambda: None)  # type: ignore[arg-type]
+    found = range_reader._batches(reader, each, None, False)
     return [extended(id_of(raw)) for batch, _ in found for raw in documents(batch)]
 
 
@@ -192,7 +192,7 @@ def test_what_was_read_is_forgotten_when_the_question_or_the_collection_changes(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.db.things.insert_many([{"_id": n, "old": True} for n in range(1000)])
-    monkeypatch.setattr(reading, "ATTEMPTS", 1)
+    monkeypatch.setattr(range_reader, "ATTEMPTS", 1)
 
     def breaks() -> None:
         with (

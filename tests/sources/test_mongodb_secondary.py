@@ -13,8 +13,8 @@ import pytest
 from pymongo import WriteConcern
 
 from millstream.config import StaticPartitions
-from millstream.runner import run
-from parts import mongod
+from millstream.runs.runner import run
+from services import mongod
 from sources.mongodb_kit import Shop
 
 pytestmark = pytest.mark.xdist_group("mongodb")

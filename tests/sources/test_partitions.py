@@ -16,7 +16,7 @@ from millstream.config import FilesConfig, TimePartitions
 from millstream.demo.github_server import GitHubServer
 from millstream.errors import ConfigError, SourceDataError
 from millstream.model import PARTITION_COLUMN, Partition
-from millstream.runner import run
+from millstream.runs.runner import run
 from millstream.sources.files import FilesSource
 from millstream.sources.partition import instant
 from sources.github_kit import issue, source

@@ -6,7 +6,7 @@ import pytest
 
 from millstream.demo.generated import generate
 from millstream.demo.github_server import GitHubServer
-from parts.installed import Installed, install
+from services.installed import Installed, install
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from parts.places import Place
-from parts.terminal import Terminal, millstream
+from services.places import Place
+from services.terminal import Terminal, millstream
 
 ROWS = 150_000
 

@@ -10,11 +10,11 @@ import duckdb
 import pytest
 
 from millstream.demo.github_server import GitHubServer
-from parts.bigquery import BigQuery
-from parts.installed import REPOSITORY, Installed
-from parts.mongod import Mongod
-from parts.places import Place
-from parts.terminal import Terminal
+from services.bigquery import BigQuery
+from services.installed import REPOSITORY, Installed
+from services.mongod import Mongod
+from services.places import Place
+from services.terminal import Terminal
 
 pytestmark = pytest.mark.xdist_group("installed")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from parts.terminal import Terminal, millstream
+from services.terminal import Terminal, millstream
 
 DEFS = """\
 type: millstream.Pipeline

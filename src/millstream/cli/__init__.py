@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     from millstream.cli.commands import ROOT
-    from millstream.cli.complain import complain
+    from millstream.cli.error_output import complain
     from millstream.cli.parser import UsageError, parse
 
     debug = False

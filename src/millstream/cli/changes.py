@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
-    from millstream.pending import PendingPackage
+    from millstream.runs.pending_packages import PendingPackage
 
 
 def change_line(change: Mapping[str, Any], stream: str | None = None) -> str:
@@ -28,7 +28,7 @@ def held_packages(
     config: PipelineConfig, streams: Sequence[str]
 ) -> dict[str, list[PendingPackage]]:
     """The packages of each stream that wait for someone to accept changes."""
-    from millstream import runner
+    from millstream.runs import runner
 
     found = {
         stream: [each for each in runner.list_pending(config, stream) if each.status == "held"]
@@ -49,7 +49,7 @@ def package_lines(package: PendingPackage) -> list[str]:
 
 def held_lines(package: PendingPackage) -> list[str]:
     """A held package with its changes, and what to type."""
-    from millstream.ledger.wording import accept_command, reject_command
+    from millstream.schema_changes.messages import accept_command, reject_command
 
     return [
         *package_lines(package),

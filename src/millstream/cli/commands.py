@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from millstream.cli import demo, discover, doctor, init, page, pending, quarantine, run, schema
+from millstream.cli import (
+    demo,
+    discover,
+    doctor,
+    html_report,
+    init,
+    pending,
+    quarantine,
+    run,
+    schema,
+)
 from millstream.cli.command import Command
 
 ROOT = Command(
@@ -16,7 +26,7 @@ ROOT = Command(
         schema.COMMAND,
         quarantine.COMMAND,
         pending.COMMAND,
-        page.COMMAND,
+        html_report.COMMAND,
         doctor.COMMAND,
         demo.COMMAND,
     ),

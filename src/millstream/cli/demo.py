@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from millstream.cli.command import Command
 from millstream.cli.terminal import align, paint, print_json, seconds, tree
-from millstream.status_line import status_line
+from millstream.common.status_line import status_line
 
 if TYPE_CHECKING:
-    from millstream.demo.play import DemoRun
+    from millstream.demo.processes import DemoRun
     from millstream.demo.workspace import Workspace
 
 FOLDER = Path(".demo")
@@ -47,10 +47,10 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    from millstream.demo import play
+    from millstream.demo import processes
     from millstream.demo.workspace import Workspace
 
-    play.require("dagster", "Dagster", "millstream[dagster]")
+    processes.require("dagster", "Dagster", "millstream[dagster]")
     # `kill` ends the demo as Ctrl-C does: with the processes that it started
     signal.signal(signal.SIGTERM, _interrupt)
     workspace = Workspace(FOLDER / "live" if options.live else FOLDER)
@@ -65,7 +65,7 @@ def _run(options: Namespace) -> int:
 def _recorded(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
     from time import perf_counter
 
-    from millstream.demo import play
+    from millstream.demo import processes
     from millstream.demo.recordings import AS_OF, REPOSITORIES
 
     started = perf_counter()
@@ -75,12 +75,12 @@ def _recorded(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
         stack.enter_context(workspace.locked())
         with status_line("getting the recordings"):
             workspace.prepare(repositories=REPOSITORIES)
-            server = stack.enter_context(play.local_github(CACHE, workspace.log))
+            server = stack.enter_context(processes.local_github(CACHE, workspace.log))
             workspace.point_at(server.url)
         real = server.origin.startswith("real")
         say.paragraph(f"{', '.join(REPOSITORIES)}: {server.origin}" if real else server.origin)
         say(f"  served at {server.url} the way GitHub's API does")
-        runs = play.runs(workspace, moments=(AS_OF, "now"), server=server.url)
+        runs = processes.runs(workspace, moments=(AS_OF, "now"), server=server.url)
         first = _told(
             runs, say, f"Run 1: GitHub as it was on {_date(AS_OF)}", "starting Dagster, loading"
         )
@@ -101,7 +101,7 @@ def _live(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
     import os
 
     from millstream.cli.init import repositories
-    from millstream.demo import play
+    from millstream.demo import processes
 
     wanted = repositories([options.live], "millstream demo")
     say = _Say(options.json)
@@ -114,7 +114,7 @@ def _live(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
         say("  https://github.com/settings/tokens")
     with workspace.locked():
         workspace.prepare(repositories=wanted, streams=streams, base_url=options.base_url)
-        runs = play.runs(workspace, said=say.progress)
+        runs = processes.runs(workspace, said=say.progress)
         done = _told(runs, say, "Run 1", "starting Dagster, loading")
     say()
     say.title(f"Done in {seconds(done.seconds)}")
@@ -123,14 +123,14 @@ def _live(options: Namespace, workspace: Workspace) -> Sequence[DemoRun]:
 
 
 def _show(options: Namespace, workspace: Workspace) -> int:
-    from millstream.demo import play
+    from millstream.demo import processes
 
     with ExitStack() as stack:
         with status_line("starting Dagster"):
             if not options.live and workspace.exists():
-                server = stack.enter_context(play.local_github(CACHE, workspace.log))
+                server = stack.enter_context(processes.local_github(CACHE, workspace.log))
                 workspace.point_at(server.url)  # so that "Materialize" works in the UI
-            interface = stack.enter_context(play.user_interface(workspace, options.port))
+            interface = stack.enter_context(processes.user_interface(workspace, options.port))
         url = interface.url
         print(f"Dagster is at {paint(url, 'bold', stream=sys.stdout)}\n")
         print(f"  the issues    {url}/assets/github/issues")

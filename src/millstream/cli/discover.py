@@ -25,9 +25,9 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> int:
     from millstream import sources
+    from millstream.common.status_line import status_line
     from millstream.config import read_pipeline
     from millstream.errors import ConfigError
-    from millstream.status_line import status_line
 
     config = read_pipeline(options.path)
     source = sources.create(config.source)

@@ -94,8 +94,8 @@ def _pending(config: PipelineConfig) -> Sequence[Check]:
     from millstream import sources
     from millstream.cli.changes import held_packages, package_name
     from millstream.errors import MillstreamError
-    from millstream.ledger.wording import accept_command, reject_command
     from millstream.model import Check
+    from millstream.schema_changes.messages import accept_command, reject_command
 
     try:
         streams = [stream.name for stream in sources.create(config.source).streams()]
@@ -121,9 +121,9 @@ def _checked(
     """The checks of one side; an error on the way is a failed check, so the others still run."""
     from dataclasses import replace
 
+    from millstream.common.redact import redact
     from millstream.errors import MillstreamError
     from millstream.model import Check
-    from millstream.redact import redact
 
     try:
         found = list(check(config))

@@ -13,7 +13,7 @@ from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_d
 from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
-    from millstream.pending import PendingPackage
+    from millstream.runs.pending_packages import PendingPackage
 
 
 def _id_arguments(parser: ArgumentParser) -> None:
@@ -54,8 +54,8 @@ def _show(options: Namespace) -> int:
 
 
 def _drop(options: Namespace) -> int:
-    from millstream import runner
     from millstream.cli.parser import UsageError
+    from millstream.runs import runner
 
     if not options.ids and not options.streams:
         raise UsageError(
@@ -82,7 +82,7 @@ def _drop(options: Namespace) -> int:
 
 
 def _packages(options: Namespace, *, fully: bool) -> list[PendingPackage]:
-    from millstream import runner
+    from millstream.runs import runner
 
     quieten_dlt()
     config, streams = open_pipeline(options)

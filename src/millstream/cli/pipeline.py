@@ -69,7 +69,7 @@ def show_log() -> None:
     """Progress lines and warnings of a run on stderr; of dlt, what it says is wrong."""
     import logging
 
-    from millstream.status_line import LinesAbove
+    from millstream.common.status_line import LinesAbove
 
     quieten_dlt()
     handler = logging.StreamHandler(LinesAbove(sys.stderr))

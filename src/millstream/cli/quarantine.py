@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from millstream.cli import heaps
+from millstream.cli import malloc
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
 from millstream.cli.terminal import print_json
@@ -84,9 +84,9 @@ def _lines(entry: Entry) -> list[str]:
 
 
 def _replay(options: Namespace) -> int:
-    from millstream import runner
     from millstream.cli.parser import UsageError
     from millstream.cli.report import report_lines
+    from millstream.runs import runner
 
     if options.row is not None and len(options.ids or ()) != 1:
         raise UsageError(
@@ -95,7 +95,7 @@ def _replay(options: Namespace) -> int:
         )
     if options.row is not None:
         _check_json(options.row)
-    heaps.few()
+    malloc.few()
     show_log()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):

@@ -113,7 +113,7 @@ def change_lines(
 
 def warned_lines(report: RunReport, stream: TextIO) -> list[str]:
     """What the policy warns of, with the rule that does and the id to accept or look it up by."""
-    from millstream.ledger import comes_and_goes, fingerprint
+    from millstream.schema_changes import comes_and_goes, fingerprint
 
     # shares that come and go are told below, of columns that are unlike recent loads; and each
     # change once, where the run also loaded what an earlier one had left

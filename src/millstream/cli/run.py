@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from millstream.cli import heaps
+from millstream.cli import malloc
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
 from millstream.cli.terminal import count, paint, print_json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from millstream.config import PipelineConfig
     from millstream.errors import RunInterrupted, SchemaHeldError
     from millstream.model import RunReport
-    from millstream.steps import Progress
+    from millstream.runs.stages import Progress
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -41,13 +41,13 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    from millstream import runner
-    from millstream.abreast import abreast
     from millstream.cli.report import report_lines
+    from millstream.common.status_line import LinesAbove
     from millstream.errors import RunInterrupted, SchemaHeldError
-    from millstream.status_line import LinesAbove
+    from millstream.runs import runner
+    from millstream.runs.parallel import abreast
 
-    heaps.few()
+    malloc.few()
     show_log()
     try:
         config, streams = open_pipeline(options)
@@ -131,12 +131,12 @@ def _tell_dagster(
 
     if not os.environ.get("DAGSTER_HOME") or not (reports or held) or not find_spec("dagster"):
         return
-    from millstream.orchestration.runless import report_loads
+    from millstream.orchestration.external_loads import report_loads
 
     try:
         told = report_loads(config, reports, held)
     except Exception as error:
-        from millstream.redact import redact
+        from millstream.common.redact import redact
 
         text = redact(f"{type(error).__name__}: {error}")
         print(f"warning: Dagster was not told of these loads: {text}", file=sys.stderr)
@@ -184,10 +184,10 @@ def _loads(
 def _failure(
     stream: str, partition: str | None, error: Exception, *, debug: bool
 ) -> dict[str, Any]:
-    from millstream.cli.complain import complain
+    from millstream.cli.error_output import complain
+    from millstream.common.redact import redact
     from millstream.errors import MillstreamError, SchemaHeldError
-    from millstream.ledger import held
-    from millstream.redact import redact
+    from millstream.schema_changes import held_packages
 
     complain(error, debug=debug, what=f"{stream} {partition}" if partition else stream)
     message = error.message if isinstance(error, MillstreamError) else str(error)
@@ -200,18 +200,18 @@ def _failure(
         "hint": redact(hint) if hint else None,
     }
     if isinstance(error, SchemaHeldError):
-        failure["decisions"] = [held.to_dict(decision) for decision in error.decisions]
+        failure["decisions"] = [held_packages.to_dict(decision) for decision in error.decisions]
         failure["rows_waiting"] = error.rows
     return failure
 
 
 def _print_json(pipeline: str, reports: list[RunReport], failures: list[dict[str, Any]]) -> None:
-    from millstream.ledger import held
+    from millstream.schema_changes import held_packages
 
     document = {
         "pipeline": pipeline,
         "reports": [
-            {**report.to_dict(), "decisions": [held.to_dict(d) for d in report.decisions]}
+            {**report.to_dict(), "decisions": [held_packages.to_dict(d) for d in report.decisions]}
             for report in reports
         ],
         "failed": failures,

@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.cli.changes import change_line, describe
 from millstream.cli.command import Command
-from millstream.cli.pipeline import (
-    open_pipeline,
-    pipeline_arguments,
-    quieten_dlt,
-    repeatable,
-)
+from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_dlt, repeatable
 from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
     from millstream.model import Decision, SchemaVersion
-    from millstream.standing import Standing
+    from millstream.runs.status import Standing
 
 _SEVERITIES = ("safe", "risky", "breaking")
 _EXIT = {"safe": 10, "risky": 11, "breaking": 12}
@@ -83,7 +78,7 @@ def _accept_arguments(parser: ArgumentParser) -> None:
 
 
 def _diff(options: Namespace) -> int:
-    from millstream.ledger import comes_and_goes
+    from millstream.schema_changes import comes_and_goes
 
     quieten_dlt()
     config, streams = open_pipeline(options)
@@ -110,11 +105,11 @@ def _diff(options: Namespace) -> int:
 
 def _standing(config: PipelineConfig, stream: str, options: Namespace) -> Standing:
     """What the next run of a stream would find changed."""
-    from millstream import standing
     from millstream.errors import DestinationError
+    from millstream.runs import status
 
     try:
-        return standing.schema(config, stream, pages=options.pages or None, offline=options.offline)
+        return status.schema(config, stream, pages=options.pages or None, offline=options.offline)
     except DestinationError as error:
         error.hint = "; ".join(
             filter(None, [error.hint, "--offline compares with the accepted schema alone"])
@@ -124,11 +119,11 @@ def _standing(config: PipelineConfig, stream: str, options: Namespace) -> Standi
 
 def _log(options: Namespace) -> int:
     from millstream import destinations
-    from millstream.ledger import store
+    from millstream.schema_changes import history
 
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr), destinations.reader(config) as destination:
-        rows = store.changes(store.Place(destination, config.dataset), config.name)
+        rows = history.changes(history.Place(destination, config.dataset), config.name)
     rows = [
         row
         for row in rows
@@ -202,9 +197,9 @@ def _pending(options: Namespace) -> int:
 
 
 def _reject(options: Namespace) -> int:
-    from millstream import runner
     from millstream.cli.changes import dropped_line
     from millstream.cli.parser import UsageError
+    from millstream.runs import runner
 
     if not options.streams:
         raise UsageError(
@@ -226,7 +221,7 @@ def _reject(options: Namespace) -> int:
 
 
 def _accept_held(config: PipelineConfig, stream: str, only: Sequence[str]) -> list[dict[str, Any]]:
-    from millstream import runner
+    from millstream.runs import runner
 
     with redirect_stdout(sys.stderr):
         return [dict(change) for change in runner.accept(config, stream, changes=only)]
@@ -235,7 +230,7 @@ def _accept_held(config: PipelineConfig, stream: str, only: Sequence[str]) -> li
 def _accept_source(config: PipelineConfig, stream: str, options: Namespace) -> list[dict[str, Any]]:
     from millstream import destinations
     from millstream.errors import ConfigError
-    from millstream.ledger import is_in_schema
+    from millstream.schema_changes import is_in_schema
 
     keeper = destinations.keeper(config)
     if keeper is None:
@@ -266,7 +261,7 @@ def _show(options: Namespace) -> int:
 
 def _tree_lines(version: SchemaVersion) -> list[str]:
     from millstream.cli.terminal import tree
-    from millstream.ledger.column_line import write
+    from millstream.schema_changes.yaml_column import write
 
     lines = []
     tables = version.table
@@ -292,19 +287,19 @@ def _accepted(config: PipelineConfig) -> dict[str, SchemaVersion]:
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
-    from millstream.ledger import held
+    from millstream.schema_changes.held_packages import to_dict
 
-    return held.to_dict(decision)
+    return to_dict(decision)
 
 
 def _decision_lines(name: str, made: Sequence[Decision]) -> list[str]:
-    from millstream.ledger import held
+    from millstream.schema_changes.held_packages import to_dict
 
     if not made:
         return [f"{name}: no changes"]
     return [
         f"{name}: {len(made)} change{'s' if len(made) != 1 else ''}",
-        *(f"  {change_line(held.to_dict(decision))}" for decision in made),
+        *(f"  {change_line(to_dict(decision))}" for decision in made),
     ]
 
 

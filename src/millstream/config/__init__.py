@@ -25,19 +25,14 @@ from millstream.config.governance import (
     SlackAlert,
     WebhookAlert,
 )
-from millstream.config.partitions import (
-    PartitionsConfig,
-    StaticPartitions,
-    TimePartitions,
-    between,
-)
+from millstream.config.loader import COMPONENT_TYPE, project_of, read_pipeline
+from millstream.config.partitions import PartitionsConfig, StaticPartitions, TimePartitions, between
 from millstream.config.pipeline import (
     DestinationConfig,
     PipelineConfig,
     TargetConfig,
     parse_pipeline,
 )
-from millstream.config.reading import COMPONENT_TYPE, project_of, read_pipeline
 from millstream.config.sources import (
     DltConfig,
     FilesConfig,

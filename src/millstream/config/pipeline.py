@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from millstream.config import complaints, cron
+from millstream.config import cron, validation_messages
 from millstream.config.base import Model, invalid
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
 from millstream.config.governance import AlertConfig, PolicyConfig, QuarantineConfig
@@ -280,5 +280,5 @@ def parse_pipeline(
     try:
         return PipelineConfig.model_validate({**attributes, "project": project, "folder": folder})
     except ValidationError as error:
-        found = complaints.of(error, PipelineConfig, attributes)
+        found = validation_messages.of(error, PipelineConfig, attributes)
         raise ConfigError(f"{where}: {found.message}", hint=found.hint) from None

@@ -25,9 +25,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode
 
+from millstream.demo.fake_data import Hub, Query, Row
 from millstream.demo.faults import Faults
 from millstream.demo.http import Answer, Handler, HttpServer, error_answer, json_answer
-from millstream.demo.hub import Hub, Query, Row
 
 _STREAMS = {
     "issues": "issues",

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import IO, Any
 
-from millstream.ledger import baseline
+from millstream.schema_changes import accepted_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def _run(folder: Path, job: str) -> dict[str, Any]:
         )
         parents = {
             table.name: table.parent
-            for version in baseline.load(folder).values()
+            for version in accepted_file.load(folder).values()
             for table in version.tables
         }
         return {

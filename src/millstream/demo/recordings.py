@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from millstream.demo.aging import age
 from millstream.demo.generated import generate
+from millstream.demo.history import age
 
 PACKAGE = "github3.py==4.0.1"
 AS_OF = "2017-12-10T00:00:00Z"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import millstream
-from millstream import file_lock
+from millstream.common import file_lock
 from millstream.errors import ConfigError
 from millstream.scaffold import Project, write_project
 

@@ -3,39 +3,44 @@
 factory     configuration -> dlt destination, loader file format, storage kind
 duckdb_file where DuckDB's file is, and what DuckDB calls it
 duckdb_bulk how it is opened: small row groups, bounded memory
-readiness   reachable, allowed, there: before the source is asked for anything
-faults      what a driver said -> which error, with the fix and without the secrets
-names       a table's full name, with and without a connection
-counts      the rows that tables hold now
+preflight   reachable, allowed, there: before the source is asked for anything
+driver_errors  what a driver said -> which error, with the fix and without the secrets
+table_names a table's full name, with and without a connection
+row_counts  the rows that tables hold now
 fallbacks   what dlt does instead where a destination can't do what was asked
 migrations  columns that tables with rows come to need, filled from what is there
-nul         characters that a destination can't store
+nul_characters  characters that a destination can't store
 copy_job    PostgreSQL, able to load what the engine writes for COPY
-writer      who may write or read now, and what was written last
+write_lock  who may write or read now, and what was written last
 restore     cursors and schema, as the last load left them
-turns       one run of a stream at a time, on whichever machine
-parts       a partition's rows, replaced as one
+run_lock    one run of a stream at a time, on whichever machine
+partition_rows  a partition's rows, replaced as one
 existing_tables  tables that the stream did not make, refused or taken over
 concurrent_loads  loads that arrived while a partition was read
-accepted    the accepted schema, where it is kept beside the data
-refresh     a full refresh takes nothing out before its load is complete
-undo        take out what an interrupted load had appended
+accepted_table  the accepted schema, where it is kept beside the data
+full_refresh  a full refresh takes nothing out before its load is complete
+rollback    take out what an interrupted load had appended
 row_updates what a source corrects of rows that are loaded
 """
 
 from __future__ import annotations
 
-from millstream.destinations.accepted import keeper
+from millstream.destinations.accepted_table import keeper
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
-from millstream.destinations.counts import row_counts
+from millstream.destinations.driver_errors import in_use, redact
 from millstream.destinations.existing_tables import refuse_existing, take_over
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
-from millstream.destinations.faults import in_use, redact
+from millstream.destinations.full_refresh import (
+    drop_staging_tables,
+    is_swept,
+    prepare,
+    replace_through_staging,
+    sweep,
+)
 from millstream.destinations.migrations import add_root_ids, migrate, refuse_unmergeable
-from millstream.destinations.names import dataset_name, full_names, nested_table, table_name
-from millstream.destinations.nul import replaced
-from millstream.destinations.parts import (
+from millstream.destinations.nul_characters import replaced
+from millstream.destinations.partition_rows import (
     clear,
     confine,
     refuse_partitioned,
@@ -43,19 +48,14 @@ from millstream.destinations.parts import (
     stored_schema,
     united,
 )
-from millstream.destinations.readiness import address, ensure_ready, preflight
-from millstream.destinations.refresh import (
-    drop_staging_tables,
-    is_swept,
-    prepare,
-    replace_through_staging,
-    sweep,
-)
+from millstream.destinations.preflight import address, ensure_ready, preflight
 from millstream.destinations.restore import loaded_schema, restore
+from millstream.destinations.rollback import undo
+from millstream.destinations.row_counts import row_counts
 from millstream.destinations.row_updates import update_rows
-from millstream.destinations.turns import excludes_others, turn
-from millstream.destinations.undo import undo
-from millstream.destinations.writer import Loads, loads, reader, writer
+from millstream.destinations.run_lock import excludes_others, turn
+from millstream.destinations.table_names import dataset_name, full_names, nested_table, table_name
+from millstream.destinations.write_lock import Loads, loads, reader, writer
 
 __all__ = [
     "Loads",

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from millstream.common.metadata_tables import is_own
+from millstream.common.sql_client import sql_client
 from millstream.model import PARTITION_COLUMN, ColumnProfile, Partition
-from millstream.own_tables import is_own
-from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
     import dlt

@@ -14,7 +14,7 @@ from dlt.destinations import postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
 from psycopg2 import Error
 
-from millstream import copy_files
+from millstream.formats import copy_files
 
 _PIECE = 1 << 18
 _FILE = 64 << 20

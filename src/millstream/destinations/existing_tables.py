@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from millstream.destinations.parts import stored_schema
+from millstream.common.metadata_tables import is_own
+from millstream.common.sql_client import sql_client
+from millstream.destinations.partition_rows import stored_schema
 from millstream.errors import ConfigError
-from millstream.own_tables import is_own
-from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
     import dlt

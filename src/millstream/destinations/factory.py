@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from millstream.config import TargetConfig
-from millstream.destinations import nul
+from millstream.destinations import nul_characters
 from millstream.destinations.duckdb_file import duckdb_file
 from millstream.errors import ConfigError, MissingDependencyError
 
@@ -89,7 +89,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         if destination is None:
             raise _unknown(name)
         _refuse_unknown_options(config, destination)
-        if escape := nul.keeping(destination.capabilities().escape_literal):
+        if escape := nul_characters.keeping(destination.capabilities().escape_literal):
             arguments.setdefault("escape_literal", escape)
         destination = Destination.from_reference(name, **arguments)
         assert destination is not None

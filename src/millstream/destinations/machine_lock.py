@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from millstream import file_lock
+from millstream.common import file_lock
 from millstream.config import data_dir, make_private_folder
 
-logger = logging.getLogger("millstream")
+logger = logging.getLogger(__name__)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
+from millstream.common.metadata_tables import is_own
 from millstream.errors import ConfigError
-from millstream.own_tables import is_own
 
 if TYPE_CHECKING:
     import dlt

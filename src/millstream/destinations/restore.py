@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from millstream.destinations.writer import Loads
-from millstream.queryable import sql_client
+from millstream.common.sql_client import sql_client
+from millstream.destinations.write_lock import Loads
 
 if TYPE_CHECKING:
     import dlt

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from millstream.destinations.parts import stored_schema
+from millstream.common.metadata_tables import is_own
+from millstream.common.sql_client import sql_client
+from millstream.destinations.partition_rows import stored_schema
 from millstream.model import RowUpdate
-from millstream.own_tables import is_own
-from millstream.queryable import sql_client
 
 if TYPE_CHECKING:
     import dlt

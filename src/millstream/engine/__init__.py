@@ -2,23 +2,19 @@
 
 The way of a batch, one file a step:
 
-    columns, unfold   rows become columns, and a table per nested list
-    convert, settle   each column gets the type that dlt would give it; in runs of Millstream a
+    transpose, flatten  rows become columns, and a table per nested list
+    casts, coerce     each column gets the type that dlt would give it; in runs of Millstream a
                       value enters a column of another type only as `coercion` has it
-    ids, build        rows get dlt's ids and links, columns become whole tables
-    writer            tables go into the files that the destination loads: dlt's Parquet,
+    row_ids, tables   rows get dlt's ids and links, columns become whole tables
+    column_batch      tables go into the files that the destination loads: dlt's Parquet,
                       text for PostgreSQL's COPY, or JSON lines
-    shape, direct     rows that look like those before skip all that: text straight to Arrow
+    fast_path         rows that look like those before skip all that: text straight to Arrow
     bson              the same for MongoDB's documents, as the server sent them
     profile, report   what was in the columns, and who did how much
-    twins             what keys of one name lose to each other
     versions          which of several rows with one key is loaded
 
-`rules` is what these ask of a schema, and `dlt_rules` answers with dlt's. `seam` puts all this into
-dlt; `sieve` is dlt's own way, on `trial`, with what it would lose put aside, counted by `twins`;
-`exact_normalizer` gives both ways the rules of `coercion`, and `typed_json` is how rows lie on disk
-before; `parquet`, `copy_writer` and `json_lines_writer` are its writers, and `arrow_normalizer` is
-dlt's way for Arrow tables. Only these eleven know dlt's inside, and `seam` checks it.
+`schema_rules` is what these ask of a schema. `dlt` answers with dlt's rules, and puts all this into
+dlt's normalizer.
 """
 
 from __future__ import annotations
@@ -31,14 +27,14 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from millstream.engine.coercion import Coercion
+from millstream.engine.dlt.key_collisions import told
 from millstream.engine.report import EngineReport, collect
-from millstream.engine.twins import told
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
     from dlt.sources import DltResource
 
-    from millstream.quarantine.watch import Watch
+    from millstream.quarantine.rules import QuarantineRules
 
 __all__ = [
     "Coercion",
@@ -65,12 +61,12 @@ def enable(*, keep_stats: bool = False) -> bool:
         Whether the engine is on; False with `MILLSTREAM_ENGINE=dlt`, or where it does not fit the
         installed dlt, which is said once in a warning.
     """
-    from millstream.engine import seam
+    from millstream.engine.dlt import patch
 
     if os.environ.get("MILLSTREAM_ENGINE", "").strip().lower() == "dlt":
-        seam.deactivate()
+        patch.deactivate()
         return False
-    return seam.activate(keep_stats=keep_stats)
+    return patch.activate(keep_stats=keep_stats)
 
 
 _OBJECTS = 10_000
@@ -83,7 +79,7 @@ _outside: bool | None = None
 
 @contextmanager
 def enabled(
-    watches: Mapping[str, Watch] | None = None,
+    watches: Mapping[str, QuarantineRules] | None = None,
     named: Iterable[str] = (),
     coercions: Mapping[str, Coercion] | None = None,
 ) -> Iterator[bool]:
@@ -102,36 +98,36 @@ def enabled(
     global _entered, _outside
     import pyarrow
 
-    from millstream.engine import seam
+    from millstream.engine.dlt import patch
 
     with _entering:
         if not _entered:
-            _outside = seam.active()
+            _outside = patch.active()
         _entered += 1
         for name, watch in (watches or {}).items():
-            seam.watch(name, watch)
+            patch.watch(name, watch)
         named = [*named]
         for name in named:
-            seam.name_keys(name, on=True)
+            patch.name_keys(name, on=True)
         for name, coercion in (coercions or {}).items():
-            seam.set_coercion(name, coercion)
-        is_watched = enable(keep_stats=True) or seam.activate(keep_stats=True, columnar=False)
+            patch.set_coercion(name, coercion)
+        is_watched = enable(keep_stats=True) or patch.activate(keep_stats=True, columnar=False)
     try:
         yield is_watched
     finally:
         with _entering:
             _entered -= 1
             for name in watches or ():
-                seam.watch(name, None)
+                patch.watch(name, None)
             for name in named:
-                seam.name_keys(name, on=False)
+                patch.name_keys(name, on=False)
             for name in coercions or ():
-                seam.set_coercion(name, None)
+                patch.set_coercion(name, None)
             if not _entered:
                 if _outside is None:
-                    seam.deactivate()
+                    patch.deactivate()
                 else:
-                    seam.activate(keep_stats=_outside)
+                    patch.activate(keep_stats=_outside)
         # what comes next, the destination's driver, needs memory of its own
         pyarrow.default_memory_pool().release_unused()
 
@@ -149,7 +145,7 @@ def check_arrow_items(
 @contextmanager
 def unambiguous() -> Iterator[None]:
     """dlt extracts in this thread, within this block, so that text is read back as text."""
-    from millstream import typed_json
+    from millstream.formats import typed_json
     from millstream.quarantine import envelope
 
     def wrap(text: str, detail: str) -> Mapping[str, Any]:
@@ -176,14 +172,14 @@ def warming() -> Iterator[None]:
 def _warm() -> None:
     # an import that fails here fails again where it is needed, and is told there
     with suppress(Exception):
-        import millstream.engine.seam  # noqa: F401
+        import millstream.engine.dlt.patch  # noqa: F401
 
 
 def disable() -> None:
     """Let dlt normalize by itself again."""
-    from millstream.engine import seam
+    from millstream.engine.dlt import patch
 
-    seam.deactivate()
+    patch.deactivate()
 
 
 def accelerate() -> bool:

@@ -33,9 +33,9 @@ from dlt.common.data_writers.writers import (
 from dlt.common.libs.pyarrow import columns_to_arrow
 from dlt.common.time import get_context_timezone_name
 
-from millstream import copy_files
+from millstream.engine.column_batch import BackgroundWorker, align, runs
 from millstream.engine.row_columns import column_of_rows, plain_column
-from millstream.engine.writer import Aside, align, runs
+from millstream.formats import copy_files
 
 NUL_SIGN = "\N{SYMBOL FOR NULL}"
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -51,7 +51,7 @@ class CopyWriter(DataWriter):
 
     def __init__(self, f: IO[Any], caps: Any = None) -> None:
         super().__init__(f, caps)
-        self._aside = Aside()
+        self._aside = BackgroundWorker()
         self._schema = pa.schema([])
         self._json: frozenset[str] = frozenset()
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.data_writers.writers import JsonlWriter
 
-from millstream import typed_json
-from millstream.engine.writer import Aside, ColumnSet, runs
+from millstream.engine.column_batch import BackgroundWorker, ColumnBatch, runs
+from millstream.formats import typed_json
 
 _TEXT = pa.large_string()
 _EMPTY, _QUOTE = pa.scalar("", _TEXT), pa.scalar('"', _TEXT)
@@ -39,7 +39,7 @@ class ColumnarJsonlWriter(JsonlWriter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._aside = Aside()
+        self._aside = BackgroundWorker()
 
     def write_data(self, items: Sequence[Any]) -> None:
         for columnar, part in runs(items):
@@ -59,12 +59,12 @@ class ColumnarJsonlWriter(JsonlWriter):
             self._aside.close()
         super().close()
 
-    def _encode(self, part: Sequence[ColumnSet]) -> None:
+    def _encode(self, part: Sequence[ColumnBatch]) -> None:
         for column_set in part:
             self._f.write(json_lines(column_set))
 
 
-def json_lines(rows: ColumnSet) -> pa.Buffer | bytes:
+def json_lines(rows: ColumnBatch) -> pa.Buffer | bytes:
     """n rows -> n lines."""
     fragments = []
     for name, column in rows.columns.items():

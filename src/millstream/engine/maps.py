@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from millstream.errors import ConfigError
-from millstream.object_maps import as_lists
+from millstream.formats.object_maps import as_lists
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource

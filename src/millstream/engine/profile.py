@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millstream.engine.column_batch import BackgroundWorker, ColumnBatch
 from millstream.engine.sketch import SIZE, SPACE, hash_values, smallest
-from millstream.engine.writer import Aside, ColumnSet
 from millstream.model import ColumnProfile
 
 _ROWS = 8192
@@ -104,7 +104,7 @@ class _Batches:
     columns: dict[str, list[pa.Array]] = field(default_factory=dict)
     nulls: dict[str, int] = field(default_factory=dict)
 
-    def add(self, batch: ColumnSet, skip: frozenset[str], list_index: str | None) -> None:
+    def add(self, batch: ColumnBatch, skip: frozenset[str], list_index: str | None) -> None:
         self.rows += len(batch)
         for name, array in batch.columns.items():
             if name in skip:
@@ -131,12 +131,12 @@ class Profile:
         self.rows: dict[str, int] = {}
         self._waiting: dict[str, _Batches] = {}
         self._list_index: dict[str, str] = {}
-        self._aside = Aside()
+        self._aside = BackgroundWorker()
 
     def add(
         self,
         table: str,
-        batch: ColumnSet,
+        batch: ColumnBatch,
         skip: frozenset[str],
         list_index: str | None = None,
     ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from millstream.engine.twins import Twins
+from millstream.engine.dlt.key_collisions import Twins
 from millstream.model import ColumnProfile, Decision, QuarantinedRows, SchemaChange
 
 

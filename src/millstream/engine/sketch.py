@@ -3,7 +3,7 @@
 The k smallest hashes of all distinct values (KMV; K. Beyer et al., On Synopses for Distinct-Value
 Estimation Under Multiset Operations, SIGMOD 2007) depend on the set of values alone: neither on
 their order, nor on how often each occurs, nor on how rows are split into batches. So the columns of
-two loads can be compared by them (`ledger.sketch`).
+two loads can be compared by them (`schema_changes.sketch`).
 
 A whole number has one hash whatever type carries it, so that a column that changes its type is
 known again: 1, 1.0, decimal 1.00 and the text 1 are one value. Hashes are the same on every machine

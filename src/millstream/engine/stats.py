@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from millstream import whole
+from millstream.common import atomic_write
+from millstream.engine.dlt.key_collisions import Twins
 from millstream.engine.profile import Profile
 from millstream.engine.report import folder_of
-from millstream.engine.twins import Twins
 from millstream.model import Decision
-from millstream.quarantine.entry import Problem
+from millstream.quarantine.entry import Rejection
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class FileStats:
         if reason in self.reasons or len(self.reasons) < 20:
             self.reasons[reason] += 1
 
-    def put_aside(self, problems: Sequence[Problem]) -> int:
+    def put_aside(self, problems: Sequence[Rejection]) -> int:
         """Count a row; its number in this file."""
         first = problems[0]
         detail, rows = self.quarantined.get((first.table, first.reason), (first.detail, 0))
@@ -76,7 +76,7 @@ class FileStats:
             "outcomes": self.outcomes,
             "twins": list(self.twins.items()),
         }
-        whole.write(target, json.dumps(content))
+        atomic_write.write(target, json.dumps(content))
 
 
 def _plain(decision: Decision) -> dict[str, Any]:

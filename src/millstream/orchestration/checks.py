@@ -11,11 +11,11 @@ import dagster as dg
 
 from millstream.config import PipelineConfig
 from millstream.errors import SchemaHeldError
-from millstream.ledger import comes_and_goes, fingerprint
-from millstream.ledger.jumps import MIN_LOADS
-from millstream.ledger.wording import accept_command, reject_command
-from millstream.model import Decision, Jump, RunReport
+from millstream.model import Decision, Drift, RunReport
 from millstream.orchestration.metadata import changes_table, explain
+from millstream.schema_changes import comes_and_goes, fingerprint
+from millstream.schema_changes.drift import MIN_LOADS
+from millstream.schema_changes.messages import accept_command, reject_command
 
 SCHEMA = "schema"
 PROFILE = "profile"
@@ -122,12 +122,12 @@ def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) 
     Raises:
         MillstreamError: neither the source nor the history could be asked.
     """
-    from millstream import standing
+    from millstream.runs import status
 
     if key.name == PROFILE:
-        jumps, loads = standing.profile(config, stream)
+        jumps, loads = status.profile(config, stream)
         return profile_result(config, key.asset_key, jumps, loads, counted=True)
-    found = standing.schema(config, stream)
+    found = status.schema(config, stream)
     if any(decision.action == "hold" for decision in found.decisions):
         return _held(key.asset_key, stream, found.decisions, found.rows, found.row_count)
     return schema_result(key.asset_key, found.decisions)
@@ -172,7 +172,7 @@ def schema_result(root: dg.AssetKey, decisions: Sequence[Decision]) -> Result:
 def profile_result(
     config: PipelineConfig,
     root: dg.AssetKey,
-    jumps: Sequence[Jump],
+    jumps: Sequence[Drift],
     loads: int,
     counted: bool,
 ) -> Result:
@@ -208,7 +208,7 @@ def profile_result(
     )
 
 
-def _jumped(jumps: Sequence[Jump]) -> dict[str, Any]:
+def _jumped(jumps: Sequence[Drift]) -> dict[str, Any]:
     if not jumps:
         return {}
     return {

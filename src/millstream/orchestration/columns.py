@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from millstream.ledger.wording import type_words
 from millstream.model import Column, SchemaChange, Table
+from millstream.schema_changes.messages import type_words
 
 _LOAD_COLUMNS = {
     "_dlt_id": "Identifies this row; child tables point at it.",

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from millstream import sources
 from millstream.config import PipelineConfig, load_dotenv, parse_pipeline, project_of
-from millstream.config.bounds import ensure_bounded
+from millstream.config.yaml_limits import ensure_bounded
 from millstream.orchestration.assets import definitions
 from millstream.orchestration.scaffolder import PipelineScaffolder
 from millstream.orchestration.yaml_dates import restore_dates

@@ -18,7 +18,7 @@ from millstream.orchestration.metadata import child_metadata, stream_metadata
 
 if TYPE_CHECKING:
     from millstream.config import TargetConfig
-    from millstream.pending import PendingPackage
+    from millstream.runs.pending_packages import PendingPackage
 
 
 class MillstreamResource(dg.ConfigurableResource[Any]):
@@ -115,8 +115,8 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
             SchemaHeldError: the policy holds a change until `accept`; nothing was loaded.
             RunError: any other failure, with the step that failed.
         """
-        from millstream import runner
-        from millstream.handed_data import LoadHints
+        from millstream.runs import runner
+        from millstream.runs.handed_data import LoadHints
 
         context = _context()
         forwarded = logs.forwarded(context.log) if context else nullcontext()
@@ -135,7 +135,7 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         """What only Dagster knows of the run, for alerts to say."""
         if context is None or not self.alerts or not context.has_assets_def:
             return nullcontext()
-        from millstream.ledger import alerts
+        from millstream import alerts
 
         root, *others = sorted(context.selected_asset_keys)
         links = links_of(context, root)
@@ -150,19 +150,19 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         Returns:
             The changes that were accepted; none where nothing waits.
         """
-        from millstream import runner
+        from millstream.runs import runner
 
         return runner.accept(self._target(), stream, changes=changes, credentials=self.credentials)
 
     def reject(self, stream: str) -> Sequence[PendingPackage]:
         """Refuse what held runs of a stream wait for; the next run reads its rows again."""
-        from millstream import runner
+        from millstream.runs import runner
 
         return runner.reject(self._target(), stream, credentials=self.credentials)
 
     def list_pending(self, stream: str) -> Sequence[PendingPackage]:
         """The packages of a stream that earlier runs left on this machine, oldest first."""
-        from millstream import runner
+        from millstream.runs import runner
 
         return runner.list_pending(self._target(), stream, self.credentials)
 
@@ -172,7 +172,7 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         Args:
             ids: the load ids of those to drop; all where left out.
         """
-        from millstream import runner
+        from millstream.runs import runner
 
         return runner.drop_pending(self._target(), stream, ids=ids, credentials=self.credentials)
 
@@ -195,7 +195,7 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         return dg.MaterializeResult(asset_key=asset_key, metadata=child_metadata(report, load))
 
     def _target(self) -> TargetConfig:
-        from millstream.config import TargetConfig, complaints, project_of
+        from millstream.config import TargetConfig, project_of, validation_messages
 
         try:
             return TargetConfig.model_validate(
@@ -216,7 +216,7 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
                 }
             )
         except ValidationError as error:
-            found = complaints.of(error, TargetConfig)
+            found = validation_messages.of(error, TargetConfig)
             raise ConfigError(f"MillstreamResource: {found.message}", hint=found.hint) from None
 
 

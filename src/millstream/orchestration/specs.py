@@ -13,18 +13,12 @@ from typing import Any
 import dagster as dg
 
 from millstream import destinations, sources
-from millstream.config import (
-    DltConfig,
-    FilesConfig,
-    GitHubConfig,
-    MongoDBConfig,
-    PipelineConfig,
-)
+from millstream.config import DltConfig, FilesConfig, GitHubConfig, MongoDBConfig, PipelineConfig
 from millstream.errors import ConfigError
-from millstream.ledger import baseline
 from millstream.model import SchemaVersion, Stream, Table
 from millstream.orchestration import partitions
 from millstream.orchestration.columns import table_schema
+from millstream.schema_changes import accepted_file
 
 STREAM = "millstream/stream"
 TABLE = "millstream/table"
@@ -45,7 +39,7 @@ def asset_specs(config: PipelineConfig) -> Sequence[dg.AssetSpec]:
             f"pipeline {config.name!r}: its source offers no streams",
             hint="name the streams to load under `source.streams`",
         )
-    accepted = baseline.load(config.folder) if config.folder else {}
+    accepted = accepted_file.load(config.folder) if config.folder else {}
     specs: dict[dg.AssetKey, dg.AssetSpec] = {}
     for stream in streams:
         for spec in _specs_of(config, stream, accepted.get(stream.name)):

@@ -10,17 +10,17 @@ from typing import Any
 
 import dagster as dg
 
-from millstream import runner
-from millstream.abreast import abreast
+from millstream import alerts
 from millstream.config import PipelineConfig, load_dotenv
 from millstream.errors import MillstreamError, SchemaHeldError
-from millstream.ledger import alerts
 from millstream.model import RunReport
 from millstream.orchestration import checks, logs
 from millstream.orchestration.downstream import downstream_of, history_page, links_of
 from millstream.orchestration.metadata import child_metadata, stream_metadata
 from millstream.orchestration.retries import already_loaded, carried_on, checks_carried_on
 from millstream.orchestration.specs import STREAM, TABLE, child_key, split
+from millstream.runs import runner
+from millstream.runs.parallel import abreast
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class StreamAssets:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loss:
+class _StreamFailure:
     stream: str
     reason: str
     held: SchemaHeldError | None = None
@@ -69,7 +69,7 @@ def load(
     wanted = selected_streams(context)
     done = already_loaded(context, [key for stream in wanted for key in stream.selected])
     todo: dict[str, StreamAssets] = {}
-    losses: dict[str, _Loss] = {}
+    losses: dict[str, _StreamFailure] = {}
     for assets in wanted:
         if not assets.selected:
             yield from _judge(context, config, assets, losses)
@@ -83,18 +83,18 @@ def load(
         else:
             todo[assets.stream] = assets
 
-    def load_one(stream: str) -> list[RunReport] | _Loss:
+    def load_one(stream: str) -> list[RunReport] | _StreamFailure:
         reports: list[RunReport] = []
         for key in _partitions(context, config, stream):
             report = _run(context, config, todo[stream], key, full_refresh)
-            if isinstance(report, _Loss):
+            if isinstance(report, _StreamFailure):
                 return report
             reports.append(report)
         return reports
 
     for stream, outcome in abreast(config, list(todo), load_one):
         assets = todo[stream]
-        if not isinstance(outcome, _Loss):
+        if not isinstance(outcome, _StreamFailure):
             yield from _results(context, assets, outcome)
             yield from _checked(
                 context, assets, checks.results(config, assets.root, _together(outcome))
@@ -156,7 +156,7 @@ def _run(
     assets: StreamAssets,
     partition: str | None,
     full_refresh: bool,
-) -> RunReport | _Loss:
+) -> RunReport | _StreamFailure:
     """The report, or where the stream failed, which is then logged, the reason."""
     told = (
         alerts.about(
@@ -179,7 +179,7 @@ def _run(
         return _lost(context, assets.stream, error)
 
 
-def _lost(context: dg.AssetExecutionContext, stream: str, error: Exception) -> _Loss:
+def _lost(context: dg.AssetExecutionContext, stream: str, error: Exception) -> _StreamFailure:
     """Log what a stream's run raised, without secrets."""
     from millstream.destinations import redact
 
@@ -191,14 +191,14 @@ def _lost(context: dg.AssetExecutionContext, stream: str, error: Exception) -> _
         trace = "".join(traceback.format_exception(error))
         context.log.error(f"{stream}: {redact(trace)}")
     held = error if isinstance(error, SchemaHeldError) else None
-    return _Loss(stream, reason, held)
+    return _StreamFailure(stream, reason, held)
 
 
 def _judge(
     context: dg.AssetExecutionContext,
     config: PipelineConfig,
     assets: StreamAssets,
-    losses: dict[str, _Loss],
+    losses: dict[str, _StreamFailure],
 ) -> Iterator[dg.AssetCheckResult]:
     """The selected checks of a stream that is not loaded now."""
     for key in sorted(assets.checks, key=lambda key: key.name):
@@ -302,7 +302,9 @@ def _many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _failure(config: PipelineConfig, losses: Sequence[_Loss], wanted: Sequence[str]) -> dg.Failure:
+def _failure(
+    config: PipelineConfig, losses: Sequence[_StreamFailure], wanted: Sequence[str]
+) -> dg.Failure:
     lost = [loss.stream for loss in losses]
     kept = [stream for stream in wanted if stream not in lost]
     reasons = "\n\n".join(f"{loss.stream}: {loss.reason}" for loss in losses)

@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any, Literal
 
-from millstream.json_paths import json_path, list_path
+from millstream.formats.json_path import json_path, list_path
 from millstream.model import QuarantineReason
 from millstream.quarantine.redaction import redacted
-from millstream.quarantine.watch import Watch
+from millstream.quarantine.rules import QuarantineRules
 
 TABLE = "_millstream_quarantine"
 
@@ -46,7 +46,7 @@ CUT = "_millstream_cut"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Rejection:
     """Why a row was put aside.
 
     Attributes:
@@ -81,8 +81,8 @@ def path_of(root: str, table: str, column: str | None, index: int | None = None)
 
 
 def make(
-    watch: Watch,
-    problems: Sequence[Problem],
+    watch: QuarantineRules,
+    problems: Sequence[Rejection],
     document: Any,
     *,
     load_id: str,
@@ -114,7 +114,7 @@ def make(
 
 
 def again(
-    watch: Watch, known: dict[str, Any], problems: Sequence[Problem], document: Any
+    watch: QuarantineRules, known: dict[str, Any], problems: Sequence[Rejection], document: Any
 ) -> dict[str, Any]:
     """The entry of a row that was replayed and still can't be loaded."""
     return {
@@ -135,7 +135,7 @@ def identity(load_id: str, position: str) -> str:
     return sha256(f"{load_id}\0{position}".encode()).hexdigest()[:16]
 
 
-def _why(problems: Sequence[Problem]) -> dict[str, Any]:
+def _why(problems: Sequence[Rejection]) -> dict[str, Any]:
     first = problems[0]
     return {
         "table_name": first.table,
@@ -148,7 +148,7 @@ def _why(problems: Sequence[Problem]) -> dict[str, Any]:
     }
 
 
-def _document(watch: Watch, document: Any, *, is_text: bool) -> dict[str, Any]:
+def _document(watch: QuarantineRules, document: Any, *, is_text: bool) -> dict[str, Any]:
     settings = watch.settings
     found: Sequence[str] = ()
     if not is_text:
@@ -185,6 +185,6 @@ def _typed_text(document: Any) -> str:
     try:
         return str(typed.typed_dumps(document))
     except TypeError:  # orjson writes no integers beyond 64 bits
-        from millstream.typed_json import dumps
+        from millstream.formats.typed_json import dumps
 
         return dumps(document).decode()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from millstream import own_tables
+from millstream.common import metadata_tables
 from millstream.quarantine.entry import COLUMNS, TABLE, Status
 
 _SCHEMA = "millstream_quarantine"
@@ -48,7 +48,7 @@ def entries(
     """
     only = [name for name in _COLUMNS if documents or name != "document"]
     where = {"pipeline": pipeline} | ({} if stream is None else {"stream": stream})
-    rows = own_tables.read(destination, dataset, _SCHEMA, TABLE, _COLUMNS, where, only=only)
+    rows = metadata_tables.read(destination, dataset, _SCHEMA, TABLE, _COLUMNS, where, only=only)
     found: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: (row[_LOAD], row["attempts"])):
         found.setdefault(row["id"], []).append(row)

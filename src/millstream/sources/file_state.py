@@ -22,7 +22,7 @@ from millstream.sources.file_listing import ListedFile, key_of
 VERSION = 2
 _PACKED = (".gz", ".zst", ".zstd")
 
-logger = logging.getLogger("millstream")
+logger = logging.getLogger(__name__)
 
 
 class FileState:

@@ -17,7 +17,6 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from millstream import handover
 from millstream.config import FilesConfig, FileStream
 from millstream.errors import (
     ConfigError,
@@ -26,6 +25,7 @@ from millstream.errors import (
     SourceNotFoundError,
     SourceUnavailableError,
 )
+from millstream.formats import raw_part
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.sources import file_content, findings, json_document, json_lines, redirects
 from millstream.sources.file_listing import ListedFile, list_files
@@ -211,7 +211,7 @@ class FilesSource:
     def _handed_on(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
         is_document = _is_document(path, content, settings)
-        is_whole = self._in_parts and handover.Engine.reads and not settings.maps
+        is_whole = self._in_parts and raw_part.Engine.reads and not settings.maps
         if is_document or not is_whole:
             yield from self._rows(path, content, settings)
             return

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from millstream import whole
+from millstream.common import atomic_write
 from millstream.model import RowUpdate, Skipped
 
-log = logging.getLogger("millstream")
+log = logging.getLogger(__name__)
 
 _FILE = "findings.json"
 
@@ -83,4 +83,4 @@ def _add(change: Any) -> None:
     found, path = current
     change(found)
     # at once: a package that is complete must never be without them
-    whole.write(path, json.dumps(asdict(found)))
+    atomic_write.write(path, json.dumps(asdict(found)))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
 
-from millstream import json_keys
 from millstream.errors import SourceDataError
+from millstream.formats import duplicate_keys
 from millstream.quarantine import envelope
 from millstream.sources import json_array, json_lines
 
@@ -46,7 +46,7 @@ def read(
     """
     import orjson
 
-    from millstream import typed_json
+    from millstream.formats import typed_json
 
     text = _whole(path, file.read)
     try:
@@ -79,7 +79,7 @@ def read(
                 f"{path}: can't be read: {error}",
                 hint="correct the file; nothing of this run was loaded",
             ) from None
-    if json_keys.lost(text, found):
+    if duplicate_keys.lost(text, found):
         rows = list(_told_apart(path, text.decode(), rows, sets_aside=sets_aside))
     yield from _pages(rows)
 
@@ -140,12 +140,12 @@ def _whole(path: str, read: Callable[[int], bytes]) -> bytes:
 
 def _told_apart(path: str, text: str, rows: list[Any], *, sets_aside: bool) -> Iterator[Any]:
     """The rows; in an envelope those that have a key twice, of which one would be lost."""
-    written = json_keys.rows(text if text.lstrip().startswith("[") else f"[{text}]")
+    written = duplicate_keys.rows(text if text.lstrip().startswith("[") else f"[{text}]")
     for number, (row, (each, key)) in enumerate(zip(rows, written), 1):
         if key is None:
             yield row
             continue
-        where, what = f"{path}, row {number}", json_keys.told(key)
+        where, what = f"{path}, row {number}", duplicate_keys.told(key)
         if not sets_aside:
             raise SourceDataError(
                 f"{where}: {what}",

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from millstream import handover, json_keys
 from millstream.errors import SourceDataError
+from millstream.formats import duplicate_keys, raw_part
 from millstream.quarantine import envelope
 from millstream.sources import file_content, json_array
 from millstream.sources.file_content import BOM
@@ -48,11 +48,11 @@ class Rows:
 
     def block(self) -> Iterator[bytes]:
         """The same for the engine, as it is."""
-        return handover.Block(self.text, self.count, self.start).written()
+        return raw_part.Block(self.text, self.count, self.start).written()
 
     def typed(self) -> Rows:
         """The same as dlt keeps what it extracts, in typed JSON."""
-        from millstream import typed_json
+        from millstream.formats import typed_json
 
         return replace(self, text=typed_json.escape_json(self.text))
 
@@ -133,7 +133,7 @@ def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool
     Raises:
         SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
     """
-    head = handover.Header(__name__, {"path": path}, form="lines").line() if sets_aside else b""
+    head = raw_part.Header(__name__, {"path": path}, form="lines").line() if sets_aside else b""
     check = _objects if sets_aside else plain
     rows = read(path, file, parallel, sets_aside=sets_aside, check=check)
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,11 +221,11 @@ def plain(block: bytes) -> Rows | None:
     return rows if found.num_rows == rows.count else None
 
 
-def listed(settings: Mapping[str, Any]) -> handover.Listed:
+def listed(settings: Mapping[str, Any]) -> raw_part.LineReader:
     """What the engine asks of lines that it can't read into columns as they are."""
     path = str(settings["path"])
 
-    def lines(block: handover.Block) -> Iterator[bytes]:
+    def lines(block: raw_part.Block) -> Iterator[bytes]:
         rows = plain(block.text)
         if rows is None:
             rows, _, _ = _each(path, block.text, block.start - 1, sets_aside=True)
@@ -239,7 +239,7 @@ def _objects(block: bytes) -> Rows | None:
     """A block whose lines begin and end like objects; None where there are others."""
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
-    count = handover.objects(block)
+    count = raw_part.objects(block)
     return None if count is None else Rows(block, count)
 
 
@@ -313,8 +313,8 @@ def fault(row: bytes) -> tuple[str | None, Any]:
                 None,
             )
         return f"not JSON: {error.msg} (column {error.colno})", None
-    if json_keys.lost(row, found):
-        return json_keys.told(json_keys.twice(row)), found
+    if duplicate_keys.lost(row, found):
+        return duplicate_keys.told(duplicate_keys.twice(row)), found
     return None, found
 
 

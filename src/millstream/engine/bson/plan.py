@@ -14,8 +14,8 @@ import pyarrow as pa
 from millstream.engine.bson import documents as bson
 from millstream.engine.bson.documents import Key
 from millstream.engine.coercion import TimeForm
-from millstream.engine.rules import Rules, Unfit
-from millstream.engine.unfold import MANY_LEVELS, TableRows
+from millstream.engine.flatten import MANY_LEVELS, FlatTable
+from millstream.engine.schema_rules import NotVectorizableError, Rules
 
 MOST_KEYS = 512
 """Of one object: more are data used as keys, and each key is a step for all documents."""
@@ -69,7 +69,7 @@ class Table:
 
 
 @dataclass(slots=True, eq=False)
-class Leaf:
+class ColumnValues:
     """A column that values go to.
 
     Attributes:
@@ -99,8 +99,8 @@ class Null:
 class Stamp:
     """A timestamp of MongoDB's: seconds, and a counter within the second."""
 
-    seconds: Leaf
-    counter: Leaf
+    seconds: ColumnValues
+    counter: ColumnValues
 
 
 @dataclass(slots=True, eq=False)
@@ -136,7 +136,7 @@ class Array:
     ready: bool = False
 
 
-Way = Leaf | Null | Stamp | Object | Array
+Way = ColumnValues | Null | Stamp | Object | Array
 
 
 @dataclass(slots=True, eq=False)
@@ -169,7 +169,7 @@ class Plan:
         self,
         root: str,
         rules: Rules,
-        has_table: Callable[[TableRows], bool],
+        has_table: Callable[[FlatTable], bool],
         *,
         key: str | None,
         reserved: frozenset[str],
@@ -203,7 +203,7 @@ class Plan:
         """Where values of a BSON type under a key go."""
         try:
             found = self._way(each, kind)
-        except Unfit:
+        except NotVectorizableError:
             found = None
         each.ways[kind] = found
         if found is None:
@@ -222,11 +222,11 @@ class Plan:
         for array in missing:
             self._look(array)
 
-    def beside(self, name: str) -> Leaf:
+    def beside(self, name: str) -> ColumnValues:
         """The column that holds the same for all rows.
 
         Raises:
-            Unfit: the schema has none.
+            NotVectorizableError: the schema has none.
         """
         return self._leaf(self.table, self._rules.column_name(self.table.above, (), name)[0])
 
@@ -238,7 +238,7 @@ class Plan:
                 self._unnamed.append((each, is_key))
                 return each
             name, own = self._rules.column_name(inside.table.above, inside.path, key)
-        except (UnicodeDecodeError, Unfit):
+        except (UnicodeDecodeError, NotVectorizableError):
             return each
         if not is_key:  # lists within a list, to which dlt gives this name
             each.name, each.own = name, own
@@ -302,34 +302,34 @@ class Plan:
         name = array.table.name
         try:
             array.ready = self._rules.check_table(name, root=False) and self._has_table(
-                TableRows(name, (), (), 0, 0, (), _ROOT)
+                FlatTable(name, (), (), 0, 0, (), _ROOT)
             )
-        except Unfit:
+        except NotVectorizableError:
             array.ready = False
         if not array.ready:
             self._missing.append(array)
 
-    def _leaf(self, table: Table, name: str, key: str | None = None) -> Leaf:
+    def _leaf(self, table: Table, name: str, key: str | None = None) -> ColumnValues:
         column = self._rules.column(table.name, name)
         if column is None:
-            raise Unfit(f"{table.name}.{name} is new")
+            raise NotVectorizableError(f"{table.name}.{name} is new")
         if self._rules.max_length(column) is not None:
-            raise Unfit(f"{table.name}.{name} has a limited length")
+            raise NotVectorizableError(f"{table.name}.{name} has a limited length")
         to = self._rules.arrow_type(column)
         required = not column.get("nullable", True)
         texts = self._rules.time_texts(column)
-        return Leaf(table, name, column["data_type"], to, required, key, texts)
+        return ColumnValues(table, name, column["data_type"], to, required, key, texts)
 
     @staticmethod
-    def _fits(leaf: Leaf, kind: int) -> bool:
+    def _fits(leaf: ColumnValues, kind: int) -> bool:
         right, kinds = _FITS.get(leaf.data_type, (None, frozenset[int]()))
         return right is not None and right(leaf.type) and kind in kinds
 
     def _claimed(self, inside: Object, key: object, name: str) -> str:
         mine = (inside.path, key)
         if self._claims.setdefault((inside.table.name, name), mine) != mine:
-            raise Unfit(f"two keys for column {inside.table.name}.{name}")
+            raise NotVectorizableError(f"two keys for column {inside.table.name}.{name}")
         return name
 
 
-_ROOT = TableRows("", (), (), 0, 0, ())
+_ROOT = FlatTable("", (), (), 0, 0, ())

@@ -15,12 +15,12 @@ from millstream.engine.bson import values
 from millstream.engine.bson.documents import Documents
 from millstream.engine.bson.plan import Plan, Table
 from millstream.engine.bson.walk import Found, Rows, Walk
-from millstream.engine.rules import Rules, Unfit
-from millstream.engine.settle import Settled
-from millstream.engine.unfold import TableRows
+from millstream.engine.coerce import TypedTable
+from millstream.engine.flatten import FlatTable
+from millstream.engine.schema_rules import NotVectorizableError, Rules
 
 if TYPE_CHECKING:
-    from millstream.handover import Exact
+    from millstream.formats.raw_part import DocumentReader
 
 TEACH = 256
 """Documents that go through Python where there is something new, before the rest is tried again."""
@@ -39,7 +39,7 @@ class Tables:
         documents: the same, end to end, as they came.
     """
 
-    settled: list[Settled]
+    settled: list[TypedTable]
     raw: dict[str, pa.Array]
     documents: Callable[[], bytes]
 
@@ -56,9 +56,9 @@ class BsonReader:
         self,
         root: str,
         rules: Rules,
-        exact: Exact,
+        exact: DocumentReader,
         ready: Callable[[], bool],
-        has_table: Callable[[TableRows], bool],
+        has_table: Callable[[FlatTable], bool],
     ) -> None:
         self._root = root
         self._rules = rules
@@ -68,7 +68,7 @@ class BsonReader:
         self._plan: Plan | None = None
 
     def read(self, block: tuple[bytes, list[int]]) -> Iterator[Tables | bytes]:
-        """A block as tables, and as documents that only `Exact.line` can read.
+        """A block as tables, and as documents that only `DocumentReader.line` can read.
 
         Between two of them the schema may have changed.
         """
@@ -111,7 +111,7 @@ class BsonReader:
                     reserved=exact.reserved,
                     extra=exact.extra,
                 )
-            except Unfit:
+            except NotVectorizableError:
                 return None
         self._plan.forget()
         return self._plan
@@ -127,7 +127,7 @@ class BsonReader:
             if not bad.any():
                 try:
                     settled = _Settling(documents, plan, self._rules, self._exact).run(walk)
-                except Unfit:
+                except NotVectorizableError:
                     break
                 if settled is not None:
                     tables = Tables(settled, _raw(settled[0]), partial(documents.of, chosen))
@@ -137,7 +137,7 @@ class BsonReader:
         return None, np.sort(np.concatenate([*unfit, chosen]))
 
 
-def _raw(root: Settled) -> dict[str, pa.Array]:
+def _raw(root: TypedTable) -> dict[str, pa.Array]:
     return {
         f"{root.table.name}.{name}": array
         for name, (array, index) in root.arrays.items()
@@ -148,27 +148,29 @@ def _raw(root: Settled) -> dict[str, pa.Array]:
 class _Settling:
     """Values of one walk as typed columns; None where more documents turned out bad."""
 
-    def __init__(self, documents: Documents, plan: Plan, rules: Rules, exact: Exact) -> None:
+    def __init__(
+        self, documents: Documents, plan: Plan, rules: Rules, exact: DocumentReader
+    ) -> None:
         self._documents = documents
         self._plan = plan
         self._rules = rules
         self._exact = exact
 
-    def run(self, walk: Walk) -> list[Settled] | None:
-        made: dict[Table, Settled] = {}
+    def run(self, walk: Walk) -> list[TypedTable] | None:
+        made: dict[Table, TypedTable] = {}
         for table, rows in walk.tables.items():
             name = table.name
             parent = made[table.parent].table if table.parent is not None else None
             at = position = None
             if parent is not None:
                 at, position = np.concatenate(rows.at), np.concatenate(rows.position)
-            below = TableRows(name, table.path, table.own, 0, rows.size, (), parent, at, position)
-            settled = made[table] = Settled(below)
+            below = FlatTable(name, table.path, table.own, 0, rows.size, (), parent, at, position)
+            settled = made[table] = TypedTable(below)
             for column, found in rows.found.items():
                 self._column(settled, column, found, rows, walk.bad)
             for column, count in rows.nulls.items():
                 if not self._rules.may_be_null(name, column):
-                    raise Unfit(f"null in {name}.{column}")
+                    raise NotVectorizableError(f"null in {name}.{column}")
                 settled.present[column] = settled.present.get(column, 0) + count
         if walk.bad.any():
             return None
@@ -176,7 +178,7 @@ class _Settling:
         return list(made.values())
 
     def _column(
-        self, settled: Settled, name: str, found: list[Found], rows: Rows, bad: np.ndarray
+        self, settled: TypedTable, name: str, found: list[Found], rows: Rows, bad: np.ndarray
     ) -> None:
         arrays = []
         for each in found:
@@ -188,7 +190,7 @@ class _Settling:
         count = sum(map(len, arrays))
         settled.present[name] = count
         if leaf.required and count < rows.size:
-            raise Unfit(f"{leaf.table.name}.{name} is missing in some")
+            raise NotVectorizableError(f"{leaf.table.name}.{name} is missing in some")
         if len(arrays) == 1:
             index = None if count == rows.size else found[0].rows
             settled.arrays[name] = (arrays[0], index)
@@ -198,7 +200,7 @@ class _Settling:
             array, index = array.take(pa.array(np.argsort(index))), None
         settled.arrays[name] = (array, index)
 
-    def _extra(self, root: Settled) -> None:
+    def _extra(self, root: TypedTable) -> None:
         for name, value in self._exact.extra.items():
             leaf = self._plan.beside(name)
             if isinstance(value, str):
@@ -209,7 +211,7 @@ class _Settling:
                     pa.scalar(value, pa.timestamp("us", "UTC")),
                 )
             if not fits:
-                raise Unfit(f"{name} is {leaf.data_type}")
+                raise NotVectorizableError(f"{name} is {leaf.data_type}")
             array = pa.repeat(array, root.table.size)
             root.arrays[leaf.name] = (array.view(leaf.type), None)
             root.present[leaf.name] = root.table.size

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from millstream.engine.bson import documents as bson
 from millstream.engine.bson.documents import Documents
-from millstream.engine.bson.plan import Leaf
-from millstream.engine.convert import timestamps
+from millstream.engine.bson.plan import ColumnValues
+from millstream.engine.casts import timestamps
 
 _FIRST_MS = -62_135_596_800_000  # year 1
 _LAST_MS = 253_402_300_799_999  # year 9999
@@ -37,57 +37,61 @@ _HEX = np.frombuffer(b"".join(b"%02x" % n for n in range(256)), np.uint16)
 _PAIRS = np.array([0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34])
 _DASHES = np.array([8, 13, 18, 23])
 
-Maker = Callable[[Documents, np.ndarray, Leaf, np.ndarray], pa.Array]
+Maker = Callable[[Documents, np.ndarray, ColumnValues, np.ndarray], pa.Array]
 
 
 def make(
-    documents: Documents, kind: int, at: np.ndarray, leaf: Leaf, wrong: np.ndarray
+    documents: Documents, kind: int, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray
 ) -> pa.Array:
     """n values of a BSON type for a column."""
     return _MAKERS[leaf.data_type, kind](documents, at, leaf, wrong)
 
 
-def _doubles(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _doubles(
+    documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray
+) -> pa.Array:
     return pa.array(documents.doubles[at])
 
 
-def _ints(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _ints(documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray) -> pa.Array:
     return pa.array(documents.ints[at].astype(np.int64))
 
 
-def _unsigned(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _unsigned(
+    documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray
+) -> pa.Array:
     return pa.array(documents.ints[at].view(np.uint32).astype(np.int64))
 
 
-def _longs(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _longs(documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray) -> pa.Array:
     return pa.array(documents.longs[at])
 
 
 def _ints_as_doubles(
-    documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray
+    documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray
 ) -> pa.Array:
     return pa.array(documents.ints[at].astype(np.float64))
 
 
 def _longs_as_doubles(
-    documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray
+    documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray
 ) -> pa.Array:
     values = documents.longs[at]
     wrong |= (values > _EXACT) | (values < -_EXACT)
     return pa.array(values.astype(np.float64))
 
 
-def _bools(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _bools(documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray) -> pa.Array:
     return pa.array(documents.bytes[at] != 0)
 
 
-def _dates(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _dates(documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray) -> pa.Array:
     values = documents.longs[at]
     wrong |= (values < _FIRST_MS) | (values > _LAST_MS)
     return pa.array(np.where(wrong, 0, values) * 1000).view(leaf.type)
 
 
-def _texts(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _texts(documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray) -> pa.Array:
     sizes = documents.ints[at] - 1
     if int(sizes.sum(dtype=np.int64)) > _LARGEST:
         wrong[:] = True
@@ -103,7 +107,7 @@ def _texts(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) 
     return texts
 
 
-def _times(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _times(documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray) -> pa.Array:
     texts = _texts(documents, at, leaf, wrong)
     if not wrong.any():
         try:
@@ -132,12 +136,12 @@ def _slices(
     return pa.Array.from_buffers(kind, len(starts), buffers)
 
 
-def _hex(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _hex(documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray) -> pa.Array:
     digits = _HEX[documents.twelves[at].view(np.uint8)]
     return _fixed(digits.view(np.uint8), len(at), 24)
 
 
-def _uuids(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _uuids(documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray) -> pa.Array:
     wrong |= (documents.ints[at] != 16) | (documents.bytes[at + 4] != 4)
     pairs = _HEX[documents.sixteens[at + 5].view(np.uint8)].view(np.uint8).reshape(-1, 16, 2)
     text = np.empty((len(at), 36), np.uint8)
@@ -153,7 +157,9 @@ def _fixed(data: np.ndarray, count: int, width: int) -> pa.Array:
     )
 
 
-def _binaries(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _binaries(
+    documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray
+) -> pa.Array:
     wrong |= documents.bytes[at + 4] != 0
     sizes = documents.ints[at]
     if int(sizes.sum(dtype=np.int64)) > _LARGEST:
@@ -162,7 +168,9 @@ def _binaries(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarra
     return _slices(documents, at + 5, sizes, pa.binary_view()).cast(pa.binary())
 
 
-def _decimals(documents: Documents, at: np.ndarray, leaf: Leaf, wrong: np.ndarray) -> pa.Array:
+def _decimals(
+    documents: Documents, at: np.ndarray, leaf: ColumnValues, wrong: np.ndarray
+) -> pa.Array:
     wrong[:] = True
     return pa.nulls(len(at), leaf.type)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from millstream.engine.bson import documents as bson
 from millstream.engine.bson.documents import Documents, Key
-from millstream.engine.bson.plan import Array, Field, Leaf, Null, Object, Plan, Stamp, Table
+from millstream.engine.bson.plan import Array, ColumnValues, Field, Null, Object, Plan, Stamp, Table
 
 _TURNS = 12
 """How often an object's keys are gone through, for documents that have them in another order."""
@@ -33,7 +33,7 @@ _FEW = 24
 class Found:
     """Values of one BSON type for one column: rows, documents, and where the values are."""
 
-    leaf: Leaf
+    leaf: ColumnValues
     kind: int
     rows: np.ndarray
     documents: np.ndarray
@@ -182,7 +182,7 @@ class Walk:
         rows: np.ndarray,
         owners: np.ndarray,
     ) -> None:
-        if type(way) is Leaf:
+        if type(way) is ColumnValues:
             self._found(way, kind, values, rows, owners)
         elif type(way) is Object:
             self._object(way, values + 4, after - 1, rows, owners)
@@ -196,7 +196,12 @@ class Walk:
             self._found(way.counter, bson.UNSIGNED, values, rows, owners)
 
     def _found(
-        self, leaf: Leaf, kind: int, values: np.ndarray, rows: np.ndarray, owners: np.ndarray
+        self,
+        leaf: ColumnValues,
+        kind: int,
+        values: np.ndarray,
+        rows: np.ndarray,
+        owners: np.ndarray,
     ) -> None:
         found = self.tables[leaf.table].found.setdefault(leaf.name, [])
         found.append(Found(leaf, kind, rows, owners, values))

@@ -25,20 +25,20 @@ from dlt.sources.helpers.rest_client.client import RESTClient
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from millstream import json_keys
 from millstream.errors import SourceAuthError, SourceDataError, SourceError, SourceUnavailableError
+from millstream.formats import duplicate_keys
 from millstream.sources.github.clock import Clock
-from millstream.sources.github.limits import (
+from millstream.sources.github.errors import TOKEN_NAMES, block, explain
+from millstream.sources.github.rate_limits import (
     Cancelled,
     RateLimits,
     refusal,
     retry_after,
     served_at,
 )
-from millstream.sources.github.patience import LONGEST, Patience, told
-from millstream.sources.github.refusals import TOKEN_NAMES, block, explain
+from millstream.sources.github.retry_budget import LONGEST, RetryBudget, told
 
-log = logging.getLogger("millstream")
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """How often one request is sent before a failing server or connection fails the run."""
@@ -109,7 +109,7 @@ class Client:
         self._attempts = attempts
         hint = "" if token else f"; with a token in {TOKEN_NAMES[0]} GitHub allows 5,000 an hour"
         self._limits = RateLimits(clock, cancelled, hint=hint)
-        self._patience = Patience(clock)
+        self._patience = RetryBudget(clock)
         self._timeout = timeout  # to connect, and between bytes of an answer
         session = _Session(timeout=timeout, raise_for_status=False)
         session.headers["User-Agent"] = "millstream"  # GitHub refuses requests without one
@@ -332,9 +332,12 @@ def _document(response: requests.Response, content: bytes) -> tuple[Any, str]:
     try:
         found = json.loads(content)
         # no parser of GitHub's answers would see both, and which one is true nobody knows
-        if json_keys.lost(content, found) and (key := json_keys.twice(content)) is not None:
+        if (
+            duplicate_keys.lost(content, found)
+            and (key := duplicate_keys.twice(content)) is not None
+        ):
             raise SourceDataError(
-                f"an answer in which {json_keys.told(key)}: {response.url}",
+                f"an answer in which {duplicate_keys.told(key)}: {response.url}",
                 hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",
             )
         return found, ""

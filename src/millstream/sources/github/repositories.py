@@ -16,7 +16,7 @@ from millstream.errors import SourceDataError, SourceError, SourceNotFoundError
 from millstream.model import RowUpdate
 from millstream.sources import findings
 from millstream.sources.github.client import Answer, Client
-from millstream.sources.github.paging import Listing, Pager
+from millstream.sources.github.pagination import Listing, Pager
 from millstream.sources.github.state import Repository, migrate
 from millstream.sources.github.streams import Row
 

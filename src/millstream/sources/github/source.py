@@ -14,16 +14,16 @@ from millstream.config import GitHubConfig, credential
 from millstream.errors import ConfigError, SourceError, SourceNotFoundError
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.sources import findings
-from millstream.sources.github import windows
+from millstream.sources.github import time_windows
 from millstream.sources.github.clock import Clock, SystemClock
-from millstream.sources.github.refusals import TOKEN_NAMES, BlockedError, SwitchedOffError
+from millstream.sources.github.errors import TOKEN_NAMES, BlockedError, SwitchedOffError
 from millstream.sources.github.streams import STREAMS, Row
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
 
     from millstream.sources.github.client import Client
-    from millstream.sources.github.paging import Pager
+    from millstream.sources.github.pagination import Pager
 
 
 class GitHubSource:
@@ -66,7 +66,7 @@ class GitHubSource:
 
         spec = STREAMS[stream]
         if partition is not None:
-            windows.check(stream, spec, partition)
+            time_windows.check(stream, spec, partition)
 
         def rows() -> Iterator[list[Row]]:
             state = dlt.current.resource_state()
@@ -118,7 +118,7 @@ class GitHubSource:
         state: MutableMapping[str, Any],
         partition: Partition | None = None,
     ) -> Iterator[list[Row]]:
-        from millstream.sources.github.reading import Reading
+        from millstream.sources.github.incremental import Reading
         from millstream.sources.github.repositories import Directory
         from millstream.sources.github.state import RepositoryState
 
@@ -134,7 +134,7 @@ class GitHubSource:
                 )
                 try:
                     if partition is not None:
-                        yield from windows.read(reading, progress, partition)
+                        yield from time_windows.read(reading, progress, partition)
                     else:
                         yield from reading.read(progress)
                 except SourceNotFoundError as error:
@@ -149,7 +149,7 @@ class GitHubSource:
     @contextmanager
     def _connect(self, attempts: int | None = None) -> Iterator[tuple[Client, Pager]]:
         from millstream.sources.github.client import ATTEMPTS, Client
-        from millstream.sources.github.paging import Pager
+        from millstream.sources.github.pagination import Pager
 
         client = Client(
             self._config.base_url,

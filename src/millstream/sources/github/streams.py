@@ -25,7 +25,7 @@ class Spec:
     Attributes:
         path: below `/repos/OWNER/NAME`.
         primary_key: ids are unique in all of GitHub; where there are none, within a repository.
-        reading: how a later run finds what is new, see `reading.py`.
+        reading: how a later run finds what is new, see `incremental.py`.
         time: the row's field that says when it last changed; None where no field does.
         newest_first: the parameters that put what changed last on the first page.
         other_end: the parameters that put the same list in the opposite order, for lists of which

@@ -1,24 +1,24 @@
 """MongoDB: every collection a stream, every BSON type true.
 
-names       streams and collections, known without connecting
+stream_names  streams and collections, known without connecting
 discovery   asks the server what there is; keeps it in a file
 connection  the address, from the environment; one client for each run
-jobs        what is loaded of a collection, and what the server says of it
-load        one stream: all, what is new by a cursor, or what has changed
-plan        how all of a collection is read: on from a load that broke off, or anew
+load_spec   what is loaded of a collection, and what the server says of it
+loads       one stream: all, what is new by a cursor, or what has changed
+loads.read_plan  how all of a collection is read: on from a load that broke off, or anew
 ranges      a collection in ranges of `_id`
-reading     ranges in threads, again from the last document on after a fault
+range_reader  ranges in threads, again from the last document on after a fault
 spool       what was read, until dlt has it: a load that broke goes on from there
-cursor      incremental reads by a field
-windows     the query for one partition
-changes     change streams
-raw         BSON as it came, for the engine to read in columns
+loads.cursor  incremental reads by a field
+partition_filter  the query for one partition
+loads.change_stream  change streams
+raw_batches BSON as it came, for the engine to read in columns
 encode      BSON -> dlt's typed JSON, where it does not
 values      what each BSON type becomes
 ids         what `_id` becomes
 identity    which collection was read, whatever its name
 state       what is kept between runs
-faults      what the driver said -> an error with its fix
+errors      what the driver said -> an error with its fix
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from typing import TYPE_CHECKING
 
 from millstream.config import MongoDBCollection, MongoDBConfig
 from millstream.errors import ConfigError, MillstreamError, SourceNotFoundError
+from millstream.formats.object_maps import is_below
 from millstream.model import Check, Partition, Stream
-from millstream.object_maps import is_below
-from millstream.sources.mongodb import discovery, names
-from millstream.sources.mongodb.names import Located
+from millstream.sources.mongodb import discovery, stream_names
+from millstream.sources.mongodb.stream_names import CollectionRef
 
 if TYPE_CHECKING:
     from dlt.sources import DltSource
 
     from millstream.sources.mongodb.connection import Client
-    from millstream.sources.mongodb.jobs import Job
+    from millstream.sources.mongodb.load_spec import LoadSpec
 
 __all__ = ["MongoDBSource"]
 
@@ -65,7 +65,7 @@ class MongoDBSource:
         return [
             _stream(
                 each,
-                names.table_name(each.stream, every),
+                stream_names.table_name(each.stream, every),
                 _place(each, located),
                 self._config.settings_of(each.stream),
                 self._config.maps_of(each.stream),
@@ -75,7 +75,7 @@ class MongoDBSource:
 
     def is_known(self) -> bool:
         """Whether the streams can be told: all are named, or `discover` has been run."""
-        return names.is_complete(self._config) or discovery.load(self._folder) is not None
+        return stream_names.is_complete(self._config) or discovery.load(self._folder) is not None
 
     def discover(self, only: Sequence[str] = ()) -> Path:
         """Ask the server what there is, and keep it beside `defs.yaml`.
@@ -97,7 +97,7 @@ class MongoDBSource:
             )
         found = discovery.discover(self._config, discovery.load(self._folder), only)
         path = discovery.save(found, self._folder)
-        for name, hint in [] if only else names.missing(self._config, found):
+        for name, hint in [] if only else stream_names.missing(self._config, found):
             raise SourceNotFoundError(f"no such collection: {name}", hint=hint)
         return path
 
@@ -114,12 +114,13 @@ class MongoDBSource:
         from millstream.sources.mongodb import connection
 
         with connection.connect() as client:  # which says so where the driver is not installed
-            from millstream.sources.mongodb import jobs, load
+            from millstream.sources.mongodb import load_spec
+            from millstream.sources.mongodb.loads import dispatch
 
             job = self._job(client, located, full=full_refresh, partition=partition)
-            jobs.check(job, client[_database(located)][located.collection])
-        table = names.table_name(stream, [each.stream for each in self._located()])
-        return load.source(job, table)
+            load_spec.check(job, client[_database(located)][located.collection])
+        table = stream_names.table_name(stream, [each.stream for each in self._located()])
+        return dispatch.source(job, table)
 
     def check(self) -> Sequence[Check]:
         """Whether the server answers, and each collection can be read as configured."""
@@ -127,14 +128,14 @@ class MongoDBSource:
 
         try:
             with connection.connect() as client:  # says so where the driver is not installed
-                from millstream.sources.mongodb import jobs
+                from millstream.sources.mongodb import load_spec
 
                 version = client.server_info()["version"]
                 found = [Check("MongoDB", True, f"reachable, version {version}")]
                 for each in self._located():
                     try:
                         collection = client[_database(each)][each.collection]
-                        jobs.check(self._job(client, each), collection)
+                        load_spec.check(self._job(client, each), collection)
                         found.append(Check(each.stream, True, "readable"))
                     except MillstreamError as error:
                         found.append(Check(each.stream, False, error.message, error.hint))
@@ -145,22 +146,22 @@ class MongoDBSource:
     def _job(
         self,
         client: Client,
-        located: Located,
+        located: CollectionRef,
         *,
         full: bool = False,
         partition: Partition | None = None,
-    ) -> Job:
-        from millstream.sources.mongodb import jobs
+    ) -> LoadSpec:
+        from millstream.sources.mongodb import load_spec
 
         what = f"collection {located.stream}"
-        facts = jobs.facts(client, _database(located), located.collection, what)
+        facts = load_spec.facts(client, _database(located), located.collection, what)
         settings = self._config.settings_of(located.stream)
-        return jobs.Job(self._config, located, settings, facts, full, partition)
+        return load_spec.LoadSpec(self._config, located, settings, facts, full, partition)
 
-    def _located(self) -> Sequence[Located]:
-        return names.locate(self._config, discovery.load(self._folder))
+    def _located(self) -> Sequence[CollectionRef]:
+        return stream_names.locate(self._config, discovery.load(self._folder))
 
-    def _one(self, stream: str) -> Located:
+    def _one(self, stream: str) -> CollectionRef:
         for each in self._located():
             if each.stream == stream:
                 return each
@@ -171,7 +172,7 @@ class MongoDBSource:
 
 
 def _stream(
-    located: Located,
+    located: CollectionRef,
     table: str,
     place: tuple[str, ...],
     settings: MongoDBCollection,
@@ -216,16 +217,16 @@ def _is_read(keys: tuple[str, ...], settings: MongoDBCollection) -> bool:
     )
 
 
-def _place(located: Located, every: Sequence[Located]) -> tuple[str, ...]:
+def _place(located: CollectionRef, every: Sequence[CollectionRef]) -> tuple[str, ...]:
     beside = [each.collection for each in every if each.database == located.database]
-    collection = names.plain(located.collection, beside)
+    collection = stream_names.plain(located.collection, beside)
     if located.database is None:
         return (collection,)
     databases = {each.database for each in every if each.database}
-    return names.plain(located.database, databases), collection
+    return stream_names.plain(located.database, databases), collection
 
 
-def _database(located: Located) -> str:
+def _database(located: CollectionRef) -> str:
     from millstream.sources.mongodb import connection
 
     database = located.database or connection.default_database()

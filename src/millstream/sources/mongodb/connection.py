@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream import config as configuration
 from millstream.errors import ConfigError, MissingDependencyError, SourceAuthError
-from millstream.sources.mongodb import faults
+from millstream.sources.mongodb import errors
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -65,8 +65,8 @@ def _parsed() -> dict[str, Any]:
     try:
         return dict(parse_uri(address(), warn=False))
     except (PyMongoError, ValueError) as error:
-        if faults.is_unresolved(error):  # mongodb+srv:// is a name to look up
-            raise faults.explain(error, "the MongoDB server") from None
+        if errors.is_unresolved(error):  # mongodb+srv:// is a name to look up
+            raise errors.explain(error, "the MongoDB server") from None
         # the driver's message may quote the string, password and all
         raise ConfigError(
             f"the MongoDB connection string can't be read ({type(error).__name__})",
@@ -92,12 +92,12 @@ def connect() -> Iterator[Client]:
         defaults = {k: v for k, v in DEFAULTS.items() if k.lower() not in given}
         client: Client = MongoClient(url, **defaults)
     except (PyMongoError, ValueError, OSError) as error:
-        raise faults.explain(error, "the MongoDB server") from None
+        raise errors.explain(error, "the MongoDB server") from None
     with client:
         try:
             client.admin.command("ping")
         except (PyMongoError, OSError) as error:
-            raise faults.explain(error, "the MongoDB server") from None
+            raise errors.explain(error, "the MongoDB server") from None
         yield client
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millstream import whole
+from millstream.common import atomic_write
 from millstream.config import MongoDBConfig
-from millstream.config.bounds import ensure_bounded
+from millstream.config.yaml_limits import ensure_bounded
 from millstream.errors import ConfigError, SourceAuthError, SourceNotFoundError
-from millstream.sources.mongodb import names
-from millstream.sources.mongodb.sample import keys
+from millstream.sources.mongodb import stream_names
+from millstream.sources.mongodb.bson_types import keys
 
 if TYPE_CHECKING:
     from millstream.sources.mongodb.connection import Client
@@ -101,10 +101,10 @@ def discover(
     from millstream.sources.mongodb import connection
 
     def wanted(database: str, name: str) -> bool:
-        stream = names.stream_name(config, database, name)
+        stream = stream_names.stream_name(config, database, name)
         if name.startswith("system."):
             return False
-        return stream in only if only else names.is_configured(config, stream)
+        return stream in only if only else stream_names.is_configured(config, stream)
 
     with connection.connect() as client:
         found = {
@@ -114,7 +114,7 @@ def discover(
     if not only:
         return Catalog(found)
     missing = set(only) - {
-        names.stream_name(config, database, each.name)
+        stream_names.stream_name(config, database, each.name)
         for database, collections in found.items()
         for each in collections
     }
@@ -151,7 +151,7 @@ def save(catalog: Catalog, folder: Path) -> Path:
     text = "# Written by `millstream discover`: what is in MongoDB. Definitions load from it.\n"
     text += yaml.safe_dump({"databases": content}, sort_keys=False, allow_unicode=True)
     try:
-        whole.write(path, text)
+        atomic_write.write(path, text)
     except OSError as error:
         raise ConfigError(
             f"{path}: can't be written: {error.strerror or error}",
@@ -195,7 +195,7 @@ def load(folder: Path | None) -> Catalog | None:
 def _databases(client: Client, config: MongoDBConfig) -> Sequence[str]:
     from pymongo.errors import PyMongoError
 
-    from millstream.sources.mongodb import connection, faults
+    from millstream.sources.mongodb import connection, errors
 
     if config.databases:
         return config.databases
@@ -205,7 +205,7 @@ def _databases(client: Client, config: MongoDBConfig) -> Sequence[str]:
     try:
         names = sorted(set(client.list_database_names()) - connection.SYSTEM_DATABASES)
     except PyMongoError as error:
-        raise faults.explain(error, "the MongoDB server") from None
+        raise errors.explain(error, "the MongoDB server") from None
     if len(names) == 1:
         return names
     raise ConfigError(
@@ -219,12 +219,12 @@ def _collections(
 ) -> Iterator[Collection]:
     from pymongo.errors import PyMongoError
 
-    from millstream.sources.mongodb import connection, faults
+    from millstream.sources.mongodb import connection, errors
 
     try:
         found = list(client[database].list_collections(authorizedCollections=True, nameOnly=True))
     except PyMongoError as error:
-        raise faults.explain(error, f"database {database}") from None
+        raise errors.explain(error, f"database {database}") from None
     if not found:
         try:
             databases = client.list_database_names()
@@ -233,7 +233,7 @@ def _collections(
         if database not in databases:
             others = {*databases} - connection.SYSTEM_DATABASES
             raise SourceNotFoundError(
-                f"no such database: {database}", hint=names.did_you_mean(database, others)
+                f"no such database: {database}", hint=stream_names.did_you_mean(database, others)
             )
         raise SourceAuthError(f"database {database}: there is no collection that this user may see")
     for each in sorted(found, key=lambda each: each["name"]):
@@ -250,7 +250,7 @@ def _look(client: Client, database: str, name: str, kind: str) -> Collection:
     from bson.raw_bson import RawBSONDocument
     from pymongo.errors import PyMongoError
 
-    from millstream.sources.mongodb.sample import types_of
+    from millstream.sources.mongodb.bson_types import types_of
 
     raw: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
     collection: Any = client[database].get_collection(name, codec_options=raw)

@@ -2,7 +2,7 @@
 
 The driver decodes, orjson writes and asks back only for what JSON has no type for. Documents that
 the driver would not decode truly are found by their bytes and go through `values.decode`. Where the
-engine reads the batches itself (`raw`), these lines are what it falls back on.
+engine reads the batches itself (`raw_batches`), these lines are what it falls back on.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from dlt.common.json import (
 )
 
 from millstream.errors import MillstreamError, SourceDataError
-from millstream.object_maps import VALUE, as_lists, is_below
+from millstream.formats.object_maps import VALUE, as_lists, is_below
 from millstream.sources.mongodb import ids
-from millstream.sources.mongodb.values import SPECIAL, Odd, Path, decode, id_document
+from millstream.sources.mongodb.values import SPECIAL, DecodeAnomalies, Path, decode, id_document
 
-logger = logging.getLogger("millstream")
+logger = logging.getLogger(__name__)
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO
@@ -116,7 +116,7 @@ class Encoder:
     kind: ids.Kind | None = None
     reserved: frozenset[str] = frozenset()
     maps: tuple[Path, ...] = ()
-    odd: Odd = field(default_factory=Odd)
+    odd: DecodeAnomalies = field(default_factory=DecodeAnomalies)
     renamed: dict[str, str] = field(default_factory=dict)
     _shapes: dict[tuple[str, ...], Mapping[str, str] | None] = field(default_factory=dict)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from millstream import file_lock, whole
+from millstream.common import atomic_write, file_lock
 from millstream.sources.mongodb.encode import Encoded
 
 PART_ROWS = 100_000
@@ -175,4 +175,4 @@ def opened(folder: Path) -> Iterator[Spool]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    whole.write(path, json.dumps(content))
+    atomic_write.write(path, json.dumps(content))

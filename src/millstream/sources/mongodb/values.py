@@ -22,7 +22,7 @@ from uuid import UUID
 from bson import Binary, Code, DBRef, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 
-from millstream import typed_json
+from millstream.formats import typed_json
 
 Path = tuple[str, ...]
 """Where in a document: keys, and `[]` for any element of a list."""
@@ -113,14 +113,14 @@ SPECIAL: dict[type, Callable[[Any], Any]] = {
 """What the driver makes of a BSON type -> a value that JSON and dlt hold exactly."""
 
 
-class Odd:
+class DecodeAnomalies:
     """What careful decoding met: where doubles are not finite."""
 
     def __init__(self) -> None:
         self.not_finite: set[Path] = set()
 
 
-def decode(raw: bytes, odd: Odd) -> dict[str, Any]:
+def decode(raw: bytes, odd: DecodeAnomalies) -> dict[str, Any]:
     """One document, exactly, as typed JSON has it.
 
     Args:
@@ -142,7 +142,7 @@ def id_document(raw: bytes) -> bytes:
     >>> id_document(encode({"name": "Ann"}))
     b''
     """
-    at, decoder = 4, _Decoder(raw, Odd())
+    at, decoder = 4, _Decoder(raw, DecodeAnomalies())
     while at < len(raw) - 1:
         stop = raw.index(0, at + 1)
         _, end = _READ[raw[at]](decoder, stop + 1, ())
@@ -153,7 +153,7 @@ def id_document(raw: bytes) -> bytes:
 
 
 class _Decoder:
-    def __init__(self, raw: bytes, odd: Odd) -> None:
+    def __init__(self, raw: bytes, odd: DecodeAnomalies) -> None:
         self.raw = raw
         self.odd = odd
 

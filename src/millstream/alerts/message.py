@@ -1,0 +1,158 @@
+"""What a run has to say of its schema changes, whoever is told and however."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import get_args
+
+from millstream.model import Decision, Severity
+from millstream.schema_changes.evaluate import fingerprint
+from millstream.schema_changes.messages import accept_command
+from millstream.schema_changes.policy import comes_and_goes
+
+SHOWN = 20
+"""Changes that a message lists; the rest is counted."""
+
+_ORDER: tuple[Severity, ...] = get_args(Severity)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What only the one who started the run knows.
+
+    Attributes:
+        links: addresses by label, such as the run's page in Dagster.
+        downstream: assets that read the tables of this stream.
+    """
+
+    links: Mapping[str, str] = field(default_factory=dict)
+    downstream: Sequence[str] = ()
+
+
+_NOTHING = Context()
+_context: ContextVar[Context] = ContextVar("millstream_alert_context", default=_NOTHING)
+
+
+@contextmanager
+def about(
+    *, links: Mapping[str, str] | None = None, downstream: Sequence[str] = ()
+) -> Iterator[None]:
+    """Whatever is sent inside also says this."""
+    token = _context.set(Context(links or {}, tuple(downstream)))
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One run's message.
+
+    Attributes:
+        held: nothing was loaded until someone accepts.
+        decisions: what is worth saying, the worst first.
+        rows: rows of this run by table: loaded, or waiting where it is held.
+    """
+
+    pipeline: str
+    stream: str
+    held: bool
+    decisions: tuple[Decision, ...]
+    rows: Mapping[str, int]
+    context: Context = field(default_factory=Context)
+
+    @property
+    def severity(self) -> Severity:
+        return max((d.change.severity for d in self.decisions), key=_ORDER.index)
+
+    @property
+    def title(self) -> str:
+        """One line: where, what happened, how bad."""
+        count = len(self.decisions)
+        what = f"{count} schema change{'s' if count != 1 else ''}, {self.severity}"
+        return f"{self.pipeline}.{self.stream}: {'held' if self.held else 'loaded'}: {what}"
+
+    @property
+    def command(self) -> str | None:
+        """The command that accepts what is held; None where nothing is."""
+        return accept_command(self.stream) if self.held else None
+
+    @property
+    def key(self) -> str:
+        """The same for two runs that have the same to say."""
+        told = {f"{fingerprint(d.change)}:{d.action}" for d in self.decisions}
+        return ",".join(sorted(told))
+
+    def tables(self) -> Iterator[tuple[str, list[Decision]]]:
+        """The decisions that are listed, by table, in the order of the worst of each."""
+        grouped: dict[str, list[Decision]] = {}
+        for decision in self.decisions[:SHOWN]:
+            grouped.setdefault(decision.change.table, []).append(decision)
+        yield from grouped.items()
+
+    @property
+    def left_out(self) -> int:
+        return max(0, len(self.decisions) - SHOWN)
+
+
+def compose(
+    pipeline: str,
+    stream: str,
+    decisions: Sequence[Decision],
+    rows: Mapping[str, int],
+    *,
+    at_least: Severity,
+) -> Message | None:
+    """The message of a run for someone who wants to know of `at_least`; None if there is none.
+
+    What is held is told to all. What the policy allows is silent, but for safe changes that no rule
+    allows: a new column or table is news. What somebody accepted already is silent, too.
+    """
+    worth = [
+        decision
+        for decision in decisions
+        if (
+            decision.action == "hold"  # someone must act, however mild the change is
+            or _ORDER.index(decision.change.severity) >= _ORDER.index(at_least)
+        )
+        and (decision.action != "allow" or _is_news(decision))
+        and decision.reason != "accepted"
+        and not comes_and_goes(decision)
+    ]
+    if not worth:
+        return None
+    worth.sort(key=lambda decision: -_ORDER.index(decision.change.severity))
+    held = any(decision.action == "hold" for decision in decisions)
+    return Message(pipeline, stream, held, tuple(worth), rows, _context.get())
+
+
+def _is_news(decision: Decision) -> bool:
+    """Whether a change that is allowed is told: a rule that allows it says that nobody cares."""
+    return decision.change.severity == "safe" and not decision.reason.startswith("rule ")
+
+
+def plain(message: Message) -> str:
+    """The message as text, for mail and the like."""
+    lines = [message.title]
+    for table, decisions in message.tables():
+        lines += ["", f"{table} ({_rows(message, table)})"]
+        lines += [f"  - {d.change.severity}, {d.action}: {d.change.message}" for d in decisions]
+    if message.left_out:
+        lines += ["", f"and {message.left_out} more"]
+    if message.held:
+        lines += ["", "Nothing was loaded; the rows wait until the changes are accepted:"]
+        lines += [f"  {message.command}"]
+    if message.context.downstream:
+        lines += ["", f"Downstream: {', '.join(message.context.downstream)}"]
+    for label, address in message.context.links.items():
+        lines.append(f"{label}: {address}")
+    return "\n".join(lines) + "\n"
+
+
+def _rows(message: Message, table: str) -> str:
+    count = message.rows.get(table, 0)
+    return f"{count:,} row{'s' if count != 1 else ''} {'waiting' if message.held else 'loaded'}"

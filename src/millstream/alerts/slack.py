@@ -1,0 +1,91 @@
+"""A message as Slack's Block Kit, within the limits that Slack documents.
+
+https://docs.slack.dev/reference/block-kit/blocks and
+https://docs.slack.dev/messaging/formatting-message-text
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from millstream.alerts.message import Message, _rows
+
+BLOCKS = 50
+HEADER = 150
+SECTION = 3000
+TEXT = 40_000
+_SIGNS = {
+    "safe": ":large_green_circle:",
+    "risky": ":large_yellow_circle:",
+    "breaking": ":red_circle:",
+}
+
+
+def payload(message: Message) -> dict[str, Any]:
+    """The JSON of one message to an incoming webhook."""
+    blocks: list[dict[str, Any]] = [
+        {"type": "header", "text": {"type": "plain_text", "text": cut(message.title, HEADER)}}
+    ]
+    for table, decisions in message.tables():
+        lines = [f"*{escape(table)}* ({_rows(message, table)})"]
+        lines += [
+            f"{_SIGNS[d.change.severity]} {escape(d.change.message)} (_{d.action}_)"
+            for d in decisions
+        ]
+        blocks += [_section(part) for part in parts(lines)]
+    if message.left_out:
+        blocks.append(_section(f"and {message.left_out} more"))
+    if message.command:
+        blocks.append(
+            _section(
+                "Nothing was loaded; the rows wait until the changes are accepted:\n"
+                f"`{escape(message.command)}`"
+            )
+        )
+    if message.context.downstream:
+        names = cut(f"Downstream: {escape(', '.join(message.context.downstream))}", SECTION)
+        blocks.append(_section(names))
+    if message.context.links:
+        links = [f"<{escape(a)}|{escape(label)}>" for label, a in message.context.links.items()]
+        blocks += [_section(part) for part in parts(links)]
+    if len(blocks) > BLOCKS:
+        blocks = [*blocks[: BLOCKS - 1], _section("the rest did not fit into one message")]
+    # `text` is what notifications show, and screen readers read
+    return {"text": cut(escape(message.title), TEXT), "blocks": blocks}
+
+
+def escape(text: str) -> str:
+    """Text that Slack shows as it is, and that mentions nobody.
+
+    >>> escape("<!channel> & @here")
+    '&lt;!channel&gt; &amp; @\\u2060here'
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # clients that parse names fully would still see one here: a word joiner takes it apart
+    return re.sub(r"@(?=channel|here|everyone)", "@\u2060", text, flags=re.IGNORECASE)
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, or as much of it as fits, and an ellipsis; never half an entity."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    return re.sub(r"&[a-z]{0,3}$", "", text[: limit - 1]) + "\u2026"
+
+
+def parts(lines: list[str]) -> list[str]:
+    """The lines in texts that each fit into a section."""
+    found: list[str] = []
+    for line in lines:
+        line = cut(line, SECTION)
+        if found and len(found[-1]) + 1 + len(line) <= SECTION:
+            found[-1] += f"\n{line}"
+        else:
+            found.append(line)
+    return found
+
+
+def _section(text: str) -> dict[str, Any]:
+    # verbatim: Slack makes no links or mentions of its own out of names
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}

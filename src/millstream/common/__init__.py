@@ -1,0 +1,1 @@
+"""Helpers without knowledge of the product: locks, atomic writes, redaction, status line."""

@@ -1,0 +1,128 @@
+"""Read a pipeline from its `defs.yaml`, as Dagster does."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from millstream.config.environment import load_dotenv
+from millstream.config.pipeline import PipelineConfig, parse_pipeline
+from millstream.config.yaml_limits import ensure_bounded
+from millstream.errors import ConfigError
+
+COMPONENT_TYPE = "millstream.Pipeline"
+
+
+def read_pipeline(path: Path) -> PipelineConfig:
+    """Read one pipeline from a `defs.yaml`, or from the only one below a folder.
+
+    Also loads `.env` from the project's folder, which never overrides the environment.
+
+    Raises:
+        ConfigError: no such file, several to choose from, not YAML, not a pipeline.
+    """
+    import yaml
+
+    path = _find_defs(path)
+    project = project_of(path)
+    load_dotenv(project)
+    os.environ.setdefault("DLT_PROJECT_DIR", str(project))  # where dlt looks for secrets.toml
+    text = _text(path)
+    try:
+        ensure_bounded(text, path, unique=True)
+        documents = list(yaml.safe_load_all(text))
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(
+            f"{path}{line}: not YAML: {error.problem}", hint="correct the file"
+        ) from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        # the last three: dates and numbers that are none, keys that can't be keys
+        raise ConfigError(f"{path}: not YAML: {error}", hint="correct the file") from None
+    ours = [
+        each for each in documents if isinstance(each, dict) and each.get("type") == COMPONENT_TYPE
+    ]
+    if len(ours) != 1:
+        found = f"{len(ours)} pipelines in one file" if ours else "not a Millstream pipeline"
+        raise ConfigError(
+            f"{path}: {found}", hint=f"one document with `type: {COMPONENT_TYPE}`, and one only"
+        )
+    document = _filled(ours[0], str(path))
+    attributes = document.get("attributes")
+    if not isinstance(attributes, dict):
+        raise ConfigError(
+            f"{path}: `attributes` is missing, or holds no attributes",
+            hint="`name`, `source` and `destination` stand below it",
+        )
+    return parse_pipeline(attributes, where=str(path), project=project, folder=path.parent)
+
+
+def project_of(path: Path) -> Path:
+    """The nearest folder at or above `path` with a `pyproject.toml`, else the file's own folder."""
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
+    for candidate in (folder, *folder.parents):
+        if (candidate / "pyproject.toml").is_file():
+            return candidate
+    return folder
+
+
+def _filled(value: Any, where: str) -> Any:
+    """The value with `{{ env.NAME }}` filled in, as Dagster does."""
+    if isinstance(value, dict):
+        return {key: _filled(each, where) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, where) for each in value]
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+
+    def fill(match: re.Match[str]) -> str:
+        name = re.fullmatch(r"env\.(\w+)", match[1].strip())
+        if name is None:
+            raise ConfigError(
+                f"{where}: the template {match[0]!r} is Dagster's alone",
+                hint="`{{ env.NAME }}` works everywhere; with others, run the pipeline in Dagster",
+            )
+        if name[1] not in os.environ:
+            raise ConfigError(f"{where}: the environment variable {name[1]} is not set")
+        return os.environ[name[1]]
+
+    return re.sub(r"\{\{(.*?)\}\}", fill, value)
+
+
+def _find_defs(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such file", hint="name a defs.yaml, or a folder with one")
+    found = [
+        file
+        for file in sorted(path.rglob("defs.yaml"))
+        if ".venv" not in file.parts and COMPONENT_TYPE.encode() in _bytes(file)
+    ]
+    if not found:
+        raise ConfigError(
+            f"{path}: no defs.yaml of type {COMPONENT_TYPE} in this folder",
+            hint="`millstream init github_issues duckdb` writes a project with one",
+        )
+    if len(found) > 1:
+        names = ", ".join(str(file.relative_to(path)) for file in found)
+        raise ConfigError(f"{path}: more than one pipeline: {names}", hint="name one of them")
+    return found[0]
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8, from byte {error.start} on", hint="save it as UTF-8"
+        ) from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None

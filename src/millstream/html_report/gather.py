@@ -1,0 +1,96 @@
+"""What the history in the destination knows of a pipeline, stream by stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from millstream import destinations
+from millstream.common.metadata_tables import own_pipeline
+from millstream.config import PipelineConfig
+from millstream.model import SchemaVersion
+from millstream.runs import runner
+from millstream.runs.pending_packages import PendingPackage
+from millstream.runs.stages import Work
+from millstream.schema_changes import attach, history, snapshot
+
+LOADS = 60
+"""Loads of a stream that are shown, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHistory:
+    """One stream.
+
+    Attributes:
+        schema: its tables by now, each column with what the newest load saw in it.
+        changes: rows of `_millstream_schema_changes`, oldest first.
+        loads: its last loads, oldest first.
+        rows: in each of its tables now; None where that could not be counted.
+        pending: packages on this machine that are not loaded, oldest first.
+        presence: of the last loads, oldest first: table, column, share of rows with the field.
+    """
+
+    name: str
+    schema: SchemaVersion
+    changes: Sequence[Mapping[str, Any]]
+    loads: Sequence[history.Load]
+    presence: Sequence[Mapping[tuple[str, str], float]]
+    rows: Mapping[str, int | None] = field(default_factory=dict)
+    pending: Sequence[PendingPackage] = ()
+
+
+def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
+    """Each stream that a run has recorded, by name; none where no history is kept, or not yet.
+
+    Raises:
+        DestinationError: the destination can't be asked.
+    """
+    with destinations.reader(config) as destination:
+        place = history.Place(destination, config.dataset)
+        versions = history.versions(place, config.name)
+        changes = history.changes(place, config.name)
+        loads = history.loads(place, config.name)
+        names = sorted({row["stream"] for row in versions} | {load.stream for load in loads})
+        profiles = {name: history.profiles(place, config.name, name) for name in names}
+        counted = {name: _count_rows(config, name) for name in names}
+    found = []
+    for name in names:
+        rows = [row for row in versions if row["stream"] == name]
+        schema = history.version_from(rows[-1]) if rows else SchemaVersion()
+        seen = [profile for _, profile in profiles[name]]
+        found.append(
+            StreamHistory(
+                name=name,
+                schema=attach(schema, seen[-1]) if seen else schema,
+                changes=[row for row in changes if row["stream"] == name],
+                loads=[load for load in loads if load.stream == name][-LOADS:],
+                presence=[
+                    {
+                        (table, column): profile.presence
+                        for table, columns in load.items()
+                        for column, profile in columns.items()
+                    }
+                    for load in seen
+                ],
+                rows=counted[name],
+                pending=runner.list_pending(config, name),
+            )
+        )
+    return tuple(found)
+
+
+def _count_rows(config: PipelineConfig, stream: str) -> Mapping[str, int | None]:
+    """The rows that the tables of a stream hold now; nothing where they can't be counted."""
+    work = Work(config, stream, None, "none")
+    with TemporaryDirectory(prefix="millstream-report-") as folder, own_pipeline():
+        pipeline = work.pipeline(Path(folder))
+        schema = destinations.stored_schema(pipeline, work.schema)
+        if schema is None:
+            return {}
+        pipeline.schemas.save_schema(schema)
+        tables = [table.name for table in snapshot(schema).tables]
+        return destinations.row_counts(pipeline, schema, tables)

@@ -1,0 +1,397 @@
+"""Rows from quarantine, as what a run extracts instead of its source.
+
+Each waiting row travels in an envelope that names its entry, so that the row and the note that it
+waits no more are one package: they land together, or not at all. The stream's own hints say how it
+lands; its source is asked for these, and for nothing else, so that no cursor moves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from millstream.engine.coercion import ColumnLimits, coerce
+from millstream.quarantine import envelope
+from millstream.quarantine.store import Entry
+
+if TYPE_CHECKING:
+    import dlt
+    from dlt.common.schema.typing import TTableSchema
+    from dlt.destinations.sql_client import SqlClientBase
+    from dlt.sources import DltResource
+
+STATE = "_millstream"
+"""What a run keeps for itself in the state of a source."""
+_TOGETHER = 50
+"""Keys that one query looks up."""
+
+
+@dataclass
+class Plan:
+    """What a replay does with each entry that was asked for.
+
+    Attributes:
+        rows: to be loaded, with the JSON text of each.
+        superseded: out of date: the tables have newer rows, or were emptied since.
+        left: must stay where they are, and why.
+    """
+
+    rows: list[tuple[Entry, str]] = field(default_factory=list)
+    superseded: list[Entry] = field(default_factory=list)
+    left: list[tuple[Entry, str]] = field(default_factory=list)
+
+
+def remember_refresh(pipeline: dlt.Pipeline, schema_name: str, newest: str | None) -> None:
+    """Note in the state, which lands with the package, that all rows are read again.
+
+    Args:
+        newest: the newest load so far; what it and earlier ones put aside is out of date.
+    """
+    if newest is None:
+        return
+    with pipeline.managed_state() as state:
+        sources: Any = state.setdefault("sources", {})
+        sources.setdefault(schema_name, {})[STATE] = {"refreshed": newest}
+
+
+def plan(
+    pipeline: dlt.Pipeline,
+    schema_name: str,
+    opened: Any,
+    entries: Iterable[Entry],
+    *,
+    ids: Collection[str] = (),
+    corrected: str | None = None,
+) -> Plan:
+    """Sort what waits.
+
+    Args:
+        pipeline: restored from the destination.
+        opened: what the stream's source would be extracted from; only its hints are read.
+        ids: of the entries asked for; all where left out.
+        corrected: the JSON text to load instead of the one entry's own.
+    """
+    known = list(entries)
+    asked = [each for each in known if each.status == "waiting" and (not ids or each.id in ids)]
+    made = Plan()
+    if not asked:
+        return made
+    schema = pipeline.schemas[schema_name]
+    tables: dict[str, tuple[TTableSchema, Plan]] = {}
+    refreshed = _refreshed(pipeline, schema_name)
+    replays = frozenset(load for each in known for load in each.loads)
+    ordinary = [load for load in _loads(pipeline, schema_name) if load not in replays]
+    for each in asked:
+        load_id = str(each.fields["load_id"])
+        replaced = each.fields["disposition"] == "replace" and ordinary and load_id < ordinary[-1]
+        text = corrected or str(each.fields["document"])
+        _, table = target(opened, schema, each, text)
+        if load_id <= refreshed or replaced:
+            made.superseded.append(each)
+        elif why := _why_left(each, table, corrected):
+            made.left.append((each, why))
+        else:
+            tables.setdefault(str(table["name"]), (table, Plan()))[1].rows.append((each, text))
+    for table, part in tables.values():
+        _drop_outdated(pipeline, schema, table, part)
+        made.rows += part.rows
+        made.superseded += part.superseded
+        made.left += part.left
+    return made
+
+
+def extractable(opened: Any, schema: dlt.Schema, made: Plan) -> Any:
+    """What to extract in place of `opened`: the rows of a plan, with the stream's hints.
+
+    A resource for each of the stream's own; rows of one that names its table by the row are marked.
+    """
+    import orjson
+    from dlt.sources import DltSource
+
+    parts: dict[str, _Part] = {}
+    for entry, text in made.rows:
+        resource, table = target(opened, schema, entry, text)
+        item = envelope.replay(_known(entry), orjson.Fragment(text))
+        part = parts.setdefault(resource.name, _Part(resource, table))
+        part.items.append((table, orjson.Fragment(orjson.dumps(item))))
+    for entry in made.superseded:
+        resource, table = target(opened, schema, entry, "")
+        part = next(iter(parts.values()), None) or _Part(resource, table)
+        parts.setdefault(part.resource.name, part)
+        item = envelope.superseded(_known(entry))
+        part.items.append((part.table, orjson.Fragment(orjson.dumps(item))))
+    if not parts:
+        return nothing()
+    resources = [part.extractable() for part in parts.values()]
+    if isinstance(opened, DltSource):
+        return DltSource(opened.schema, opened.section, resources)
+    return resources[0]
+
+
+@dataclass
+class _Part:
+    """What of a plan goes to one resource.
+
+    Attributes:
+        table: that of its first row.
+        items: with the table of each.
+    """
+
+    resource: Any
+    table: TTableSchema
+    items: list[tuple[TTableSchema, Any]] = field(default_factory=list)
+
+    def extractable(self) -> DltResource:
+        """A resource of these items that lands as the stream's own does, and replaces nothing."""
+        import dlt
+
+        def items() -> Iterator[Any]:
+            for table, item in self.items:
+                if table["name"] == self.table["name"]:
+                    yield item
+                else:
+                    marks = dlt.mark.make_hints(**_hints(table))
+                    yield dlt.mark.with_hints(item, marks, create_table_variant=True)
+
+        make: Any = dlt.resource
+        hints = _hints(self.table)
+        further = hints.pop("additional_table_hints")
+        made: DltResource = make(items, name=self.resource.name, **hints)
+        return made.apply_hints(additional_table_hints=further) if further else made
+
+
+def nothing() -> DltResource:
+    """What to extract where nothing waits."""
+    import dlt
+
+    made: DltResource = dlt.resource([], name="nothing")
+    return made
+
+
+def _hints(table: Any) -> dict[str, Any]:
+    """How a table is written, as the arguments of a resource."""
+    disposition = table.get("write_disposition") or "append"
+    if disposition == "replace":  # what the last load left, and these rows
+        disposition = "append"
+    if disposition == "merge" and "x-merge-strategy" in table:
+        disposition = {"disposition": "merge", "strategy": table["x-merge-strategy"]}
+    further = {
+        name: value
+        for name, value in table.items()
+        if name.startswith("x-") and name not in ("x-merge-strategy", "x-normalizer")
+    }
+    return {
+        "table_name": table["name"],
+        "write_disposition": disposition,
+        "columns": table.get("columns"),
+        "schema_contract": table.get("schema_contract"),
+        "additional_table_hints": further,
+    }
+
+
+def target(opened: Any, schema: dlt.Schema, entry: Entry, text: str) -> tuple[Any, TTableSchema]:
+    """The resource that a row came from, and the root table that it goes to.
+
+    Args:
+        text: of the row: a resource may choose the table by it.
+    """
+    from dlt.sources import DltSource
+
+    resources = [opened]
+    if isinstance(opened, DltSource):
+        resources = list(opened.selected_resources.values())
+    wanted = str(entry.fields["table_name"])
+    tables = [(each, _table(each, schema, wanted, text)) for each in resources]
+    separator = schema.naming.PATH_SEPARATOR
+    fitting = [
+        (resource, table)
+        for resource, table in tables
+        if f"{wanted}{separator}".startswith(f"{table['name']}{separator}")
+    ]
+    return max(fitting or tables[:1], key=lambda found: len(str(found[1]["name"])))
+
+
+def _table(resource: Any, schema: dlt.Schema, wanted: str, text: str) -> TTableSchema:
+    """A resource's root table as its source declares it, else as it was last loaded."""
+    normalize = schema.naming.normalize_tables_path
+    try:
+        table: TTableSchema = resource.compute_table_schema(_decoded(text))
+        return {**table, "name": normalize(str(table["name"]))}
+    except Exception:  # its hints depend on the row, which can't be read
+        root: Any = schema.tables.get(wanted)
+        while root is not None and root.get("parent"):
+            root = schema.tables.get(root["parent"])
+        if root is not None and root.get("resource") == resource.name:
+            return root  # type: ignore[no-any-return]
+        name = normalize(resource.name)
+        return schema.tables.get(name) or {"name": name, "columns": {}}
+
+
+def _decoded(text: str) -> Any:
+    """The row of a text, as its source had it; None where it is none."""
+    from dlt.common.json import custom_pua_decode_nested
+    from dlt.common.json import json as typed
+
+    from millstream.formats import typed_json
+
+    try:
+        return typed_json.decode(custom_pua_decode_nested(typed.loads(text)))
+    except ValueError:
+        return None
+
+
+def _why_left(entry: Entry, table: Mapping[str, Any], corrected: str | None) -> str | None:
+    """Why a row can't be loaded as it is."""
+    fields = entry.fields
+    disposition = table.get("write_disposition") or "append"
+    strategy = table.get("x-merge-strategy")
+    columns = table.get("columns", {}).values()
+    if disposition == "merge":
+        if strategy == "scd2":
+            return "`scd2` would retire every row that is not loaded with it"
+        if any(each.get("merge_key") for each in columns):
+            return "the stream has a `merge_key`: the other rows with its key would be deleted"
+    if fields["partial"] and disposition != "merge":
+        return "the rest of the row is in the table, and without a primary key it would be doubled"
+    if corrected is not None:
+        return None
+    if fields["redacted_paths"]:
+        return f"secrets were taken out: {', '.join(json.loads(fields['redacted_paths']))}"
+    if fields["is_cut"]:
+        return f"only part of its {fields['document_bytes']:,} bytes was kept"
+    if fields["reason"] == "unreadable":
+        return "it can't be read: correct it with --row"
+    return None
+
+
+def _drop_outdated(
+    pipeline: dlt.Pipeline, schema: dlt.Schema, table: Mapping[str, Any], made: Plan
+) -> None:
+    """Supersede rows of which the table, or the plan, has a newer version by the primary key."""
+    if table.get("write_disposition") != "merge":
+        return
+    name = schema.naming.normalize_tables_path(str(table["name"]))
+    known: Mapping[str, Any] = schema.tables.get(name, {}).get("columns", {})
+    key = [column for column, hint in known.items() if hint.get("primary_key")]
+    if not key:
+        return
+    newest: dict[tuple[Any, ...], tuple[Entry, str]] = {}
+    for entry, text in made.rows:
+        values = _key(schema, name, key, known, text)
+        other = newest.get(values) if values is not None else None
+        if values is None:
+            made.left.append((entry, f"it has no {', '.join(key)}"))
+            continue
+        if other is not None:
+            made.superseded.append(other[0])
+        newest[values] = (entry, text)
+    made.rows[:] = newest.values()
+    try:
+        loaded = _newest_loads(pipeline, schema, name, key, list(newest))
+    except LookupError:  # nothing was ever loaded
+        return
+    outdated = [
+        newest[values]
+        for values, load_id in loaded.items()
+        if load_id > str(newest[values][0].fields["load_id"])
+    ]
+    made.superseded += [entry for entry, _ in outdated]
+    made.rows[:] = [row for row in made.rows if row not in outdated]
+
+
+def _key(
+    schema: dlt.Schema, table: str, key: Sequence[str], columns: Mapping[str, Any], text: str
+) -> tuple[Any, ...] | None:
+    """The values of the primary key, as the destination holds them; None where one is missing."""
+    from dlt.common.data_types import py_type_to_sc_type
+    from dlt.common.json import custom_pua_decode
+    from dlt.common.json import json as typed
+
+    from millstream.formats import typed_json
+
+    row = typed.loads(text)
+    if not isinstance(row, dict):
+        return None
+    _, flat = next(iter(schema.normalize_data_item(row, "", table)))
+    values = []
+    for name in key:
+        value: Any = flat.get(name)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = typed_json.decode(custom_pua_decode(value))
+        wanted = columns[name].get("data_type")
+        if wanted:
+            try:
+                given = py_type_to_sc_type(type(value))
+                value = coerce(wanted, given, value, ColumnLimits(texts="either"))
+            except (ValueError, TypeError):
+                return None
+        values.append(value)
+    return tuple(values)
+
+
+def _newest_loads(
+    pipeline: dlt.Pipeline,
+    schema: dlt.Schema,
+    table: str,
+    key: Sequence[str],
+    wanted: Sequence[tuple[Any, ...]],
+) -> dict[tuple[Any, ...], str]:
+    """The load that the table's row of each key came with.
+
+    Raises:
+        LookupError: there is no such table.
+    """
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+    found: dict[tuple[Any, ...], str] = {}
+    with pipeline.sql_client(schema.name) as client:
+        for start in range(0, len(wanted), _TOGETHER):
+            part = wanted[start : start + _TOGETHER]
+            query = " UNION ALL ".join(
+                _lookup(client, schema, table, key, at) for at in range(len(part))
+            )
+            values = [value for each in part for value in each]
+            try:
+                rows = client.execute_sql(query, *values) or ()
+            except DestinationUndefinedEntity:
+                raise LookupError(table) from None
+            found |= {part[int(at)]: str(load_id) for at, load_id in rows if load_id is not None}
+    return found
+
+
+def _lookup(
+    client: SqlClientBase[Any], schema: dlt.Schema, table: str, key: Sequence[str], at: int
+) -> str:
+    load_id = client.escape_column_name(schema.naming.normalize_identifier("_dlt_load_id"))
+    where = " AND ".join(f"{client.escape_column_name(name)} = %s" for name in key)
+    return (
+        f"SELECT {at} AS position, MAX({load_id}) AS load_id "  # noqa: S608 (escaped by dlt)
+        f"FROM {client.make_qualified_table_name(table)} WHERE {where}"
+    )
+
+
+def _loads(pipeline: dlt.Pipeline, schema_name: str) -> list[str]:
+    """Completed loads of a schema, oldest first."""
+    with pipeline.sql_client() as client:
+        column = client.escape_column_name
+        rows = client.execute_sql(
+            f"SELECT {column('load_id')} "  # noqa: S608 (escaped by dlt)
+            f"FROM {client.make_qualified_table_name('_dlt_loads')} "
+            f"WHERE {column('schema_name')} = %s",
+            schema_name,
+        )
+    return sorted(str(row[0]) for row in rows or ())
+
+
+def _refreshed(pipeline: dlt.Pipeline, schema_name: str) -> str:
+    sources: Any = pipeline.state.get("sources", {})
+    return str(sources.get(schema_name, {}).get(STATE, {}).get("refreshed", ""))
+
+
+def _known(entry: Entry) -> dict[str, Any]:
+    fields = {name: value for name, value in entry.fields.items() if name != "document"}
+    return {**fields, "quarantined_at": entry.at.isoformat()}

@@ -1,0 +1,91 @@
+"""How a stream stands, without loading it: `schema diff`, `accept --from-source`, and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from millstream import destinations, schema_changes
+from millstream.config import PipelineConfig
+from millstream.model import Decision, Drift, SchemaVersion
+from millstream.runs import runner
+from millstream.runs.preview import PAGES, preview
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the next run of a stream would find changed.
+
+    Attributes:
+        decisions: what the policy, and people, say of each change.
+        schema: what would be loaded.
+        rows: rows that wait on this machine, by table; empty where the source was read instead.
+        row_count: those of tables without a parent.
+    """
+
+    decisions: tuple[Decision, ...]
+    schema: SchemaVersion
+    rows: Mapping[str, int]
+    row_count: int = 0
+
+
+def schema(
+    config: PipelineConfig, stream: str, *, pages: int | None = PAGES, offline: bool = False
+) -> Standing:
+    """What the next run would find: in what is held on this machine, else in the source.
+
+    Args:
+        pages, offline: as `preview`.
+
+    Raises:
+        DestinationError: it can't be reached.
+        SourceError: nothing is held on this machine, and the source can't be read.
+    """
+    waiting = runner.waiting(config, stream)
+    if not waiting:
+        found = preview(config, stream, pages=pages, offline=offline)
+        return Standing(found.decisions, found.schema, {})
+    keeper = destinations.keeper(config)
+    accepted = keeper.load().get(stream) if keeper else None
+    decisions: dict[str, Decision] = {}
+    rows: dict[str, int] = {}
+    for held in waiting:
+        for decision in schema_changes.held_packages.standing(held, accepted, config.schema_policy):
+            decisions.setdefault(schema_changes.fingerprint(decision.change), decision)
+        for table, count in held.rows.items():
+            rows[table] = rows.get(table, 0) + count
+    count = sum(held.row_count for held in waiting)
+    return Standing(tuple(decisions.values()), waiting[-1].schema, rows, count)
+
+
+def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int]:
+    """The newest load that was counted against those before it, and how many these are.
+
+    Raises:
+        DestinationError: the history can't be asked.
+    """
+    with destinations.reader(config) as destination:
+        place = schema_changes.history.Place(destination, config.dataset)
+        loads = schema_changes.history.seen(place, config.name, stream, loads=11)
+        versions = schema_changes.history.versions(place, config.name, stream)
+        changes = schema_changes.history.changes(place, config.name, stream)
+    if not loads or not versions:
+        return (), 0
+    load_id, newest = loads[-1]
+    before = [seen for _, seen in loads[:-1]]
+    agreed = [
+        (row["table_name"], str(row["column_name"]))
+        for row in changes
+        if row["load_id"] == load_id
+        and row["kind"] in schema_changes.DATA_ALONE
+        and schema_changes.is_agreed(row["action"], row["reason"])
+    ]
+    check = config.profile_check
+    found = schema_changes.jumps(
+        schema_changes.attach(schema_changes.history.version_from(versions[-1]), newest.profile),
+        schema_changes.comparable(before),
+        threshold=check.threshold,
+        min_rows=check.min_rows,
+        explained=schema_changes.columns_of(agreed, newest.profile),
+    )
+    return found, len(before)

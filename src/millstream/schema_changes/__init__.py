@@ -1,0 +1,69 @@
+"""Schema changes: what changed, whether it is accepted, and its history.
+
+snapshot        a dlt schema as a SchemaVersion
+diff            the changes between two versions
+data_changes    changes that only the data shows; renames, drift, significance, map_detection
+policy          the action for a change; evaluate: for all changes of a run; row_policy: for a row
+accepted_store  where the accepted schema is kept; accepted_file: `schema.yaml` beside `defs.yaml`
+held_packages   files beside a package that waits for acceptance
+history         tables beside the data; open_loads: entries that are written before their load
+profile, sketch what columns hold
+messages        how changes are written
+
+Importing this package imports neither dlt nor Dagster.
+"""
+
+from __future__ import annotations
+
+from millstream.schema_changes import accepted_file, held_packages, history, open_loads
+from millstream.schema_changes.accepted_store import AcceptedSchemaStore, FileStore
+from millstream.schema_changes.diff import DATA_ALONE, apply, canonical, diff
+from millstream.schema_changes.drift import jumps
+from millstream.schema_changes.evaluate import fingerprint, govern, is_in_schema
+from millstream.schema_changes.map_detection import is_map_at
+from millstream.schema_changes.policy import comes_and_goes
+from millstream.schema_changes.profile import (
+    LoadProfile,
+    attach,
+    columns_of,
+    comparable,
+    complete,
+    explained,
+    is_agreed,
+    pool,
+    profile_of,
+    settled,
+)
+from millstream.schema_changes.row_policy import gate
+from millstream.schema_changes.snapshot import snapshot
+
+__all__ = [
+    "DATA_ALONE",
+    "AcceptedSchemaStore",
+    "FileStore",
+    "LoadProfile",
+    "accepted_file",
+    "apply",
+    "attach",
+    "canonical",
+    "columns_of",
+    "comes_and_goes",
+    "comparable",
+    "complete",
+    "diff",
+    "explained",
+    "fingerprint",
+    "gate",
+    "govern",
+    "held_packages",
+    "history",
+    "is_agreed",
+    "is_in_schema",
+    "is_map_at",
+    "jumps",
+    "open_loads",
+    "pool",
+    "profile_of",
+    "settled",
+    "snapshot",
+]

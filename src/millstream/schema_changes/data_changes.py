@@ -1,0 +1,340 @@
+"""What the data tells beside the schema: dlt's schema never forgets a field, nor says that one
+turned from a scalar into an object. Read from two versions and the profiles that they carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import lgamma, log
+
+from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
+from millstream.schema_changes.map_detection import explosions
+from millstream.schema_changes.messages import percent, type_words
+from millstream.schema_changes.renames import SEPARATOR, column_renames, describe, list_rename
+from millstream.schema_changes.significance import is_outside, jumped
+from millstream.schema_changes.snapshot import Profile
+
+CHANCE = 0.0001
+"""A field counts as gone when its absence by chance is less likely than this."""
+
+Pair = tuple[Column, Column]
+"""A column before and now."""
+
+
+def observe(
+    old: SchemaVersion,
+    new: SchemaVersion,
+    *,
+    loaded: SchemaVersion,
+    loads: Sequence[Profile] | None = None,
+) -> Iterator[SchemaChange]:
+    """Changes of the data, table by table; at most one per column, the one that says most.
+
+    Args:
+        loaded: what was loaded of `old`: a column that was only accepted ahead is new in a load.
+        loads: what each recent load saw; None where only the sum of them is known.
+    """
+    before = old.table
+    told: set[tuple[str, str]] = set()
+    for table in new.tables:
+        was = before.get(table.name)
+        yield from explosions(was, table, new)
+        if was is None:
+            continue
+        reshaped = {str(change.column): change for change in _reshaped(was, table, old, new)}
+        yield from reshaped.values()
+        gone = [
+            (was.column[column.name], column)
+            for column in table.columns
+            if column.name in was.column
+            and column.name not in reshaped
+            and _is_gone(was.column[column.name], column)
+        ]
+        had = loaded.table.get(table.name, Table(table.name))
+        renames = column_renames([old for old, _ in gone], had, table)
+        yield from (describe(table.name, rename) for rename in renames)
+        told.update((table.name, rename.old) for rename in renames)
+        said = {*reshaped}.union(*(rename.columns for rename in renames))
+        gone = [pair for pair in gone if pair[1].name not in said]
+        for name, pairs in _objects(gone, table).items():
+            told.add((table.name, name))
+            yield _column_gone(table.name, name, pairs)
+        said.update(column.name for _, column in gone)
+        yield from _shares(was, table, said, loads)
+    yield from _lists_gone(loaded, new, told)
+
+
+def _reshaped(
+    was: Table, table: Table, old: SchemaVersion, new: SchemaVersion
+) -> Iterator[SchemaChange]:
+    """Scalars that became objects or lists, and the reverse: dlt adds columns or a table."""
+    old_shapes, new_shapes = _shapes(was, old), _shapes(table, new)
+    for name, now in new_shapes.items():
+        before = old_shapes.get(name, {})
+        for shape, words in now.items():
+            if not before or shape in before or _in_one_row(name, table, new):
+                continue
+            first = next(iter(before.values()))
+            yield SchemaChange(
+                {"object": "became_object", "list": "became_list"}.get(shape, "became_scalar"),  # type: ignore[arg-type]
+                table.name,
+                name,
+                first,
+                words,
+                "breaking",
+                f"`{name}` was {_article(first)}, now it is also {_article(words)}",
+            )
+
+
+def _in_one_row(name: str, table: Table, version: SchemaVersion) -> bool:
+    """Whether a row has both `name` and what looks like its fields or items.
+
+    Then they are fields of their own whose names begin alike, as `Region` and `Region__c` do: a
+    field holds one thing in a row.
+    """
+    scalar = table.column.get(name)
+    child = version.table.get(f"{table.name}{SEPARATOR}{name}")
+    *_, second, most = sorted(
+        [
+            0,
+            scalar.profile.present if scalar and scalar.profile else 0,
+            max(
+                (
+                    column.profile.present
+                    for column in table.columns
+                    if column.name.startswith(f"{name}{SEPARATOR}")
+                    and column.variant_of is None
+                    and column.profile
+                ),
+                default=0,
+            ),
+            _lists(child) if child else 0,
+        ]
+    )
+    return second + most > (_rows(table) or 0) > 0
+
+
+def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
+    """For each field of a table, `scalar` (with its type), `object` or `list` as was seen."""
+    shapes: dict[str, dict[str, str]] = {}
+    for column in table.columns:
+        if column.variant_of is not None or column.name.startswith("_"):
+            continue
+        shapes.setdefault(column.name, {})["scalar"] = type_words(column)
+        for name in _objects_around(column.name, column.path):
+            shapes.setdefault(name, {})["object"] = "object"
+    prefix = f"{table.name}{SEPARATOR}"
+    for child in version.tables:
+        if child.parent == table.name and child.name.startswith(prefix):
+            name = child.name.removeprefix(prefix)
+            shapes.setdefault(name, {})["list"] = "list"
+            for ancestor in _objects_around(name, _list_path(child)):
+                shapes.setdefault(ancestor, {})["object"] = "object"
+    return shapes
+
+
+def _objects_around(name: str, path: str) -> Iterator[str]:
+    """The objects that hold a column or a list, by their names; `path` is the JSON path.
+
+    A key may have a `__` of its own: of an object `tags` and a key `tags__count` only the path
+    tells which is which.
+    """
+    keys = path.rpartition("[].")[2].removesuffix("[]").split(".")
+    if not path or SEPARATOR.join(keys) != name:  # of a name that was cut, or without a path
+        yield from _ancestors(name)
+        return
+    for end in range(1, len(keys)):
+        yield SEPARATOR.join(keys[:end])
+
+
+def _list_path(child: Table) -> str:
+    """The JSON path of the lists that a child table's rows come from; empty where none is known."""
+    path = next((column.path for column in child.columns if "[]" in column.path), "")
+    return path.rpartition("[]")[0]
+
+
+def _ancestors(name: str) -> Iterator[str]:
+    """`a__b__c` -> `a`, `a__b`; none for a name with dlt's own or a leading separator."""
+    parts = name.split(SEPARATOR)
+    for end in range(1, len(parts)):
+        if all(parts[:end]):
+            yield SEPARATOR.join(parts[:end])
+
+
+def _article(words: str) -> str:
+    return {"object": "an object", "list": "a list"}.get(words, words)
+
+
+def _is_gone(old: Column, new: Column) -> bool:
+    """Absent from every row of this load, and too many rows for that to be chance."""
+    before, now = old.profile, new.profile
+    if before is None or now is None or not now.rows or not before.present or now.present:
+        return False
+    if new.variant_of is not None or _is_own(new):
+        return False
+    return _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
+
+
+def _objects(pairs: list[Pair], others_in: Table) -> dict[str, list[Pair]]:
+    """Columns that share a fate, by the outermost object of which they are all there is.
+
+    A nested object that stops arriving is one change, however many fields it had.
+
+    Args:
+        others_in: has the columns that arrive, or did, with a fate of their own.
+    """
+    names = {column.name for _, column in pairs}
+    others = [
+        column.name
+        for column in others_in.columns
+        if column.name not in names
+        and column.variant_of is None
+        and column.profile is not None
+        and column.profile.present
+    ]
+    inside = {ancestor for name in others for ancestor in _ancestors(name)}
+    grouped: dict[str, list[Pair]] = {}
+    for old, column in pairs:
+        whole = (name for name in _ancestors(column.name) if name not in inside)
+        grouped.setdefault(next(whole, column.name), []).append((old, column))
+    return {name if len(found) > 1 else found[0][1].name: found for name, found in grouped.items()}
+
+
+def _column_gone(table: str, name: str, pairs: list[Pair]) -> SchemaChange:
+    seen = [(old.profile, new.profile) for old, new in pairs if old.profile and new.profile]
+    before = percent(max(old.presence for old, _ in seen))
+    columns = [new for _, new in pairs]
+    merges = any(column.primary_key or column.merge_key for column in columns)
+    cursor = any(column.cursor for column in columns)
+    role = "the key " if merges else "the cursor " if cursor else ""
+    arrives = "no longer arrives"
+    if len(pairs) > 1:
+        role, arrives = "", f"and its {len(pairs)} fields no longer arrive"
+    return SchemaChange(
+        "column_gone",
+        table,
+        name,
+        before,
+        "0%",
+        "breaking" if merges or cursor else "risky",
+        f"{role}`{name}` {arrives}: in none of {seen[0][1].rows:,} rows, before in {before}",
+    )
+
+
+def _lists_gone(
+    old: SchemaVersion, new: SchemaVersion, told: Collection[tuple[str, str]]
+) -> Iterator[SchemaChange]:
+    """Nested lists of which this load has no item, though it has rows that could hold them.
+
+    Args:
+        told: tables and their objects that are told as renamed or gone, with the lists in them.
+    """
+    for table in new.tables:
+        was, parent = old.table.get(table.name), new.table.get(table.parent or "")
+        if was is None or parent is None or parent.name not in old.table or _rows(table) != 0:
+            continue
+        holders, lists, before = _rows(parent), _lists(was), _rows(old.table[parent.name])
+        if not holders or not lists or not before:
+            continue
+        name = table.name.removeprefix(f"{parent.name}{SEPARATOR}")
+        if any((parent.name, around) in told for around in _ancestors(name)):
+            continue
+        if rename := list_rename(was, old, new):
+            yield describe(parent.name, rename, what="the list ")
+        elif _by_chance(lists, max(before, lists), holders) < log(CHANCE):
+            share = percent(lists / max(before, lists))
+            yield SchemaChange(
+                "column_gone",
+                parent.name,
+                name,
+                share,
+                "0%",
+                "risky",
+                f"the list `{name}` no longer arrives: in none of {holders:,} rows, before in "
+                f"{share}",
+            )
+
+
+def _rows(table: Table) -> int | None:
+    """Rows of the load, or loads, that a version tells of; None where nothing was counted."""
+    return max((column.profile.rows for column in table.columns if column.profile), default=None)
+
+
+def _lists(table: Table) -> int:
+    """Lists, not empty ones, that a child table's rows come from."""
+    for column in table.columns:
+        if column.name.lower().endswith("_dlt_list_idx") and column.profile:
+            return column.profile.present
+    return 0
+
+
+def _by_chance(hits: int, rows: int, more: int) -> float:
+    """The logarithm of how likely none of `more` rows has what `hits` of `rows` had.
+
+    Of no prior opinion on the share: the beta-binomial; one row of one proves no 100%.
+    """
+    a, b = hits + 1, rows - hits + 1
+    return lgamma(b + more) + lgamma(a + b) - lgamma(b) - lgamma(a + b + more)
+
+
+def _shares(
+    was: Table, table: Table, said: set[str], loads: Sequence[Profile] | None
+) -> Iterator[SchemaChange]:
+    """Presence and null share that jumped, for columns of which nothing else was said."""
+    before: Mapping[str, Column] = was.column
+    varied = {column.variant_of for column in table.columns if column.name not in before}
+    moved: dict[tuple[str, str], list[Pair]] = {}
+    for column in table.columns:
+        old = before.get(column.name)
+        if old is None or old.profile is None or column.profile is None:
+            continue
+        if column.name in said or column.name in varied or _is_own(column):
+            continue
+        if column.variant_of is not None:
+            continue
+        then, now = old.profile, column.profile
+        seen = _seen(table.name, column.name, loads)
+        if jumped(then.present, then.rows, now.present, now.rows):
+            if seen is not None and not is_outside(now.presence, [p.presence for p in seen]):
+                continue
+            shares = percent(then.presence), percent(now.presence)
+            moved.setdefault(shares, []).append((old, column))
+        elif jumped(then.nulls, then.rows, now.nulls, now.rows):
+            if seen is not None and not is_outside(now.null_share, [p.null_share for p in seen]):
+                continue
+            yield SchemaChange(
+                "null_share_changed",
+                table.name,
+                column.name,
+                percent(then.null_share),
+                percent(now.null_share),
+                "risky",
+                f"`{column.name}` is null in {percent(now.null_share)} of rows, "
+                f"before in {percent(then.null_share)}",
+            )
+    for (then_share, now_share), pairs in moved.items():
+        for name, fields in _objects(pairs, was).items():
+            what = f"`{name}`" if len(fields) == 1 else f"`{name}` with its {len(fields)} fields"
+            yield SchemaChange(
+                "presence_changed",
+                table.name,
+                name,
+                then_share,
+                now_share,
+                "risky",
+                f"{what} arrives in {now_share} of rows, before in {then_share}",
+            )
+
+
+def _seen(
+    table: str, column: str, loads: Sequence[Profile] | None
+) -> Sequence[ColumnProfile] | None:
+    """What each recent load saw in a column; None where only the sum of them is known."""
+    if loads is None:
+        return None
+    found = (load.get(table, {}).get(column) for load in loads)
+    return [profile for profile in found if profile is not None and profile.rows]
+
+
+def _is_own(column: Column) -> bool:
+    return column.name.lower().startswith("_dlt_")

@@ -1,0 +1,156 @@
+"""Decide between normalize and load: what nobody has accepted yet, and what the policy says of it.
+
+Three versions meet here. `before` is what the destination has; `accepted` is what people agreed to,
+in `schema.yaml`; `new` is what this run would load. A difference is news when neither `before` nor
+`accepted` has it: a column accepted ahead of its arrival is expected, and one that the destination
+already has came through an earlier decision, even where the file was not committed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+from millstream.config import PolicyConfig
+from millstream.model import Decision, SchemaChange, SchemaVersion, Table
+from millstream.schema_changes.diff import DATA_ALONE, diff
+from millstream.schema_changes.policy import decide
+from millstream.schema_changes.profile import LoadProfile, attach, comparable, pool
+
+
+def govern(
+    before: SchemaVersion,
+    accepted: SchemaVersion | None,
+    new: SchemaVersion,
+    policy: PolicyConfig,
+    *,
+    stream: str,
+    waived: Collection[str] = (),
+    recent: Sequence[LoadProfile] = (),
+) -> tuple[Decision, ...]:
+    """What the policy says of each change that nobody has accepted yet.
+
+    Runs, `millstream schema diff`, `accept --from-source` and Dagster's check all ask this.
+
+    Args:
+        before: what the destination has.
+        accepted: what `schema.yaml` has of this stream; None where it has nothing.
+        new: what would be loaded, with the profile of its rows.
+        waived: fingerprints of changes that people accepted for this very package.
+        recent: what the last loads saw, oldest first.
+
+    The run must not load while any action is `hold`.
+    """
+    loads = comparable(recent)
+    loaded = attach(before, pool(loads)) if loads else before
+    changes = diff(known(loaded, accepted, new), new, loaded=loaded, loads=loads or None)
+    first = not before.tables and accepted is None
+    return judge(changes, before, accepted, policy, stream=stream, waived=waived, first=first)
+
+
+def judge(
+    changes: Iterable[SchemaChange],
+    before: SchemaVersion,
+    accepted: SchemaVersion | None,
+    policy: PolicyConfig,
+    *,
+    stream: str,
+    waived: Collection[str] = (),
+    first: bool = False,
+) -> tuple[Decision, ...]:
+    """What the policy says of changes, and people, who may have accepted some of them."""
+    return tuple(
+        replace(decision, action="allow", reason="accepted")
+        if decision.action != "allow"
+        and (
+            fingerprint(decision.change) in waived
+            or is_accepted_rename(decision.change, before, accepted)
+        )
+        else decision
+        for decision in decide(changes, policy, stream=stream, first=first)
+    )
+
+
+def is_accepted_rename(
+    change: SchemaChange, before: SchemaVersion, accepted: SchemaVersion | None
+) -> bool:
+    """Whether people accepted the new name of a rename, which was not loaded before.
+
+    A rename is in no schema but by its new name: on another machine that is all there is.
+    """
+    if change.kind != "column_renamed" or accepted is None:
+        return False
+    return has_field(accepted, change.table, str(change.new)) and not has_field(
+        before, change.table, str(change.new)
+    )
+
+
+def is_in_schema(change: SchemaChange) -> bool:
+    """Whether an accepted schema can say that people accepted a change."""
+    return change.kind not in DATA_ALONE or change.kind == "column_renamed"
+
+
+def has_field(version: SchemaVersion, table: str, name: str) -> bool:
+    """Whether a table has a column, an object or a list of that name."""
+    if f"{table}__{name}" in version.table:
+        return True
+    found = version.table.get(table)
+    return found is not None and any(
+        column.name == name or column.name.startswith(f"{name}__") for column in found.columns
+    )
+
+
+def known(
+    before: SchemaVersion, accepted: SchemaVersion | None, new: SchemaVersion
+) -> SchemaVersion:
+    """What `new` is compared with: all of `before`, and of `accepted` what `new` has too.
+
+    What was accepted ahead of its arrival, and did not arrive now either, is not missing.
+    """
+    if accepted is None:
+        return before
+    old, agreed, coming = before.table, accepted.table, new.table
+    tables = []
+    for name in dict.fromkeys((*coming, *old)):
+        was, plan, now = old.get(name), agreed.get(name), coming.get(name)
+        if was is None and plan is None:
+            continue
+        if now is None:
+            assert was is not None
+            tables.append(was)
+            continue
+        tables.append(_known_table(was, plan, now))
+    return SchemaVersion(tuple(tables))
+
+
+def _known_table(was: Table | None, plan: Table | None, now: Table) -> Table:
+    old = was.column if was else {}
+    agreed = plan.column if plan else {}
+    columns = []
+    for column in now.columns:
+        candidates = [c for c in (old.get(column.name), agreed.get(column.name)) if c is not None]
+        if candidates:
+            best = next((c for c in candidates if c == column), candidates[0])
+            columns.append(replace(best, profile=candidates[0].profile))
+    present = now.column
+    columns += [column for column in old.values() if column.name not in present]
+    parents = [table.parent for table in (was, plan) if table is not None]
+    parent = now.parent if now.parent in parents else parents[0]
+    return Table(now.name, parent, tuple(columns))
+
+
+def fingerprint(change: SchemaChange) -> str:
+    """A short name of a change, the same in every run that would make it; to accept it by.
+
+    Shares and counts vary from load to load and are left out.
+    """
+    what = [change.kind, change.table, change.column or ""]
+    if change.kind not in (
+        "presence_changed",
+        "null_share_changed",
+        "column_gone",
+        "map_explosion",
+    ):
+        what += [change.old or "", change.new or ""]
+    return sha256("\0".join(what).encode("utf-8", "surrogatepass")).hexdigest()[:8]

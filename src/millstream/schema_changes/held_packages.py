@@ -1,0 +1,257 @@
+"""What a run's working folder keeps for the ledger, so that a held or killed run can go on.
+
+    before.yaml     the schema that the destination had when the run began
+    held.json       the stream and the changes that wait for someone, for people and the CLI
+    held.yaml       the schema that the package would load
+    accepted.json   fingerprints of the changes that were accepted for this package
+
+Nothing of it goes to the destination: a held run changes nothing there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from millstream.common import atomic_write
+from millstream.config import PolicyConfig
+from millstream.errors import ConfigError, SchemaHeldError
+from millstream.model import Decision, SchemaChange, SchemaVersion
+from millstream.schema_changes import accepted_file
+from millstream.schema_changes.accepted_store import AcceptedSchemaStore
+from millstream.schema_changes.diff import DATA_ALONE, apply, diff
+from millstream.schema_changes.evaluate import fingerprint, govern, judge
+from millstream.schema_changes.messages import accept_command, reject_command
+
+_WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
+SHOWN = 5
+"""Held changes that an error names; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A package that waits.
+
+    Attributes:
+        folder: the working folder of the run that was held.
+        changes: as `SchemaChange`, without `after`, plus `id`, `action` and `reason`.
+        schema: what the package would load.
+        rows: rows that wait, by table.
+    """
+
+    folder: Path
+    stream: str
+    changes: tuple[Mapping[str, Any], ...]
+    schema: SchemaVersion
+    rows: Mapping[str, int]
+
+    @property
+    def row_count(self) -> int:
+        """Rows of tables without a parent."""
+        return count_roots(self.schema, self.rows)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether all that this package waited for was accepted: the next run loads it."""
+        done = waived(self.folder)
+        return all(each["id"] in done for each in self.changes if each["action"] == "hold")
+
+
+def remember(folder: Path, stream: str, before: SchemaVersion) -> None:
+    """Keep the schema that the destination has, for whoever finishes this run."""
+    atomic_write.write(folder / "before.yaml", accepted_file.render({stream: before}))
+
+
+def recall(folder: Path, stream: str) -> SchemaVersion:
+    """The schema that the destination had; an empty one where the run never got that far."""
+    return accepted_file.read(folder / "before.yaml").get(stream, SchemaVersion())
+
+
+def hold(
+    folder: Path,
+    pipeline: str,
+    stream: str,
+    decisions: Sequence[Decision],
+    new: SchemaVersion,
+    rows: Mapping[str, int],
+) -> SchemaHeldError:
+    """Keep what waits beside its package; the error to raise."""
+    atomic_write.write(folder / "held.yaml", accepted_file.render({stream: new}))
+    document = {"stream": stream, "rows": dict(rows), "changes": [*map(to_dict, decisions)]}
+    atomic_write.write(folder / "held.json", json.dumps(document, indent=2))
+    held = [decision.change for decision in decisions if decision.action == "hold"]
+    lines = [f"  {fingerprint(change)}  {change.table}: {change.message}" for change in held]
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"  and {len(lines) - SHOWN} more"]
+    count = f"{len(held)} schema change{'s' if len(held) != 1 else ''}"
+    return SchemaHeldError(
+        f"{pipeline}.{stream}: held: {count} must be accepted first; nothing was loaded\n"
+        + "\n".join(lines),
+        stream=stream,
+        decisions=decisions,
+        rows=rows,
+        row_count=count_roots(new, rows),
+        hint=f"`{accept_command(stream)}` accepts (in Python `millstream.accept`), and the next "
+        f"run loads it; `{reject_command(stream)}` drops the package, and the next run reads its "
+        "rows again; `schema_policy` decides what is held",
+    )
+
+
+def count_roots(schema: SchemaVersion, rows: Mapping[str, int]) -> int:
+    """Rows of tables without a parent, of rows by table."""
+    tables = schema.table
+    return sum(
+        count for name, count in rows.items() if name not in tables or tables[name].parent is None
+    )
+
+
+def read(folder: Path) -> Held | None:
+    """What waits in a working folder; None where nothing does."""
+    try:
+        document = json.loads((folder / "held.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    stream = document["stream"]
+    return Held(
+        folder=folder,
+        stream=stream,
+        changes=tuple(document["changes"]),
+        schema=accepted_file.read(folder / "held.yaml").get(stream, SchemaVersion()),
+        rows=document["rows"],
+    )
+
+
+def waived(folder: Path) -> frozenset[str]:
+    """Fingerprints of the changes that were accepted for this folder's package."""
+    try:
+        return frozenset(json.loads((folder / "accepted.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):  # damaged: they are to be accepted again
+        return frozenset()
+
+
+def waive(folder: Path, accepted: Collection[str]) -> None:
+    """Note changes that were accepted before, for a folder's package."""
+    if accepted:
+        atomic_write.write(folder / "accepted.json", json.dumps(sorted(accepted)))
+
+
+def standing(
+    held: Held, accepted: SchemaVersion | None, policy: PolicyConfig
+) -> tuple[Decision, ...]:
+    """What the policy says by now of the changes that a package waits for."""
+    known = govern(
+        recall(held.folder, held.stream),
+        accepted,
+        held.schema,
+        policy,
+        stream=held.stream,
+        waived=waived(held.folder),
+    )
+    # what only the counts of the load told is in no schema: it is as it was written down
+    said = {fingerprint(decision.change) for decision in known}
+    told = [
+        change
+        for each in held.changes
+        if each["kind"] in DATA_ALONE
+        and fingerprint(change := SchemaChange(**{name: each[name] for name in _WRITTEN}))
+        not in said
+    ]
+    # shares that the message names were counted then
+    messages = {each["id"]: each["message"] for each in held.changes}
+    known = tuple(
+        replace(each, change=replace(each.change, message=message))
+        if (message := messages.get(fingerprint(each.change)))
+        else each
+        for each in known
+    )
+    return (
+        *known,
+        *judge(
+            told,
+            recall(held.folder, held.stream),
+            accepted,
+            policy,
+            stream=held.stream,
+            waived=waived(held.folder),
+        ),
+    )
+
+
+def accept(
+    held: Held, keeper: AcceptedSchemaStore | None, only: Collection[str] = ()
+) -> tuple[Mapping[str, Any], ...]:
+    """Accept what waits, all of it or the changes with these ids; returns those accepted now.
+
+    Tells the keeper, so that other machines know, and leaves a note beside the package, for
+    changes that no schema shows.
+
+    Raises:
+        Exception: the keeper's, where it can't be read or written; nothing was accepted then.
+    """
+    done = waived(held.folder)
+    chosen = [
+        change
+        for change in held.changes
+        if change["id"] not in done and (not only or change["id"] in only)
+    ]
+    if not chosen:
+        return ()
+    agreed = {*done, *(change["id"] for change in chosen)}
+    if keeper is not None:
+        everything = all(change["id"] in agreed for change in held.changes)
+        keeper.add(held.stream, held.schema if everything else _partly(held, keeper, agreed))
+    waive(held.folder, agreed)
+    return tuple(chosen)
+
+
+def _partly(held: Held, keeper: AcceptedSchemaStore, agreed: Collection[str]) -> SchemaVersion:
+    """What is accepted already, with the agreed changes made, and those that nobody need accept."""
+    known = keeper.load().get(held.stream) or recall(held.folder, held.stream)
+    open_changes = [
+        change
+        for change in held.changes
+        if change["action"] == "hold" and change["id"] not in agreed
+    ]
+    waiting = {change["id"] for change in open_changes}
+    # the new name of a rename stands for the rename (see `govern.is_accepted_rename`)
+    renamed = [
+        (change["table"], change["new"])
+        for change in open_changes
+        if change["kind"] == "column_renamed"
+    ]
+    version = apply(
+        known,
+        [
+            change
+            for change in diff(known, held.schema)
+            if fingerprint(change) not in waiting
+            and not any(_is_of(change, table, name) for table, name in renamed)
+        ],
+    )
+    for table in version.tables:
+        if table.parent is not None and table.parent not in version.table:
+            raise ConfigError(
+                f"table {table.name!r} can't be accepted without {table.parent!r}, its parent"
+            )
+    return version
+
+
+def _is_of(change: SchemaChange, table: str, name: str) -> bool:
+    """Whether a change is of a column, an object or a list of a table."""
+    whole = f"{change.table}__{change.column}" if change.column else change.table
+    return f"{whole}__".startswith(f"{table}__{name}__")
+
+
+def to_dict(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON-ready values, with the id to accept it by."""
+    change = asdict(decision.change)
+    change.pop("after")
+    return {
+        "id": fingerprint(decision.change),
+        **change,
+        "action": decision.action,
+        "reason": decision.reason,
+    }

@@ -1,0 +1,170 @@
+"""Fields that came back under another name, by the values that they share with what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
+from millstream.schema_changes.messages import percent
+from millstream.schema_changes.sketch import matching
+
+SEPARATOR = "__"
+SHARE = 0.5
+"""The share of the new column's values that the old one must have had."""
+COMMON = 8
+"""Values that must be common; two where the names are alike."""
+ALIKE = 0.6
+"""`SequenceMatcher.ratio` of names that are alike."""
+MANY = 64
+"""Distinct values from which on a column is no list of states, however often each comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A likely rename.
+
+    Attributes:
+        old, new: the columns, or the objects or lists that hold them.
+        share: of the values of a column of `new`, those that a column of `old` had.
+        columns: the columns that are gone with it.
+    """
+
+    old: str
+    new: str
+    share: float
+    columns: frozenset[str]
+
+
+def column_renames(gone: Sequence[Column], was: Table, now: Table) -> list[Rename]:
+    """Which columns of a table, or objects of several, came back under another name.
+
+    Args:
+        gone: columns as they were, of which this load has no value.
+    """
+    added = [
+        column
+        for column in now.columns
+        if column.name not in was.column and column.variant_of is None and column.profile
+    ]
+    names = {column.name for column in gone}
+    renames: dict[str, Rename] = {}
+    for old, new, share in _pairs(gone, added):
+        objects = _objects(old, new)
+        if objects is None or _still_arrives(objects[0], now):
+            renames[old] = Rename(old, new, share, frozenset({old}))
+            continue
+        before, after = (prefix.removesuffix(SEPARATOR) for prefix in objects)
+        fields = frozenset(name for name in names if name.startswith(objects[0]))
+        # the best pair comes first; further ones of the same objects add nothing
+        renames.setdefault(before, Rename(before, after, share, fields))
+    return [
+        rename
+        for rename in renames.values()
+        # the rename of an object around it says it
+        if not any(rename.old.startswith(f"{around}{SEPARATOR}") for around in renames)
+    ]
+
+
+def list_rename(was: Table, old: SchemaVersion, new: SchemaVersion) -> Rename | None:
+    """The list that came in place of one whose table has no rows in this load."""
+    best: Rename | None = None
+    prefix = f"{was.parent}{SEPARATOR}"
+    for table in new.tables:
+        if table.parent != was.parent or table.name in old.table:
+            continue
+        for before, after, share in _pairs(was.columns, table.columns):
+            if before == after and (best is None or best.share < share):
+                names = was.name.removeprefix(prefix), table.name.removeprefix(prefix)
+                best = Rename(*names, share, frozenset())
+    return best
+
+
+def describe(table: str, rename: Rename, what: str = "") -> SchemaChange:
+    """The change that tells of a rename; `what` is said of both names, such as `the list`."""
+    fields = f" with its {len(rename.columns)} fields" if len(rename.columns) > 1 else ""
+    return SchemaChange(
+        "column_renamed",
+        table,
+        rename.old,
+        rename.old,
+        rename.new,
+        "breaking",
+        f"{what}`{rename.old}`{fields} is gone and `{rename.new}` came, a likely rename: "
+        f"{percent(rename.share)} of its values were in `{rename.old}` before",
+    )
+
+
+def _pairs(gone: Sequence[Column], added: Sequence[Column]) -> Iterator[tuple[str, str, float]]:
+    """Old and new name and the share of common values, best first; no name twice."""
+    candidates = [
+        (share, alike, old.name, new.name)
+        for old in gone
+        for new in added
+        if (share := _share(old, new, alike := _likeness(old.name, new.name))) is not None
+    ]
+    taken_old: set[str] = set()
+    taken_new: set[str] = set()
+    for share, _, old, new in sorted(candidates, key=lambda each: (-each[0], -each[1], *each[2:])):
+        if old not in taken_old and new not in taken_new:
+            taken_old.add(old)
+            taken_new.add(new)
+            yield old, new, share
+
+
+def _share(old: Column, new: Column, likeness: float) -> float | None:
+    """The share of the new column's values that the old one had; None where it proves nothing."""
+    if old.profile is None or new.profile is None or _is_own(old) or _is_own(new):
+        return None
+    share, common = matching(new.profile.sketch, old.profile.sketch)
+    alike = likeness >= ALIKE
+    if share < SHARE or common < (2 if alike else COMMON):
+        return None
+    return share if alike or _is_telling(new, new.profile) else None
+
+
+def _is_telling(column: Column, profile: ColumnProfile) -> bool:
+    """Whether two columns hardly share values by chance, as states or small counts do."""
+    values, distinct = profile.rows - profile.nulls, profile.distinct or len(profile.sketch)
+    if distinct >= 0.8 * values:
+        return True
+    least, most = profile.minimum, profile.maximum
+    if isinstance(least, (int, float)) and isinstance(most, (int, float)):
+        return distinct >= MANY and most - least > 4 * distinct
+    return column.data_type != "bool" and (distinct >= MANY or distinct >= 0.1 * values)
+
+
+def _likeness(old: str, new: str) -> float:
+    """0 to 1, of the last parts of two names: `user__login` and `author__login` differ before."""
+    before, after = (name.rpartition(SEPARATOR)[2] for name in (old, new))
+    return float(SequenceMatcher(None, before, after).ratio())
+
+
+def _objects(old: str, new: str) -> tuple[str, str] | None:
+    """The objects, as prefixes, whose rename explains that of a field; None where the field's does.
+
+    >>> _objects("user__plan__name", "author__plan__name"), _objects("user__a", "user__b")
+    (('user__', 'author__'), None)
+    """
+    befores, afters = old.split(SEPARATOR), new.split(SEPARATOR)
+    common = 0
+    while common < min(len(befores), len(afters)) and befores[-1 - common] == afters[-1 - common]:
+        common += 1
+    heads = befores[: len(befores) - common], afters[: len(afters) - common]
+    if not common or not all(heads):
+        return None
+    before, after = (SEPARATOR.join(head) + SEPARATOR for head in heads)
+    return before, after
+
+
+def _still_arrives(prefix: str, now: Table) -> bool:
+    """Whether a load has a field of an object: that a rare one is absent proves nothing."""
+    return any(
+        column.name.startswith(prefix) and column.profile and column.profile.present
+        for column in now.columns
+    )
+
+
+def _is_own(column: Column) -> bool:
+    return column.name.lower().startswith("_dlt_")

@@ -1,0 +1,66 @@
+import dlt
+import pytest
+
+from millstream.runs import load_packages
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder with one package that was normalized and not loaded."""
+    pipeline = dlt.pipeline(
+        "shop",
+        pipelines_dir=str(tmp_path / "run"),
+        destination=dlt.destinations.duckdb(str(tmp_path / "shop_db.duckdb")),
+        dataset_name="shop",
+    )
+    pipeline.extract([{"id": 1}], table_name="orders")
+    pipeline.normalize()
+    return tmp_path / "run", pipeline
+
+
+def files(run):
+    return sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+
+
+def test_a_normalized_package_is_pending_until_it_is_loaded(run):
+    folder, pipeline = run
+    assert load_packages.pending(folder) == pipeline.list_normalized_load_packages()
+    assert load_packages.untouched(pipeline)
+    pipeline.load()
+    assert load_packages.pending(folder) == []
+
+
+def test_what_was_kept_comes_back_as_it_was(run):
+    folder, pipeline = run
+    before = files(folder)
+    load_packages.keep(folder, pipeline)
+    (load_id,) = load_packages.pending(folder)
+    for job in folder.rglob("load/normalized/*/new_jobs/orders*"):
+        job.rename(job.parents[1] / "started_jobs" / job.name)
+    assert not load_packages.untouched(pipeline)
+    assert load_packages.rewind(folder, pipeline) == [load_id]
+    assert load_packages.untouched(pipeline)
+    load_packages.forget(folder)
+    assert files(folder) == before
+    pipeline.load()
+    assert load_packages.pending(folder) == []
+
+
+def test_keeping_twice_keeps_the_first(run):
+    folder, pipeline = run
+    load_packages.keep(folder, pipeline)
+    kept = files(folder / "kept")
+    load_packages.keep(folder, pipeline)
+    assert files(folder / "kept") == kept
+
+
+def test_an_extracted_package_whose_normalized_one_is_there_is_done_with(run):
+    folder, _ = run
+    (load_id,) = load_packages.pending(folder)
+    left = folder / "shop" / "normalize" / "extracted" / load_id
+    (left / "new_jobs").mkdir(parents=True)
+    waiting = left.with_name("2000000000.0")
+    (waiting / "new_jobs").mkdir(parents=True)
+    load_packages.settle(folder)
+    assert not left.exists()
+    assert waiting.exists()

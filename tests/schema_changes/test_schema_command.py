@@ -1,0 +1,159 @@
+"""`millstream schema`, from a held run to the one that goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from behaviour.feed import FEED
+from millstream import destinations
+from millstream.cli import main
+from millstream.config import read_pipeline
+from millstream.destinations.accepted_table import DestinationStore
+from millstream.errors import SchemaHeldError
+from millstream.model import Column, SchemaVersion, Table
+from millstream.runs import runner
+
+DEFS = """\
+type: millstream.Pipeline
+attributes:
+  name: shop
+  source: {type: dlt, path: "behaviour.feed:since"}
+  destination: {type: duckdb, database: warehouse.duckdb}
+"""
+FIRST = [{"id": 1, "changed": 1, "buyer": "ann", "items": [{"sku": "a", "tags": ["x"]}]}]
+LATER = [{"id": 2, "changed": 2, "buyer": {"login": "bob"}, "note": "new"}]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    FEED.reset()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "defs.yaml").write_text(DEFS)
+    yield tmp_path
+    FEED.reset()
+
+
+def load(project: Path, rows: list[dict[str, Any]]) -> None:
+    FEED.rows = rows
+    runner.run(read_pipeline(project), "orders")
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str]:
+    code = main(["schema", *map(str, words)])
+    return code, capsys.readouterr().out
+
+
+def test_show(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "show", project) == (
+        0,
+        "nothing accepted yet: the first run accepts what it loads\n",
+    )
+    load(project, FIRST)
+    code, printed = call(capsys, "show", project)
+    assert code == 0
+    lines = printed.splitlines()
+    assert lines[:2] == ["shop.orders", "  orders"]
+    assert "  │  buyer         text" in lines
+    assert "  └─ orders__items" in lines
+    assert "     └─ orders__items__tags" in lines
+    code, printed = call(capsys, "show", project, "--json")
+    tables = json.loads(printed)["orders"]
+    assert [table["parent"] for table in tables] == [None, "orders", "orders__items"]
+
+
+def test_diff_reads_the_source_and_loads_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(project, FIRST)
+    before = {path.name: path.read_bytes() for path in project.iterdir() if path.is_file()}
+    assert call(capsys, "diff", project) == (0, "shop.orders: no changes\n")
+
+    FEED.rows = [*FIRST, *LATER]
+    code, printed = call(capsys, "diff", project)
+    assert code == 12
+    assert "breaking  hold        orders: `buyer` was text, now it is also an object" in printed
+    FEED.rows = [*FIRST, {"id": 2, "changed": 2, "buyer": "b", "note": "new"}]
+    assert call(capsys, "diff", project)[0] == 0, "safe, and milder than what fails"
+    code, printed = call(capsys, "diff", project, "--fail-on", "safe", "--json")
+    assert code == 10
+    assert [change["message"] for change in json.loads(printed)["orders"]] == [
+        "new column `note` (text)"
+    ]
+    after = {path.name: path.read_bytes() for path in project.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_accept_then_the_log_tells_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "accept", project) == (0, "no changes are pending\n")
+    load(project, FIRST)
+    with pytest.raises(SchemaHeldError) as held:
+        load(project, LATER)
+    line = next(line for line in held.value.message.splitlines() if "was text" in line)
+    name = line.split()[0]
+
+    assert main(["schema", "accept", str(project), "--change", "0000"]) == 1
+    assert "no such change waits: 0000" in capsys.readouterr().err
+    code, printed = call(capsys, "accept", project, "--change", name)
+    assert code == 0
+    assert printed.splitlines()[0].startswith(f"accepted  {name}  orders: `buyer` was")
+    load(project, [])
+
+    code, printed = call(capsys, "log", project)
+    assert [line.split()[2:4] for line in printed.splitlines()] == [
+        ["safe", "allow"],
+        ["safe", "allow"],
+        ["safe", "allow"],
+        ["safe", "accepted"],
+        ["safe", "accepted"],
+        ["breaking", "accepted"],
+    ]
+    code, printed = call(capsys, "log", project, "--at-least", "breaking", "--json")
+    (row,) = json.loads(printed)
+    assert (row["kind"], row["reason"], row["change_id"]) == ("became_object", "accepted", name)
+    assert call(capsys, "log", project, "--table", "no")[1] == "no schema changes recorded\n"
+
+
+@pytest.mark.parametrize("where", ["file", "destination"])
+def test_accept_from_the_source_before_any_run(
+    project: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    (project / "defs.yaml").write_text(f"{DEFS}  accepted_schema: {where}\n")
+    FEED.rows = FIRST
+    assert call(capsys, "diff", project)[0] == 0, "all of it is new, and safe"
+    assert not (project / "warehouse.duckdb").exists()
+    code, printed = call(capsys, "accept", project, "--from-source")
+    assert code == 0
+    assert "orders__items__tags" in printed
+    if where == "file":
+        assert "buyer: text" in (project / "schema.yaml").read_text()
+        assert not (project / "warehouse.duckdb").exists()
+    assert "  │  buyer         text" in call(capsys, "show", project)[1].splitlines()
+    assert call(capsys, "diff", project) == (0, "shop.orders: no changes\n")
+
+
+def test_two_that_accept_at_once_both_count(project: Path) -> None:
+    """Each adds to what it knows, and neither knows of the other yet."""
+    (project / "defs.yaml").write_text(f"{DEFS}  accepted_schema: destination\n")
+    keeper = destinations.keeper(read_pipeline(project))
+    assert isinstance(keeper, DestinationStore)
+
+    def version(*columns: Column) -> SchemaVersion:
+        return SchemaVersion((Table("orders", None, columns),))
+
+    known = version(Column("id", "bigint"))
+    assert keeper.add("orders", known)
+    assert not keeper.add("orders", known), "no news"
+    mine, theirs = (version(Column("id", "bigint"), Column(name, "text")) for name in ("a", "b"))
+    for each in (mine, theirs):
+        keeper.append("orders", each)
+    assert keeper.load()["orders"].table["orders"].column.keys() == {"id", "a", "b"}
+
+
+def test_a_stream_that_is_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "show", str(project), "--stream", "ordres"]) == 2
+    assert "did you mean 'orders'" in capsys.readouterr().err

@@ -1,0 +1,120 @@
+"""Destinations to load into, each with a reader that knows neither dlt nor Millstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from services.bigquery import PROJECT, BigQuery
+from services.postgres import Postgres
+
+NAME = "shop"
+
+SetEnvironment = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """An empty destination.
+
+    Attributes:
+        destination: what stands under `destination` in a `defs.yaml`.
+        query: asks the database itself; identifiers as the database has them.
+        from_clause: a table in that query language.
+        full_name: the name that Dagster is to be told at run time.
+    """
+
+    kind: str
+    project: Path
+    dataset: str
+    destination: Mapping[str, Any]
+    query: Callable[[str], list[tuple[Any, ...]]]
+    from_clause: Callable[[str], str]
+    full_name: Callable[[str], str]
+    merges: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def count(self, table: str) -> int:
+        return int(self.query(f"SELECT COUNT(*) FROM {self.from_clause(table)}")[0][0])
+
+    def column(self, table: str, name: str, order: str = "id") -> list[Any]:
+        """One column's values, ordered by another."""
+        rows = self.query(f"SELECT {name} FROM {self.from_clause(table)} ORDER BY {order}")
+        return [row[0] for row in rows]
+
+
+def duckdb(project: Path) -> Place:
+    file = project / "warehouse.duckdb"
+
+    def query(sql: str) -> list[tuple[Any, ...]]:
+        import duckdb
+
+        with duckdb.connect(str(file)) as connection:
+            return connection.execute(sql).fetchall()
+
+    return Place(
+        "duckdb",
+        project,
+        NAME,
+        {"type": "duckdb", "database": file.name},
+        query,
+        lambda table: f'{NAME}."{table}"',
+        lambda table: f"warehouse.{NAME}.{table}",
+        extra={"file": file},
+    )
+
+
+def postgres(project: Path, server: Postgres, setenv: SetEnvironment) -> Place:
+    database = server.new_database()
+    setenv("DESTINATION__POSTGRES__CREDENTIALS", server.url(database))
+    return Place(
+        "postgres",
+        project,
+        NAME,
+        {"type": "postgres"},
+        lambda sql: server.query(database, sql),
+        lambda table: f'{NAME}."{table}"',
+        lambda table: f"{database}.{NAME}.{table}",
+        extra={"server": server, "database": database},
+    )
+
+
+def bigquery(project: Path, emulator: BigQuery, setenv: SetEnvironment) -> Place:
+    dataset = f"{NAME}_{uuid4().hex[:8]}"  # one emulator for all tests
+    for name, value in emulator.environment.items():
+        setenv(name, value)
+    return Place(
+        "bigquery",
+        project,
+        dataset,
+        {"type": "bigquery", "dataset": dataset, "options": {"project_id": PROJECT}},
+        emulator.query,
+        lambda table: f"`{PROJECT}.{dataset}.{table}`",
+        lambda table: f"{PROJECT}.{dataset}.{table}",
+        extra={"emulator": emulator},
+    )
+
+
+def filesystem(project: Path) -> Place:
+    bucket = project / "lake"
+
+    def query(sql: str) -> list[tuple[Any, ...]]:
+        import duckdb
+
+        return duckdb.execute(sql).fetchall()
+
+    return Place(
+        "filesystem",
+        project,
+        NAME,
+        {"type": "filesystem", "options": {"bucket_url": "lake"}},
+        query,
+        # files of earlier loads lack the columns that came later
+        lambda table: f"read_parquet('{bucket}/{NAME}/{table}/*.parquet', union_by_name => true)",
+        lambda table: f"{bucket}/{NAME}/{table}",
+        merges=False,
+        extra={"bucket": bucket},
+    )
