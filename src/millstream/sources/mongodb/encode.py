@@ -31,7 +31,7 @@ from dlt.common.json import (
     custom_pua_encode,
 )
 
-from millstream.errors import MillstreamError, SourceDataError
+from millstream.errors import SourceDataError
 from millstream.formats.object_maps import VALUE, as_lists, is_below
 from millstream.sources.mongodb import ids
 from millstream.sources.mongodb.values import SPECIAL, DecodeAnomalies, Path, decode, id_document
@@ -239,10 +239,7 @@ class Encoder:
         if type(value) is ObjectId and self.kind in _HEX_KINDS:
             row["_id"] = value.binary.hex()
             return
-        try:
-            row["_id"] = ids.plain(value, self.kind)  # type: ignore[arg-type]
-        except MillstreamError as error:
-            raise type(error)(f"{self.what}: {error.message}", hint=error.hint) from None
+        row["_id"] = ids.plain(value, self.kind)  # type: ignore[arg-type]
         if isinstance(value, dict):
             row[ID_FIELDS] = value
 

@@ -20,7 +20,7 @@ from bson.codec_options import DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 
-from millstream.errors import ConfigError, SourceDataError
+from millstream.errors import ConfigError
 from millstream.sources.mongodb.values import plain_date
 
 BsonKind = Literal["oid", "uuid", "text", "int", "date"]
@@ -115,8 +115,8 @@ def bson_kind(value: Any) -> BsonKind | None:
 def plain(value: Any, kind: Kind) -> Any:
     """The id as its column holds it; equal for equal ids alone.
 
-    Raises:
-        SourceDataError: the column, of numbers or dates, can't hold it.
+    What a column of numbers or dates can't hold is written as text, which exact coercion refuses:
+    the row goes to quarantine.
     """
     form, own = FORMS[kind], bson_kind(value)
     if own in form.plain:
@@ -128,13 +128,7 @@ def plain(value: Any, kind: Kind) -> Any:
             return value if isinstance(value, datetime) else plain_date(int(value))
         if own == "int" or not form.quoted(value):
             return value
-    if kind in ("int", "date"):
-        raise SourceDataError(
-            f"an `_id` of type {type(value).__name__} among those of type {kind}: "
-            f"{extended(value)[:80]}",
-            hint="`_id` must become text: run with --full-refresh, which says how",
-        )
-    return extended(value)
+    return plain(value, "any") if kind in ("int", "date") else extended(value)
 
 
 def missing(what: str) -> ConfigError:
