@@ -54,6 +54,12 @@ def test_defaults(tmp_path):
     assert parse(tmp_path, destination={"dataset": "raw"}).dataset == "raw"
 
 
+def test_a_primary_key_is_a_name_or_a_list(tmp_path):
+    streams = {"a": {"path": "x", "primary_key": "id"}, "b": {"path": "y", "primary_key": ["k"]}}
+    config = parse(tmp_path, source={"type": "files", "streams": streams})
+    assert [each.primary_key for each in config.source.streams.values()] == [("id",), ("k",)]
+
+
 @pytest.mark.parametrize(
     ("attributes", "message", "hint"),
     [
@@ -117,8 +123,8 @@ def test_defaults(tmp_path):
         ({"source": {"type": "files", "streams": ["a"]}}, " source.streams: must be names", None),
         ({"source": {"type": "files", "streams": {}}}, " source.streams: must have at least", None),
         (
-            {"source": {"type": "files", "streams": {"a": {"path": "x", "primary_key": "id"}}}},
-            " source.streams.a.primary_key: must be a list, such as [a, b]",
+            {"source": {"type": "files", "streams": {"a": {"path": "x", "maps": "tags"}}}},
+            " source.streams.a.maps: must be a list, such as [a, b]",
             None,
         ),
         (

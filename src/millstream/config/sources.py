@@ -249,14 +249,19 @@ class FileStream(Model):
         "UTF-8; UTF-16 and UTF-32 are detected.",
     )
     primary_key: tuple[str, ...] = Field(
-        default=(), description="Merge on these; rows are appended when left out."
+        default=(),
+        description="Merge on these; one or a list. Rows are appended when left out.",
     )
-
     maps: tuple[str, ...] = Field(
         default=(),
         description="Objects whose keys are data, by path (`users`, `a.b`): a child table with a "
         "row for each key, instead of columns for each.",
     )
+
+    @field_validator("primary_key", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("maps")
     @classmethod
