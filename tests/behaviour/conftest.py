@@ -25,7 +25,7 @@ def feed() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine busy with tests must not look like a destination that does not answer."""
-    monkeypatch.setattr("millstream.destinations.preflight._DEADLINE", 120.0)
+    monkeypatch.setattr("millstream.destinations.preflight_checks._DEADLINE", 120.0)
 
 
 @pytest.fixture

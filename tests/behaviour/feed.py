@@ -13,10 +13,11 @@ import dlt
 class Feed:
     rows: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
+    error: Exception | None = None
     window: tuple[Any, ...] = ()
 
     def reset(self) -> None:
-        self.rows, self.asked = [], 0
+        self.rows, self.asked, self.error = [], 0, None
 
 
 FEED = Feed()
@@ -42,6 +43,8 @@ def since() -> Any:
         changed: Any = dlt.sources.incremental("changed", initial_value=0),  # noqa: B008 (dlt's way)
     ) -> Iterator[list[dict[str, Any]]]:
         FEED.asked += 1
+        if FEED.error is not None:
+            raise FEED.error
         # what the source is asked for, not only what dlt keeps of the answer
         FEED.cursor = changed.last_value  # type: ignore[attr-defined]
         if FEED.rows:

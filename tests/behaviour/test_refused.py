@@ -161,7 +161,7 @@ class TestBigQueryEmulator:
 
     def test_nobody_listens(self, bigquery_place: Place, refused: Refused, monkeypatch):
         # Google's library goes on trying until the deadline
-        monkeypatch.setattr("millstream.destinations.preflight._DEADLINE", 12.0)
+        monkeypatch.setattr("millstream.destinations.preflight_checks._DEADLINE", 12.0)
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
         refused(bigquery_place, DestinationUnavailableError)
 

@@ -245,7 +245,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert done.stderr == b""
 
 
-def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
+def test_ctrl_c_says_that_nothing_was_loaded(tmp_path: Path) -> None:
     script = (
         "import sys, time; from millstream.cli import main; from millstream import config; "
         "config.read_pipeline = lambda path: (print('ready', flush=True), time.sleep(60)); "
@@ -264,7 +264,7 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130
-    assert error == b""
+    assert error == b"interrupted: before any stream was read; nothing was loaded\n"
 
 
 def test_doctor_without_a_pipeline_still_says_what_is_installed(

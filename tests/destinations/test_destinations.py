@@ -429,9 +429,9 @@ def test_no_driver_exception_hangs_on_the_error(monkeypatch):
 def test_what_hangs_is_given_up(monkeypatch, tmp_path):
     from threading import Event
 
-    monkeypatch.setattr("millstream.destinations.preflight._DEADLINE", 0.2)
+    monkeypatch.setattr("millstream.destinations.preflight_checks._DEADLINE", 0.2)
     monkeypatch.setattr(
-        "millstream.destinations.preflight._ask", lambda kind, client: Event().wait(60)
+        "millstream.destinations.preflight_checks._ask", lambda kind, client: Event().wait(60)
     )
     config = target("filesystem", project=tmp_path, options={"bucket_url": "lake"})
     with pytest.raises(DestinationUnavailableError, match="no answer within"):

@@ -57,10 +57,15 @@ def main(file: Path, gigabytes: int) -> None:
         said = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     else:
         said["rows"] = report.rows
+        said["quarantined"] = sum(each.rows for each in report.quarantined)
+        values = []
         with duckdb.connect(str(folder / "fuzz_db.duckdb"), read_only=True) as connection:
-            cursor = connection.execute('SELECT * EXCLUDE (_dlt_id, _dlt_load_id) FROM fuzz."rows"')
-            said["columns"] = [each[0] for each in cursor.description or ()]
-            values = cursor.fetchall()
+            if any(table.name == "rows" for table in report.tables):
+                cursor = connection.execute(
+                    'SELECT * EXCLUDE (_dlt_id, _dlt_load_id) FROM fuzz."rows"'
+                )
+                said["columns"] = [each[0] for each in cursor.description or ()]
+                values = cursor.fetchall()
         said["values"] = [str(row) for row in values] if len(str(values)) < 100_000 else None
     said["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(json.dumps(said))

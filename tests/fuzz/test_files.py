@@ -30,7 +30,7 @@ def nested(left: bytes, right: bytes, depth: int) -> bytes:
 GZIPPED = gzip.compress(b'{"n": 1}\n' * 99)
 
 # the file's name, its bytes, and the rows that arrive or the error and what it says
-CASES: dict[str, tuple[str, bytes, tuple[str, str] | int]] = {
+CASES: dict[str, tuple[str, bytes, tuple[str, str] | int | dict[str, int]]] = {
     "integers beyond 64 bits": ("x.jsonl", b'{"n": 123456789012345678901234567890}\n{"n": 1}\n', 2),
     "5,000 digits": ("x.json", b'[{"n": ' + b"9" * 5000 + b"}]", ("SourceDataError", "number")),
     "400 digits": ("x.jsonl", b'{"n": ' + b"9" * 400 + b"}\n", ("SourceDataError", "line 1")),
@@ -42,7 +42,7 @@ CASES: dict[str, tuple[str, bytes, tuple[str, str] | int]] = {
     "an escaped NUL": ("x.jsonl", b'{"n": "a\\u0000b", "c\\u0000d": 1}\n', 1),
     "a raw NUL": ("x.jsonl", b'{"n": "a\0b"}\n', ("SourceDataError", "control character")),
     "Latin-1": ("x.jsonl", b'{"n": "\xe9"}\n', ("SourceDataError", "UTF-8")),
-    "lists too deep": ("x.json", b"[" + nested(b"[", b"]", 1000) + b"]", ("RunError", "deeply")),
+    "lists too deep": ("x.json", b"[" + nested(b"[", b"]", 1000) + b"]", {"quarantined": 1}),
     "lists in lines too deep": ("x.jsonl", nested(b"[", b"]", 100), ("RunError", "deeply")),
     "beyond any depth": ("x.jsonl", nested(b"[", b"]", 50_000), ("SourceDataError", "depth limit")),
     "long integer, deep": (
@@ -106,6 +106,8 @@ def test_a_whole_run_ends_in_a_table_or_a_clear_error(name: str, tmp_path: Path)
     said = load(file, gigabytes=8 if is_large else 3)
     if isinstance(ends, int):
         assert said.get("rows") == ends, said
+    elif isinstance(ends, dict):
+        assert {key: said.get(key) for key in ends} == ends, said
     else:
         assert said.get("error") == ends[0], said
         assert ends[1] in said["message"]
@@ -164,7 +166,7 @@ def test_a_small_file_that_unpacks_into_a_large_one_is_refused(
     assert said.get("error") == "SourceDataError", said
     assert f"{limit >> 20} MB" in said["message"]
     assert said["hint"]
-    assert said["megabytes"] * (1 << 20) < 3 * limit
+    assert said["megabytes"] * (1 << 20) < 4 * limit
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()

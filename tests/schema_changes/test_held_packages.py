@@ -380,7 +380,7 @@ def test_what_a_run_finished_is_in_the_history_though_the_run_itself_fails(
         config = configured(
             duckdb_place,
             {"rules": [{"action": "hold", "column": "note"}]},
-            alerts=[{"type": "slack"}],
+            alerts=[{"type": "slack", "at_least": "risky"}],
         )
         load(config, FIRST)
         with pytest.raises(SchemaHeldError):
@@ -391,8 +391,9 @@ def test_what_a_run_finished_is_in_the_history_though_the_run_itself_fails(
             with pytest.raises(SchemaHeldError):
                 load(config, [{**BREAKING[0], "id": 3, "changed": 3}])
         else:
+            monkeypatch.setattr(FEED, "error", OSError("gone"))
             with pytest.raises(RunError, match="extract failed"):
-                load(config, [{**SAFE[0], "id": 3, "changed": 3, "n": object()}])
+                load(config, [])
         assert duckdb_place.column("orders", "id") == [1, 2], "what waited is in"
         said = [payload["text"] for payload in office.taken]
     told = history.changes(history.Place(destinations.build(config), config.dataset), NAME)
@@ -429,7 +430,7 @@ def test_whoever_is_named_is_told_once(
 ) -> None:
     with slack() as office:
         monkeypatch.setenv("SLACK_WEBHOOK_URL", office.url)
-        config = configured(duckdb_place, alerts=[{"type": "slack"}])
+        config = configured(duckdb_place, alerts=[{"type": "slack", "at_least": "risky"}])
         assert load(config, FIRST).warnings == ()
         load(config, RISKY)
         for _ in range(2):

@@ -117,6 +117,7 @@ class Workspace:
             )
         self.root.mkdir(parents=True, exist_ok=True)
         # one template of schema.yaml is the accepted schema at the start, whatever runs made of it
+        (self.root / ".fresh").mkdir(exist_ok=True)
         fresh = self._scaffold(self.root / ".fresh" / PACKAGE, repositories, streams)
         try:
             if not self.exists() or _read(stamp) != wanted:

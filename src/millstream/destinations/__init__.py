@@ -3,10 +3,10 @@
 factory     configuration -> dlt destination, loader file format, storage kind
 duckdb_file where DuckDB's file is, and what DuckDB calls it
 duckdb_bulk how it is opened: small row groups, bounded memory
-preflight   reachable, allowed, there: before the source is asked for anything
+preflight_checks  reachable, allowed, there: before the source is asked for anything
 driver_errors  what a driver said -> which error, with the fix and without the secrets
 table_names a table's full name, with and without a connection
-row_counts  the rows that tables hold now
+table_counts  the rows that tables hold now
 fallbacks   what dlt does instead where a destination can't do what was asked
 migrations  columns that tables with rows come to need, filled from what is there
 nul_characters  characters that a destination can't store
@@ -48,12 +48,12 @@ from millstream.destinations.partition_rows import (
     stored_schema,
     united,
 )
-from millstream.destinations.preflight import address, ensure_ready, preflight
+from millstream.destinations.preflight_checks import address, ensure_ready, preflight
 from millstream.destinations.restore import loaded_schema, restore
 from millstream.destinations.rollback import undo
-from millstream.destinations.row_counts import row_counts
 from millstream.destinations.row_updates import update_rows
 from millstream.destinations.run_lock import excludes_others, turn
+from millstream.destinations.table_counts import row_counts
 from millstream.destinations.table_names import dataset_name, full_names, nested_table, table_name
 from millstream.destinations.write_lock import Loads, loads, reader, writer
 

@@ -19,7 +19,7 @@ from millstream.config import TargetConfig
 from millstream.destinations import driver_errors
 from millstream.destinations.duckdb_file import duckdb_file, lock_folder
 from millstream.destinations.machine_lock import machine_lock
-from millstream.destinations.preflight import resolved_credentials
+from millstream.destinations.preflight_checks import resolved_credentials
 from millstream.errors import DestinationUnavailableError
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from millstream.destinations import driver_errors
 from millstream.destinations.duckdb_file import duckdb_file, lock_folder
 from millstream.destinations.factory import build, make_folder, settings
 from millstream.destinations.machine_lock import machine_lock
-from millstream.destinations.preflight import ensure_reachable
+from millstream.destinations.preflight_checks import ensure_reachable
 from millstream.errors import MillstreamError
 
 if TYPE_CHECKING:
