@@ -87,7 +87,7 @@ def test_a_run_that_stops_in_between(
         raise SystemExit("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"millstream.deduplication.{step}", stop)
+        patched.setattr(f"millstream.runs.deduplication.{step}", stop)
         with pytest.raises(SystemExit):
             run(shop(place), "orders")
     run(shop(place), "orders")

@@ -12,8 +12,8 @@ import pytest
 _COUNT = """
 import ctypes, sys, threading
 if sys.argv[1] == "few":
-    from millstream.cli import heaps
-    heaps.few()
+    from millstream.cli import malloc
+    malloc.few()
 libc = ctypes.CDLL(None)
 barrier = threading.Barrier(8)
 def work():

@@ -11,9 +11,9 @@ from millstream.common import atomic_write
 WRITER = """
 import os, sys
 from pathlib import Path
-from millstream import whole
+from millstream.common import atomic_write
 os.fsync = lambda _: os.kill(os.getpid(), 9)
-whole.write(Path(sys.argv[1]), "new" * 1000)
+atomic_write.write(Path(sys.argv[1]), "new" * 1000)
 """
 
 

@@ -13,7 +13,7 @@ from millstream.common import file_lock
 HOLDER = """
 import sys, time
 from pathlib import Path
-from millstream import file_lock
+from millstream.common import file_lock
 with file_lock.locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -71,7 +71,7 @@ def main() -> None:
                 "destination": {"type": task["destination"]},
                 "source": {
                     "type": "dlt",
-                    "path": "faults.crowd:shop",
+                    "path": "faults.concurrent_runs:shop",
                     "arguments": {"number": number},
                 },
                 "partitions": {

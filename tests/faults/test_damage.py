@@ -23,14 +23,14 @@ from services.places import Place
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 DEATH = """
 import os, sys
-from millstream import steps, packages
 from millstream.cli import entry
+from millstream.runs import stages
 if sys.argv.pop(1) == "extracted":
-    steps.Work._write_manifests = None
-    steps.manifests.write_in_background = lambda run, ids, stage: (
-        [steps.manifests.write(run, each, stage) for each in ids], os._exit(9))
+    stages.Work._write_manifests = None
+    stages.manifests.write_in_background = lambda run, ids, stage: (
+        [stages.manifests.write(run, each, stage) for each in ids], os._exit(9))
 else:
-    steps.Work._load = lambda *_: os._exit(9)
+    stages.Work._load = lambda *_: os._exit(9)
 entry()
 """
 

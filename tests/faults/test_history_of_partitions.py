@@ -17,13 +17,13 @@ RUN = """
 import json, os, signal, sys
 from pathlib import Path
 from faults.overlap_worker import WORLD
-from millstream import runner, steps
 from millstream.config import PipelineConfig
+from millstream.runs import runner, stages
 
 task = json.loads(sys.argv[1])
 WORLD.rows = task["rows"]
 if task["dies_in"]:
-    setattr(steps.Work, task["dies_in"], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    setattr(stages.Work, task["dies_in"], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 runner.run(PipelineConfig.model_validate(task["config"]), "orders", partition=task["partition"])
 """
 
@@ -47,7 +47,7 @@ def test_a_change_is_there_once(kind: str, dies_in: str, request: pytest.Fixture
                 "schema_policy": "anything",
                 "source": {
                     "type": "dlt",
-                    "path": "faults.overlap:shop",
+                    "path": "faults.overlap_worker:shop",
                     "arguments": {"run": "run"},
                 },
                 "partitions": {

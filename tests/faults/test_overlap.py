@@ -44,7 +44,7 @@ def load(place: Place, run: str, partition: str | None = None, *, eager: bool = 
         "destination": place.destination,
         "source": {
             "type": "dlt",
-            "path": "faults.overlap:shop",
+            "path": "faults.overlap_worker:shop",
             "arguments": {"run": run, "eager": eager},
         },
     }

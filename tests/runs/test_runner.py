@@ -83,8 +83,8 @@ def in_a_process(config, code):
     prelude = f"""
         import sys; sys.path.insert(0, {str(config.project)!r})
         from pathlib import Path
-        from millstream import runner
         from millstream.config import parse_pipeline
+        from millstream.runs import runner
         config = parse_pipeline(
             {{"name": "shop", "source": {{"type": "dlt", "path": "shop_source:shop"}}}},
             where="test", project=Path({str(config.project)!r}),
@@ -308,7 +308,7 @@ def test_full_refresh_drops_what_an_interrupted_run_left(shop):
 def test_concurrent_runs_of_one_stream_lose_nothing(shop):
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from millstream import config, runner\n"
+        "from millstream import config\nfrom millstream.runs import runner\n"
         "source = {'type': 'dlt', 'path': 'shop_source:shop'}\n"
         "shop = config.parse_pipeline({'name': 'shop', 'source': source}, where='test',"
         " project=Path(sys.argv[1]))\n"

@@ -44,7 +44,7 @@ def test_what_is_to_be_loaded_elsewhere_is_left_alone():
 def test_a_killed_process_leaves_its_folder_to_the_next_run():
     code = """
         import os, signal
-        from millstream import workdir
+        from millstream.runs import workdir
         with workdir.create("p", "s", "here") as folder:
             print(folder.path, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -65,7 +65,7 @@ def test_two_runs_never_take_the_same_abandoned_folder():
 
 def test_exclusive_lets_one_in_at_a_time():
     code = """
-        from millstream import workdir
+        from millstream.destinations.machine_lock import machine_lock
         with machine_lock("db", what="the database"):
             print("in", flush=True)
     """

@@ -209,8 +209,8 @@ def test_a_folder_that_is_not_there_can_not_be_written(tmp_path: Path) -> None:
 def test_reading_it_needs_neither_dlt_nor_dagster(tmp_path: Path) -> None:
     accepted_file.save(tmp_path, "issues", ISSUES)
     code = (
-        "import sys; from pathlib import Path; from millstream.schema_changes import baseline;"
-        f"assert baseline.load(Path({str(tmp_path)!r}));"
+        "import sys; from pathlib import Path; from millstream.schema_changes import accepted_file;"
+        f"assert accepted_file.load(Path({str(tmp_path)!r}));"
         "print({'dlt', 'dagster', 'pyarrow', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
