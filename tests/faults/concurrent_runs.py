@@ -1,6 +1,6 @@
 """Eight runs of one pipeline at a time, round after round: a process of its own.
 
-    echo TASK | python crowd.py      TASK: {"destination", "project", "rounds", "machines"}
+    echo TASK | python concurrent_runs.py    TASK: {"destination", "project", "rounds", "machines"}
 
 `machines` gives each run a home of its own, as if each were on another machine. Runs are forked, so
 that dlt is imported once. The rounds' exit codes come out as one line of JSON.

@@ -1,6 +1,6 @@
 """Kill runs at chosen moments, then run again: a process of its own, for `test_kills.py`.
 
-    echo TASK | python arena.py
+    echo TASK | python kill_worker.py
     TASK: {"disposition", "destination", "project", "kills", "refresh"}
 
 The first run may end, and tells how many operations there were in each step: those on files, and

@@ -1,6 +1,6 @@
 """Runs that are killed after some time: a process of its own, for `test_mongodb_kills.py`.
 
-    python hunt.py      reads lines of JSON: {"config", "stream", "project", "after"}
+    python mongodb_kill_worker.py      reads lines of JSON: {"config", "stream", "project", "after"}
 
 The run's exit code comes out for each. Runs are forked, so that everything is imported once. After
 `after` seconds a run is killed; null lets it end.

@@ -13,7 +13,7 @@ def test_a_run_says_what_each_step_did_and_nothing_of_dlts_own(tmp_path, caplog)
     runner.run_data(
         [{"id": n, "tags": [n]} for n in range(1200)], target, stream="orders", progress="log"
     )
-    said = [record.message for record in caplog.records if record.name == "millstream"]
+    said = [record.message for record in caplog.records if record.name.startswith("millstream.")]
     assert said[0] == "orders: extract: orders 1,200"
     assert said[1].startswith("orders: normalize: ")
     assert "orders 1,200" in said[1]
