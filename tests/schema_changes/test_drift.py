@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.model import Column, ColumnProfile, Drift, SchemaVersion, Table
-from millstream.schema_changes import drift
+from millstream.schema_changes import jumps
 from millstream.schema_changes.snapshot import Profile
 
 
@@ -18,7 +18,7 @@ def version(profile: Profile, **more: str) -> SchemaVersion:
 
 
 def found(new: Profile, *loads: Profile, **settings: float) -> tuple[Drift, ...]:
-    return drift(version(new), loads, **settings)  # type: ignore[arg-type]
+    return jumps(version(new), loads, **settings)  # type: ignore[arg-type]
 
 
 def test_a_share_that_left_the_range_of_recent_loads_is_told_once() -> None:
@@ -42,8 +42,8 @@ def test_two_loads_have_no_range_yet() -> None:
 
 def test_what_people_accepted_with_the_load_is_no_jump() -> None:
     gone, loads = load(500, 0), [load(500, 500)] * 3
-    assert drift(version(gone), loads) != ()
-    assert drift(version(gone), loads, explained={("t", "a")}) == ()
+    assert jumps(version(gone), loads) != ()
+    assert jumps(version(gone), loads, explained={("t", "a")}) == ()
 
 
 def test_a_share_that_goes_up_and_down_by_nature_is_no_news() -> None:
@@ -73,7 +73,7 @@ def test_the_threshold_and_the_rows_can_be_set() -> None:
 
 def test_columns_that_say_nothing_new_are_left_out() -> None:
     gone, there = load(500, 0), load(500, 500)
-    assert drift(version(gone, variant_of="b"), [there] * 3) == ()
+    assert jumps(version(gone, variant_of="b"), [there] * 3) == ()
     assert found(gone) == (), "the first load"
     assert found(gone, *[{"u": there["t"]}] * 3) == ()
     assert found(gone, *[{"t": {"b": there["t"]["a"]}}] * 3) == ()
