@@ -38,7 +38,7 @@ WORLD = World()
 
 
 @dataclass
-class RowPolicy:
+class Gate:
     """Stops whoever comes, until it is opened."""
 
     reached: Event = field(default_factory=Event)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from faults.overlap_worker import WORLD, RowPolicy
+from faults.overlap_worker import WORLD, Gate
 from millstream.config import PipelineConfig
 from millstream.runs import runner
 from services import wait_for
@@ -58,7 +58,7 @@ def load(place: Place, run: str, partition: str | None = None, *, eager: bool = 
     return runner.run(PipelineConfig.model_validate(config), "orders", partition=partition)
 
 
-def paused(pool: ThreadPoolExecutor, gate: RowPolicy, *arguments: Any, **more: Any) -> Future[Any]:
+def paused(pool: ThreadPoolExecutor, gate: Gate, *arguments: Any, **more: Any) -> Future[Any]:
     """A run that has read its rows, and hands them over once the gate is opened."""
     WORLD.pauses[arguments[1]] = gate
     future = pool.submit(load, *arguments, **more)
@@ -82,7 +82,7 @@ def test_a_source_that_reads_as_it_opens(
     place: Place, pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
 ) -> None:
     WORLD.set(1, {1: "eu", 2: "us"})
-    gate = RowPolicy()
+    gate = Gate()
     first = paused(pool, gate, place, "first")
     WORLD.set(2, {1: "eu", 2: "us"})
     with caplog.at_level(logging.INFO, "millstream"):
@@ -101,7 +101,7 @@ def test_a_row_moves_to_a_partition_that_is_read_later(
     WORLD.set(1, {1: "eu", 2: "us", 3: "eu"})
     load(place, "before", "eu")
     load(place, "before", "us")
-    gate = RowPolicy()
+    gate = Gate()
     earlier = paused(pool, gate, place, "earlier", "eu")
     WORLD.set(2, {1: "eu", 2: "us", 3: "us"})
     load(place, "later", "us")
@@ -114,7 +114,7 @@ def test_a_row_moves_to_a_partition_that_is_read_later(
 def test_a_run_of_all_reads_later_than_a_partition(place: Place, pool: ThreadPoolExecutor) -> None:
     WORLD.set(1, {1: "eu", 2: "us"})
     load(place, "before", "eu")
-    gate = RowPolicy()
+    gate = Gate()
     earlier = paused(pool, gate, place, "earlier", "eu")
     WORLD.set(2, {1: "eu", 2: "us"})
     load(place, "later")

@@ -139,7 +139,7 @@ def test_a_killed_run_puts_aside_once(
         if moment == "govern":  # normalized, not yet loaded
             stages.Work.govern = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         else:  # loaded, not yet told so
-            stages.packages.forget = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+            stages.load_packages.forget = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         load(tmp_path, rows, schema_contract=contract)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

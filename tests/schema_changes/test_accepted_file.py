@@ -92,11 +92,12 @@ def test_comments_never_change_what_the_file_says(
     commented = "\n".join(lines) + "\n"
     reader = accepted_file._Reader(Path("schema.yaml"))
     assert reader.read(commented) == {"issues": canonical(old)}
-    carried = accepted_file.comments.carry(commented, accepted_file.render({"issues": new}))
+    carried = accepted_file.yaml_comments.carry(commented, accepted_file.render({"issues": new}))
     assert reader.read(carried) == {"issues": canonical(new)}
     # nothing changed: every comment is where it was
     assert (
-        accepted_file.comments.carry(commented, accepted_file.render({"issues": old})) == commented
+        accepted_file.yaml_comments.carry(commented, accepted_file.render({"issues": old}))
+        == commented
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 from millstream import destinations
 from millstream.config import PolicyConfig, TargetConfig
 from millstream.model import ColumnProfile, RunReport, SchemaVersion, TableLoad
-from millstream.schema_changes import canonical, diff, evaluate, fingerprint, snapshot
+from millstream.schema_changes import canonical, diff, fingerprint, govern, snapshot
 from millstream.schema_changes import history as history_module
 from millstream.schema_changes.sketch import SIZE
 from services.places import NAME, Place
@@ -56,7 +56,7 @@ def report(before: SchemaVersion, schema: SchemaVersion, load_id: str = "1") -> 
         tables=tuple(TableLoad(t.name, t.parent, 2, 2, 10, t.name) for t in schema.tables),
         changes=diff(before, schema),
         schema=schema,
-        decisions=evaluate(before, None, schema, PolicyConfig(), stream="orders"),
+        decisions=govern(before, None, schema, PolicyConfig(), stream="orders"),
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from millstream.config import PolicyConfig
 from millstream.model import Column, ColumnProfile, Decision, SchemaChange, SchemaVersion, Table
-from millstream.schema_changes import LoadProfile, comparable, evaluate, pool, profile, settled
+from millstream.schema_changes import LoadProfile, comparable, govern, pool, profile, settled
 from millstream.schema_changes.snapshot import Profile
 
 from .sketches import sketch
@@ -49,10 +49,10 @@ def test_a_field_that_stopped_is_told_by_the_loads_before() -> None:
     loads = [{"t": {"a": ColumnProfile(4, 4, 0)}} for _ in range(5)]
     now = profile.attach(version, {"t": {"a": ColumnProfile(6, 0, 6)}})
     before = profile.attach(version, profile.pool(loads))
-    (decision,) = evaluate(before, version, now, PolicyConfig(), stream="t")
+    (decision,) = govern(before, version, now, PolicyConfig(), stream="t")
     assert (decision.change.kind, decision.action) == ("column_gone", "warn")
     one_load = profile.attach(version, profile.pool(loads[:1]))
-    assert evaluate(one_load, version, now, PolicyConfig(), stream="t") == ()
+    assert govern(one_load, version, now, PolicyConfig(), stream="t") == ()
 
 
 def test_a_complete_profile_has_empty_columns_and_lists() -> None:

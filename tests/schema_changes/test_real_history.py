@@ -15,7 +15,7 @@ import pytest
 from millstream.config import PolicyConfig
 from millstream.demo import recordings
 from millstream.model import ColumnProfile, Decision, SchemaVersion
-from millstream.schema_changes import evaluate, profile, snapshot
+from millstream.schema_changes import govern, profile, snapshot
 
 from .sketches import sketch
 
@@ -103,7 +103,7 @@ def governed(
         version = snapshot(pipeline.default_schema)
         columns = [c.name for c in version.table[stream].columns if not c.name.startswith("_dlt")]
         version = profile.attach(version, {stream: counted(rows, columns)})
-        told[part] = evaluate(before, None, version, PolicyConfig(), stream=stream)
+        told[part] = govern(before, None, version, PolicyConfig(), stream=stream)
         before = version
     return told
 
