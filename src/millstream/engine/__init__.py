@@ -158,8 +158,12 @@ def unambiguous() -> Iterator[None]:
 @contextmanager
 def warming() -> Iterator[None]:
     """Import what normalizing needs in a thread, while the block waits for its source."""
-    # dlt looks at a module that is only half imported: `pyarrow` is whole before the block begins
+    # dlt looks at modules that are only half imported, and Arrow imports pandas where it is
+    # installed: both are whole before the block begins
     import pyarrow  # noqa: F401
+
+    with suppress(ImportError):
+        import pandas  # noqa: F401
 
     thread = Thread(target=_warm, name="millstream-warming")
     thread.start()
