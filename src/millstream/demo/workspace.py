@@ -117,7 +117,6 @@ class Workspace:
             )
         self.root.mkdir(parents=True, exist_ok=True)
         # one template of schema.yaml is the accepted schema at the start, whatever runs made of it
-        (self.root / ".fresh").mkdir(exist_ok=True)
         fresh = self._scaffold(self.root / ".fresh" / PACKAGE, repositories, streams)
         try:
             if not self.exists() or _read(stamp) != wanted:
@@ -154,6 +153,7 @@ class Workspace:
     @staticmethod
     def _scaffold(folder: Path, repositories: Sequence[str], streams: Sequence[str]) -> Project:
         shutil.rmtree(folder.parent, ignore_errors=True)
+        folder.parent.mkdir()
         lists = {"repositories": tuple(repositories)}
         if streams:
             lists["streams"] = tuple(streams)
