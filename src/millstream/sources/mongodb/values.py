@@ -159,8 +159,15 @@ class _Decoder:
 
     def document(self, at: int, path: Path) -> tuple[dict[str, Any], int]:
         fields, end = self._elements(at, path, list_of=False)
+        return {name: value for name, value, _ in fields}, end
+
+    def embedded(self, at: int, path: Path) -> tuple[dict[str, Any], int]:
+        """A document that is a field's value: a DBRef where the driver sees one.
+
+        That is a text beside an id: https://www.mongodb.com/docs/manual/reference/database-references
+        """
+        fields, end = self._elements(at, path, list_of=False)
         row = {name: value for name, value, _ in fields}
-        # as the driver does: a text beside an id, else a document like any other
         kinds = {name: kind for name, _, kind in fields}
         if kinds.get("$ref") in (0x02, 0x0E) and "$id" in row:
             plain = {"ref": row.pop("$ref"), "id": row.pop("$id")}
@@ -258,7 +265,7 @@ class _Decoder:
 _READ: dict[int, Callable[[_Decoder, int, Path], tuple[Any, int]]] = {
     0x01: _Decoder.double,
     0x02: _Decoder.text,
-    0x03: _Decoder.document,
+    0x03: _Decoder.embedded,
     0x04: _Decoder.list,
     0x05: _Decoder.binary,
     0x06: lambda _, at, __: ({"undefined": True}, at),
