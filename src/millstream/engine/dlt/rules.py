@@ -399,7 +399,12 @@ class DltRules(Rules):
     def _note_key_paths(
         self, table: FlatTable, columns: Iterable[str], update: dict[str, list[Any]]
     ) -> None:
-        """Remember the keys of new columns whose names alone do not tell where they are nested."""
+        """Remember the keys of new columns whose names alone do not tell where they are nested.
+
+        For a run of Millstream's, which compares schemas: else the schema stays as dlt makes it.
+        """
+        if self.owner._watch is None:
+            return
         found = {}
         for name in columns:
             path, key = table.claims.get(name, ((), ""))
