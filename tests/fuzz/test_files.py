@@ -68,7 +68,7 @@ if NIGHTLY:
 APART = [
     name
     for name, (*_, ends) in CASES.items()
-    if isinstance(ends, int) or ends[0] != "SourceDataError"
+    if not isinstance(ends, tuple) or ends[0] != "SourceDataError"
 ]
 
 

@@ -14,16 +14,21 @@ from uuid import UUID
 import bson
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Timestamp
+from dlt.common.schema import Schema
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.parity.harness import MEMORY, TOO_LARGE, Case, Outcome, run
 from tests.sources.test_mongodb_values import keys, values
 
 from millstream.engine.bson import documents, reader
-from millstream.engine.dlt import normalizer
+from millstream.engine.coercion import Coercion
+from millstream.engine.dlt import normalizer, patch
+from millstream.engine.dlt.exact_normalizer import COERCIONS
+from millstream.formats.key_names import natural_name
 from millstream.formats.raw_part import Header
 
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
+NORMALIZE = Schema("names").naming.normalize_identifier
 EXAMPLES = 5000 if NIGHTLY else 40
 
 
@@ -31,6 +36,14 @@ def part(rows: Sequence[bytes], kind: str | None = None, **settings: Any) -> byt
     """A part as the source leaves it."""
     told = {"what": "things", "kind": kind, "reserved": [], "extra": {}, **settings}
     return Header("millstream.sources.mongodb.raw_batches", told).line() + b"".join(rows)
+
+
+@pytest.fixture(autouse=True)
+def as_a_run_reads_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(COERCIONS, "parity", Coercion())
+    patch.name_keys("parity", on=True)
+    yield
+    patch.name_keys("parity", on=False)
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +69,10 @@ def compare(loads: Sequence[bytes], **resource: Any) -> list[int]:
         def _is_for_columns(self) -> bool:
             return False
 
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(normalizer, "ColumnarNormalizer", Plain)
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, pytest.MonkeyPatch.context() as changed:
+        changed.setattr(normalizer, "ColumnarNormalizer", Plain)
         expected = run(case, Path(folder), columnar=True)
-        patch.setattr(normalizer, "ColumnarNormalizer", Counting)
+        changed.setattr(normalizer, "ColumnarNormalizer", Counting)
         found = run(case, Path(folder), columnar=True)
     for theirs, ours in zip(expected, found):
         if theirs.error == TOO_LARGE:
@@ -67,7 +80,7 @@ def compare(loads: Sequence[bytes], **resource: Any) -> list[int]:
         assert ours.error == theirs.error
         assert ours.null_only == theirs.null_only
         assert ours.types == theirs.types
-        assert ours.schema == theirs.schema
+        assert without_names(ours.schema) == without_names(theirs.schema)
         assert ours.columns == theirs.columns
         assert sorted(ours.tables) == sorted(theirs.tables)
         left, right = rows_of(ours), rows_of(theirs)
@@ -75,6 +88,14 @@ def compare(loads: Sequence[bytes], **resource: Any) -> list[int]:
             assert left[table] == right[table], table
     assert len(found) == len(expected)
     return read
+
+
+def without_names(tables: dict[str, Any]) -> dict[str, Any]:
+    """Without the names that keys got: columns and tables have them, and lists' items need none."""
+    return {
+        name: {hint: value for hint, value in table.items() if not hint.startswith("x-name.")}
+        for name, table in tables.items()
+    }
 
 
 def rows_of(outcome: Outcome) -> dict[str, list[Any]]:
@@ -115,6 +136,20 @@ rare = st.one_of(*[nested] * 9, values)
 rows = st.dictionaries((few | keys).filter(str.strip), rare, max_size=6)
 
 
+def apart(value: Any, spelling: dict[str, str]) -> Any:
+    """The value with one spelling of all keys that get the same name.
+
+    Which of them gets it plain depends on which is seen first, and a row is seen later where a
+    column is read at once.
+    """
+    if isinstance(value, dict):
+        return {
+            spelling.setdefault(natural_name(key, NORMALIZE), key): apart(each, spelling)
+            for key, each in value.items()
+        }
+    return [apart(each, spelling) for each in value] if isinstance(value, list) else value
+
+
 def encoded(made: Sequence[dict[str, Any]], start: int = 0) -> list[bytes]:
     return [bson.encode({**row, "n": start + i}) for i, row in enumerate(made)]
 
@@ -129,6 +164,7 @@ def encoded(made: Sequence[dict[str, Any]], start: int = 0) -> list[bytes]:
 def test_documents_land_the_same_either_way(
     made: list[dict[str, Any]], chance: random.Random
 ) -> None:
+    made = apart(made, {})
     first = encoded(made)
     # the schema has seen all of them; and now once more, some without a field or in another order
     again = []
@@ -287,6 +323,12 @@ class Fields:
 
     def keeps_whole(self, *_: Any) -> bool:
         return False
+
+    def max_length(self, _: Any) -> None:
+        return None
+
+    def time_texts(self, _: Any) -> None:
+        return None
 
     def check_table(self, *_: Any, root: bool = False) -> bool:
         return True
