@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from millstream.cli import main
 from millstream.sources import files as files_module
 from millstream.sources.file_listing import key_of, list_files
 from millstream.sources.file_state import VERSION, FileState
@@ -287,8 +288,73 @@ def test_a_corrected_line_is_read_where_rows_merge(local: FileProject) -> None:
     local.write("a.jsonl", ONE + '{"id": 2\n' + THREE)
     assert local.load() == [1, 3]
     local.write("a.jsonl", ONE + TWO + THREE)
-    local.configure("a.jsonl")
-    assert local.run() == 1
-    assert "quarantine replay" in local.err
-    local.configure("a.jsonl", primary_key=["id"])
     assert local.load() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", pytest.param("a.jsonl.gz", marks=pytest.mark.nightly)])
+def test_corrected_lines_alone_are_read(project: FileProject, name: str) -> None:
+    def write(*lines: str) -> None:
+        text = "\r\n".join(lines).encode().replace(b"?", b"\xe9")
+        project.write(name, gzip.compress(text) if name.endswith("gz") else text)
+
+    bad = ['{"id": 2', '{"id": 4, "id": 5}', '  {"id": 6, "a": "caf?"}', '{"id": 7']
+    project.configure("a.*")
+    write('{"id": 1}', bad[0], '{"id": 3}', *bad[1:])
+    assert project.load() == [1, 3]
+    assert statuses(project) == [("waiting", 4)]
+    # a line after the other: one is right, one is wrong in another way, one is gone
+    write('{"id": 1}', '{"id": 2}', '{"id": 3}', *bad[1:])
+    assert project.load() == [1, 2, 3]
+    write('{"id": 1}', '{"id": 2}', '{"id": 3}', bad[1], '  {"id": 6}', "[7")
+    assert project.load() == [1, 2, 3, 6]
+    write('{"id": 1}', '{"id": 2}', '{"id": 3}', "", '  {"id": 6}', '[{"id": 7}, {"id": 8}]', "")
+    assert project.load() == [1, 2, 3, 6, 7, 8]
+    assert statuses(project) == [("superseded", 5)]
+    assert main(["quarantine", "replay", str(project.folder / "defs.yaml")]) == 0
+    assert project.load() == [1, 2, 3, 6, 7, 8]
+    # what was loaded must not change, and neither must a line that was corrected
+    write('{"id": 1}', '{"id": 9}', '{"id": 3}', "", '  {"id": 6}', '[{"id": 7}, {"id": 8}]', "")
+    assert project.run() == 1
+    assert "has changed since it was loaded" in project.err
+    assert project.ids() == [1, 2, 3, 6, 7, 8]
+
+
+def test_a_changed_line_beside_a_corrected_one(project: FileProject) -> None:
+    project.configure("a.jsonl")
+    project.write("a.jsonl", ONE + '{"id": 2\n')
+    assert project.load() == [1]
+    for text in (THREE + TWO, ONE + TWO + THREE, TWO, ONE):
+        project.write("a.jsonl", text)
+        assert project.run() == 1
+        assert "may be corrected in place" in project.err
+        assert project.ids() == [1]
+    assert statuses(project) == [("waiting", 1)]
+
+
+def test_a_replayed_line_is_not_read_again(local: FileProject, tmp_path: Path) -> None:
+    local.configure("a.jsonl")
+    local.write("a.jsonl", ONE + '{"id": 2\n{"id": 3\n{"id": 4\n')
+    assert local.load() == [1]
+    table = local.place.from_clause("_millstream_quarantine")
+    [(number,)] = local.place.query(f"SELECT id FROM {table} WHERE origin LIKE '%line 2'")
+    command = ["quarantine", "replay", str(local.folder / "defs.yaml")]
+    assert main([*command, "--id", number, "--row", TWO]) == 0
+    local.write("a.jsonl", ONE + TWO + '{"id": 3}\n{"id": 4\n')
+    local.folder = local.folder.rename(tmp_path / "moved")
+    assert local.load() == [1, 2, 3]
+    assert "line 2 has changed and was not read" in local.out + local.err
+    local.write("a.jsonl", ONE + TWO + '{"id": 3}\n{"id": 4}\n')
+    assert local.load() == [1, 2, 3, 4]
+    assert statuses(local) == [("replayed", 1), ("superseded", 2)]
+
+
+def statuses(project: FileProject) -> list[tuple[str, int]]:
+    """How many rows there are of each status, by the last word on each."""
+    table = project.place.from_clause("_millstream_quarantine")
+    return [
+        (str(status), int(rows))
+        for status, rows in project.place.query(
+            f"SELECT status, count(*) FROM {table} AS q WHERE attempts = "
+            f"(SELECT max(attempts) FROM {table} AS o WHERE o.id = q.id) GROUP BY 1 ORDER BY 1"
+        )
+    ]

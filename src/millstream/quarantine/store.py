@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ class Entry:
 
     Attributes:
         fields: the columns of `_millstream_quarantine`; `document` only where it was asked for.
+        put_aside: the same as they were at first.
         loads: the loads that replayed it, successfully or not.
     """
 
@@ -29,7 +30,13 @@ class Entry:
     status: Status
     at: datetime
     fields: Mapping[str, Any]
+    put_aside: Mapping[str, Any] = field(default_factory=dict)
     loads: frozenset[str] = frozenset()
+
+    def without_document(self) -> dict[str, Any]:
+        """Its fields, as an envelope carries them."""
+        fields = {name: value for name, value in self.fields.items() if name != "document"}
+        return {**fields, "quarantined_at": self.at.isoformat()}
 
 
 def entries(
@@ -64,5 +71,6 @@ def _entry(history: Sequence[Mapping[str, Any]]) -> Entry:
         status=last["status"],
         at=last["quarantined_at"],
         fields={name: value for name, value in last.items() if name != _LOAD},
+        put_aside={name: value for name, value in history[0].items() if name != _LOAD},
         loads=frozenset(row[_LOAD] for row in history if row["attempts"]),
     )

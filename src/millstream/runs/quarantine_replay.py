@@ -80,7 +80,7 @@ def plan(
         return made
     schema = pipeline.schemas[schema_name]
     tables: dict[str, tuple[TTableSchema, Plan]] = {}
-    refreshed = _refreshed(pipeline, schema_name)
+    refreshed = newest_refreshed(pipeline, schema_name)
     replays = frozenset(load for each in known for load in each.loads)
     ordinary = [load for load in _loads(pipeline, schema_name) if load not in replays]
     for each in asked:
@@ -113,14 +113,14 @@ def extractable(opened: Any, schema: dlt.Schema, made: Plan) -> Any:
     parts: dict[str, _Part] = {}
     for entry, text in made.rows:
         resource, table = target(opened, schema, entry, text)
-        item = envelope.replay(_known(entry), orjson.Fragment(text))
+        item = envelope.replay(entry.without_document(), orjson.Fragment(text))
         part = parts.setdefault(resource.name, _Part(resource, table))
         part.items.append((table, orjson.Fragment(orjson.dumps(item))))
     for entry in made.superseded:
         resource, table = target(opened, schema, entry, "")
         part = next(iter(parts.values()), None) or _Part(resource, table)
         parts.setdefault(part.resource.name, part)
-        item = envelope.superseded(_known(entry))
+        item = envelope.superseded(entry.without_document())
         part.items.append((part.table, orjson.Fragment(orjson.dumps(item))))
     if not parts:
         return nothing()
@@ -387,11 +387,7 @@ def _loads(pipeline: dlt.Pipeline, schema_name: str) -> list[str]:
     return sorted(str(row[0]) for row in rows or ())
 
 
-def _refreshed(pipeline: dlt.Pipeline, schema_name: str) -> str:
+def newest_refreshed(pipeline: dlt.Pipeline, schema_name: str) -> str:
+    """The newest load before the last full refresh; empty where there was none."""
     sources: Any = pipeline.state.get("sources", {})
     return str(sources.get(schema_name, {}).get(STATE, {}).get("refreshed", ""))
-
-
-def _known(entry: Entry) -> dict[str, Any]:
-    fields = {name: value for name, value in entry.fields.items() if name != "document"}
-    return {**fields, "quarantined_at": entry.at.isoformat()}

@@ -132,6 +132,8 @@ def replay(
         raise ConfigError(
             f"the corrected row: {duplicate_keys.told(key)}", hint="take one of them out"
         )
+    if corrected is not None:
+        corrected = " ".join(corrected.split("\n")).strip()  # rows are kept one a line
     source = sources.create(config.source)
     _check_stream(config, source, stream)
     planned = quarantine_replay.Plan()

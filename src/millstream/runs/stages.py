@@ -60,7 +60,7 @@ from millstream.runs import (
 )
 from millstream.runs.load_history import LoadHistory
 from millstream.runs.step_errors import explain, interruption, is_interruption, pending_hint
-from millstream.sources import findings
+from millstream.sources import corrected_lines, findings
 from millstream.sources.findings import Findings
 from millstream.sources.pages import limit_pages
 
@@ -313,6 +313,14 @@ class Work:
                 documents=documents,
             )
 
+    def _put_aside(self, pipeline: dlt.Pipeline) -> list[Entry]:
+        """What was put aside since all rows were read; none where nobody can tell."""
+        if sql_client(pipeline) is None:
+            return []
+        refreshed = quarantine_replay.newest_refreshed(pipeline, self.name)
+        entries = self.quarantine(pipeline, documents=True)
+        return [entry for entry in entries if str(entry.put_aside["load_id"]) > refreshed]
+
     def extract(self, pipeline: dlt.Pipeline, opened: Any, *, full_refresh: bool) -> None:
         import dlt
 
@@ -358,6 +366,7 @@ class Work:
             load_ids.above(newest, stream=self.stream),
             raising_signals(),
             findings.collecting(Path(pipeline.pipelines_dir)) as self.findings,
+            corrected_lines.from_quarantine(lambda: self._put_aside(pipeline)),
         ):
             extracted = pipeline.extract(
                 opened,
@@ -514,7 +523,8 @@ class Work:
             normalized.schema,
         )
         with self.step("govern"):
-            if not seen.outcomes:  # rows that are replayed are expected to be bad
+            # rows that are replayed are expected to be bad
+            if not seen.outcomes.keys() & {"replayed", "waiting"}:
                 limits.check(
                     self.target.quarantine,
                     seen.quarantined,

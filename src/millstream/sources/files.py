@@ -27,7 +27,15 @@ from millstream.errors import (
 )
 from millstream.formats import raw_part
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
-from millstream.sources import file_content, findings, json_document, json_lines, redirects
+from millstream.quarantine import envelope
+from millstream.sources import (
+    corrected_lines,
+    file_content,
+    findings,
+    json_document,
+    json_lines,
+    redirects,
+)
 from millstream.sources.file_listing import ListedFile, list_files
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
@@ -110,12 +118,44 @@ class FilesSource:
                     seen.add(file, digest)
                     return
                 raw.seek(0)
-            if seen.knows(file):
-                _refuse_doubled(file, settings)
+            if seen.knows(file) and not settings.primary_key:
+                correction = self._correction(file, raw, settings, before)
+                yield from _corrected_rows(file.url, correction)
+                seen.add(file, correction.digest)
+                return
             with _unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
                 yield from self._handed_on(file.url, digested, settings)
                 seen.add(file, digested.drained())
+
+    def _correction(
+        self, file: ListedFile, raw: Any, settings: FileStream, before: str | None
+    ) -> corrected_lines.Correction:
+        """What was corrected in a file of which nothing else has changed.
+
+        Raises:
+            SourceDataError: rows that were loaded may have changed, too.
+        """
+
+        @contextmanager
+        def content() -> Iterator[Any]:
+            raw.seek(0)
+            with _unpacked(file.url, raw, settings) as content:
+                yield content
+
+        with content() as opened:
+            may_be = before is not None and not _is_document(file.url, opened, settings)
+        if may_be and self.config.sets_aside:
+            correction = corrected_lines.find(file.url, content, str(before))
+            if correction is not None:
+                return correction
+        raise SourceDataError(
+            f"{file.url} has changed since it was loaded: its rows would be doubled",
+            hint="set `primary_key`, so that rows merge; or put new rows into a new file. In "
+            "JSON lines, lines in quarantine may be corrected in place, if no other line "
+            "changes; or use `millstream quarantine replay --id ID --row JSON`. `--full-refresh` "
+            "reads all files again, and replaces the table",
+        )
 
     def _part(
         self, stream: str, settings: FileStream, files: Sequence[ListedFile], partition: Partition
@@ -277,14 +317,20 @@ def _read_errors(path: str) -> Iterator[None]:
         ) from error
 
 
-def _refuse_doubled(file: ListedFile, settings: FileStream) -> None:
-    if not settings.primary_key:
-        raise SourceDataError(
-            f"{file.url} has changed since it was loaded: its rows would be doubled",
-            hint="set `primary_key`, so that rows merge; or put new rows into a new file. Lines in "
-            "quarantine are corrected by `millstream quarantine replay --id ID --row JSON`, not in "
-            "the file. `--full-refresh` reads all files again, and replaces the table",
-        )
+def _corrected_rows(path: str, correction: corrected_lines.Correction) -> Iterator[list[Any]]:
+    """The rows of corrected lines, each with the note that its old line waits no more."""
+    import orjson
+
+    for line in correction.lines:
+        if line.entry.status != "waiting":
+            findings.warn(
+                f"{path}, line {line.number} has changed and was not read: a row for it was "
+                "replayed from quarantine"
+            )
+            continue
+        rows = json_lines.read_line(path, line.number, line.text).each()
+        note = orjson.dumps(envelope.superseded(line.entry.without_document()))
+        yield [orjson.Fragment(row) for row in (*rows, note)]
 
 
 def _for(partition: Partition | None, stream: str, settings: FileStream) -> FileStream:

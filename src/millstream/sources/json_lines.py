@@ -289,11 +289,19 @@ def _each(
 
     lines = block.split(b"\n")[:-1]
     for number, line in enumerate(lines, before + 1):
-        # files that were put together each bring their mark
-        row = line.strip().removeprefix(BOM).lstrip()
-        if row:
+        if row := row_of(line):
             add(row, f"{path}, line {number}")
     return Rows(b"".join(row + b"\n" for row in rows), len(rows), before + 1), len(lines), faults
+
+
+def row_of(line: bytes) -> bytes:
+    """A line without what is around its row: blanks, and the mark that a joined file brings."""
+    return line.strip().removeprefix(BOM).lstrip()
+
+
+def read_line(path: str, number: int, line: bytes) -> Rows:
+    """The rows of one line of a file; in an envelope what is no JSON."""
+    return _each(path, line + b"\n", number - 1, sets_aside=True)[0]
 
 
 def fault(row: bytes) -> tuple[str | None, Any]:
