@@ -24,10 +24,8 @@ import json
 import shutil
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,35 +38,17 @@ PLAIN = {
     "SOURCES__DATA_WRITER__DISABLE_COMPRESSION": "true",
     "SOURCES__DATA_WRITER__BUFFER_MAX_ITEMS": "1000",
 }
-PAGE = 1000
 MOST_MEMORY = 600
 MOST_PER_ROW = 1.15
 DEFAULT = "dlt, as it comes"
 
 
-def command(file: str, database: str) -> list[str]:
-    """`millstream run`, in a project as `millstream init` makes it."""
-    project = Path(database).with_name("bulk")
-    project.mkdir()
-    (project / "defs.yaml").write_text(
-        f"""\
-type: millstream.Pipeline
-attributes:
-  name: bulk
-  source: {{type: files, streams: {{issues: {{path: "{file}"}}}}}}
-  destination: {{type: duckdb, database: "{database}", dataset: bulk}}
-"""
-    )
-    millstream = peers.python_of("millstream").with_name("millstream")
-    return [str(millstream), "run", str(project), "--json"]
-
-
 def load_dlt(file: str, database: str, loader_format: str | None = "parquet") -> dict[str, Any]:
-    """dlt: a resource that parses the file as fast as Python can, a page at a time."""
+    """dlt into DuckDB."""
     import dlt
 
     destination = dlt.destinations.duckdb(database)
-    return load_pages(file, destination, f"{database}.pipeline", loader_format)
+    return peers.load_pages(file, destination, f"{database}.pipeline", loader_format)
 
 
 def load_default(file: str, database: str) -> dict[str, Any]:
@@ -107,41 +87,6 @@ def load_read_json(file: str, database: str) -> dict[str, Any]:
     return {}
 
 
-def _pages(file: str) -> Iterator[list[dict[str, Any]]]:
-    import orjson
-
-    page = []
-    with Path(file).open("rb") as lines:
-        for line in lines:
-            page.append(orjson.loads(line))
-            if len(page) == PAGE:
-                yield page
-                page = []
-    if page:
-        yield page
-
-
-def load_pages(
-    file: str, destination: Any, folder: str, loader_format: str | None
-) -> dict[str, Any]:
-    """An unchanged dlt script; seconds by step."""
-    import dlt
-
-    pipeline = dlt.pipeline(
-        "bulk", pipelines_dir=folder, destination=destination, dataset_name="bulk"
-    )
-    times = [time.perf_counter()]
-    issues = dlt.resource(_pages(file), name="issues")
-    pipeline.extract(issues, loader_file_format=loader_format)
-    times.append(time.perf_counter())
-    pipeline.normalize()
-    times.append(time.perf_counter())
-    pipeline.load()
-    times.append(time.perf_counter())
-    extract, normalize, load = (round(b - a, 2) for a, b in pairwise(times))
-    return {"extract": extract, "normalize": normalize, "load": load}
-
-
 SCRIPTS: dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]] = {
     "dlt, parquet": ("dlt", load_dlt),
     "dlt, parquet, at its best": ("dlt", load_dlt),
@@ -167,7 +112,8 @@ def once(name: str, file: Path, rows: int, *, watch_memory: bool = False) -> Run
     database = folder / "out.duckdb"
     settings = SETTINGS | {"MILLSTREAM_HOME": str(folder / "home")}
     if name == OURS:
-        contender = command(str(file), str(database))
+        target = {"type": "duckdb", "database": str(database)}
+        contender = peers.millstream("millstream", folder, str(file), target)
     else:
         python = str(peers.python_of(ENVIRONMENTS[name]))
         contender = [python, __file__, "--contender", name, str(file), str(database)]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import peers
-from bulk import PLAIN, SETTINGS, data, load_pages
+from bulk import PLAIN, SETTINGS, data
 from harness import WORK, Run, Target, finish, median, run
 
 OURS = "millstream"
@@ -33,34 +33,13 @@ BEST = "dlt, csv, at its best"
 INSERTS = "dlt, as it comes"
 
 
-def command(file: str, url: str, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """`millstream run`, in a project as `millstream init` makes it."""
-    project = folder / "bulk"
-    project.mkdir()
-    (project / "defs.yaml").write_text(
-        f"""\
-type: millstream.Pipeline
-attributes:
-  name: bulk
-  source: {{type: files, streams: {{issues: {{path: "{file}"}}}}}}
-  destination: {{type: postgres, dataset: bulk}}
-"""
-    )
-    millstream = peers.python_of("millstream-postgres").with_name("millstream")
-    settings = {
-        "DESTINATION__POSTGRES__CREDENTIALS": url,
-        "MILLSTREAM_HOME": str(folder / "home"),
-    }
-    return [str(millstream), "run", str(project), "--json"], settings
-
-
 def load_dlt(file: str, url: str, loader_format: str | None = "csv") -> dict[str, Any]:
-    """dlt: a resource that parses the file as fast as Python can, a page at a time."""
+    """dlt into PostgreSQL."""
     import dlt
 
     destination = dlt.destinations.postgres(url)
     folder = WORK / "postgres" / "pipeline"
-    return load_pages(file, destination, str(folder), loader_format)
+    return peers.load_pages(file, destination, str(folder), loader_format)
 
 
 def load_inserts(file: str, url: str) -> dict[str, Any]:
@@ -97,7 +76,12 @@ def once(name: str, file: Path, rows: int, server: Any) -> Run:
     database = server.new_database()
     url = server.url(database)
     if name == OURS:
-        contender, settings = command(str(file), url, folder)
+        target = {"type": "postgres"}
+        contender = peers.millstream("millstream-postgres", folder, str(file), target)
+        settings = {
+            "DESTINATION__POSTGRES__CREDENTIALS": url,
+            "MILLSTREAM_HOME": str(folder / "home"),
+        }
     else:
         python = str(peers.python_of(ENVIRONMENTS[name]))
         contender, settings = [python, __file__, "--contender", name, str(file), url], {}

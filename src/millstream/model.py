@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-ChangeKind = Literal[
-    # of the schema: applying these to the old version gives the new one
+StructuralChangeKind = Literal[
     "table_added",
     "table_dropped",
     "parent_changed",
@@ -18,7 +17,9 @@ ChangeKind = Literal[
     "type_changed",
     "nullability_changed",
     "key_changed",
-    # of the data: what the schema alone can't tell, or tells in pieces
+]
+"""Changes of the schema: applying these to the old version gives the new one."""
+DataChangeKind = Literal[
     "became_object",
     "became_list",
     "became_scalar",
@@ -28,6 +29,8 @@ ChangeKind = Literal[
     "null_share_changed",
     "map_explosion",
 ]
+"""Changes of the data: what the schema alone can't tell, or tells in pieces."""
+ChangeKind = Literal[StructuralChangeKind, DataChangeKind]
 Severity = Literal["safe", "risky", "breaking"]
 Action = Literal["allow", "warn", "hold", "quarantine"]
 """Go on in silence, go on and say so, send nothing until someone accepts, or go on without the

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from millstream.cli.terminal import print_listing
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -22,6 +24,22 @@ def describe(change: Mapping[str, Any], stream: str) -> str:
     table, message = change["table"], change["message"]
     names_itself = change["kind"] == "table_added" or table == stream
     return f"{stream}: {message}" if names_itself else f"{stream}: {table}: {message}"
+
+
+def print_packages(
+    packages: Sequence[PendingPackage],
+    lines: Callable[[PendingPackage], Sequence[str]],
+    *,
+    as_json: bool,
+    if_empty: str,
+) -> None:
+    """Packages as a listing, each in the lines that a command prints of it."""
+    print_listing(
+        [package.to_dict() for package in packages],
+        (line for package in packages for line in lines(package)),
+        as_json=as_json,
+        if_empty=if_empty,
+    )
 
 
 def held_packages(
@@ -59,9 +77,9 @@ def held_lines(package: PendingPackage) -> list[str]:
     ]
 
 
-def dropped_line(package: PendingPackage) -> str:
+def dropped_lines(package: PendingPackage) -> list[str]:
     """That a package was dropped, and what follows."""
-    return f"dropped {package.id} of {package_name(package)}; the next run reads its rows again"
+    return [f"dropped {package.id} of {package_name(package)}; the next run reads its rows again"]
 
 
 def package_name(package: PendingPackage) -> str:

@@ -7,13 +7,15 @@ from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from millstream.cli.changes import change_line, dropped_line, package_lines
+from millstream.cli.changes import change_line, dropped_lines, package_lines, print_packages
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_dlt, repeatable
-from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from millstream.runs.pending_packages import PendingPackage
+
+
+_NONE = "no packages are pending"
 
 
 def _id_arguments(parser: ArgumentParser) -> None:
@@ -22,14 +24,8 @@ def _id_arguments(parser: ArgumentParser) -> None:
 
 
 def _list(options: Namespace) -> int:
-    found = _packages(options, fully=False)
-    if options.json:
-        print_json([package.to_dict() for package in found])
-        return 0
-    if not found:
-        print("no packages are pending")
-    for package in found:
-        print("\n".join(package_lines(package)))
+    packages = _packages(options, fully=False)
+    print_packages(packages, package_lines, as_json=options.json, if_empty=_NONE)
     return 0
 
 
@@ -37,20 +33,19 @@ def _show(options: Namespace) -> int:
     found = _packages(options, fully=True)
     _check_ids(options, found)
     shown = [package for package in found if not options.ids or package.id in options.ids]
-    if options.json:
-        print_json([package.to_dict() for package in shown])
-        return 0
-    if not shown:
-        print("no packages are pending")
-    for package in shown:
-        lines = package_lines(package)
-        lines += [f"    damaged: {each}" for each in package.damage]
-        lines += [f"    {change_line(change)}" for change in package.changes]
-        lines += [f"    {rows:,} rows  {table}" for table, rows in package.rows.items()]
-        lines += [f"    {size:,} bytes  {name}" for name, size in package.files.items()]
-        lines += [f"    in {package.folder}"]
-        print("\n".join(lines))
+    print_packages(shown, _all_lines, as_json=options.json, if_empty=_NONE)
     return 0
+
+
+def _all_lines(package: PendingPackage) -> list[str]:
+    return [
+        *package_lines(package),
+        *(f"    damaged: {each}" for each in package.damage),
+        *(f"    {change_line(change)}" for change in package.changes),
+        *(f"    {rows:,} rows  {table}" for table, rows in package.rows.items()),
+        *(f"    {size:,} bytes  {name}" for name, size in package.files.items()),
+        f"    in {package.folder}",
+    ]
 
 
 def _drop(options: Namespace) -> int:
@@ -71,13 +66,7 @@ def _drop(options: Namespace) -> int:
             for stream in streams
             for package in runner.drop_pending(config, stream, ids=options.ids or ())
         ]
-    if options.json:
-        print_json([package.to_dict() for package in dropped])
-        return 0
-    if not dropped:
-        print("no packages are pending")
-    for package in dropped:
-        print(dropped_line(package))
+    print_packages(dropped, dropped_lines, as_json=options.json, if_empty=_NONE)
     return 0
 
 

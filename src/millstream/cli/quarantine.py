@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from millstream.cli import malloc
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
-from millstream.cli.terminal import print_json
+from millstream.cli.terminal import print_json, print_listing
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,13 +59,12 @@ def _list(options: Namespace) -> int:
         and options.reason in (None, entry.fields["reason"])
         and (since is None or entry.at >= since)
     ]
-    if options.json:
-        print_json([dict(entry.fields) for entry in shown])
-        return 0
-    if not shown:
-        print("nothing waits in quarantine")
-    for entry in shown:
-        print("\n".join(_lines(entry)))
+    print_listing(
+        [dict(entry.fields) for entry in shown],
+        (line for entry in shown for line in _lines(entry)),
+        as_json=options.json,
+        if_empty="nothing waits in quarantine",
+    )
     return 0
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from millstream.cli.changes import change_line, describe
+from millstream.cli.changes import (
+    change_line,
+    describe,
+    dropped_lines,
+    held_lines,
+    held_packages,
+    print_packages,
+)
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_dlt, repeatable
-from millstream.cli.terminal import print_json
+from millstream.cli.terminal import print_json, print_listing
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from millstream.runs.status import Standing
 
 _SEVERITIES = ("safe", "risky", "breaking")
+_NONE_PENDING = "no changes are pending"
 _EXIT = {"safe": 10, "risky": 11, "breaking": 12}
 
 
@@ -133,16 +141,15 @@ def _log(options: Namespace) -> int:
     ]
     if options.limit > 0:
         rows = rows[-options.limit :]
-    if options.json:
-        print_json(rows)
-        return 0
-    if not rows:
-        print("no schema changes recorded")
-    for row in rows:
-        when = row["recorded_at"].strftime("%Y-%m-%d %H:%M")
-        change = {**row, "id": when, "table": row["table_name"]}
-        print(change_line(change, row["stream"]))
+    print_listing(
+        rows, map(_log_line, rows), as_json=options.json, if_empty="no schema changes recorded"
+    )
     return 0
+
+
+def _log_line(row: Mapping[str, Any]) -> str:
+    when = row["recorded_at"].strftime("%Y-%m-%d %H:%M")
+    return change_line({**row, "id": when, "table": row["table_name"]}, row["stream"])
 
 
 def _accept(options: Namespace) -> int:
@@ -172,32 +179,27 @@ def _accept(options: Namespace) -> int:
         for change in made:
             print(f"accepted  {change['id']}  {describe(change, stream)}")
     if not accepted:
-        print("no changes are pending")
+        print(_NONE_PENDING)
     elif keeper := destinations.keeper(config):
         print(f"written to {keeper.where}; the next run goes on")
     return 0
 
 
 def _pending(options: Namespace) -> int:
-    from millstream.cli.changes import held_lines, held_packages
-
     quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         found = held_packages(config, streams)
-    if options.json:
-        print_json({name: [each.to_dict() for each in held] for name, held in found.items()})
-        return 0
-    if not found:
-        print("no changes are pending")
-    for packages in found.values():
-        for package in packages:
-            print("\n".join(held_lines(package)))
+    print_listing(
+        {name: [each.to_dict() for each in held] for name, held in found.items()},
+        (line for held in found.values() for package in held for line in held_lines(package)),
+        as_json=options.json,
+        if_empty=_NONE_PENDING,
+    )
     return 0
 
 
 def _reject(options: Namespace) -> int:
-    from millstream.cli.changes import dropped_line
     from millstream.cli.parser import UsageError
     from millstream.runs import runner
 
@@ -210,13 +212,7 @@ def _reject(options: Namespace) -> int:
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         dropped = [each for stream in streams for each in runner.reject(config, stream)]
-    if options.json:
-        print_json([package.to_dict() for package in dropped])
-        return 0
-    if not dropped:
-        print("no changes are pending")
-    for package in dropped:
-        print(dropped_line(package))
+    print_packages(dropped, dropped_lines, as_json=options.json, if_empty=_NONE_PENDING)
     return 0
 
 
@@ -246,16 +242,18 @@ def _accept_source(config: PipelineConfig, stream: str, options: Namespace) -> l
 def _show(options: Namespace) -> int:
     config, streams = open_pipeline(options)
     accepted = {name: version for name, version in _accepted(config).items() if name in streams}
-    if options.json:
-        from dataclasses import asdict
+    from dataclasses import asdict
 
-        print_json({name: asdict(version)["tables"] for name, version in accepted.items()})
-        return 0
-    if not accepted:
-        print("nothing accepted yet: the first run accepts what it loads")
-    for name, version in accepted.items():
-        print(f"{config.name}.{name}")
-        print("\n".join(_tree_lines(version)))
+    print_listing(
+        {name: asdict(version)["tables"] for name, version in accepted.items()},
+        (
+            line
+            for name, version in accepted.items()
+            for line in (f"{config.name}.{name}", *_tree_lines(version))
+        ),
+        as_json=options.json,
+        if_empty="nothing accepted yet: the first run accepts what it loads",
+    )
     return 0
 
 
@@ -293,13 +291,11 @@ def _decision(decision: Decision) -> dict[str, Any]:
 
 
 def _decision_lines(name: str, made: Sequence[Decision]) -> list[str]:
-    from millstream.schema_changes.held_packages import to_dict
-
     if not made:
         return [f"{name}: no changes"]
     return [
         f"{name}: {len(made)} change{'s' if len(made) != 1 else ''}",
-        *(f"  {change_line(to_dict(decision))}" for decision in made),
+        *(f"  {change_line(_decision(decision))}" for decision in made),
     ]
 
 

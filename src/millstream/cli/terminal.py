@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any, TextIO
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -90,6 +90,17 @@ def align(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def print_listing(document: Sized, lines: Iterable[str], *, as_json: bool, if_empty: str) -> None:
+    """A listing: as JSON, or in lines, or in one line that says that it has no entries."""
+    if as_json:
+        print_json(document)
+    elif not document:
+        print(if_empty)
+    else:
+        for line in lines:
+            print(line)
 
 
 def print_json(document: Any) -> None:

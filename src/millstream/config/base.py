@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -11,6 +13,16 @@ from pydantic_core import PydanticCustomError
 
 class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """
+    Raises:
+        ValueError: one of them is not a path of fields, dots between levels.
+    """
+    for path in paths:
+        if not all(path.split(".")):
+            raise ValueError(f"{path!r} is not a path such as users or a.b")
 
 
 def invalid(message: str, *, hint: str) -> PydanticCustomError:

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from millstream.config import cron, validation_messages
-from millstream.config.base import Model, invalid
+from millstream.config.base import Model, check_paths, invalid
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
 from millstream.config.governance import AlertConfig, PolicyConfig, QuarantineConfig
 from millstream.config.partitions import PartitionsConfig
@@ -199,9 +199,7 @@ class PipelineConfig(TargetConfig):
     @field_validator("maps")
     @classmethod
     def _map_paths(cls, value: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
-        for path in (path for paths in value.values() for path in paths):
-            if not all(path.split(".")):
-                raise ValueError(f"{path!r} is not a path such as users or a.b")
+        check_paths(path for paths in value.values() for path in paths)
         return value
 
     @field_validator("schedule")

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from millstream.config.base import Model
+from millstream.config.base import Model, check_paths
 from millstream.config.extended_json import to_extended_json
 
 GitHubStream = Literal[
@@ -266,9 +266,7 @@ class FileStream(Model):
     @field_validator("maps")
     @classmethod
     def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for path in value:
-            if not all(path.split(".")):
-                raise ValueError(f"{path!r} is not a path such as users or a.b")
+        check_paths(value)
         return value
 
     @field_validator("encoding")

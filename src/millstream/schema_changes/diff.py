@@ -9,25 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import get_args
 
-from millstream.model import ChangeKind, Column, SchemaChange, SchemaVersion, Severity, Table
+from millstream.model import (
+    ChangeKind,
+    Column,
+    SchemaChange,
+    SchemaVersion,
+    Severity,
+    StructuralChangeKind,
+    Table,
+)
 from millstream.schema_changes.data_changes import observe
 from millstream.schema_changes.messages import key_words, percent, type_words
 from millstream.schema_changes.snapshot import Profile
 
-STRUCTURAL: frozenset[ChangeKind] = frozenset(
-    {
-        "table_added",
-        "table_dropped",
-        "parent_changed",
-        "column_added",
-        "variant_added",
-        "column_dropped",
-        "type_changed",
-        "nullability_changed",
-        "key_changed",
-    }
-)
+STRUCTURAL: frozenset[ChangeKind] = frozenset(get_args(StructuralChangeKind))
 """The kinds that change the schema; the others say what the data does."""
 
 
