@@ -35,6 +35,8 @@ Severity = Literal["safe", "risky", "breaking"]
 Action = Literal["allow", "warn", "hold", "quarantine"]
 """Go on in silence, go on and say so, send nothing until someone accepts, or go on without the
 rows that need the change."""
+DecidedBy = Literal["rule", "preset", "first run", "people"]
+"""A rule of the policy, its preset, the first run of a stream, or people, who accepted it."""
 QuarantineReason = Literal["contract", "policy", "refused", "unreadable"]
 """A dlt schema contract discards it, a rule of ours quarantines it, dlt can't normalize it, or the
 source could not read it."""
@@ -128,7 +130,7 @@ class SchemaVersion:
         return {table.name: table for table in self.tables}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaChange:
     """One difference between two schema versions.
 
@@ -146,9 +148,9 @@ class SchemaChange:
 
     kind: ChangeKind
     table: str
-    column: str | None
-    old: str | None
-    new: str | None
+    column: str | None = None
+    old: str | None = None
+    new: str | None = None
     severity: Severity
     message: str
     after: Table | Column | None = field(default=None, repr=False)
@@ -160,11 +162,13 @@ class Decision:
 
     Attributes:
         reason: the rule that decided, in words: `preset evolve: risky`, `rule 2`.
+        decided_by: who decided; programs go by it, people by `reason`.
     """
 
     change: SchemaChange
     action: Action
     reason: str
+    decided_by: DecidedBy
 
 
 @dataclass(frozen=True, slots=True)

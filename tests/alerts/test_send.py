@@ -102,7 +102,7 @@ def test_nothing_to_say_is_not_said(office: Slack) -> None:
     changes = [decision.change for decision in decisions("user")]
     assert send(SlackAlert(), decide(changes, rules, stream="issues")) == ()
     assert send(SlackAlert(), ()) == ()
-    accepted = tuple(Decision(d.change, "allow", "accepted") for d in decisions("user"))
+    accepted = tuple(Decision(d.change, "allow", "accepted", "people") for d in decisions("user"))
     assert send(SlackAlert(), accepted) == ()
     assert office.asked == 0
 
@@ -125,7 +125,7 @@ def test_each_alert_has_its_own_threshold(office: Slack) -> None:
     safe_alone = tuple(d for d in decisions("user") if d.change.severity == "safe")
     assert send(SlackAlert(at_least="risky"), safe_alone) == ()
     assert office.asked == 0
-    held = tuple(Decision(d.change, "hold", "preset strict: safe") for d in safe_alone)
+    held = tuple(Decision(d.change, "hold", "preset strict: safe", "preset") for d in safe_alone)
     assert send(SlackAlert(at_least="breaking"), held) == ()
     assert office.taken.pop()["text"] == "github.issues: held: 1 schema change, safe"
     assert send(SlackAlert(at_least="safe"), safe_alone) == ()

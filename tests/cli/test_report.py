@@ -28,11 +28,19 @@ def report(*decisions: Decision, **more: Any) -> RunReport:
 
 
 def change(kind: Any, message: str) -> SchemaChange:
-    return SchemaChange(kind, "orders", "n", "bigint", "text", "risky", message)
+    return SchemaChange(
+        kind=kind,
+        table="orders",
+        column="n",
+        old="bigint",
+        new="text",
+        severity="risky",
+        message=message,
+    )
 
 
 def test_a_change_that_two_packages_of_a_run_have_is_told_once() -> None:
-    again = Decision(change("variant_added", "now also text"), "quarantine", "rule 1")
+    again = Decision(change("variant_added", "now also text"), "quarantine", "rule 1", "rule")
     lines = warned_lines(report(again, again), io.StringIO())
     assert lines[1] == "  1 warning by the schema policy"
     assert sum("now also text" in line for line in lines) == 1
@@ -41,6 +49,9 @@ def test_a_change_that_two_packages_of_a_run_have_is_told_once() -> None:
 def test_shares_are_told_where_a_rule_asks_for_it() -> None:
     moved = change("null_share_changed", "is null in 50%")
     assert (
-        warned_lines(report(Decision(moved, "warn", "preset evolve: risky")), io.StringIO()) == []
+        warned_lines(
+            report(Decision(moved, "warn", "preset evolve: risky", "preset")), io.StringIO()
+        )
+        == []
     )
-    assert warned_lines(report(Decision(moved, "warn", "rule 1")), io.StringIO())
+    assert warned_lines(report(Decision(moved, "warn", "rule 1", "rule")), io.StringIO())

@@ -27,16 +27,20 @@ LABELS = Table(
 )
 CHANGES = (
     SchemaChange(
-        "variant_added",
-        "issues",
-        "score__v_text",
-        "bigint",
-        "text",
-        "risky",
-        "`score`: bigint, now also text",
+        kind="variant_added",
+        table="issues",
+        column="score__v_text",
+        old="bigint",
+        new="text",
+        severity="risky",
+        message="`score`: bigint, now also text",
     ),
     SchemaChange(
-        "table_added", "issues__labels", None, None, "table", "safe", "new table `issues__labels`"
+        kind="table_added",
+        table="issues__labels",
+        new="table",
+        severity="safe",
+        message="new table `issues__labels`",
     ),
 )
 

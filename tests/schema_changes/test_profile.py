@@ -71,13 +71,23 @@ def test_a_complete_profile_has_empty_columns_and_lists() -> None:
 def test_of_a_settled_column_no_earlier_load_is_a_measure() -> None:
     full, none = ColumnProfile(100, 100, 0), ColumnProfile(100, 0, 100)
     gone = [
-        SchemaChange("column_gone", "t", name, "100%", "0%", "risky", "")
+        SchemaChange(
+            kind="column_gone",
+            table="t",
+            column=name,
+            old="100%",
+            new="0%",
+            severity="risky",
+            message="",
+        )
         for name in ("at", "n", "moved")
     ]
     decided = (
-        Decision(gone[0], "allow", "accepted"),
-        Decision(gone[1], "warn", "preset evolve: risky"),
-        Decision(replace(gone[2], kind="presence_changed"), "warn", "preset evolve: risky"),
+        Decision(gone[0], "allow", "accepted", "people"),
+        Decision(gone[1], "warn", "preset evolve: risky", "preset"),
+        Decision(
+            replace(gone[2], kind="presence_changed"), "warn", "preset evolve: risky", "preset"
+        ),
     )
     names = ("at__street", "at__town", "attic", "n", "moved")
     now: Profile = {"t": dict.fromkeys(names, none), "u": {"n": none}}

@@ -120,7 +120,7 @@ def compose(
             or _ORDER.index(decision.change.severity) >= _ORDER.index(at_least)
         )
         and (decision.action != "allow" or _is_news(decision))
-        and decision.reason != "accepted"
+        and decision.decided_by != "people"
         and not comes_and_goes(decision)
     ]
     if not worth:
@@ -132,7 +132,7 @@ def compose(
 
 def _is_news(decision: Decision) -> bool:
     """Whether a change that is allowed is told: a rule that allows it says that nobody cares."""
-    return decision.change.severity == "safe" and not decision.reason.startswith("rule ")
+    return decision.change.severity == "safe" and decision.decided_by != "rule"
 
 
 def plain(message: Message) -> str:

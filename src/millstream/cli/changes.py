@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def change_line(change: Mapping[str, Any], stream: str | None = None) -> str:
     """A change in columns: id or time, severity, what became of it, and what it is."""
-    action = "accepted" if change["reason"] == "accepted" else change["action"]
+    from millstream.schema_changes import decided_by
+
+    action = "accepted" if decided_by(change["reason"]) == "people" else change["action"]
     told = describe(change, stream) if stream else f"{change['table']}: {change['message']}"
     return f"{change['id']}  {change['severity']:<8}  {action:<10}  {told}"
 

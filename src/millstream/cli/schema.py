@@ -103,7 +103,7 @@ def _diff(options: Namespace) -> int:
         d.change.severity
         for made in found.values()
         for d in made
-        if d.reason != "accepted" and not comes_and_goes(d)
+        if d.decided_by != "people" and not comes_and_goes(d)
     ]
     worst = max(told, key=_SEVERITIES.index, default=None)
     if worst is None or _SEVERITIES.index(worst) < _SEVERITIES.index(options.fail_on):

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from millstream.html_report.markup import Markup, element, join, sentence
+from millstream.schema_changes import decided_by
 
 SHOWN = 400
 """Changes on the page, the newest; `millstream schema log` has them all."""
@@ -67,8 +68,8 @@ def _change(row: Mapping[str, Any]) -> Markup:
 
 
 def _decided(row: Mapping[str, Any]) -> str:
-    accepted = row["reason"] == "accepted"
-    return "accepted" if accepted else f"{row['action']}: {row['reason']}"
+    by_people = decided_by(row["reason"]) == "people"
+    return "accepted" if by_people else f"{row['action']}: {row['reason']}"
 
 
 def moment(at: Any) -> str:

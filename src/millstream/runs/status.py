@@ -78,7 +78,7 @@ def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int
         for row in changes
         if row["load_id"] == load_id
         and row["kind"] in schema_changes.DATA_ALONE
-        and schema_changes.is_agreed(row["action"], row["reason"])
+        and schema_changes.is_agreed(row["action"], schema_changes.decided_by(row["reason"]))
     ]
     check = config.profile_check
     found = schema_changes.jumps(

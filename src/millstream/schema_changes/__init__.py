@@ -21,7 +21,7 @@ from millstream.schema_changes.diff import DATA_ALONE, apply, canonical, diff
 from millstream.schema_changes.drift import jumps
 from millstream.schema_changes.evaluate import fingerprint, govern, is_in_schema
 from millstream.schema_changes.map_detection import is_map_at
-from millstream.schema_changes.policy import comes_and_goes
+from millstream.schema_changes.policy import comes_and_goes, decided_by
 from millstream.schema_changes.profile import (
     LoadProfile,
     attach,
@@ -50,6 +50,7 @@ __all__ = [
     "comes_and_goes",
     "comparable",
     "complete",
+    "decided_by",
     "diff",
     "explained",
     "fingerprint",

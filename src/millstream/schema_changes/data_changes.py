@@ -76,13 +76,13 @@ def _reshaped(
                 continue
             first = next(iter(before.values()))
             yield SchemaChange(
-                {"object": "became_object", "list": "became_list"}.get(shape, "became_scalar"),  # type: ignore[arg-type]
-                table.name,
-                name,
-                first,
-                words,
-                "breaking",
-                f"`{name}` was {_article(first)}, now it is also {_article(words)}",
+                kind={"object": "became_object", "list": "became_list"}.get(shape, "became_scalar"),  # type: ignore[arg-type]
+                table=table.name,
+                column=name,
+                old=first,
+                new=words,
+                severity="breaking",
+                message=f"`{name}` was {_article(first)}, now it is also {_article(words)}",
             )
 
 
@@ -211,13 +211,14 @@ def _column_gone(table: str, name: str, pairs: list[Pair]) -> SchemaChange:
     if len(pairs) > 1:
         role, arrives = "", f"and its {len(pairs)} fields no longer arrive"
     return SchemaChange(
-        "column_gone",
-        table,
-        name,
-        before,
-        "0%",
-        "breaking" if merges or cursor else "risky",
-        f"{role}`{name}` {arrives}: in none of {seen[0][1].rows:,} rows, before in {before}",
+        kind="column_gone",
+        table=table,
+        column=name,
+        old=before,
+        new="0%",
+        severity="breaking" if merges or cursor else "risky",
+        message=f"{role}`{name}` {arrives}: in none of {seen[0][1].rows:,} rows, before in "
+        f"{before}",
     )
 
 
@@ -244,14 +245,14 @@ def _lists_gone(
         elif _by_chance(lists, max(before, lists), holders) < log(CHANCE):
             share = percent(lists / max(before, lists))
             yield SchemaChange(
-                "column_gone",
-                parent.name,
-                name,
-                share,
-                "0%",
-                "risky",
-                f"the list `{name}` no longer arrives: in none of {holders:,} rows, before in "
-                f"{share}",
+                kind="column_gone",
+                table=parent.name,
+                column=name,
+                old=share,
+                new="0%",
+                severity="risky",
+                message=f"the list `{name}` no longer arrives: in none of {holders:,} rows, "
+                f"before in {share}",
             )
 
 
@@ -303,26 +304,26 @@ def _shares(
             if seen is not None and not is_outside(now.null_share, [p.null_share for p in seen]):
                 continue
             yield SchemaChange(
-                "null_share_changed",
-                table.name,
-                column.name,
-                percent(then.null_share),
-                percent(now.null_share),
-                "risky",
-                f"`{column.name}` is null in {percent(now.null_share)} of rows, "
+                kind="null_share_changed",
+                table=table.name,
+                column=column.name,
+                old=percent(then.null_share),
+                new=percent(now.null_share),
+                severity="risky",
+                message=f"`{column.name}` is null in {percent(now.null_share)} of rows, "
                 f"before in {percent(then.null_share)}",
             )
     for (then_share, now_share), pairs in moved.items():
         for name, fields in _objects(pairs, was).items():
             what = f"`{name}`" if len(fields) == 1 else f"`{name}` with its {len(fields)} fields"
             yield SchemaChange(
-                "presence_changed",
-                table.name,
-                name,
-                then_share,
-                now_share,
-                "risky",
-                f"{what} arrives in {now_share} of rows, before in {then_share}",
+                kind="presence_changed",
+                table=table.name,
+                column=name,
+                old=then_share,
+                new=now_share,
+                severity="risky",
+                message=f"{what} arrives in {now_share} of rows, before in {then_share}",
             )
 
 

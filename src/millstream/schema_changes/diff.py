@@ -117,28 +117,25 @@ def _structural(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange
             continue
         if was.parent != table.parent:
             yield SchemaChange(
-                "parent_changed",
-                table.name,
-                None,
-                was.parent,
-                table.parent,
-                "breaking",
-                f"table `{table.name}` now hangs below {_name(table.parent)}, "
+                kind="parent_changed",
+                table=table.name,
+                old=was.parent,
+                new=table.parent,
+                severity="breaking",
+                message=f"table `{table.name}` now hangs below {_name(table.parent)}, "
                 f"before below {_name(was.parent)}",
-                table,
+                after=table,
             )
         yield from _columns(was, table)
     after = new.table
     for table in reversed(old.tables):  # children before their parents
         if table.name not in after:
             yield SchemaChange(
-                "table_dropped",
-                table.name,
-                None,
-                "table",
-                None,
-                "breaking",
-                f"table `{table.name}` is gone from the schema",
+                kind="table_dropped",
+                table=table.name,
+                old="table",
+                severity="breaking",
+                message=f"table `{table.name}` is gone from the schema",
             )
 
 
@@ -154,13 +151,12 @@ def _columns(old: Table, new: Table) -> Iterator[SchemaChange]:
     for column in old.columns:
         if column.name not in after:
             yield SchemaChange(
-                "column_dropped",
-                new.name,
-                column.name,
-                type_words(column),
-                None,
-                "breaking",
-                f"column `{column.name}` ({type_words(column)}) is gone from the schema",
+                kind="column_dropped",
+                table=new.name,
+                column=column.name,
+                old=type_words(column),
+                severity="breaking",
+                message=f"column `{column.name}` ({type_words(column)}) is gone from the schema",
             )
 
 
@@ -168,14 +164,12 @@ def _table_added(table: Table) -> SchemaChange:
     count = len(table.columns)
     below = f" below `{table.parent}`" if table.parent else ""
     return SchemaChange(
-        "table_added",
-        table.name,
-        None,
-        None,
-        "table",
-        "safe",
-        f"new table `{table.name}`{below}, {count} column{'s' if count != 1 else ''}",
-        table,
+        kind="table_added",
+        table=table.name,
+        new="table",
+        severity="safe",
+        message=f"new table `{table.name}`{below}, {count} column{'s' if count != 1 else ''}",
+        after=table,
     )
 
 
@@ -192,14 +186,14 @@ def _column_added(table: Table, column: Column, *, is_new_table: bool = False) -
             f"{'and' if is_new_table else 'now also'} {words}{share} (in column `{column.name}`)"
         )
         return SchemaChange(
-            kind,
-            table.name,
-            column.name,
-            type_words(base) if base else None,
-            words,
-            severity,
-            message,
-            column,
+            kind=kind,
+            table=table.name,
+            column=column.name,
+            old=type_words(base) if base else None,
+            new=words,
+            severity=severity,
+            message=message,
+            after=column,
         )
     keys = key_words(column)
     traits = [words, *(["not null"] if not column.nullable else []), *([keys] if keys else [])]
@@ -208,7 +202,15 @@ def _column_added(table: Table, column: Column, *, is_new_table: bool = False) -
     message = f"new column `{column.name}` ({', '.join(traits)})"
     if severity == "risky":
         message += ": rows loaded before have no value for it"
-    return SchemaChange(kind, table.name, column.name, None, words, severity, message, column)
+    return SchemaChange(
+        kind=kind,
+        table=table.name,
+        column=column.name,
+        new=words,
+        severity=severity,
+        message=message,
+        after=column,
+    )
 
 
 def _column_changed(table: str, old: Column, new: Column) -> Iterator[SchemaChange]:
@@ -218,27 +220,27 @@ def _column_changed(table: str, old: Column, new: Column) -> Iterator[SchemaChan
     if was != now or old.variant_of != new.variant_of:
         same = old.data_type == new.data_type
         yield SchemaChange(
-            "type_changed",
-            table,
-            name,
-            was,
-            now,
-            "risky" if same else "breaking",
-            f"column `{name}` is now {now}, before {was}",
-            new,
+            kind="type_changed",
+            table=table,
+            column=name,
+            old=was,
+            new=now,
+            severity="risky" if same else "breaking",
+            message=f"column `{name}` is now {now}, before {was}",
+            after=new,
         )
     if old.nullable != new.nullable:
         yield SchemaChange(
-            "nullability_changed",
-            table,
-            name,
-            "null" if old.nullable else "not null",
-            "null" if new.nullable else "not null",
-            "risky",
-            f"column `{name}` may now be null"
+            kind="nullability_changed",
+            table=table,
+            column=name,
+            old="null" if old.nullable else "not null",
+            new="null" if new.nullable else "not null",
+            severity="risky",
+            message=f"column `{name}` may now be null"
             if new.nullable
             else f"column `{name}` must now be filled: rows without it can't be loaded",
-            new,
+            after=new,
         )
     if (old_keys := key_words(old)) != (new_keys := key_words(new)):
         lost = sorted(_keys(old) - _keys(new))
@@ -248,14 +250,14 @@ def _column_changed(table: str, old: Column, new: Column) -> Iterator[SchemaChan
         # a new cursor loses no rows by itself; a new key decides which rows replace which
         harmless = not lost and gained == ["cursor"]
         yield SchemaChange(
-            "key_changed",
-            table,
-            name,
-            old_keys or None,
-            new_keys or None,
-            "risky" if harmless else "breaking",
-            f"column `{name}` {', '.join(said)}",
-            new,
+            kind="key_changed",
+            table=table,
+            column=name,
+            old=old_keys or None,
+            new=new_keys or None,
+            severity="risky" if harmless else "breaking",
+            message=f"column `{name}` {', '.join(said)}",
+            after=new,
         )
 
 

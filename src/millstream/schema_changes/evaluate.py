@@ -15,6 +15,7 @@ from hashlib import sha256
 from millstream.config import PolicyConfig
 from millstream.model import Decision, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.diff import DATA_ALONE, diff
+from millstream.schema_changes.policy import accepted as accepted_by_people
 from millstream.schema_changes.policy import decide
 from millstream.schema_changes.profile import LoadProfile, attach, comparable, pool
 
@@ -61,7 +62,7 @@ def judge(
 ) -> tuple[Decision, ...]:
     """What the policy says of changes, and people, who may have accepted some of them."""
     return tuple(
-        replace(decision, action="allow", reason="accepted")
+        accepted_by_people(decision)
         if decision.action != "allow"
         and (
             fingerprint(decision.change) in waived

@@ -71,14 +71,13 @@ def explosions(
         severity: Severity = "risky" if let_in or columns + tables < MANY else "breaking"
         where = f"`{name}`" if name else f"rows of `{new.name}`"
         yield SchemaChange(
-            "map_explosion",
-            new.name,
-            name or None,
-            None,
-            made,
-            severity,
-            f"{where}: {len(fresh):,} new keys of the same shape (`{min(fresh)}`, ...) make {made};"
-            f" it looks like a map, whose keys are data{_remedy(new, name, version)}",
+            kind="map_explosion",
+            table=new.name,
+            column=name or None,
+            new=made,
+            severity=severity,
+            message=f"{where}: {len(fresh):,} new keys of the same shape (`{min(fresh)}`, ...) make "
+            f"{made}; it looks like a map, whose keys are data{_remedy(new, name, version)}",
         )
 
 

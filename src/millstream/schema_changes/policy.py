@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from millstream.config import PolicyConfig, PolicyRule
 from millstream.config.governance import MADE_BY_ROWS
-from millstream.model import Action, ChangeKind, Decision, SchemaChange, Severity
+from millstream.model import Action, ChangeKind, DecidedBy, Decision, SchemaChange, Severity
 
 PRESETS: dict[str, dict[Severity, Action]] = {
     "evolve": {"safe": "allow", "risky": "warn", "breaking": "hold"},
     "strict": {"safe": "hold", "risky": "hold", "breaking": "hold"},
     "anything": {"safe": "allow", "risky": "allow", "breaking": "allow"},
 }
+
+ACCEPTED = "accepted"
+FIRST_RUN = "first run"
 
 # nothing to accept: the next load may well look as before
 _PASSING: frozenset[ChangeKind] = frozenset({"presence_changed", "null_share_changed"})
@@ -32,7 +36,19 @@ def decide(
 
 def comes_and_goes(decision: Decision) -> bool:
     """Shares move from load to load: in every report, but news only where a rule asks for it."""
-    return decision.change.kind in _PASSING and decision.reason.startswith("preset")
+    return decision.change.kind in _PASSING and decision.decided_by == "preset"
+
+
+def accepted(decision: Decision) -> Decision:
+    """The decision of people, who accepted a change, in place of the policy's."""
+    return replace(decision, action="allow", reason=ACCEPTED, decided_by="people")
+
+
+def decided_by(reason: str) -> DecidedBy:
+    """Who decided, of a reason that was stored: in the history, or beside a held package."""
+    if reason in (ACCEPTED, FIRST_RUN):
+        return "people" if reason == ACCEPTED else "first run"
+    return "preset" if reason.startswith("preset") else "rule"
 
 
 def _decide(change: SchemaChange, policy: PolicyConfig, stream: str, first: bool) -> Decision:
@@ -40,20 +56,18 @@ def _decide(change: SchemaChange, policy: PolicyConfig, stream: str, first: bool
         if rule.action == "quarantine" and not _can_be_kept_out(change, first):
             continue
         if _matches(rule, change, stream):
-            action, reason = rule.action, f"rule {number}"
-            break
-    else:
-        action, reason = _preset(change, policy.preset, first)
-    return Decision(change, action, reason)
-
-
-def _preset(change: SchemaChange, preset: str, first: bool) -> tuple[Action, str]:
-    action = PRESETS[preset][change.severity]
+            return Decision(change, rule.action, f"rule {number}", "rule")
     if first and change.kind == "table_added":
-        return "allow", "first run"
+        return Decision(change, "allow", FIRST_RUN, "first run")
+    action = _preset(change, policy.preset, first)
+    return Decision(change, action, f"preset {policy.preset}: {change.severity}", "preset")
+
+
+def _preset(change: SchemaChange, preset: str, first: bool) -> Action:
+    action = PRESETS[preset][change.severity]
     if action == "hold" and (change.kind in _PASSING or (first and change.severity == "risky")):
-        action = "warn"
-    return action, f"preset {preset}: {change.severity}"
+        return "warn"
+    return action
 
 
 def _can_be_kept_out(change: SchemaChange, first: bool) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from millstream.model import ColumnProfile, Decision, SchemaVersion
+from millstream.model import ColumnProfile, DecidedBy, Decision, SchemaVersion
 from millstream.schema_changes.diff import DATA_ALONE
 from millstream.schema_changes.policy import comes_and_goes
 from millstream.schema_changes.sketch import SIZE
@@ -43,14 +43,14 @@ def settled(decisions: Iterable[Decision], profile: Profile) -> frozenset[tuple[
 def explained(decisions: Iterable[Decision], profile: Profile) -> frozenset[tuple[str, str]]:
     """Columns whose data changed as people said that it may: by accepting it, or by a rule."""
     return settled(
-        (each for each in decisions if is_agreed(each.action, each.reason)),
+        (each for each in decisions if is_agreed(each.action, each.decided_by)),
         profile,
     )
 
 
-def is_agreed(action: str, reason: str) -> bool:
+def is_agreed(action: str, by: DecidedBy) -> bool:
     """Whether people let a change in, and not a preset for them."""
-    return action == "allow" and not reason.startswith("preset")
+    return action == "allow" and by != "preset"
 
 
 def columns_of(changed: Iterable[tuple[str, str]], profile: Profile) -> frozenset[tuple[str, str]]:

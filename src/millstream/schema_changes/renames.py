@@ -85,13 +85,13 @@ def describe(table: str, rename: Rename, what: str = "") -> SchemaChange:
     """The change that tells of a rename; `what` is said of both names, such as `the list`."""
     fields = f" with its {len(rename.columns)} fields" if len(rename.columns) > 1 else ""
     return SchemaChange(
-        "column_renamed",
-        table,
-        rename.old,
-        rename.old,
-        rename.new,
-        "breaking",
-        f"{what}`{rename.old}`{fields} is gone and `{rename.new}` came, a likely rename: "
+        kind="column_renamed",
+        table=table,
+        column=rename.old,
+        old=rename.old,
+        new=rename.new,
+        severity="breaking",
+        message=f"{what}`{rename.old}`{fields} is gone and `{rename.new}` came, a likely rename: "
         f"{percent(rename.share)} of its values were in `{rename.old}` before",
     )
 
