@@ -7,10 +7,28 @@ import ssl
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
+from millstream.alerts.delivery import RefusedError, secret
 from millstream.alerts.message import Message, plain
 from millstream.config import EmailAlert
 
 TIMEOUT = 15.0
+
+
+def send(alert: EmailAlert, message: Message) -> None:
+    """Send it once.
+
+    Raises:
+        RefusedError: the server refused, with when to try again.
+        OSError, smtplib.SMTPException: it did not get so far.
+    """
+    user = secret(alert.user_from) if alert.user_from else None
+    password = secret(alert.password_from) if alert.password_from else None
+    try:
+        post(mail(message, alert), alert, user, password)
+    except smtplib.SMTPResponseException as error:
+        # 4xx is for now, 5xx for good (RFC 5321, 4.2.1)
+        wait = 0.0 if 400 <= error.smtp_code < 500 else None
+        raise RefusedError(f"the server said {error.smtp_code}", wait) from None
 
 
 def mail(message: Message, alert: EmailAlert) -> EmailMessage:

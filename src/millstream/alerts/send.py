@@ -11,40 +11,23 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlsplit
 
-from millstream.alerts import mail, slack, webhook
-from millstream.alerts.message import Message, compose, plain
-from millstream.common import atomic_write
-from millstream.config import (
-    AlertConfig,
-    AppriseAlert,
-    EmailAlert,
-    SlackAlert,
-    WebhookAlert,
-    credential,
-    data_dir,
-)
+from millstream.alerts import apprise_service, mail, slack, webhook
+from millstream.alerts.delivery import RefusedError
+from millstream.alerts.message import Message, compose
+from millstream.common import atomic_write, retry
+from millstream.common.retry import Sleep
+from millstream.config import AlertConfig, data_dir
 from millstream.errors import ConfigError
 from millstream.model import Decision
 
 ATTEMPTS = 3
-TIMEOUT = 10.0
 LONGEST_WAIT = 20.0
 """Seconds; a server that wants us to wait longer is not waited for: a load should end."""
 QUIET = timedelta(hours=24)
 """The same message is not sent again for so long, such as by a held run that is retried hourly."""
 
 logger = logging.getLogger(__name__)
-Sleep = Callable[[float], None]
-
-
-class _RefusedError(Exception):
-    """It was sent and refused; `wait` is when to try again, or None: never."""
-
-    def __init__(self, message: str, wait: float | None) -> None:
-        self.wait = wait
-        super().__init__(message)
 
 
 def send(
@@ -79,90 +62,34 @@ def send(
     return tuple(failures)
 
 
+_SENDERS: Mapping[str, Callable[[Any, Message], None]] = {
+    "slack": slack.send,
+    "webhook": webhook.send,
+    "email": mail.send,
+    "apprise": apprise_service.send,
+}
+"""The sender of each kind of alert, by its `type`; each sends one message once."""
+
+
 def _deliver(alert: AlertConfig, message: Message, sleep: Sleep) -> None:
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            _once(alert, message)
-            return
-        except _RefusedError as error:
-            if error.wait is None or error.wait > LONGEST_WAIT or attempt == ATTEMPTS:
-                raise
-            sleep(error.wait or 2.0 ** (attempt - 1))
-        except (OSError, smtplib.SMTPServerDisconnected):  # requests' errors are OSErrors too
-            if attempt == ATTEMPTS:
-                raise
-            sleep(2.0 ** (attempt - 1))
+    retries = retry.Retries(ATTEMPTS, first=1.0, sleep=sleep)
+    retry.call(lambda: _SENDERS[alert.type](alert, message), retries, _delay)
 
 
-def _once(alert: AlertConfig, message: Message) -> None:
-    if isinstance(alert, SlackAlert):
-        _post(_secret(alert.url_from), slack.payload(message))
-    elif isinstance(alert, WebhookAlert):
-        _post(_secret(alert.url_from), webhook.payload(message))
-    elif isinstance(alert, EmailAlert):
-        user = _secret(alert.user_from) if alert.user_from else None
-        password = _secret(alert.password_from) if alert.password_from else None
-        try:
-            mail.post(mail.mail(message, alert), alert, user, password)
-        except smtplib.SMTPResponseException as error:
-            # 4xx is for now, 5xx for good (RFC 5321, 4.2.1)
-            wait = 0.0 if 400 <= error.smtp_code < 500 else None
-            raise _RefusedError(f"the server said {error.smtp_code}", wait) from None
-    else:
-        _apprise(alert, message)
-
-
-def _post(address: str, payload: Mapping[str, Any]) -> None:
-    import requests
-
-    answer = requests.post(address, json=payload, timeout=TIMEOUT, allow_redirects=False)
-    if answer.status_code < 300:
-        return
-    wait: float | None = None
-    if answer.status_code == 429 or answer.status_code >= 500:
-        wait = _seconds(answer.headers.get("Retry-After"))
-    said = " ".join(answer.text[:80].split())
-    raise _RefusedError(f"{_host(address)} said {answer.status_code} {said}".rstrip(), wait)
-
-
-def _apprise(alert: AppriseAlert, message: Message) -> None:
-    try:
-        import apprise
-    except ImportError:
-        raise ConfigError("apprise is not installed: pip install 'millstream[apprise]'") from None
-
-    service = apprise.Apprise()
-    if not service.add(_secret(alert.url_from)):
-        raise ConfigError(f"{alert.url_from} holds no address that apprise knows")
-    # as text, so that apprise escapes what a service would read as markup
-    kind = apprise.NotifyFormat.TEXT
-    if not service.notify(title=message.title, body=plain(message), body_format=kind):
-        raise _RefusedError("the service refused it", 0.0)
-
-
-def _secret(name: str) -> str:
-    value = credential(name)
-    if value is None:
-        raise ConfigError(f"{name} is not set")
-    return value
-
-
-def _seconds(header: str | None) -> float:
-    try:
-        return max(0.0, float(header or 0))
-    except ValueError:
-        return 0.0
+def _delay(error: Exception, planned: float) -> float | None:
+    """The seconds until another attempt; None where none would help."""
+    if isinstance(error, RefusedError):
+        is_final = error.wait is None or error.wait > LONGEST_WAIT
+        return None if is_final else error.wait or planned
+    # requests' errors are OSErrors too
+    return planned if isinstance(error, (OSError, smtplib.SMTPServerDisconnected)) else None
 
 
 def _reason(error: Exception) -> str:
     """Why, in words that hold no address: what `requests` says has the webhook's path in it."""
-    if isinstance(error, (_RefusedError, ConfigError)):
+    if isinstance(error, (RefusedError, ConfigError)):
         return str(error)
     return type(error).__name__
-
-
-def _host(address: str) -> str:
-    return urlsplit(address).hostname or "the address"
 
 
 class _Memory:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from millstream.alerts.delivery import post, secret
 from millstream.alerts.message import Message, _rows
+from millstream.config import SlackAlert
 
 BLOCKS = 50
 HEADER = 150
@@ -20,6 +22,11 @@ _SIGNS = {
     "risky": ":large_yellow_circle:",
     "breaking": ":red_circle:",
 }
+
+
+def send(alert: SlackAlert, message: Message) -> None:
+    """Send it once; see `delivery.post`."""
+    post(secret(alert.url_from), payload(message))
 
 
 def payload(message: Message) -> dict[str, Any]:

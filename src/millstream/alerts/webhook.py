@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from millstream.alerts.delivery import post, secret
 from millstream.alerts.message import Message
+from millstream.config import WebhookAlert
 from millstream.schema_changes.evaluate import fingerprint
+
+
+def send(alert: WebhookAlert, message: Message) -> None:
+    """Send it once; see `delivery.post`."""
+    post(secret(alert.url_from), payload(message))
 
 
 def payload(message: Message) -> dict[str, Any]:

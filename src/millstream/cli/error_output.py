@@ -16,14 +16,13 @@ def complain(error: BaseException, *, debug: bool, what: str = "") -> None:
 
 
 def _message(error: BaseException) -> str:
+    from millstream.common.redact import redact_foreign
     from millstream.errors import MillstreamError
 
     if isinstance(error, MillstreamError):
         return str(error)
-    from millstream import destinations
-
     return (
-        f"unexpected {type(error).__name__}: {destinations.redact(str(error))}\n\n"
+        f"unexpected {type(error).__name__}: {redact_foreign(str(error))}\n\n"
         "hint: this is a bug in Millstream or in a source of yours; --debug shows the traceback"
     )
 
@@ -31,6 +30,6 @@ def _message(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     import traceback
 
-    from millstream import destinations
+    from millstream.common.redact import redact_foreign
 
-    return destinations.redact("".join(traceback.format_exception(error)))
+    return redact_foreign("".join(traceback.format_exception(error)))

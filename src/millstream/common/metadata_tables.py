@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from millstream.common import retry
+
 PREFIX = "_millstream_"
 ATTEMPTS = 3
 
@@ -40,7 +42,7 @@ def append(
     """
     import dlt
 
-    for attempt in range(ATTEMPTS):
+    def append_once() -> None:
         with tempfile.TemporaryDirectory(prefix="millstream-own-") as folder, own_pipeline():
             pipeline = dlt.pipeline(
                 pipeline_name=schema_name,
@@ -52,16 +54,13 @@ def append(
             dlt.config[f"{schema_name}.data_writer.disable_compression"] = True
             # its schema is known and it has no state: nothing to ask the destination for
             pipeline.config.restore_from_destination = False
-            try:
-                pipeline.run(
-                    [_resource(name, columns[name], rows) for name, rows in tables.items() if rows],
-                    schema=dlt.Schema(schema_name),
-                )
-                return
-            except Exception:
-                # two first runs may both find the tables missing, and only one can make them
-                if attempt + 1 == ATTEMPTS:
-                    raise
+            pipeline.run(
+                [_resource(name, columns[name], rows) for name, rows in tables.items() if rows],
+                schema=dlt.Schema(schema_name),
+            )
+
+    # two first runs may both find the tables missing, and only one can make them
+    retry.call(append_once, retry.Retries(ATTEMPTS))
 
 
 def read(

@@ -1,14 +1,17 @@
 """Blank out secrets in what is shown to people.
 
-The last line of defence: every layer below keeps secrets out of its errors. Here the environment's
-own secrets are blanked by value, and what has the form of a secret. `destinations.redact` goes by
-words such as `password:` too, which would also blank our own hints; it is for foreign texts.
+The last line of defence: every layer below keeps secrets out of its errors. `redact` blanks the
+environment's own secrets by value, and what has the form of a secret. `redact_foreign` is for texts
+of drivers and of other programs: it goes by words such as `password:` too, which would also blank
+hints of Millstream's. `redact_logins` blanks the user of a URL as well.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from urllib.parse import quote
 
 BLANK = "***"
 
@@ -22,6 +25,13 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(Bearer|Basic|token)\s+(?=\S*\d)[\w.~+/=-]{8,}", re.I), rf"\1 {BLANK}"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.S), BLANK),
 )
+_IN_URL = re.compile(r"(?P<head>\w+://[^\s/:@]*):(?P<secret>[^\s@]+)@")
+_IN_TEXT = re.compile(
+    r"(?P<head>[\"']?\b(?:password|passwd|pwd|token|private_key|secret)\b[\"']?\s*[=:]\s*)"
+    r"(?P<secret>\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
+    re.IGNORECASE,
+)
+_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^@\s/]*@")
 
 
 def redact(text: str) -> str:
@@ -35,6 +45,28 @@ def redact(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def redact_foreign(text: str, secrets: Iterable[str] = ()) -> str:
+    """A foreign text without secrets: those given, the environment's, and what looks like one.
+
+    >>> redact_foreign("no route to postgresql://ann:pa55@db/x")
+    'no route to postgresql://ann:***@db/x'
+    """
+    known = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+    for secret in sorted(known, key=len, reverse=True):
+        text = text.replace(secret, BLANK)
+    text = _IN_URL.sub(rf"\g<head>:{BLANK}@", redact(text))
+    return _IN_TEXT.sub(rf"\g<head>{BLANK}", text)
+
+
+def redact_logins(text: str) -> str:
+    """A text without the user and the password of any URL in it.
+
+    >>> redact_logins("no primary at mongodb+srv://ann:pa55@db/x")
+    'no primary at mongodb+srv://***@db/x'
+    """
+    return _LOGIN.sub(rf"\1{BLANK}@", text)
 
 
 def _secret_values() -> set[str]:

@@ -25,9 +25,10 @@ row_updates what a source corrects of rows that are loaded
 
 from __future__ import annotations
 
+from millstream.common.redact import redact_foreign as redact
 from millstream.destinations.accepted_table import keeper
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
-from millstream.destinations.driver_errors import in_use, redact
+from millstream.destinations.driver_errors import in_use
 from millstream.destinations.existing_tables import refuse_existing, take_over
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from millstream.common import redact as shapes
+from millstream.common.redact import redact_foreign
 from millstream.config import TargetConfig
 from millstream.destinations.factory import credentials_variable, not_installed
 from millstream.errors import (
@@ -57,12 +56,6 @@ _SET_BY_US = frozenset({"dataset_name", "local_dir"})
 
 _ADDRESS = re.compile(r"\b(GET|POST|PUT) https?://\S+: ")
 _SECRET_NAMES = re.compile(r"passw|secret|token|private_key|passphrase|_key$", re.IGNORECASE)
-_IN_URL = re.compile(r"(?P<head>\w+://[^\s/:@]*):(?P<secret>[^\s@]+)@")
-_IN_TEXT = re.compile(
-    r"(?P<head>[\"']?\b(?:password|passwd|pwd|token|private_key|secret)\b[\"']?\s*[=:]\s*)"
-    r"(?P<secret>\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
-    re.IGNORECASE,
-)
 
 
 def explain(
@@ -81,7 +74,7 @@ def explain(
     root = _root(error)
     if isinstance(root, ImportError):
         return not_installed(config.destination.type, root)
-    said = redact(_said(root), secrets) or type(root).__name__
+    said = redact_foreign(_said(root), secrets) or type(root).__name__
     kind = _meaning(f"{type(root).__name__}: {said}")
     return kind(f"{where}: {said}", hint=_hint(kind, config, said))
 
@@ -172,19 +165,6 @@ def unreadable(config: TargetConfig) -> MillstreamError:
         hint=f"set {variable}{_example(config.destination.type) or ' as dlt documents it'}; "
         "percent-encode special characters in a password",
     )
-
-
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """A foreign text without secrets: those given, the environment's, and what looks like one.
-
-    >>> redact("no route to postgresql://ann:pa55@db/x")
-    'no route to postgresql://ann:***@db/x'
-    """
-    known = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
-    for secret in sorted(known, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    text = _IN_URL.sub(r"\g<head>:***@", shapes.redact(text))
-    return _IN_TEXT.sub(r"\g<head>***", text)
 
 
 def secrets_of(credentials: Any) -> list[str]:

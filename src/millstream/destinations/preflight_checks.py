@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from millstream.common import retry
 from millstream.config import TargetConfig
 from millstream.destinations import driver_errors
 from millstream.destinations.factory import build, credentials_variable, settings
@@ -197,17 +197,16 @@ class _Probe:
     def _make(self, client: JobClientBase) -> None:
         if self._dataset_there(client):
             return
-        for attempt in range(5):
+
+        def make() -> None:
             try:
                 client.initialize_storage()
-                return
             except Exception:
                 # a run beside this one may be first, and not done yet
-                if client.is_storage_initialized():
-                    return
-                if attempt == 4:
+                if not client.is_storage_initialized():
                     raise
-                time.sleep(0.1 * 2**attempt)
+
+        retry.call(make, retry.Retries(attempts=5, first=0.1))
 
     def _guarded(self, work: Callable[[JobClientBase], _T]) -> _T:
         import dlt

@@ -45,12 +45,12 @@ class _Forward(logging.Handler):
             return
         _busy.now = True
         try:
-            from millstream.destinations import redact
+            from millstream.common.redact import redact_foreign
 
             message = record.getMessage()
             if record.exc_info and record.exc_info[0] is not None:
                 message += "\n" + logging.Formatter().formatException(record.exc_info)
-            target.log(record.levelno, "%s", redact(message))
+            target.log(record.levelno, "%s", redact_foreign(message))
         except Exception:
             self.handleError(record)
         finally:

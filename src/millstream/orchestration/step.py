@@ -181,15 +181,15 @@ def _run(
 
 def _lost(context: dg.AssetExecutionContext, stream: str, error: Exception) -> _StreamFailure:
     """Log what a stream's run raised, without secrets."""
-    from millstream.destinations import redact
+    from millstream.common.redact import redact_foreign
 
     if isinstance(error, MillstreamError):
-        reason = redact(str(error))
+        reason = redact_foreign(str(error))
         context.log.error(f"{stream}: {reason}")
     else:
-        reason = redact(f"unexpected {type(error).__name__}: {error}")
+        reason = redact_foreign(f"unexpected {type(error).__name__}: {error}")
         trace = "".join(traceback.format_exception(error))
-        context.log.error(f"{stream}: {redact(trace)}")
+        context.log.error(f"{stream}: {redact_foreign(trace)}")
     held = error if isinstance(error, SchemaHeldError) else None
     return _StreamFailure(stream, reason, held)
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from millstream import destinations, schema_changes
+from millstream.common.redact import redact_foreign
 from millstream.config import TargetConfig
 from millstream.model import Decision, RunReport, SchemaVersion, TableLoad
 from millstream.runs import load_packages
@@ -92,7 +93,7 @@ class LoadHistory:
             if place is not None and schema_changes.history.append(place, report, is_open=True):
                 self.noted[counted[-1].load_id] = False
         except Exception as error:  # the history is written after the load then, or says why not
-            text = destinations.redact(str(error))
+            text = redact_foreign(str(error))
             logger.debug("%s: the load was not noted beforehand: %s", self.stream, text)
 
     def settle(self, pipeline: dlt.Pipeline) -> None:

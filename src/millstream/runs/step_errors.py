@@ -7,6 +7,7 @@ import logging
 import traceback
 
 from millstream import destinations
+from millstream.common.redact import redact_foreign
 from millstream.errors import MillstreamError, RunError, RunInterrupted
 from millstream.model import RunReport
 from millstream.runs.pending_packages import drop_hint
@@ -32,7 +33,7 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
         if isinstance(cause, MillstreamError):
             return cause
         root, cause = cause, cause.__cause__
-    logger.debug("%s", destinations.redact("".join(traceback.format_exception(error))))
+    logger.debug("%s", redact_foreign("".join(traceback.format_exception(error))))
     if problem := destinations.in_use(root):
         return problem
     if lacking := _lacking(root):
@@ -57,7 +58,7 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
     place = f" ({where_from.filename}, line {where_from.lineno})" if where_from else ""
     told = _advising(error, root)
     return RunError(
-        f"{where}: {step} failed: {type(told).__name__}: {destinations.redact(str(told))}{place}",
+        f"{where}: {step} failed: {type(told).__name__}: {redact_foreign(str(told))}{place}",
         stream=stream,
         step=step,
         hint=hint,

@@ -76,8 +76,8 @@ def explosions(
             column=name or None,
             new=made,
             severity=severity,
-            message=f"{where}: {len(fresh):,} new keys of the same shape (`{min(fresh)}`, ...) make "
-            f"{made}; it looks like a map, whose keys are data{_remedy(new, name, version)}",
+            message=f"{where}: {len(fresh):,} new keys of the same shape (`{min(fresh)}`, ...) "
+            f"make {made}; it looks like a map, whose keys are data{_remedy(new, name, version)}",
         )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from millstream.common.redact import redact_logins
 from millstream.errors import (
     SourceAuthError,
     SourceDataError,
@@ -41,8 +40,6 @@ _DENIED = frozenset({13, 31, 8000})  # Unauthorized, RoleNotFound, Atlas
 _LOGIN = frozenset({11, 18})  # UserNotFound, AuthenticationFailed
 # ChangeStreamFatalError, ChangeStreamHistoryLost, CappedPositionLost, InvalidResumeToken
 LOST_TOKEN = frozenset({280, 286, 136, 260})
-
-_SECRET = re.compile(r"(mongodb(?:\+srv)?://)[^@\s/]*@")
 
 
 def passing(error: Exception) -> bool:
@@ -91,10 +88,10 @@ def explain(error: Exception, what: str) -> SourceError:
     from bson.errors import BSONError
     from pymongo import errors
 
-    said = redact(str(getattr(error, "_message", None) or error))
+    said = redact_logins(str(getattr(error, "_message", None) or error))
     if isinstance(error, errors.OperationFailure):
         details = error.details or {}
-        said = redact(str(details.get("errmsg") or said))
+        said = redact_logins(str(details.get("errmsg") or said))
         if error.code in _LOGIN:
             return SourceAuthError(
                 f"{what} refuses the user name or password: {said}",
@@ -151,11 +148,6 @@ _TLS = (
     "a client certificate with `tlsCertificateKeyFile=` where the server asks for one; `tls=true` "
     "must match what the server speaks"
 )
-
-
-def redact(text: str) -> str:
-    """The text without the user and password of any connection string in it."""
-    return _SECRET.sub(r"\1***@", text)
 
 
 def _first(said: str) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import queue
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson import MaxKey
 
+from millstream.common.retry import Retries
 from millstream.sources.mongodb import connection, errors, ids
 from millstream.sources.mongodb.encode import EXACT, Encoder, documents, id_of, last_document
 from millstream.sources.mongodb.ranges import Range
@@ -133,7 +132,7 @@ def read_whole(reader: Reader, spool: Spool, number: int = 0) -> list[Part]:
     For views and cursors, where no order tells what was read already: nothing is handed on before
     all of it has arrived.
     """
-    failures = 0
+    retries = _retries()
     while True:
         spool.forget(number)
         encoder, parts = reader.encoder(), []
@@ -150,8 +149,7 @@ def read_whole(reader: Reader, spool: Spool, number: int = 0) -> list[Part]:
             return [part for part in parts if part is not None]
         except _driver_errors() as error:
             writer.drop()
-            failures += 1
-            _pause(error, reader.what, failures)
+            _pause(error, reader.what, retries)
 
 
 def _read_range(
@@ -202,7 +200,7 @@ def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[tu
     Yields:
         Documents, and the `_id` of the last one.
     """
-    failures = 0
+    retries = _retries()
     while True:
         try:
             bounds: dict[str, Any] = {"hint": [("_id", 1)], "sort": [("_id", 1)]}
@@ -218,14 +216,14 @@ def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[tu
                         batch = _behind(batch, last)
                         overlaps = False
                     if batch:
-                        last, begun, failures = id_of(last_document(batch)), True, 0
+                        last, begun = id_of(last_document(batch)), True
+                        retries.succeeded()
                         yield batch, last
             if "min" in bounds and each.high is None and not isinstance(last, MaxKey):
                 yield from _highest(reader)
             return
         except _driver_errors() as error:
-            failures += 1
-            _pause(error, reader.what, failures)
+            _pause(error, reader.what, retries)
 
 
 def _highest(reader: Reader) -> Iterator[tuple[bytes, Any]]:
@@ -241,13 +239,12 @@ def again(what: str, ask: Callable[[], Result]) -> Result:
     Raises:
         SourceError: another try won't help, or there were enough.
     """
-    failures = 0
+    retries = _retries()
     while True:
         try:
             return ask()
         except _driver_errors() as error:
-            failures += 1
-            _pause(error, what, failures)
+            _pause(error, what, retries)
 
 
 def _behind(batch: bytes, last: Any) -> bytes:
@@ -262,22 +259,26 @@ def _closed(
     return writer.close(last, tuple(sorted(encoder.not_finite)))
 
 
-def _pause(error: Exception, what: str, failures: int) -> None:
+def _retries() -> Retries:
+    return Retries(ATTEMPTS, WAIT, jitter=True)
+
+
+def _pause(error: Exception, what: str, retries: Retries) -> None:
     """Wait before another try.
 
     Raises:
         SourceError: another try won't help, or there were enough.
     """
-    if not errors.passing(error) or failures >= ATTEMPTS:
+    wait = retries.failed()
+    if wait is None or not errors.passing(error):
         raise errors.explain(error, what) from None
-    wait = WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1)  # noqa: S311
     logger.warning(
         "%s: %s; again in %.1f s",
         what,
-        errors.redact(type(error).__name__),
+        type(error).__name__,
         wait,
     )
-    time.sleep(wait)
+    retries.sleep(wait)
 
 
 def _driver_errors() -> tuple[type[Exception], ...]:

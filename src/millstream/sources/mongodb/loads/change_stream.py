@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bson import Timestamp
 from bson import encode as encode_bson
 
+from millstream.common.retry import Retries
 from millstream.errors import SourceError
 from millstream.sources.mongodb import connection, errors, ids
 from millstream.sources.mongodb.encode import EXACT, Encoded, Encoder
@@ -150,12 +151,12 @@ class ChangeStreamReader:
     def _events(self) -> Iterator[tuple[str, Change, Timestamp]]:
         from pymongo.errors import PyMongoError
 
-        failures = 0
+        retries = Retries(_ATTEMPTS, self.wait)
         end = self._now()
         while True:
             try:
                 for event in self._open_stream(end):
-                    failures = 0
+                    retries.succeeded()
                     yield event
                 return
             except PyMongoError as error:
@@ -166,10 +167,10 @@ class ChangeStreamReader:
                         hint="set `on_lost_token: resnapshot`, or run once with --full-refresh; a "
                         "larger oplog (replSetResizeOplog) or more frequent runs prevent it",
                     ) from None
-                failures += 1
-                if not errors.passing(error) or failures >= _ATTEMPTS:
+                wait = retries.failed()
+                if wait is None or not errors.passing(error):
                     raise errors.explain(error, what) from None
-                time.sleep(self.wait * 2 ** (failures - 1))
+                retries.sleep(wait)
 
     def _open_stream(self, end: Timestamp) -> Iterator[tuple[str, Change, Timestamp]]:
         options: dict[str, Any] = {"resume_after": ids.from_extended(self.token)}
@@ -263,7 +264,7 @@ class ChangeStreamReader:
         if self.query:
             query = {"$and": [query, self.query]}
         exact: Any = self.collection.with_options(codec_options=EXACT)
-        failures = 0
+        retries = Retries(_ATTEMPTS, self.wait)
         while True:
             rows: list[dict[str, Any]] = []
             try:
@@ -276,10 +277,10 @@ class ChangeStreamReader:
                         rows.extend(self.encoder.rows(batch, extra))
                 return rows
             except PyMongoError as error:
-                failures += 1
-                if not errors.passing(error) or failures >= _ATTEMPTS:
+                wait = retries.failed()
+                if wait is None or not errors.passing(error):
                     raise errors.explain(error, _name(self.collection)) from None
-                time.sleep(self.wait * 2 ** (failures - 1))
+                retries.sleep(wait)
 
     def _gone(self, change: Change, key: Any, shown: datetime) -> list[dict[str, Any]]:
         if change.deleted_at is None and not self.query:
