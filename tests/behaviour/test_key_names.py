@@ -151,6 +151,52 @@ def test_mongodb_keeps_each_key_apart_over_loads(place: Place, database: Any) ->
         assert sorted(below) == [(n, f"q{n}{x}") for n in range(0, 600, 2) for x in "ab"]
 
 
+BOXES = [
+    {"xmin": n, "xmax": n + 0.5, "ctid": f"c{n}", "in": {"xmin": -n}, "parts": [{"cmin": n * 2}]}
+    for n in range(1, 4)
+]
+
+
+def check_boxes(place: Place, key: str) -> None:
+    table = place.from_clause("rows")
+    columns = f"{key}, xmin_x2e15ed, xmax_xe011a3, ctid_x285c63, in__xmin"
+    rows = place.query(f"SELECT {columns} FROM {table} ORDER BY {key}")
+    assert rows == [(n, n, n + 0.5, f"c{n}", -n) for n in range(1, 4)]
+    parts = place.query(
+        f"SELECT r.{key}, c.cmin_x867c93 FROM {place.from_clause('rows__parts')} c "
+        f"JOIN {table} r ON c._dlt_parent_id = r._dlt_id ORDER BY 1"
+    )
+    assert parts == [(n, n * 2) for n in range(1, 4)]
+
+
+@pytest.mark.parametrize("engine", ["", "dlt"])
+@pytest.mark.parametrize("kind", ["files", "dlt", "mongodb"])
+def test_system_columns_of_postgres_are_free(
+    kind: str, engine: str, postgres_place: Place, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = postgres_place
+    monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
+    rows: list[dict[str, Any]] = [{"id": n, **box} for n, box in enumerate(BOXES, 1)]
+    source: dict[str, Any] = {"type": "files", "streams": {"rows": {"path": "*.jsonl"}}}
+    if kind == "dlt":
+        source = {"type": "dlt", "path": "boxes:rows"}
+        read = (
+            "[json.loads(line) for file in sorted(Path().glob('*.jsonl')) for line in open(file)]"
+        )
+        (place.project / "boxes.py").write_text(
+            "import json\nfrom pathlib import Path\nimport dlt\n\n\ndef rows():\n"
+            f"    return dlt.resource({read}, name='rows', write_disposition='replace')\n"
+        )
+    if kind == "mongodb":
+        source = {"type": "mongodb", "databases": [database.name], "collections": ["rows"]}
+    for number in (1, 3):
+        write(place, f"{number}.jsonl", rows[number - 1 : number + 1])
+        if kind == "mongodb":
+            database.rows.insert_many(documents(rows[number - 1 : number + 1]))
+        millstream(place, source)
+    check_boxes(place, "_id" if kind == "mongodb" else "id")
+
+
 def test_a_field_named_like_the_id_fields_keeps_its_value(
     duckdb_place: Place, database: Any
 ) -> None:

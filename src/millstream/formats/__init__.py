@@ -6,4 +6,5 @@ copy_files      load files for PostgreSQL's COPY
 duplicate_keys  JSON objects with the same key twice
 json_path       JSON paths of columns
 key_names       the column name of each key, stable over loads
+system_columns  names that a destination refuses for columns
 """

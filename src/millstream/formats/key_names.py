@@ -24,6 +24,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from millstream.common import file_lock
+from millstream.formats.system_columns import free_column
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
@@ -58,6 +59,7 @@ class KeyNames:
         as_before: the name that dlt's normalizer gives by itself, which splits keys at `__`.
         hints: of the root table, with what was decided before.
         columns: tables and their columns that the stream has, whoever made them.
+        dialect: of the destination's SQL, as dlt names it; it refuses some names.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class KeyNames:
         as_before: Callable[[str], str],
         hints: Mapping[str, Any],
         columns: Mapping[str, Iterable[str]],
+        dialect: str | None = None,
     ) -> None:
         self.root = root
         self.paths: dict[str, Path] = {root: ()}
         """Tables that are known to be the root's, and the path of their rows."""
         self._normalize = normalize
         self._as_before = as_before
+        self._dialect = dialect
         self._scopes: dict[Path, dict[str, str]] = {}
         self._owners: dict[str, tuple[Path, str]] = {}
         self._new: dict[str, str] = {}
@@ -85,7 +89,7 @@ class KeyNames:
         self._shared: SharedNames | None = None
 
     @classmethod
-    def of(cls, schema: Schema, root: str) -> KeyNames:
+    def of(cls, schema: Schema, root: str, dialect: str | None = None) -> KeyNames:
         """The names that a schema remembers for a root table."""
         naming = schema.naming
         table: Mapping[str, Any] = schema.tables.get(root) or {}
@@ -94,7 +98,8 @@ class KeyNames:
             for name, each in schema.tables.items()
             if name == root or name.startswith(root + SEPARATOR)
         }
-        return cls(root, naming.normalize_identifier, naming.normalize_path, table, columns)
+        normalize = naming.normalize_identifier
+        return cls(root, normalize, naming.normalize_path, table, columns, dialect)
 
     def share(self, file: FilePath) -> None:
         """Decide as other processes do that name keys of the same rows by the same file."""
@@ -164,7 +169,7 @@ class KeyNames:
                 above, below = (*above, *below), ()
             else:
                 below = (*below, self.name((*above, *below), key))
-        return tables, SEPARATOR.join(below) or "value"
+        return tables, free_column(SEPARATOR.join(below) or "value", self._dialect)
 
     def _choose(self, path: Path, key: str, natural: str) -> str:
         reserved = natural in _LINKS or bool(path and _VARIANT.match(natural))
@@ -221,7 +226,7 @@ class SharedNames:
             self._read = file.tell()
 
 
-def name_primary_key(schema: Schema, resource: DltResource) -> None:
+def name_primary_key(schema: Schema, resource: DltResource, dialect: str | None = None) -> None:
     """Name the keys of a resource's primary key first, and remember them with its other hints.
 
     dlt would look for the column by its own name for the key, which another key may have.
@@ -230,12 +235,11 @@ def name_primary_key(schema: Schema, resource: DltResource) -> None:
     keys = [key for key, column in table["columns"].items() if column.get("primary_key")]
     names = KeyNames.of(schema, schema.naming.normalize_tables_path(str(table["name"])))
     names.decide((), keys)
+    columns = [free_column(names.name((), key), dialect) for key in keys]
     if hints := names.new():
-        resource.apply_hints(
-            primary_key=[names.name((), key) for key in keys], additional_table_hints=dict(hints)
-        )
-    elif any(names.name((), key) != key for key in keys):
-        resource.apply_hints(primary_key=[names.name((), key) for key in keys])
+        resource.apply_hints(primary_key=columns, additional_table_hints=dict(hints))
+    elif columns != keys:
+        resource.apply_hints(primary_key=columns)
 
 
 def natural_name(key: str, normalize: Callable[[str], str]) -> str:

@@ -327,8 +327,9 @@ class Work:
         known = pipeline.schemas.has_schema(self.schema)
         schema: Any = pipeline.schemas[self.schema] if known else dlt.Schema(self.schema)
         if self.target.names_keys:
+            dialect = pipeline.destination.capabilities().sqlglot_dialect
             for resource in _resources(opened):
-                name_primary_key(schema, resource)
+                name_primary_key(schema, resource, dialect)
         if self.partition is not None:
             for resource in _resources(opened):
                 destinations.confine(pipeline, schema.naming, resource)

@@ -7,6 +7,6 @@ exact_normalizer  both ways under the rules of `coercion`
 rules           dlt's answers to `schema_rules`
 schema_rollback  undoes what a rejected row did to the schema
 key_collisions  keys of one object that dlt gives the same column
-named_flatten   flattening with names by `key_names`
+named_flatten   flattening with names by `key_names`, and none that the destination refuses
 parquet_writer  dlt's Parquet writer for columns
 """

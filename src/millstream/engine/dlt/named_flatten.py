@@ -1,17 +1,19 @@
-"""dlt's flattening of one row, with names that `key_names` decides."""
+"""dlt's flattening of one row, with names that `key_names` and the destination decide."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from millstream.formats.key_names import KeyNames
+from millstream.formats.system_columns import free_column, has_any
 
 
-def name_keys(normalizer: Any, names: KeyNames) -> None:
+def name_keys(normalizer: Any, names: KeyNames, dialect: str | None) -> None:
     """Let dlt's relational normalizer call the keys of a root table's rows by these names.
 
     Args:
         normalizer: dlt's `DataItemNormalizer`, of one schema; other roots keep dlt's names.
+        dialect: of the destination's SQL; it refuses some names.
     """
     as_before: Any = type(normalizer)._flatten
 
@@ -39,7 +41,23 @@ def name_keys(normalizer: Any, names: KeyNames) -> None:
                     below = (*base, *here)
                     names.paths[shorten(names.root, *below)] = below
                 else:
-                    row[name] = value
+                    row[free_column(name, dialect)] = value
+        return row, lists
+
+    normalizer._flatten = flatten
+
+
+def keep_columns_free(normalizer: Any, dialect: str | None) -> None:
+    """Let dlt's normalizer call no column by a name that the destination refuses."""
+    if not has_any(dialect) or "_flatten" in vars(normalizer):
+        return
+    as_before: Any = type(normalizer)._flatten
+
+    def flatten(table: str, dict_row: dict[str, Any], level: int) -> Any:
+        row, lists = as_before(normalizer, table, dict_row, level)
+        refused = [name for name in row if free_column(name, dialect) != name]
+        for name in refused:
+            row[free_column(name, dialect)] = row.pop(name)
         return row, lists
 
     normalizer._flatten = flatten

@@ -182,7 +182,7 @@ class ColumnarNormalizer(WatchedNormalizer):
     ) -> Generator[dict[str, list[Any]]]:
         """A part of BSON, block by block; what is not read in columns comes back as lines."""
         rules = self._rules
-        names = self.key_names or KeyNames.of(self.schema, root)
+        names = self.key_names or KeyNames.of(self.schema, root, self.dialect)
         exact = header.exact(self.schema.naming.normalize_identifier, names.locate)
 
         def links(table: FlatTable) -> bool:

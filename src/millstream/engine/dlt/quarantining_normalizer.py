@@ -38,7 +38,7 @@ from millstream.common.metadata_tables import is_own
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.dlt.exact_normalizer import ExactNormalizer, RefusedValueError
 from millstream.engine.dlt.key_collisions import Finder
-from millstream.engine.dlt.named_flatten import name_keys
+from millstream.engine.dlt.named_flatten import keep_columns_free, name_keys
 from millstream.engine.dlt.parquet_writer import ColumnarParquetWriter
 from millstream.engine.dlt.schema_rollback import Buffer, trial
 from millstream.engine.row_columns import column_of_rows
@@ -131,6 +131,7 @@ class WatchedNormalizer(ExactNormalizer):
         self._versions: FileVersions | None = None
         self._current: list[bool] | None = None
         self.key_names: KeyNames | None = None
+        self.dialect: str | None = None
         self._nulls: dict[str, Counter[str]] = {}
         self._link_names: LinkNames | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
@@ -146,6 +147,9 @@ class WatchedNormalizer(ExactNormalizer):
         self._root = root_table_name
         self._header = self._header_of(extracted_items_file)
         self._versions = self._versions_of(extracted_items_file, root_table_name)
+        # without statistics dlt's own result counts
+        self.dialect = self._caps.sqlglot_dialect if self._caps and FileStats.keep else None
+        keep_columns_free(self.schema.data_item_normalizer, self.dialect)
         if self.schema.name in NAMED and not is_own(root_table_name):
             self._name_keys(root_table_name)
         updates = self._file(extracted_items_file, root_table_name)
@@ -165,12 +169,12 @@ class WatchedNormalizer(ExactNormalizer):
     def _name_keys(self, root: str) -> None:
         """Let our names be those of the root's keys, in dlt's code as in the engine's."""
         if self.key_names is None or self.key_names.root != root:
-            self.key_names = KeyNames.of(self.schema, root)
+            self.key_names = KeyNames.of(self.schema, root, self.dialect)
             if self.config.workers and self.config.workers > 1:
                 volume = Path(self.load_storage.config.load_volume_path)
                 self.key_names.share(volume.parent / f"names-{self.load_id}.jsonl")
             self._twins = None  # no two keys share a name any more
-            name_keys(self.schema.data_item_normalizer, self.key_names)
+            name_keys(self.schema.data_item_normalizer, self.key_names, self.dialect)
 
     def _remember_names(self, updates: list[Any]) -> None:
         names = self.key_names

@@ -36,6 +36,7 @@ from millstream.engine.tables import LinkNames
 from millstream.formats import typed_json
 from millstream.formats.json_path import KEY_PATH
 from millstream.formats.key_names import SEPARATOR, KeyNames
+from millstream.formats.system_columns import free_column
 
 _LARGE = float(2**63)
 # orjson writes floats from 1e16 on with an exponent
@@ -77,7 +78,6 @@ class DltRules(Rules):
             normalizer = self.normalizer
             if names:
                 own = names.name((*above[1:], *path), key)
-                name = normalizer._shorten_fragments(*path, own)
             else:
                 blank = not key or key.isspace()
                 own = (
@@ -85,7 +85,8 @@ class DltRules(Rules):
                     if blank
                     else normalizer._normalize_identifier(key)
                 )
-                name = own if not path else normalizer._shorten_fragments(*path, own)
+            name = normalizer._shorten_fragments(*path, own) if path or names else own
+            name = free_column(name, self.owner.dialect)
             if name in self._reserved:
                 raise NotVectorizableError(f"the data has {name}")
             found = self._names[at] = (name, own)

@@ -23,12 +23,12 @@ class PartEmitter:
         columns: hints for columns of the root table.
     """
 
-    def __init__(self, table: str, schema: Schema) -> None:
+    def __init__(self, table: str, schema: Schema, dialect: str | None) -> None:
         self.kind: ids.Kind | None = None
         self.replace = False
         self._table = table
         self._schema = schema
-        self._names = KeyNames.of(schema, table)
+        self._names = KeyNames.of(schema, table, dialect)
         self._told: set[Path] | None = None
         self.columns: dict[str, Any] = {}
         self._nested: dict[Any, Any] = {}

@@ -58,7 +58,8 @@ def _extract(job: LoadSpec, table: str) -> Iterator[Any]:
     state = dlt.current.source_state()
     kept = dlt.current.resource_state().pop("read", None)
     known = None if job.full else ReadState.from_json(state.get("read") or kept, job.what)
-    pipeline = dlt.current.pipeline().pipeline_name
+    running: Any = dlt.current.pipeline()
+    pipeline = running.pipeline_name
     naming = dlt.current.source_schema().naming
     normalize = naming.normalize_identifier
     table = naming.normalize_table_identifier(table)  # as long as the destination allows
@@ -67,7 +68,8 @@ def _extract(job: LoadSpec, table: str) -> Iterator[Any]:
         spool.opened(_folder(pipeline, job)) as parts,
     ):
         collection = _collection(client, job)
-        hand_on = PartEmitter(table, dlt.current.source_schema())
+        dialect = running.destination.capabilities().sqlglot_dialect
+        hand_on = PartEmitter(table, dlt.current.source_schema(), dialect)
         if job.partition is not None:
             yield from _part(job, job.partition, table, collection, parts, normalize, hand_on)
             return
