@@ -138,8 +138,9 @@ def test_a_column_orders_versions(place: Place) -> None:
     assert place.column("orders", "v")[0] == "low"
 
 
+@pytest.mark.parametrize("strategy", ["delete-insert", "upsert"])
 @pytest.mark.parametrize("place", BOTH, indirect=True)
-def test_a_row_deleted_and_made_again_stays(place: Place) -> None:
+def test_a_row_deleted_and_made_again_stays(place: Place, strategy: str) -> None:
     hints = {"gone": {"hard_delete": True, "data_type": "bool"}}
     FEED.rows = [
         {"id": 1, "v": 1, "items": [{"sku": "a"}]},
@@ -148,9 +149,17 @@ def test_a_row_deleted_and_made_again_stays(place: Place) -> None:
         {"id": 2, "v": 2, "gone": True, "items": []},
         {"id": 2, "v": 3, "gone": False, "items": [{"sku": "c"}]},
     ]
-    run(shop(place, hints=hints), "orders")
+    run(shop(place, hints=hints, strategy=strategy), "orders")
     assert place.column("orders", "v") == [3]
     assert children(place) == ["c"]
+    FEED.rows = [
+        {"id": 1, "v": 4, "gone": True, "items": [{"sku": "d"}]},  # it is not in the table
+        {"id": 2, "v": 4, "gone": True, "items": []},
+        {"id": 3, "v": 4, "items": [{"sku": "e"}]},
+    ]
+    run(shop(place, hints=hints, strategy=strategy), "orders")
+    assert place.column("orders", "id") == [3]
+    assert children(place) == ["e"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ accepted_table  the accepted schema, where it is kept beside the data
 full_refresh  a full refresh takes nothing out before its load is complete
 rollback    take out what an interrupted load had appended
 row_updates what a source corrects of rows that are loaded
+upserts     rows marked as deleted are not inserted
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 from millstream.config import TargetConfig
 from millstream.destinations import nul_characters
 from millstream.destinations.duckdb_file import duckdb_file
+from millstream.destinations.upserts import leave_deleted_out
 from millstream.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         destination = Destination.from_reference(name, **arguments)
         assert destination is not None
         _ = destination.client_class  # imports the driver
+        leave_deleted_out()
         if found := _settled_credentials(destination, config):
             if name == "duckdb":
                 from millstream.destinations.duckdb_bulk import tuned
