@@ -252,3 +252,21 @@ def test_other_loader_formats_stay_with_dlt(tmp_path: Path) -> None:
     pipeline.run(dlt.resource(ROWS, name="items"), loader_file_format="insert_values")
     report = engine.collect(Path(pipeline.working_dir), pipeline.list_completed_load_packages())
     assert report.rows == {"dlt": 1200}
+
+
+def test_a_bug_of_the_engine_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*args: Any) -> Any:
+        raise KeyError("a value of a row")
+
+    monkeypatch.setattr(normalizer, "settle", broken)
+    monkeypatch.setattr(normalizer, "_LOGGED", set())
+    engine.enable()
+    pipeline = load(tmp_path, "broken", [{"id": n} for n in range(100)])
+    with pipeline.sql_client() as client:
+        assert client.execute_sql("SELECT count(*) FROM items") == [(100,)]
+    logged = [each.getMessage() for each in caplog.records if each.name == normalizer.__name__]
+    assert len(logged) == 1
+    assert "KeyError at test_patch.py" in logged[0]
+    assert "a value of a row" not in logged[0]

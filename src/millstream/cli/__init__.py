@@ -23,7 +23,8 @@ def entry() -> NoReturn:
     Python takes what the libraries made apart, object by object, which takes half a second.
     """
     code = main()
-    atexit._run_exitfuncs()  # logging, worker pools and the like have their say
+    # logging, worker pools and the like have their say
+    atexit._run_exitfuncs()  # noqa: SLF001
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the shell closed them
         with suppress(OSError):
             stream.flush()

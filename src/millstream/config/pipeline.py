@@ -255,12 +255,9 @@ class PipelineConfig(TargetConfig):
     @model_validator(mode="after")
     def _told_to_source(self) -> PipelineConfig:
         if isinstance(self.source, MongoDBConfig):
-            self.source._folder = self.folder
-            self.source._maps = self.maps
+            self.source.set_pipeline(self.folder, self.maps)
         if isinstance(self.source, FilesConfig):
-            self.source._folder = self.project
-            self.source._sets_aside = self.quarantine.enabled
-            self.source._maps = self.maps
+            self.source.set_pipeline(self.project, self.maps, self.quarantine.enabled)
         return self
 
 

@@ -217,6 +217,10 @@ class MongoDBConfig(Model):
                 raise ValueError(f"{name!r} is not a name")
         return self
 
+    def set_pipeline(self, folder: Path | None, maps: Mapping[str, tuple[str, ...]]) -> None:
+        """What of a pipeline concerns its source; for the pipeline, while it is made."""
+        self._folder, self._maps = folder, maps
+
     @property
     def folder(self) -> Path | None:
         """The folder of `defs.yaml`, where `collections.yaml` lies beside it."""
@@ -306,6 +310,12 @@ class FilesConfig(Model):
             if not host or set(host) & set("/@*? "):
                 raise ValueError(f"{host!r} is no host such as example.com or example.com:8080")
         return tuple(host.lower() for host in value)
+
+    def set_pipeline(
+        self, folder: Path, maps: Mapping[str, tuple[str, ...]], sets_aside: bool
+    ) -> None:
+        """What of a pipeline concerns its source; for the pipeline, while it is made."""
+        self._folder, self._maps, self._sets_aside = folder, maps, sets_aside
 
     @property
     def folder(self) -> Path | None:

@@ -14,7 +14,11 @@ from dlt.destinations import postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
 from psycopg2 import Error
 
+from millstream.dlt_compat import contract
+from millstream.dlt_compat.databases import database_error
 from millstream.formats import copy_files
+
+contract.require("postgres")
 
 _PIECE = 1 << 18
 _FILE = 64 << 20
@@ -39,7 +43,7 @@ class CopyJob(RunnableLoadJob, HasFollowupJobs):
                     cursor.copy_expert(copy, file, size=_PIECE)
             except Error as error:
                 # what no second attempt can mend fails at once, as with dlt's other jobs
-                raise client._make_database_exception(error) from error
+                raise database_error(client, error) from error
 
 
 class CopyClient(PostgresClient):

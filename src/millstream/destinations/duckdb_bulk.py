@@ -12,10 +12,10 @@ and where even that does not do, the limit is lifted and dlt tries again.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +27,8 @@ from dlt.common.data_writers.escape import escape_duckdb_literal, escape_postgre
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool, DuckDbCredentials
 
 from millstream.destinations.duckdb_file import duckdb_catalog
+from millstream.dlt_compat import contract
+from millstream.dlt_compat.databases import connection_string
 
 ROW_GROUP = 30_720
 """A quarter of DuckDB's own: 100,000 wide rows load in 0.6 of the time, with half the memory, and
@@ -128,7 +130,7 @@ class _Pool(DuckDbConnectionPool):
             yield
             return
         folder = self.credentials.spills_into
-        with duckdb.connect(self.credentials._conn_str()) as first:
+        with duckdb.connect(connection_string(self.credentials)) as first:
             now = first.execute("SELECT current_setting('temp_directory')").fetchone()
             if now != (folder,):
                 first.execute("SET GLOBAL temp_directory = ?", (folder,))
@@ -157,12 +159,21 @@ class _Connection:
             raise
 
 
+class _Probe(DuckDbCredentials):
+    """Credentials that note whether they were asked where to connect to."""
+
+    asked = False
+
+    def _conn_str(self) -> str:
+        type(self).asked = True
+        return ":memory:"
+
+
+@cache
 def _fits() -> bool:
     """Whether dlt is as this file expects: it connects to what `_conn_str` says."""
-    borrow = inspect.signature(DuckDbConnectionPool.borrow_conn)
-    return (
-        "statements" in DuckDbCredentials.get_resolvable_fields()
-        and "_conn_str" in DuckDbCredentials.__dict__
-        and "_conn_str" in DuckDbConnectionPool.borrow_conn.__code__.co_names
-        and "pragmas" in borrow.parameters
-    )
+    if contract.problem("duckdb"):
+        return False
+    pool = DuckDbConnectionPool(_Probe(":memory:"))
+    pool.return_conn(pool.borrow_conn(pragmas=[]))
+    return _Probe.asked and "statements" in DuckDbCredentials.get_resolvable_fields()

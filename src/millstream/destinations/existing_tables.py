@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from millstream.common.metadata_tables import is_own
 from millstream.common.sql_client import sql_client
 from millstream.destinations.partition_rows import stored_schema
+from millstream.dlt_compat.databases import schema_names_in_files
 from millstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -139,11 +140,12 @@ def _schema_names(pipeline: dlt.Pipeline, client: Any) -> list[str]:
     """The names of all schemas that a dataset has."""
     from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-    if hasattr(client, "_iter_stored_schema_files"):  # files, whose names tell the schema's
-        try:
-            return sorted({parts[0] for _, parts in client._iter_stored_schema_files()})
-        except DestinationUndefinedEntity:
-            return []
+    try:
+        in_files = schema_names_in_files(client)
+    except DestinationUndefinedEntity:
+        return []
+    if in_files is not None:
+        return in_files
     opened = sql_client(pipeline)
     if opened is None:
         return []

@@ -22,6 +22,7 @@ from dlt.common.libs.pyarrow import (
     get_py_arrow_datatype,
 )
 
+from millstream.dlt_compat.pipes import pipe_of
 from millstream.engine.coercion import ColumnLimits, InexactError, MisfitError, coerce
 from millstream.quarantine import envelope
 
@@ -196,7 +197,7 @@ def check_arrow_items(
 
     check = ArrowCheck(columns, normalize, capabilities, is_exact=is_exact)
     # behind the cursor, which is told of all rows
-    resource.add_step(check, insert_at=len(resource._pipe))
+    resource.add_step(check, insert_at=len(pipe_of(resource)))
 
 
 def _is_required(column: Column) -> bool:

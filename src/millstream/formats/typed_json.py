@@ -36,6 +36,8 @@ from dlt.common.json import (
     custom_pua_encode,
 )
 
+from millstream.dlt_compat import contract
+
 PREFIXES = tuple(chr(PUA_START + number) for number in range(PUA_CHARACTER_MAX + 1))
 """The characters that dlt marks values with, and the one that is free."""
 
@@ -175,6 +177,7 @@ def dumps(value: Any) -> bytes:
 def unambiguous(wrap: Wrap) -> Iterator[None]:
     """What dlt extracts in this thread within this block is written by `dumps`."""
     if TypedJsonlListWriter.write_data is not _write_data:
+        contract.require("writers")
         TypedJsonlListWriter.write_data = _write_data  # type: ignore[method-assign]
     token = _wrap.set(wrap)
     try:

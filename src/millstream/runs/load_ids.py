@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from millstream.dlt_compat.clock import clock_ahead
 from millstream.errors import RunError
 
 
@@ -24,18 +24,13 @@ def above(newest: str | None, *, stream: str) -> Iterator[None]:
     Raises:
         RunError: this machine's clock is behind, and dlt does not let itself be told.
     """
-    from dlt.common import time
     from dlt.common.storages import create_load_id
 
     if newest is None or create_load_id() > newest:
         yield
         return
-    # an internal of dlt 1.31; the second look notices where another release has it elsewhere
-    clock: Any = getattr(time, "increasing_precise_time", None)
-    before = getattr(clock, "_last", None)
-    if before is not None:
-        clock._last = float(newest)
-    try:
+    with clock_ahead(float(newest)):
+        # where another release of dlt has its clock elsewhere, this notices
         if create_load_id() <= newest:
             raise RunError(
                 f"{stream}: this machine's clock is behind that of the last load, {newest}: the "
@@ -45,6 +40,3 @@ def above(newest: str | None, *, stream: str) -> Iterator[None]:
                 hint="set the clock; nothing was loaded and no cursor moved",
             )
         yield
-    finally:
-        if before is not None:
-            clock._last = before

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.config import DltConfig
+from millstream.dlt_compat.pipes import pipe_of
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import Check, Partition, Stream
 from millstream.sources.partition import require_field, rows_of
@@ -230,7 +231,7 @@ def _cursor_of(resource: DltResource) -> str | None:
     made = getattr(resource.incremental, "incremental", resource.incremental)
     if isinstance(made, dlt.sources.incremental):
         return str(made.cursor_path)
-    generator = resource._pipe.gen
+    generator = pipe_of(resource).gen
     if not callable(generator):
         return None
     # of an argument's default the wrapper makes one only when it extracts

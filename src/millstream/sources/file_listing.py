@@ -187,7 +187,8 @@ def _found(fs: Any, prefix: str, rest: str) -> dict[str, dict[str, Any]]:
     matches = re.compile(glob_translate(rest)).match
     depth = None if "**" in rest else rest.count("/") + 1
     listed = fs.find(prefix, maxdepth=depth, withdirs=True, detail=True)
-    root = fs._strip_protocol(prefix).rstrip("/") + "/"
+    # what fsspec documents for those who write file systems
+    root = fs._strip_protocol(prefix).rstrip("/") + "/"  # noqa: SLF001
     return {name: info for name, info in listed.items() if matches(name.removeprefix(root))}
 
 

@@ -8,6 +8,8 @@ from functools import wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from millstream.dlt_compat.pipes import pipe_of
+
 if TYPE_CHECKING:
     import dlt
 
@@ -18,7 +20,7 @@ def limit_pages(resource: dlt.sources.DltResource, pages: int) -> None:
     dlt's own limit is a step behind the source, which sees nothing of a part that is handed on as a
     file and drops it: where a function makes a generator, that is stopped itself.
     """
-    pipe: Any = resource._pipe
+    pipe = pipe_of(resource)
     if callable(pipe.gen):
         pipe.replace_gen(_limited(pipe.gen, pages))
     else:

@@ -7,12 +7,17 @@ exactly dlt's result, and through dlt's own code where it would not.
 from __future__ import annotations
 
 import gc
+import logging
+import traceback
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import IO, Any
 
+import orjson
 import pyarrow as pa
 from dlt.common.data_writers.writers import JsonlWriter, ParquetDataWriter
+from dlt.common.exceptions import DltException
 from dlt.common.json import PUA_START_UTF8_MAGIC
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES as ID_BYTES
@@ -53,6 +58,20 @@ _WRITERS: dict[Any, Any] = {
     JsonlWriter: ColumnarJsonlWriter,
 }
 """Of the writers that dlt was told to use: those that take columns."""
+
+
+_OF_DATA = (
+    NotVectorizableError,
+    DltException,
+    pa.ArrowException,
+    orjson.JSONEncodeError,
+    ValueError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What rows bring about; any other error of the columnar pass is a bug."""
+_LOGGED: set[str] = set()
+logger = logging.getLogger(__name__)
 
 
 class ColumnarNormalizer(WatchedNormalizer):
@@ -251,6 +270,8 @@ class ColumnarNormalizer(WatchedNormalizer):
                 self._stats.missed(
                     str(reason) if isinstance(reason, NotVectorizableError) else repr(reason)
                 )
+                if not isinstance(reason, _OF_DATA):
+                    _log_bug(reason)
                 if end - start > SMALLEST:
                     middle = (start + end) // 2
                     self._batch(root, start, middle, update)
@@ -312,6 +333,19 @@ class ColumnarNormalizer(WatchedNormalizer):
             self._null_only_columns.setdefault(name, set()).add(column)
         self._rules.null_only = []
         self._stats.count("millstream", rows)
+
+
+def _log_bug(error: Exception) -> None:
+    """Say once for each place that the engine failed; the error's own words may hold data."""
+    (*_, last) = traceback.extract_tb(error.__traceback__)
+    where = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+    if where not in _LOGGED:
+        _LOGGED.add(where)
+        logger.warning(
+            "the engine failed (%s), and dlt's own normalizer took the rows, which is slower; this "
+            "is a bug in Millstream",
+            where,
+        )
 
 
 def _is_plain(text: bytes) -> bool:

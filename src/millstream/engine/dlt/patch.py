@@ -2,15 +2,14 @@
 
 `install()` puts `ColumnarNormalizer` where dlt's normalize workers look for the class that turns
 extracted rows into load files, `ArrowNormalizer` in the place of the one for Arrow tables, and lets
-dlt look more often whether they are done. What the modules of this
-folder rely on is checked here, at the start.
+dlt look more often whether they are done. What the modules of this folder rely on is in
+`dlt_compat/contract.py`, and checked here, at the start.
 
 Spawned worker processes get the seam through a container context that dlt hands to workers.
 """
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from typing import Any, ClassVar
 
@@ -18,19 +17,12 @@ import dlt
 from dlt.common.configuration import configspec
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.base_configuration import ContainerInjectableContext
-from dlt.common.data_writers.buffered import BufferedDataWriter
-from dlt.common.data_writers.writers import (
-    DataWriter,
-    ParquetDataWriter,
-    TypedJsonlListWriter,
-)
-from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.runtime import signals
-from dlt.common.schema import Schema
 from dlt.normalize import normalize as dlt_normalize
 from dlt.normalize import worker as dlt_worker
 from dlt.normalize.items_normalizers import ArrowItemsNormalizer, JsonLItemsNormalizer
 
+from millstream.dlt_compat import contract
 from millstream.engine.coercion import Coercion
 from millstream.engine.dlt.arrow_normalizer import ArrowNormalizer
 from millstream.engine.dlt.exact_normalizer import COERCIONS
@@ -154,56 +146,8 @@ def deactivate() -> None:
         del container[EngineContext]
 
 
-# what this file relies on; the names of parameters stand for what the functions mean
-_SHAPES = {
-    (JsonLItemsNormalizer, "__call__"): ("self", "extracted_items_file", "root_table_name"),
-    (JsonLItemsNormalizer, "_normalize_chunk"): (
-        "self", "root_table_name", "items", "may_have_pua", "skip_write",
-    ),
-    (JsonLItemsNormalizer, "_coerce_row"): ("self", "table_name", "parent_table", "row"),
-    (JsonLItemsNormalizer, "_coerce_non_null_value"): (
-        "self", "table_columns", "table_name", "col_name", "v", "is_variant",
-    ),
-    (JsonLItemsNormalizer, "_infer_column"): (
-        "self", "k", "v", "data_type", "is_variant", "table_name",
-    ),
-    (JsonLItemsNormalizer, "_infer_column_type"): ("self", "v", "col_name", "skip_preferred"),
-    (JsonLItemsNormalizer, "_filter_columns"): ("self", "filtered_columns", "row"),
-    (Schema, "update_table"): (
-        "self", "partial_table", "normalize_identifiers", "merge_compound_props",
-    ),
-    (Schema, "apply_schema_contract"): (
-        "self", "schema_contract", "partial_table", "data_item", "raise_on_freeze",
-    ),
-    (DataItemNormalizer, "_reset"): ("self",),
-    (DataItemNormalizer, "_flatten"): ("self", "table", "dict_row", "_r_lvl"),
-    (DataItemNormalizer, "_normalize_row"): (
-        "self", "dict_row", "extend", "ident_path", "parent_path", "parent_row_id", "pos",
-        "_r_lvl", "is_root",
-    ),
-    (DataItemNormalizer, "coerce_type"): ("self", "to_type", "from_type", "value"),
-    (DataItemNormalizer, "can_coerce_type"): ("self", "to_type", "from_type"),
-    (ParquetDataWriter, "write_data"): ("self", "items"),
-    (TypedJsonlListWriter, "write_data"): ("self", "items"),
-    (ParquetDataWriter, "_create_writer"): ("self", "schema"),
-    (BufferedDataWriter, "__init__"): (
-        "self", "writer_spec", "file_name_template", "buffer_max_items", "file_max_items",
-        "file_max_bytes", "disable_compression", "_caps",
-    ),
-    (BufferedDataWriter, "write_data_item"): ("self", "item", "columns"),
-    (DataWriter, "writer_class_from_spec"): ("spec",),
-}  # fmt: skip
-
-
 def mismatch() -> str | None:
-    """What of the installed dlt is not as this file expects, or None."""
-    if tuple(map(int, dlt.__version__.split(".")[:2])) != (1, 31):
-        return "written for 1.31"
-    for (owner, name), parameters in _SHAPES.items():
-        function = getattr(owner, name, None)
-        if function is None or tuple(inspect.signature(function).parameters) != parameters:
-            return f"{owner.__name__}.{name} has changed"
-    names = ("JsonLItemsNormalizer", "ArrowItemsNormalizer")
-    if any(getattr(_worker, name, None) is None for name in names):
-        return "its worker has changed"
-    return None
+    """What of the installed dlt is not as the engine expects, or None."""
+    if tuple(map(int, dlt.__version__.split(".")[:2])) != contract.SUPPORTED:
+        return f"written for {'.'.join(map(str, contract.SUPPORTED))}"
+    return contract.problem("engine")

@@ -51,7 +51,7 @@ class DltRules(Rules):
     """The engine's questions, answered by dlt's schema and by the normalizer that this serves."""
 
     def __init__(self, owner: WatchedNormalizer) -> None:
-        # dlt's types are looser here than its code: what it has is checked once, by `mismatch`
+        # dlt's types are looser here than its code: what it has is checked by `dlt_compat.contract`
         self.owner: Any = owner
         self.schema: Any = owner.schema
         self.normalizer: Any = owner.schema.data_item_normalizer
