@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from millstream import destinations
+from millstream.common.redact import redact_foreign
 from millstream.config import TargetConfig
 from millstream.destinations import driver_errors, duckdb_bulk, factory
 from millstream.destinations.duckdb_file import duckdb_catalog
@@ -392,7 +393,7 @@ class TestRedact:
         ],
     )
     def test_known_secrets_go_whatever_they_look_like(self, text):
-        shown = driver_errors.redact(text, [self.PASSWORD])
+        shown = redact_foreign(text, [self.PASSWORD])
         assert self.PASSWORD not in shown
         assert quote(self.PASSWORD, safe="") not in shown
         assert "***" in shown
