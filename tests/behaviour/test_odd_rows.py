@@ -30,6 +30,7 @@ ROWS: list[dict[str, Any]] = [
     {"id": 8, "tree": {"time": datetime.timedelta(1)}},
     {"id": 9, ("a", 1): 1},
     *({"id": n, "raw": b"x"} for n in range(10, 21)),
+    {"id": 21, "tree": {"n": float("nan"), "of": [float("inf"), -float("inf"), 1.5, None]}},
 ]
 REASONS = {
     2: "`code`: more than 3 characters",
@@ -56,14 +57,17 @@ def test_odd_rows_are_quarantined_and_others_load(
     assert sum(each.rows for each in report.quarantined) == len(reasons)
     details = place.column("_millstream_quarantine", "detail", "detail")
     assert details == sorted(reasons.values())
-    assert place.column("orders", "id") == [n for n in range(1, 21) if n not in reasons]
+    assert place.column("orders", "id") == [n for n in range(1, 22) if n not in reasons]
     raw = place.query(f"SELECT raw FROM {place.from_clause('orders')} WHERE id = 5")[0][0]
     assert bytes(raw) == b"xy"
-    if 6 in reasons:
-        return
-    tree = place.query(f"SELECT tree FROM {place.from_clause('orders')} WHERE id = 6")[0][0]
-    tree = json.loads(tree) if isinstance(tree, str) else tree
-    assert tree == {"n": LARGE, "at": ["2024-01-02", 2**63]}
+    trees = {
+        6: {"n": LARGE, "at": ["2024-01-02", 2**63]},
+        21: {"n": "NaN", "of": ["Infinity", "-Infinity", 1.5, None]},
+    }
+    for number in trees.keys() - reasons.keys():
+        of = f"FROM {place.from_clause('orders')} WHERE id = {number}"
+        tree = place.query(f"SELECT tree {of}")[0][0]
+        assert (json.loads(tree) if isinstance(tree, str) else tree) == trees[number]
 
 
 @pytest.mark.nightly_on("bigquery", "filesystem")
@@ -146,3 +150,15 @@ def test_numbers_and_times_of_numpy_and_pandas(place: Place) -> None:
     assert [each is None for each in place.column("orders", "moment")] == [False, *[True] * 4]
     exact = place.query(f"SELECT moment__v_text FROM {place.from_clause('orders')} WHERE id = 4")
     assert exact == [("1970-01-01T00:00:00.000000001+00:00",)]
+
+
+def test_a_row_of_too_many_lists_is_quarantined(duckdb_place: Place) -> None:
+    place = duckdb_place
+    nested: dict[str, Any] = {"v": 1}
+    for _ in range(100):
+        nested = {"l": [nested]}
+    FEED.rows = [{"id": 1, "x": [1]}, {"id": 2, **nested}, {"id": 3}]
+    report = run(configured(place, DltConfig(path="behaviour.feed:disposed")), "orders")
+    assert sum(each.rows for each in report.quarantined) == 1
+    assert "lists in lists" in place.column("_millstream_quarantine", "detail", "detail")[0]
+    assert place.column("orders", "id") == [1, 3]

@@ -16,6 +16,36 @@ from millstream.errors import ConfigError, SchemaTooLargeError
 MAX_TABLES = 500
 MAX_COLUMNS = 6000
 SEPARATOR = "__"
+LONGEST_NAME = 220
+"""In bytes: files are called by their table, dlt adds some 30 bytes, and most systems hold 255."""
+
+
+class TooDeepError(ValueError):
+    """A row has lists in lists, of which the tables could not be named."""
+
+    def __init__(self, table: str, size: int) -> None:
+        self.table = table
+        self.size = size
+        super().__init__(f"the name of a table would have {size} bytes")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.table, self.size)
+
+
+def check_table_names(new: Iterable[str], tables: Mapping[str, Any]) -> None:
+    """Refuse a row that would need a table with too long a name.
+
+    Args:
+        tables: those that are there, whatever their names.
+
+    Raises:
+        TooDeepError: its list must be put aside with its row.
+    """
+    for name in new:
+        if len(name) * 4 > LONGEST_NAME and name not in tables:
+            size = len(name.encode())
+            if size > LONGEST_NAME:
+                raise TooDeepError(name, size)
 
 
 def check_schema_size(

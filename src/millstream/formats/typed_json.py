@@ -313,7 +313,10 @@ def _key(key: Any) -> str:
 
 
 def plain_text(value: Any) -> str:
-    """A value as JSON without types, as dlt writes it; integers of any size as they are."""
+    """A value as JSON without types, as dlt writes it; but integers of any size as they are.
+
+    Doubles that are not finite are texts, `"NaN"`: JSON has no word for them.
+    """
     return plain_json.dumps(
         _with_text_keys(_finite(value)),
         default=custom_encode,
@@ -323,9 +326,8 @@ def plain_text(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Doubles that are not finite as null, which is what orjson makes of them."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return value if math.isfinite(value) else float_name(value)
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -335,6 +337,15 @@ def _finite(value: Any) -> Any:
 
 def has_large_integer(value: Any) -> bool:
     """Whether an integer in it is beyond what orjson writes: 64 bits, signed or not."""
+    return any(isinstance(each, int) and not -(2**63) <= each < 2**64 for each in _scalars(value))
+
+
+def has_not_finite(value: Any) -> bool:
+    """Whether a double in it is NaN or infinite: orjson writes null for such without a word."""
+    return any(isinstance(each, float) and not math.isfinite(each) for each in _scalars(value))
+
+
+def _scalars(value: Any) -> Iterator[Any]:
     todo = [value]
     while todo:
         each = todo.pop()
@@ -342,6 +353,5 @@ def has_large_integer(value: Any) -> bool:
             todo.extend(each.values())
         elif isinstance(each, list | tuple):
             todo.extend(each)
-        elif isinstance(each, int) and not -(2**63) <= each < 2**64:
-            return True
-    return False
+        else:
+            yield each

@@ -118,7 +118,7 @@ class ExactNormalizer(JsonLItemsNormalizer):
         if self._is_exact:
             self._check_lengths(table_name, new_row)
         if self._writes_json:
-            self._write_large_integers(table_name, new_row)
+            self._write_numbers(table_name, new_row)
         if self._spells_floats:
             for name, value in new_row.items():
                 if type(value) is float and not isfinite(value):
@@ -212,12 +212,18 @@ class ExactNormalizer(JsonLItemsNormalizer):
                 unit = "characters" if isinstance(value, str) else "bytes"
                 raise RefusedValueError(table, name, f"more than {limits.length} {unit}")
 
-    def _write_large_integers(self, table: str, row: dict[str, Any]) -> None:
-        """Write JSON with integers beyond 64 bits, which dlt's writers of files can't."""
+    def _write_numbers(self, table: str, row: dict[str, Any]) -> None:
+        """Write JSON with numbers that dlt's writers of files can't.
+
+        They fail on integers beyond 64 bits, and write null for doubles that are not finite.
+        """
         for name, value in row.items():
-            if type(value) not in _CONTAINERS or not typed_json.has_large_integer(value):
+            if type(value) not in _CONTAINERS:
                 continue
-            if self._caps is not None and self._caps.sqlglot_dialect == "bigquery":
+            is_large = typed_json.has_large_integer(value)
+            if not is_large and not typed_json.has_not_finite(value):
+                continue
+            if is_large and self._caps is not None and self._caps.sqlglot_dialect == "bigquery":
                 raise RefusedValueError(table, name, "an integer of more than 64 bits in JSON")
             text = typed_json.plain_text(value)
             row[name] = text if self._is_sql else orjson.Fragment(text)

@@ -36,7 +36,7 @@ from millstream.engine.fast_path.scheduler import Lane
 from millstream.engine.flatten import MANY_LEVELS, FlatTable, unfold
 from millstream.engine.json_lines_writer import ColumnarJsonlWriter
 from millstream.engine.schema_rules import NotVectorizableError
-from millstream.engine.schema_size import check_schema_size
+from millstream.engine.schema_size import check_schema_size, check_table_names
 from millstream.engine.stats import FileStats
 from millstream.engine.tables import add_ids, columns_of
 from millstream.errors import SchemaTooLargeError
@@ -303,6 +303,7 @@ class ColumnarNormalizer(WatchedNormalizer):
         if FileStats.keep:
             new = {table.name: table.leaves.keys() for table in tables}
             check_schema_size(root, new, self.schema.tables)
+            check_table_names(new, self.schema.tables)
         settled = [settle(table, rules) for table in tables]
         rules.check_complete(settled)
         propagate = rules.propagates(root)

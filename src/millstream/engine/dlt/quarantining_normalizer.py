@@ -42,7 +42,7 @@ from millstream.engine.dlt.named_flatten import keep_columns_free, name_keys
 from millstream.engine.dlt.parquet_writer import ColumnarParquetWriter
 from millstream.engine.dlt.schema_rollback import Buffer, trial
 from millstream.engine.row_columns import column_of_rows
-from millstream.engine.schema_size import check_schema_size
+from millstream.engine.schema_size import TooDeepError, check_schema_size, check_table_names
 from millstream.engine.stats import FileStats
 from millstream.engine.tables import LinkNames
 from millstream.engine.versions import FileVersions, file_versions
@@ -559,6 +559,7 @@ class WatchedNormalizer(ExactNormalizer):
         assert self._watch is not None
         new = {partial["name"]: partial["columns"].keys()}
         check_schema_size(self._root, new, self.schema.tables)
+        check_table_names(new, self.schema.tables)
         if self._watch.gate is None:
             return
         prefix = self.schema._dlt_tables_prefix
@@ -656,6 +657,9 @@ def _refusal(root: str, error: Exception) -> Rejection:
     if isinstance(error, RefusedValueError):
         detail = f"`{error.column}`: {error.detail}"
         return Rejection("refused", detail, error.table, path_of(root, error.table, error.column))
+    if isinstance(error, TooDeepError):
+        detail = f"lists in lists so deep that their table's name would have {error.size} bytes"
+        return Rejection("refused", detail, root, path_of(root, error.table, None))
     named = re.search(r"table `(.*?)` column `(.*?)`", str(error))
     if isinstance(error, CannotCoerceNullException) and named:
         table, column = named.groups()

@@ -287,6 +287,8 @@ class DltRules(Rules):
             if self.is_exact and self.caps.sqlglot_dialect == "bigquery":
                 raise NotVectorizableError("an integer of more than 64 bits in JSON") from None
             return typed_json.plain_text(value)
+        if "null" in text and self.is_exact and typed_json.has_not_finite(value):
+            text = typed_json.plain_text(value)
         if not self.exact and _LARGE_IN_JSON.search(text):
             raise PrecisionLossError
         return text
