@@ -227,6 +227,11 @@ class QuarantinedRows:
     detail: str
     rows: int
 
+    @property
+    def example(self) -> str:
+        """The detail, as what it is: of several rows the first one's."""
+        return self.detail if self.rows == 1 else f"the first: {self.detail}"
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:

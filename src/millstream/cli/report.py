@@ -65,7 +65,7 @@ def quarantine_lines(report: RunReport, stream: TextIO) -> list[str]:
         rows = count(sum(each.rows for each in report.quarantined), "row")
         lines.append(paint(f"  {rows} in quarantine", "yellow", stream=stream))
         lines += [
-            f"    {each.rows:,}  {each.table}: {each.reason}: {each.detail}"
+            f"    {each.rows:,}  {each.table}: {each.reason}: {each.example}"
             for each in report.quarantined
         ]
     return lines

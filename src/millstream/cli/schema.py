@@ -154,6 +154,8 @@ def _log_line(row: Mapping[str, Any]) -> str:
 
 def _accept(options: Namespace) -> int:
     from millstream import destinations
+    from millstream.cli.changes import held_packages, package_name
+    from millstream.schema_changes import DATA_ALONE
 
     quieten_dlt()
     config, streams = open_pipeline(options)
@@ -180,8 +182,22 @@ def _accept(options: Namespace) -> int:
             print(f"accepted  {change['id']}  {describe(change, stream)}")
     if not accepted:
         print(_NONE_PENDING)
-    elif keeper := destinations.keeper(config):
-        print(f"written to {keeper.where}; the next run goes on")
+        return 0
+    kinds = {change["kind"] for made in accepted.values() for change in made}
+    keeper = destinations.keeper(config)
+    if keeper and (kinds - DATA_ALONE or "column_renamed" in kinds):
+        where = f"written to {keeper.where}"
+    else:  # no schema shows it
+        where = "noted beside what is held on this machine"
+    with redirect_stdout(sys.stderr):
+        held = held_packages(config, [*accepted])
+    if not held:
+        print(f"{where}; the next run goes on")
+    else:
+        print(where)
+    for packages in held.values():
+        for package in packages:
+            print(f"{package_name(package)} is still held: {package.reason}")
     return 0
 
 

@@ -21,7 +21,7 @@ def table(
     rows = max((c.profile.rows for c in described.columns if c.profile), default=None)
     words = f"{count} column{'' if count == 1 else 's'}"
     if rows is not None:
-        words += f", {rows:,} rows in the newest load"
+        words += f", {rows:,} row{'' if rows == 1 else 's'} in the newest load"
     return element(
         "details",
         element(
@@ -53,7 +53,7 @@ def _row(column: Column, presence: Sequence[float | None]) -> Markup:
     if seen is None:
         cells += [None] * 5
     else:
-        least, most = (_short(value) for value in (seen.minimum, seen.maximum))
+        least, most = (_short(value, column) for value in (seen.minimum, seen.maximum))
         cells += [
             join(share_bar(seen.presence), " ", percent(seen.presence)),
             percent(seen.null_share),
@@ -74,8 +74,10 @@ def _row(column: Column, presence: Sequence[float | None]) -> Markup:
     )
 
 
-def _short(value: object) -> str | None:
+def _short(value: object, column: Column) -> str | None:
     if value is None:
         return None
     words = str(value)
+    if column.data_type == "bool":  # the history has it as Python writes it
+        words = words.lower()
     return words if len(words) <= 32 else f"{words[:31]}\u2026"

@@ -124,7 +124,7 @@ def _quarantine(report: RunReport) -> dict[str, Any]:
                         "table": each.table,
                         "reason": each.reason,
                         "rows": each.rows,
-                        "meaning": each.detail,
+                        "meaning": each.example,
                     }
                 )
                 for each in report.quarantined

@@ -36,7 +36,7 @@ def check(
         limit = f"`max_share` is {settings.max_share:g}"
     else:
         return
-    lines = [f"  {each.rows:,}  {each.reason}: {each.table}: {each.detail}" for each in put_aside]
+    lines = [f"  {each.rows:,}  {each.reason}: {each.table}: {each.example}" for each in put_aside]
     raise QuarantineLimitError(
         f"{pipeline}.{stream}: {total:,} of {rows:,} rows would go to quarantine, and {limit}; "
         "nothing was loaded\n" + "\n".join(lines[:5]),

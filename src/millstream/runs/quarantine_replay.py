@@ -280,11 +280,10 @@ def _drop_outdated(
     newest: dict[tuple[Any, ...], tuple[Entry, str]] = {}
     for entry, text in made.rows:
         values = _key(schema, name, key, known, text)
-        other = newest.get(values) if values is not None else None
-        if values is None:
-            made.left.append((entry, f"it has no {', '.join(key)}"))
+        if isinstance(values, str):
+            made.left.append((entry, f"{values}: correct it with --row"))
             continue
-        if other is not None:
+        if (other := newest.get(values)) is not None:
             made.superseded.append(other[0])
         newest[values] = (entry, text)
     made.rows[:] = newest.values()
@@ -303,8 +302,8 @@ def _drop_outdated(
 
 def _key(
     schema: dlt.Schema, table: str, key: Sequence[str], columns: Mapping[str, Any], text: str
-) -> tuple[Any, ...] | None:
-    """The values of the primary key, as the destination holds them; None where one is missing."""
+) -> tuple[Any, ...] | str:
+    """The values of the primary key, as the destination holds them; a text: why it has none."""
     from dlt.common.data_types import py_type_to_sc_type
     from dlt.common.json import custom_pua_decode
     from dlt.common.json import json as typed
@@ -313,13 +312,13 @@ def _key(
 
     row = typed.loads(text)
     if not isinstance(row, dict):
-        return None
+        return "it is not an object"
     _, flat = next(iter(schema.normalize_data_item(row, "", table)))
     values = []
     for name in key:
         value: Any = flat.get(name)
         if value is None:
-            return None
+            return f"its key `{name}` is {'null' if name in flat else 'missing'}"
         if isinstance(value, str):
             value = typed_json.decode(custom_pua_decode(value))
         wanted = columns[name].get("data_type")
@@ -328,7 +327,7 @@ def _key(
                 given = py_type_to_sc_type(type(value))
                 value = coerce(wanted, given, value, ColumnLimits(texts="either"))
             except (ValueError, TypeError):
-                return None
+                return f"its key `{name}` is not of type {wanted}"
         values.append(value)
     return tuple(values)
 

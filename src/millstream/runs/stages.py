@@ -507,8 +507,9 @@ class Work:
             waiting = {count.load_id for count in counted} | {*load_packages.pending(run)}
             seen = engine.collect(Path(pipeline.working_dir), waiting)
             outdated = deduplication.outdated_rows(pipeline, sorted(waiting))
-        new = self.packaged(pipeline, run, seen.profile)
-        if self._profiles_all(seen, counted):
+        # rows that are replayed are no sample of the source: of a load's columns they tell nothing
+        new = self.packaged(pipeline, run, {} if seen.outcomes else seen.profile)
+        if not seen.outcomes and self._profiles_all(seen, counted):
             new = schema_changes.attach(new, schema_changes.complete(new, seen.profile))
         return Normalized(tuple(counted), seen, outdated, new)
 
@@ -533,7 +534,7 @@ class Work:
                     pipeline=self.target.name,
                     stream=self.stream,
                 )
-            recent = self.recent(pipeline) if seen.profile else ()
+            recent = self.recent(pipeline) if seen.profile and not seen.outcomes else ()
             decisions = self.govern(run, new, counted, recent, accepted)
         with self.step("load"), self.writer():
             self.holds_turn()
@@ -996,7 +997,8 @@ class Work:
         for decision in self.decisions:
             if decision.reason == "accepted":
                 changes.setdefault(schema_changes.fingerprint(decision.change), decision.change)
-        return tuple(changes.values())
+        position = {table.name: at for at, table in enumerate(schema.tables)}
+        return tuple(sorted(changes.values(), key=lambda each: position.get(each.table, 0)))
 
     def _totals(self, pipeline: dlt.Pipeline, tables: Sequence[str]) -> dict[str, int | None]:
         try:

@@ -4,11 +4,12 @@ turned from a scalar into an object. Read from two versions and the profiles tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from itertools import dropwhile
 from math import lgamma, log
 
 from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
-from millstream.schema_changes.map_detection import explosions
+from millstream.schema_changes.map_detection import explosions, map_columns
 from millstream.schema_changes.messages import percent, type_words
 from millstream.schema_changes.renames import SEPARATOR, column_renames, describe, list_rename
 from millstream.schema_changes.significance import is_outside, jumped
@@ -43,25 +44,28 @@ def observe(
             continue
         reshaped = {str(change.column): change for change in _reshaped(was, table, old, new)}
         yield from reshaped.values()
+        had = loaded.table.get(table.name, Table(table.name))
+        # of what people accepted ahead, as little is told again as of what is told here
+        mixed = {*reshaped, *in_other_shapes(table, new), *keys_of_maps(had, table)}
         gone = [
             (was.column[column.name], column)
             for column in table.columns
             if column.name in was.column
-            and column.name not in reshaped
+            and column.name not in mixed
             and _is_gone(was.column[column.name], column)
         ]
-        had = loaded.table.get(table.name, Table(table.name))
-        renames = column_renames([old for old, _ in gone], had, table)
+        renames = column_renames([old for old, _ in gone], had, table, kept=mixed)
         yield from (describe(table.name, rename) for rename in renames)
         told.update((table.name, rename.old) for rename in renames)
-        said = {*reshaped}.union(*(rename.columns for rename in renames))
+        said = mixed.union(*(rename.columns for rename in renames))
         gone = [pair for pair in gone if pair[1].name not in said]
         for name, pairs in _objects(gone, table).items():
             told.add((table.name, name))
             yield _column_gone(table.name, name, pairs)
         said.update(column.name for _, column in gone)
+        said.update(new_variants(had.column, table))
         yield from _shares(was, table, said, loads)
-    yield from _lists_gone(loaded, new, told)
+    yield from _lists_gone(loaded, new, told, loads)
 
 
 def _reshaped(
@@ -112,6 +116,76 @@ def _in_one_row(name: str, table: Table, version: SchemaVersion) -> bool:
         ]
     )
     return second + most > (_rows(table) or 0) > 0
+
+
+def in_other_shapes(table: Table, version: SchemaVersion) -> set[str]:
+    """Columns of fields that this load holds in another shape: as an object, a list or a scalar.
+
+    What such a column lacks is there. That its field changed its shape was told when it did.
+    """
+    arriving = _arriving(table, version)
+    return {
+        column.name
+        for column in table.columns
+        if column.variant_of is None
+        and (
+            arriving.get(column.name, set()) - {"scalar"}
+            or any(
+                arriving.get(around, set()) - {"object"}
+                for around in _objects_around(column.name, column.path)
+            )
+        )
+    }
+
+
+def _arriving(table: Table, version: SchemaVersion) -> dict[str, set[str]]:
+    """The shapes in which a load holds each field of a table: `scalar`, `object`, `list`."""
+    arriving: dict[str, set[str]] = {}
+    for column in table.columns:
+        if column.variant_of is None and column.profile and column.profile.present:
+            arriving.setdefault(column.name, set()).add("scalar")
+            for around in _objects_around(column.name, column.path):
+                arriving.setdefault(around, set()).add("object")
+    prefix = f"{table.name}{SEPARATOR}"
+    for child in version.tables:
+        if child.parent == table.name and child.name.startswith(prefix) and _rows(child):
+            name = child.name.removeprefix(prefix)
+            arriving.setdefault(name, set()).add("list")
+            for around in _objects_around(name, _list_path(child)):
+                arriving.setdefault(around, set()).add("object")
+    return arriving
+
+
+def keys_of_maps(before: Table, table: Table) -> set[str]:
+    """Columns that are keys of a map that was loaded `before` and still arrives.
+
+    Which keys it has is data, and no field of it is renamed or gone.
+    """
+    maps = map_columns(before)
+    if not maps:
+        return set()
+    names = {*maps.values()}
+    keys = {
+        column.name: name
+        for column in table.columns
+        for name in names
+        if column.name.startswith(f"{name}{SEPARATOR}")
+    }
+    arriving = {
+        name
+        for column in table.columns
+        if (name := keys.get(column.name)) and column.profile and column.profile.present
+    }
+    return {column for column, name in keys.items() if name in arriving}
+
+
+def new_variants(before: Container[str], table: Table) -> set[str]:
+    """Columns some of whose values went into a variant that is not among those `before`."""
+    return {
+        column.variant_of
+        for column in table.columns
+        if column.variant_of is not None and column.name not in before
+    }
 
 
 def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
@@ -223,23 +297,36 @@ def _column_gone(table: str, name: str, pairs: list[Pair]) -> SchemaChange:
 
 
 def _lists_gone(
-    old: SchemaVersion, new: SchemaVersion, told: Collection[tuple[str, str]]
+    old: SchemaVersion,
+    new: SchemaVersion,
+    told: Collection[tuple[str, str]],
+    loads: Sequence[Profile] | None,
 ) -> Iterator[SchemaChange]:
     """Nested lists of which this load has no item, though it has rows that could hold them.
 
     Args:
         told: tables and their objects that are told as renamed or gone, with the lists in them.
+        loads: what each recent load saw; those before the list came say nothing of its share.
     """
     for table in new.tables:
         was, parent = old.table.get(table.name), new.table.get(table.parent or "")
         if was is None or parent is None or parent.name not in old.table or _rows(table) != 0:
             continue
         holders, lists, before = _rows(parent), _lists(was), _rows(old.table[parent.name])
+        if loads is not None:
+            before = _rows_since(table.name, parent.name, loads)
         if not holders or not lists or not before:
             continue
         name = table.name.removeprefix(f"{parent.name}{SEPARATOR}")
         if any((parent.name, around) in told for around in _ancestors(name)):
             continue
+        arriving = _arriving(parent, new)
+        if arriving.get(name, set()) - {"list"} or any(
+            arriving.get(around, set()) - {"object"} for around in _ancestors(name)
+        ):
+            continue  # in another shape
+        if {*map_columns(old.table[parent.name]).values()}.intersection(_ancestors(name)):
+            continue  # of a key of a map
         if rename := list_rename(was, old, new):
             yield describe(parent.name, rename, what="the list ")
         elif _by_chance(lists, max(before, lists), holders) < log(CHANCE):
@@ -259,6 +346,15 @@ def _lists_gone(
 def _rows(table: Table) -> int | None:
     """Rows of the load, or loads, that a version tells of; None where nothing was counted."""
     return max((column.profile.rows for column in table.columns if column.profile), default=None)
+
+
+def _rows_since(table: str, parent: str, loads: Sequence[Profile]) -> int:
+    """Rows of a parent in the loads from the first one on that had its child table."""
+    since = dropwhile(lambda load: not load.get(table), loads)
+    return sum(
+        max((profile.rows for profile in load.get(parent, {}).values()), default=0)
+        for load in since
+    )
 
 
 def _lists(table: Table) -> int:
@@ -283,13 +379,12 @@ def _shares(
 ) -> Iterator[SchemaChange]:
     """Presence and null share that jumped, for columns of which nothing else was said."""
     before: Mapping[str, Column] = was.column
-    varied = {column.variant_of for column in table.columns if column.name not in before}
     moved: dict[tuple[str, str], list[Pair]] = {}
     for column in table.columns:
         old = before.get(column.name)
         if old is None or old.profile is None or column.profile is None:
             continue
-        if column.name in said or column.name in varied or _is_own(column):
+        if column.name in said or _is_own(column):
             continue
         if column.variant_of is not None:
             continue

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 from millstream.model import Column, ColumnProfile, Drift, SchemaVersion
+from millstream.schema_changes.data_changes import in_other_shapes, new_variants
+from millstream.schema_changes.map_detection import map_columns
 from millstream.schema_changes.messages import percent
 from millstream.schema_changes.profile import pool
 from millstream.schema_changes.significance import JUMP, is_outside, jumped
@@ -36,7 +38,9 @@ def jumps(
     `min_rows` rows or more had, and all of them together, small ones too, make chance unlikely
     (four standard errors). Of a load of fewer rows than `min_rows` nothing is told, nor where all
     earlier loads together had fewer, or where fewer than `MIN_LOADS` had the column. A column whose
-    presence left its range is not told of twice, for its null share too.
+    presence left its range is not told of twice, for its null share too; nor is a column whose
+    values are in a new variant, or in another shape of its field: that is a change of its own. The
+    keys of a map come and go.
 
     Args:
         explained: tables and columns of which people accepted with this load that they changed.
@@ -44,11 +48,13 @@ def jumps(
     together = pool(loads)
     found = []
     for table in new.tables:
+        told = in_other_shapes(table, new) | new_variants(together.get(table.name, {}), table)
+        told.update(map_columns(table))
         for column in table.columns:
             seen, before = column.profile, together.get(table.name, {}).get(column.name)
             if seen is None or before is None or _is_left_out(column):
                 continue
-            if (table.name, column.name) in explained:
+            if column.name in told or (table.name, column.name) in explained:
                 continue
             if min(seen.rows, before.rows) < min_rows:
                 continue
@@ -56,13 +62,13 @@ def jumps(
             if len(every) < MIN_LOADS:
                 continue
             each = [profile for profile in every if profile.rows >= min_rows]
-            told = _told(table.name, column, seen, before, each or [before], threshold)
-            if (jump := next(told, None)) is not None:
+            drifted = _drifted(table.name, column, seen, before, each or [before], threshold)
+            if (jump := next(drifted, None)) is not None:
                 found.append(jump)
     return tuple(found)
 
 
-def _told(
+def _drifted(
     table: str,
     column: Column,
     seen: ColumnProfile,

@@ -6,9 +6,9 @@ A nested list in each of them becomes a table per key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from millstream.model import SchemaChange, SchemaVersion, Severity, Table
+from millstream.model import Column, SchemaChange, SchemaVersion, Severity, Table
 
 SEPARATOR = "__"
 KEYS = 20
@@ -34,17 +34,7 @@ def explosions(
         version: the schema that `new` is a table of, for the tables below it.
     """
     known = set(old.column) if old else set()
-    # object -> key -> the shape of what lies below the key
-    objects: dict[str, dict[str, dict[str, str]]] = {}
-    for column in new.columns:
-        if column.name in known or column.variant_of is not None:
-            continue
-        parts = column.name.split(SEPARATOR)
-        for end in range(len(parts)):
-            if not all(parts[: end + 1]):
-                break  # `_dlt_id` and the like
-            inside = objects.setdefault(SEPARATOR.join(parts[:end]), {})
-            inside.setdefault(parts[end], {})[SEPARATOR.join(parts[end + 1 :])] = column.data_type
+    objects = _objects(column for column in new.columns if column.name not in known)
     known_objects = {
         SEPARATOR.join(name.split(SEPARATOR)[:end])
         for name in known
@@ -79,6 +69,39 @@ def explosions(
             message=f"{where}: {len(fresh):,} new keys of the same shape (`{min(fresh)}`, ...) "
             f"make {made}; it looks like a map, whose keys are data{_remedy(new, name, version)}",
         )
+
+
+def map_columns(table: Table) -> dict[str, str]:
+    """The columns of a table that are keys of maps, with the name of the map of each.
+
+    A map that was let in as columns: its keys come and go, as data does.
+    """
+    objects = _objects(table.columns)
+    maps = [name for name, keys in objects.items() if name and _is_map(keys)]
+    return {
+        column.name: name
+        for name in sorted(maps, key=lambda name: -name.count(SEPARATOR))  # the outermost last
+        for column in table.columns
+        if column.name.startswith(f"{name}{SEPARATOR}")
+    }
+
+
+def _objects(columns: Iterable[Column]) -> dict[str, dict[str, dict[str, str]]]:
+    """Each object with its keys, and of each key the shape of what lies below it.
+
+    The rows themselves are the object without a name.
+    """
+    objects: dict[str, dict[str, dict[str, str]]] = {}
+    for column in columns:
+        if column.variant_of is not None:
+            continue
+        parts = column.name.split(SEPARATOR)
+        for end in range(len(parts)):
+            if not all(parts[: end + 1]):
+                break  # `_dlt_id` and the like
+            inside = objects.setdefault(SEPARATOR.join(parts[:end]), {})
+            inside.setdefault(parts[end], {})[SEPARATOR.join(parts[end + 1 :])] = column.data_type
+    return objects
 
 
 def _tables_below(

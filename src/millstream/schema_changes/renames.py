@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -37,16 +37,22 @@ class Rename:
     columns: frozenset[str]
 
 
-def column_renames(gone: Sequence[Column], was: Table, now: Table) -> list[Rename]:
+def column_renames(
+    gone: Sequence[Column], was: Table, now: Table, *, kept: Container[str] = ()
+) -> list[Rename]:
     """Which columns of a table, or objects of several, came back under another name.
 
     Args:
         gone: columns as they were, of which this load has no value.
+        kept: columns that are no new name of anything.
     """
     added = [
         column
         for column in now.columns
-        if column.name not in was.column and column.variant_of is None and column.profile
+        if column.name not in was.column
+        and column.name not in kept
+        and column.variant_of is None
+        and column.profile
     ]
     names = {column.name for column in gone}
     renames: dict[str, Rename] = {}

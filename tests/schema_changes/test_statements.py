@@ -1,0 +1,231 @@
+"""What the command line says of held, accepted and replayed rows, where it once said otherwise."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millstream.cli import main
+from services.places import NAME, Place, duckdb, postgres
+
+Row = dict[str, Any]
+
+
+class Shop:
+    """Files that are loaded by the command line; each one written is a load's."""
+
+    def __init__(self, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+        self.place = place
+        self._capsys = capsys
+        self._files = 0
+
+    def write(self, *lines: str | Row) -> None:
+        self._files += 1
+        texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
+        self.place.project.joinpath(f"{self._files}.jsonl").write_text("\n".join(texts) + "\n")
+
+    def call(self, *words: str) -> tuple[int, str]:
+        """The exit code, and what was printed and complained of, each line without its wraps."""
+        sub = 2 if words[0] in ("schema", "quarantine") else 1
+        code = main([*words[:sub], str(self.place.project), *words[sub:]])
+        said = self._capsys.readouterr()
+        return code, re.sub(r"\n {4}(?=\S)", " ", said.out) + said.err
+
+    def load(self, *lines: str | Row) -> str:
+        self.write(*lines)
+        code, said = self.call("run")
+        assert code == 0, said
+        return said
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("postgres", marks=pytest.mark.xdist_group("postgres")),
+        pytest.param("duckdb", marks=pytest.mark.nightly),
+    ]
+)
+def shop(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Shop:
+    place = (
+        duckdb(tmp_path)
+        if request.param == "duckdb"
+        else postgres(tmp_path, request.getfixturevalue("postgres_server"), monkeypatch.setenv)
+    )
+    streams = {"orders": {"path": "*.jsonl", "primary_key": "id"}}
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "defs.yaml").write_text(
+        json.dumps(
+            {
+                "type": "millstream.Pipeline",
+                "attributes": {
+                    "name": NAME,
+                    "source": {"type": "files", "streams": streams},
+                    "destination": dict(place.destination),
+                },
+            }
+        )
+    )
+    return Shop(place, capsys)
+
+
+def rows(first: int, **fields: Any) -> list[Row]:
+    """Rows whose note, size and tags are their own; a field that is None is left out."""
+    return [
+        {
+            name: value
+            for name, value in {
+                "id": n,
+                "note": f"note {n}",
+                "size": n,
+                "tags": [f"t{n}"],
+                **{name: each(n) if each else None for name, each in fields.items()},
+            }.items()
+            if value is not None
+        }
+        for n in range(first, first + 200)
+    ]
+
+
+def test_of_a_replay_nothing_is_concluded(shop: Shop) -> None:
+    shop.load(*rows(0))
+    said = shop.load(
+        *rows(200), "{", '{"id": 1, "id": 2}', {"id": None}, {"id": "x"}, {"note": "no key"}
+    )
+    assert "2  orders: unreadable: the first: not JSON" in said
+    assert "3  orders: refused: the first: null in `id`" in said
+
+    code, said = shop.call("quarantine", "replay")
+    assert code == 0
+    assert said.count(": it can't be read: correct it with --row") == 2
+    assert said.count(": its key `id` is not of type bigint: correct it with --row") == 1
+    assert said.count(": its key `id` is missing: correct it with --row") == 1
+    assert said.count(": its key `id` is null: correct it with --row") == 1
+
+    found = json.loads(shop.call("quarantine", "list", "--json")[1])
+    assert len(found) == 5
+    corrected = json.dumps({"id": 1000, "broken": True})
+    code, said = shop.call("quarantine", "replay", "--id", found[0]["id"], "--row", corrected)
+    assert (code, "1 replayed" in said) == (0, True)
+
+    # of one row that was corrected by hand, with a field of its own and none of the others
+    said = shop.load(*rows(400))
+    assert "no schema changes" in said
+    assert "warning" not in said
+    assert shop.call("schema", "diff") == (0, "shop.orders: no changes\n")
+    page = shop.place.project / "report.html"
+    assert shop.call("report", "--output", str(page))[0] == 0
+    assert "200 rows in the newest load" in page.read_text()
+
+
+def test_a_list_is_missed_of_the_loads_that_had_it(shop: Shop) -> None:
+    shop.load(*rows(0))
+    some = {"parcels": lambda n: [n] if n % 2 else None}
+    shop.load(*rows(200, **some))
+    said = shop.load(*rows(400))
+    assert "the list `parcels` no longer arrives: in none of 200 rows, before in 50%" in said
+
+
+def test_what_was_accepted_has_no_consequences_to_tell(shop: Shop) -> None:
+    for first in (0, 200, 400):
+        shop.load(*rows(first))
+    shop.write(
+        *rows(
+            600,
+            note=lambda n: {"text": f"note {n}", "by": {"name": "x"}},
+            size=lambda n: f"{n} pcs" if n % 2 else n,
+            tags=lambda n: f"t{n}",
+        )
+    )
+    code, ahead = shop.call("schema", "diff")
+    assert code == 12
+    assert shop.call("run")[0] == 1
+
+    id_ = re.findall(r"(\w+)  risky     warn        orders: `size`", ahead)[0]
+    code, said = shop.call("schema", "accept", "--change", id_)
+    assert "the next run goes on" not in said
+    assert "orders is still held: 2 schema changes must be accepted" in said
+    code, said = shop.call("schema", "accept")
+    assert said.endswith("schema.yaml; the next run goes on\n")
+
+    code, said = shop.call("run")
+    assert code == 0
+    assert "`note` was text, now it is also an object" in said
+    assert "`tags` was" in said, said
+    assert "`size`: bigint, now also text in 50% of rows" in said
+    assert "no longer arrive" not in said
+    assert "unlike recent loads" not in said
+    assert "by the schema policy" not in said
+    log = shop.call("schema", "log")[1]
+    assert "no longer arrive" not in log
+    assert "is null in" not in log
+
+    said = shop.load(
+        *rows(
+            800,
+            note=lambda n: {"text": f"note {n}", "by": {"name": "x"}},
+            size=lambda n: f"{n} pcs" if n % 2 else n,
+            tags=lambda n: f"t{n}",
+        )
+    )
+    assert "no schema changes" in said
+    assert "no longer arrive" not in said
+    assert "unlike recent loads" not in said
+
+
+def test_keys_of_a_map_come_and_go(shop: Shop) -> None:
+    """As columns, which people let in, and as rows, once `maps` names it."""
+
+    def keyed(first: int, key: int, **more: Any) -> list[Row]:
+        return [
+            {**row, "rates": {f"{key + n % 24:08x}": {"n": row["id"], "of": [n]}}, **more}
+            for n, row in enumerate(rows(first))
+        ]
+
+    definition = shop.place.project / "defs.yaml"
+    document = json.loads(definition.read_text())
+    document["attributes"]["schema_policy"] = {
+        "rules": [{"action": "allow", "change": ["map_explosion", "column_added", "table_added"]}]
+    }
+    definition.write_text(json.dumps(document))
+    for first in (0, 200):
+        shop.load(*keyed(first, 0))
+    # the values that some keys had are those of others now
+    shop.write(*keyed(200, 100))
+    assert "gone" not in shop.call("schema", "diff")[1]
+    code, said = shop.call("run")
+    assert code == 0, said
+    assert "49 schema changes" in said, "a map, of 24 columns and as many tables"
+    assert "no longer arrive" not in said
+    assert "warning" not in said
+    assert "unlike recent loads" not in said
+
+    document["attributes"]["maps"] = {"orders": ["rates"]}
+    definition.write_text(json.dumps(document))
+    shop.write(*keyed(600, 100))
+    code, said = shop.call("run")
+    assert (code, "held: 1 schema change" in said) == (1, True)
+    assert "`rates` was an object, now it is also a list" in said
+    assert shop.call("schema", "accept")[0] == 0
+    code, said = shop.call("run")
+    assert code == 0
+    assert "new table `orders__rates` below `orders`" in said
+    assert "no longer arrive" not in said
+    assert "unlike recent loads" not in said
+    said = shop.load(*keyed(800, 200))
+    assert "no schema changes" in said
+    assert "no longer arrive" not in said
+    assert "unlike recent loads" not in said
+
+    def without(row: Row) -> Row:
+        return {name: value for name, value in row.items() if name != "rates"}
+
+    said = shop.load(*map(without, keyed(1200, 300)))
+    assert "the list `rates` no longer arrives" in said
