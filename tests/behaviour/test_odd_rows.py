@@ -109,10 +109,11 @@ def test_rows_of_arrow_tables_are_compared_with_their_columns(place: Place) -> N
     ]
 
 
-@pytest.mark.parametrize("kind", ["pandas", "polars"])
+@pytest.mark.parametrize("kind", ["pandas.DataFrame", "polars.DataFrame", "polars.LazyFrame"])
 def test_rows_of_frames_are_compared_with_their_columns(duckdb_place: Place, kind: str) -> None:
-    frames = pytest.importorskip(kind)
-    FEED.rows = [frames.DataFrame({"id": [1, 2, 3], "code": ["abc", "abcd", None]})]
+    module, frame = kind.split(".")
+    make = getattr(pytest.importorskip(module), frame)
+    FEED.rows = [make({"id": [1, 2, 3], "code": ["abc", "abcd", None]})]
     run(configured(duckdb_place, DltConfig(path="behaviour.feed:tables")), "orders")
     assert duckdb_place.column("orders", "id") == [1, 3]
     (document,) = duckdb_place.column("_millstream_quarantine", "document", "id")
