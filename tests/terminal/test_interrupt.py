@@ -146,6 +146,44 @@ def test_a_load_that_ends_is_reported(shop: Path, postgres_place: Place) -> None
     assert_complete(postgres_place)
 
 
+FEW = """\
+import dlt
+
+def orders():
+    return dlt.resource([{"id": 1}], name="orders")
+"""
+SLOW_STEP = """
+import time
+from millstream.runs.stages import Work
+
+def wait(*arguments, **named):
+    print("the step has begun", flush=True)
+    time.sleep(60)
+
+Work.{} = wait
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "saved"),
+    [
+        ("govern", "during govern: nothing was loaded yet; what was extracted is saved"),
+        ("report", "the load was complete; all of its rows are in the destination"),
+    ],
+)
+def test_in_a_step_that_ends_at_once(tmp_path: Path, step: str, saved: str) -> None:
+    write_dlt_defs(tmp_path, FEW + SLOW_STEP.format(step), "rows:orders")
+
+    assert saved in said(interrupt(tmp_path, "the step has begun"))
+
+    write_dlt_defs(tmp_path, FEW, "rows:orders")
+    if step == "govern":
+        assert "loaded first what an earlier run had extracted" in run_to_the_end(tmp_path)
+    with duckdb.connect(str(tmp_path / "w.duckdb"), read_only=True) as connection:
+        rows = connection.execute("select count(*) from shop.orders").fetchall()
+    assert rows == [(1 if step == "report" else 2,)]
+
+
 def test_while_it_waits_for_another_run(shop: Path) -> None:
     with locked_by_another_run(shop):
         text = said(interrupt(shop, "waiting for another run"))
