@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from millstream.orchestration.assets import assets, definitions
     from millstream.orchestration.component import Pipeline
     from millstream.orchestration.resource import MillstreamResource
+    from millstream.runs.pending_decisions import accept, drop_pending, list_pending, reject
     from millstream.runs.pending_packages import PendingPackage
-    from millstream.runs.runner import accept, drop_pending, list_pending, reject, run
+    from millstream.runs.runner import run
 
 __version__ = "0.1.0"
 
@@ -28,12 +29,12 @@ _HOMES = {
     "RunReport": "millstream.model",
     "SchemaChange": "millstream.model",
     "accelerate": "millstream.engine",
-    "accept": "millstream.runs.runner",
+    "accept": "millstream.runs.pending_decisions",
     "assets": "millstream.orchestration.assets",
     "definitions": "millstream.orchestration.assets",
-    "drop_pending": "millstream.runs.runner",
-    "list_pending": "millstream.runs.runner",
-    "reject": "millstream.runs.runner",
+    "drop_pending": "millstream.runs.pending_decisions",
+    "list_pending": "millstream.runs.pending_decisions",
+    "reject": "millstream.runs.pending_decisions",
     "run": "millstream.runs.runner",
 }
 

@@ -33,7 +33,7 @@ from dlt.load.load import Load
 from millstream import destinations
 from millstream.config import TargetConfig
 from millstream.runs import load_packages, runner
-from millstream.runs.stages import Work
+from millstream.runs.recorder import RunRecorder
 
 ROWS = 60  # a step; several files a table, since a file holds 25
 OPERATIONS = frozenset({"os.rename", "os.remove", "os.link", "os.rmdir", "os.mkdir", "open"})
@@ -87,11 +87,15 @@ class Doom:
     def install(self) -> None:
         sys.addaudithook(lambda event, _: self.tick() if event in OPERATIONS else None)
         counted = load_packages.counted
-        step, complete, commit = Work.step, Load.complete_package, SqlJobClientBase.complete_load
+        step, complete, commit = (
+            RunRecorder.step,
+            Load.complete_package,
+            SqlJobClientBase.complete_load,
+        )
 
         @contextmanager
-        def stepped(work: Work, name: str) -> Iterator[None]:
-            with self.within(name), step(work, name):
+        def stepped(recorder: RunRecorder, name: str) -> Iterator[None]:
+            with self.within(name), step(recorder, name):
                 yield
 
         def completed(load: Load, *args: Any, **kwargs: Any) -> None:
@@ -108,7 +112,7 @@ class Doom:
                 return counted(run, counts)
 
         load_packages.counted = count
-        Work.step = stepped  # type: ignore[method-assign]
+        RunRecorder.step = stepped  # type: ignore[method-assign]
         Load.complete_package = completed  # type: ignore[method-assign]
         SqlJobClientBase.complete_load = committed  # type: ignore[method-assign]
 

@@ -26,11 +26,11 @@ import os, sys
 from millstream.cli import entry
 from millstream.runs import stages
 if sys.argv.pop(1) == "extracted":
-    stages.Work._write_manifests = None
+    stages._write_manifests = None
     stages.manifests.write_in_background = lambda run, ids, stage: (
         [stages.manifests.write(run, each, stage) for each in ids], os._exit(9))
 else:
-    stages.Work._load = lambda *_: os._exit(9)
+    stages._send = lambda *_: os._exit(9)
 entry()
 """
 

@@ -18,20 +18,22 @@ import json, os, signal, sys
 from pathlib import Path
 from faults.overlap_worker import WORLD
 from millstream.config import PipelineConfig
-from millstream.runs import runner, stages
+from millstream.runs import recorder, runner, stages
 
 task = json.loads(sys.argv[1])
 WORLD.rows = task["rows"]
 if task["dies_in"]:
-    setattr(stages.Work, task["dies_in"], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    place = stages if task["dies_in"] == "_send" else recorder.RunRecorder
+    setattr(place, task["dies_in"], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 runner.run(PipelineConfig.model_validate(task["config"]), "orders", partition=task["partition"])
 """
 
 
-@pytest.mark.parametrize("dies_in", ["_load", pytest.param("record", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("dies_in", ["_send", pytest.param("record", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
     "kind", ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
 )
+@pytest.mark.nightly_on("postgres")
 def test_a_change_is_there_once(kind: str, dies_in: str, request: pytest.FixtureRequest) -> None:
     place: Place = request.getfixturevalue(f"{kind}_place")
 
@@ -86,4 +88,4 @@ def test_a_change_is_there_once(kind: str, dies_in: str, request: pytest.Fixture
         f"SELECT load_id FROM {place.from_clause('_dlt_loads')} WHERE schema_name = 'shop__orders'"
     )
     assert sorted(loads) == sorted((load_id, 2, False) for (load_id,) in complete)
-    assert len(complete) == (3 if dies_in == "_load" else 4)
+    assert len(complete) == (3 if dies_in == "_send" else 4)

@@ -15,7 +15,7 @@ import pytest
 
 from millstream.config import TargetConfig, data_dir
 from millstream.errors import MillstreamError, RunError
-from millstream.runs import runner
+from millstream.runs import pending_decisions, runner
 from services.places import Place
 
 ROWS = 200
@@ -104,7 +104,7 @@ def test_a_damaged_package_never_passes_for_whole(
     except MillstreamError as error:
         assert error.hint  # noqa: PT017
         assert "millstream pending drop" in error.hint  # noqa: PT017
-        assert runner.drop_pending(target(duckdb_place), "things")
+        assert pending_decisions.drop_pending(target(duckdb_place), "things")
         runner.run_data(rows_once(), target(duckdb_place))
     whole(duckdb_place)
 

@@ -137,7 +137,7 @@ def test_a_killed_run_puts_aside_once(
     child = os.fork()
     if child == 0:
         if moment == "govern":  # normalized, not yet loaded
-            stages.Work.govern = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+            stages.govern = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         else:  # loaded, not yet told so
             stages.load_packages.forget = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         load(tmp_path, rows, schema_contract=contract)

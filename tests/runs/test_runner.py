@@ -15,7 +15,7 @@ import millstream
 from millstream import engine
 from millstream.config import DestinationConfig, TargetConfig, data_dir, parse_pipeline
 from millstream.errors import ConfigError, RunError, SourceDataError
-from millstream.runs import preview, runner
+from millstream.runs import pending_decisions, preview, runner
 
 SOURCE = """
 import json, os, signal
@@ -222,8 +222,8 @@ def test_millstreams_own_errors_pass_through_dlt_unchanged(shop):
 
 def test_where_nothing_waits_nobody_needs_credentials(shop):
     postgres = shop.model_copy(update={"destination": DestinationConfig(type="postgres")})
-    assert runner.waiting(postgres, "orders") == []
-    assert runner.accept(postgres, "orders") == ()
+    assert pending_decisions.waiting(postgres, "orders") == []
+    assert pending_decisions.accept(postgres, "orders") == ()
 
 
 def test_unknown_streams_are_refused_with_what_there_is(shop):

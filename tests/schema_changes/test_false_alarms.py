@@ -11,7 +11,7 @@ from behaviour.feed import FEED
 from millstream.config import DltConfig, PipelineConfig
 from millstream.errors import SchemaHeldError
 from millstream.model import RunReport
-from millstream.runs import runner
+from millstream.runs import pending_decisions, runner
 from services.places import NAME, Place
 
 Row = dict[str, Any]
@@ -92,9 +92,9 @@ def test_an_accepted_rename_is_settled(duckdb_place: Place) -> None:
     assert told(report) == []
     with pytest.raises(SchemaHeldError, match="`email` is gone and `contact` came"):
         load(config, rows(250, contact))
-    accepted = runner.accept(config, "orders")
+    accepted = pending_decisions.accept(config, "orders")
     assert [change["kind"] for change in accepted] == ["column_added", "column_renamed"]
-    assert runner.accept(config, "orders") == (), "nothing is pending any more"
+    assert pending_decisions.accept(config, "orders") == (), "nothing is pending any more"
 
     FEED.rows = rows(350, contact)
     report = runner.run(config, "orders")  # what was held, and what came since
@@ -111,12 +111,12 @@ def test_a_rename_is_accepted_on_another_machine(duckdb_place: Place) -> None:
         load(config, rows(first))
     with pytest.raises(SchemaHeldError):
         load(config, rows(150, contact))
-    (held,) = runner.waiting(config, "orders")
+    (held,) = pending_decisions.waiting(config, "orders")
     before = (config.folder / "schema.yaml").read_text()  # type: ignore[operator]
-    runner.accept(config, "orders", changes=[str(held.changes[0]["id"])])
+    pending_decisions.accept(config, "orders", changes=[str(held.changes[0]["id"])])
     assert (config.folder / "schema.yaml").read_text() == before, "the rename is not accepted"  # type: ignore[operator]
-    runner.accept(config, "orders", changes=[str(held.changes[1]["id"])])
-    runner.drop_pending(config, "orders")
+    pending_decisions.accept(config, "orders", changes=[str(held.changes[1]["id"])])
+    pending_decisions.drop_pending(config, "orders")
     assert told(load(config, rows(150, contact))) == [("column_renamed", "email", "allow")]
     assert told(load(config, rows(300, contact))) == []
 

@@ -16,7 +16,7 @@ from millstream.common import atomic_write
 from millstream.config import DestinationConfig, DltConfig, PipelineConfig
 from millstream.errors import ConfigError, RunError, SchemaHeldError
 from millstream.model import RunReport
-from millstream.runs import load_packages, runner
+from millstream.runs import load_packages, pending_decisions, runner
 from millstream.schema_changes import accepted_file, held_packages, history
 from services.places import NAME, Place
 
@@ -60,7 +60,7 @@ def load(config: PipelineConfig, rows: list[dict[str, Any]], **more: Any) -> Run
 
 
 def waiting(config: PipelineConfig) -> list[held_packages.Held]:
-    return runner.waiting(config, "orders")
+    return pending_decisions.waiting(config, "orders")
 
 
 def accept(config: PipelineConfig, found: held_packages.Held, only: Collection[str] = ()) -> None:
@@ -122,9 +122,8 @@ def test_every_preset(merging: Place, policy: str, rows: Any, goes_on: bool) -> 
     assert caught.value.rows == {"orders": 1}
 
 
-@pytest.mark.parametrize(
-    "where", ["file", pytest.param("destination", marks=pytest.mark.nightly_on("bigquery"))]
-)
+@pytest.mark.nightly_on("bigquery")
+@pytest.mark.parametrize("where", ["file", "destination"])
 def test_held_until_accepted_then_the_next_run_goes_on(merging: Place, where: str) -> None:
     config = configured(merging, accepted_schema=where)
     load(config, FIRST)

@@ -15,7 +15,7 @@ from millstream.config import DltConfig, PipelineConfig
 from millstream.errors import SchemaHeldError
 from millstream.model import Decision
 from millstream.orchestration.checks import SCHEMA, standing_result
-from millstream.runs import runner, status
+from millstream.runs import pending_decisions, runner, status
 from millstream.schema_changes import fingerprint
 from services.places import NAME, duckdb
 
@@ -89,13 +89,13 @@ def test_all_of_them_say_the_same(seed: int, tmp_path: Path) -> None:
             assert not check.passed
             assert check.severity == dg.AssetCheckSeverity.ERROR
             if dice.random() < 0.5:
-                runner.accept(config, "orders")
+                pending_decisions.accept(config, "orders")
                 accepted = status.schema(config, "orders").decisions
                 assert {each.action for each in accepted} <= {"allow", "warn"}
                 FEED.rows = []
                 runner.run(config, "orders")
             else:
-                runner.reject(config, "orders")
+                pending_decisions.reject(config, "orders")
         else:
             assert check.severity == dg.AssetCheckSeverity.WARN
         assert said(ahead.decisions) == said(decisions)

@@ -48,10 +48,12 @@ def held_packages(
     config: PipelineConfig, streams: Sequence[str]
 ) -> dict[str, list[PendingPackage]]:
     """The packages of each stream that wait for someone to accept changes."""
-    from millstream.runs import runner
+    from millstream.runs import pending_decisions
 
     found = {
-        stream: [each for each in runner.list_pending(config, stream) if each.status == "held"]
+        stream: [
+            each for each in pending_decisions.list_pending(config, stream) if each.status == "held"
+        ]
         for stream in streams
     }
     return {stream: packages for stream, packages in found.items() if packages}

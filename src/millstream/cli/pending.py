@@ -50,7 +50,7 @@ def _all_lines(package: PendingPackage) -> list[str]:
 
 def _drop(options: Namespace) -> int:
     from millstream.cli.parser import UsageError
-    from millstream.runs import runner
+    from millstream.runs import pending_decisions
 
     if not options.ids and not options.streams:
         raise UsageError(
@@ -60,18 +60,20 @@ def _drop(options: Namespace) -> int:
     quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
-        _check_ids(options, [p for name in streams for p in runner.list_pending(config, name)])
+        _check_ids(
+            options, [p for name in streams for p in pending_decisions.list_pending(config, name)]
+        )
         dropped = [
             package
             for stream in streams
-            for package in runner.drop_pending(config, stream, ids=options.ids or ())
+            for package in pending_decisions.drop_pending(config, stream, ids=options.ids or ())
         ]
     print_packages(dropped, dropped_lines, as_json=options.json, if_empty=_NONE)
     return 0
 
 
 def _packages(options: Namespace, *, fully: bool) -> list[PendingPackage]:
-    from millstream.runs import runner
+    from millstream.runs import pending_decisions
 
     quieten_dlt()
     config, streams = open_pipeline(options)
@@ -79,7 +81,7 @@ def _packages(options: Namespace, *, fully: bool) -> list[PendingPackage]:
         return [
             package
             for stream in streams
-            for package in runner.list_pending(config, stream, fully=fully)
+            for package in pending_decisions.list_pending(config, stream, fully=fully)
         ]
 
 

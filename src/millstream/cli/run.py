@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from millstream.config import PipelineConfig
     from millstream.errors import RunInterrupted, SchemaHeldError
     from millstream.model import RunReport
-    from millstream.runs.stages import Progress
+    from millstream.runs.context import Progress
 
 
 def _arguments(parser: ArgumentParser) -> None:

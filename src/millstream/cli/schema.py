@@ -217,7 +217,7 @@ def _pending(options: Namespace) -> int:
 
 def _reject(options: Namespace) -> int:
     from millstream.cli.parser import UsageError
-    from millstream.runs import runner
+    from millstream.runs import pending_decisions
 
     if not options.streams:
         raise UsageError(
@@ -227,16 +227,16 @@ def _reject(options: Namespace) -> int:
     quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
-        dropped = [each for stream in streams for each in runner.reject(config, stream)]
+        dropped = [each for stream in streams for each in pending_decisions.reject(config, stream)]
     print_packages(dropped, dropped_lines, as_json=options.json, if_empty=_NONE_PENDING)
     return 0
 
 
 def _accept_held(config: PipelineConfig, stream: str, only: Sequence[str]) -> list[dict[str, Any]]:
-    from millstream.runs import runner
+    from millstream.runs import pending_decisions
 
     with redirect_stdout(sys.stderr):
-        return [dict(change) for change in runner.accept(config, stream, changes=only)]
+        return [dict(change) for change in pending_decisions.accept(config, stream, changes=only)]
 
 
 def _accept_source(config: PipelineConfig, stream: str, options: Namespace) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 `machine_lock` keeps the runs of one machine apart, and those that share a DuckDB file: its
 locks lie beside it. PostgreSQL has locks that a session holds
 and that end with it, however it ends; they keep machines apart too. Other destinations have none:
-there, runs of one stream on two machines are told apart by load ids alone (see `runs.stages`).
+there, runs of one stream on two machines are told apart by load ids alone (see `runs.scope`).
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from millstream import destinations
 from millstream.common.metadata_tables import own_pipeline
 from millstream.config import PipelineConfig
 from millstream.model import SchemaVersion
-from millstream.runs import runner
+from millstream.runs import pending_decisions
+from millstream.runs.context import RunContext
 from millstream.runs.pending_packages import PendingPackage
-from millstream.runs.stages import Work
 from millstream.schema_changes import attach, history, snapshot
 
 LOADS = 60
@@ -77,7 +77,7 @@ def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
                     for load in seen
                 ],
                 rows=counted[name],
-                pending=runner.list_pending(config, name),
+                pending=pending_decisions.list_pending(config, name),
             )
         )
     return tuple(found)
@@ -85,10 +85,10 @@ def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
 
 def _count_rows(config: PipelineConfig, stream: str) -> Mapping[str, int | None]:
     """The rows that the tables of a stream hold now; nothing where they can't be counted."""
-    work = Work(config, stream, None, "none")
+    context = RunContext(config, stream)
     with TemporaryDirectory(prefix="millstream-report-") as folder, own_pipeline():
-        pipeline = work.pipeline(Path(folder))
-        schema = destinations.stored_schema(pipeline, work.schema)
+        pipeline = context.pipeline(Path(folder))
+        schema = destinations.stored_schema(pipeline, context.schema)
         if schema is None:
             return {}
         pipeline.schemas.save_schema(schema)

@@ -150,21 +150,23 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         Returns:
             The changes that were accepted; none where nothing waits.
         """
-        from millstream.runs import runner
+        from millstream.runs import pending_decisions
 
-        return runner.accept(self._target(), stream, changes=changes, credentials=self.credentials)
+        return pending_decisions.accept(
+            self._target(), stream, changes=changes, credentials=self.credentials
+        )
 
     def reject(self, stream: str) -> Sequence[PendingPackage]:
         """Refuse what held runs of a stream wait for; the next run reads its rows again."""
-        from millstream.runs import runner
+        from millstream.runs import pending_decisions
 
-        return runner.reject(self._target(), stream, credentials=self.credentials)
+        return pending_decisions.reject(self._target(), stream, credentials=self.credentials)
 
     def list_pending(self, stream: str) -> Sequence[PendingPackage]:
         """The packages of a stream that earlier runs left on this machine, oldest first."""
-        from millstream.runs import runner
+        from millstream.runs import pending_decisions
 
-        return runner.list_pending(self._target(), stream, self.credentials)
+        return pending_decisions.list_pending(self._target(), stream, self.credentials)
 
     def drop_pending(self, stream: str, *, ids: Sequence[str] = ()) -> Sequence[PendingPackage]:
         """Drop packages of a stream that can't be loaded; the next run reads their rows again.
@@ -172,9 +174,11 @@ class MillstreamResource(dg.ConfigurableResource[Any]):
         Args:
             ids: the load ids of those to drop; all where left out.
         """
-        from millstream.runs import runner
+        from millstream.runs import pending_decisions
 
-        return runner.drop_pending(self._target(), stream, ids=ids, credentials=self.credentials)
+        return pending_decisions.drop_pending(
+            self._target(), stream, ids=ids, credentials=self.credentials
+        )
 
     def materialize_result(
         self, report: RunReport, *, table: str | None = None, asset_key: Any = None

@@ -17,8 +17,10 @@ from millstream.destinations.duckdb_file import duckdb_file
 from millstream.formats.json_path import KEY_PATH, own_keys
 from millstream.formats.key_names import UNKNOWN
 from millstream.model import Column, Decision, SchemaVersion
-from millstream.runs import runner
-from millstream.runs.stages import Work
+from millstream.runs import runner, stages
+from millstream.runs.context import RunContext
+from millstream.runs.recorder import RunRecorder
+from millstream.runs.scope import Baseline, scope_of
 
 if TYPE_CHECKING:
     import dlt
@@ -57,31 +59,38 @@ def preview(
         SourceError: the source can't be read.
         RunError: what it yields can't be normalized.
     """
-    keeper = destinations.keeper(config)
-    accepted = keeper.load().get(stream) if keeper else None
-    partition = config.partition_of(stream, _newest_partition(config, stream))
-    work = Work(config, stream, None, "none", partition, keeper, is_preview=True, pages=pages)
+    context = RunContext(
+        config,
+        stream,
+        partition=config.partition_of(stream, _newest_partition(config, stream)),
+        keeper=destinations.keeper(config),
+        is_preview=True,
+        pages=pages,
+    )
+    recorder, scope, accepted = RunRecorder(context), scope_of(context), context.accepted()
     with tempfile.TemporaryDirectory(prefix="millstream-preview-") as name, own_pipeline():
         folder = Path(name)
-        with work.step("prepare"):
+        with recorder.step("prepare"):
             source = sources.create(config.source)
-            opened = runner.with_maps(source.open(stream, partition=partition), config, stream)
-        pipeline = work.pipeline(folder)
-        before = SchemaVersion()
+            opened = source.open(stream, partition=context.partition)
+            opened = runner.with_maps(opened, config, stream)
+        pipeline = context.pipeline(folder)
+        baseline = Baseline()
+        schema_changes.held_packages.remember(folder, stream, baseline.version)
         if offline:
             if accepted is not None:
-                pipeline.schemas.save_schema(_schema(work.schema, accepted))
+                pipeline.schemas.save_schema(_schema(context.schema, accepted))
         elif config.destination.type != "duckdb" or duckdb_file(config).exists():
-            with work.step("restore"), destinations.reader(config):
-                before = work.restore(pipeline, folder, opened)
-        schema_changes.held_packages.remember(folder, stream, before)
-        with work.step("extract"):
-            work.extract(pipeline, opened, full_refresh=False)
-        normalized = work.normalize(pipeline, folder, accepted)
-        recent = work.recent(pipeline) if normalized.seen.profile else ()
-        with work.step("govern"):
-            decisions = work.decide(folder, normalized.schema, recent, accepted)
-    return Preview((*normalized.seen.refusals, *decisions), normalized.schema)
+            with recorder.step("restore"), destinations.reader(config):
+                baseline = stages.restore(context, scope, recorder, pipeline, folder, opened)
+        with recorder.step("extract"):
+            stages.extract(context, scope, baseline, pipeline, opened, full_refresh=False)
+        with recorder.step("normalize"):
+            package = stages.normalize(context, baseline, pipeline, folder, accepted)
+        recent = recorder.recent(pipeline, baseline.loads) if package.seen.profile else ()
+        with recorder.step("govern"):
+            decisions = stages.decide(context, folder, package.schema, recent, accepted)
+    return Preview((*package.seen.refusals, *decisions), package.schema)
 
 
 def _newest_partition(config: PipelineConfig, stream: str) -> str | None:

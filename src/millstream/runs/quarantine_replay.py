@@ -12,9 +12,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from millstream.common.sql_client import sql_client
 from millstream.engine.coercion import ColumnLimits, coerce
-from millstream.quarantine import envelope
+from millstream.errors import ConfigError
+from millstream.quarantine import envelope, store
 from millstream.quarantine.store import Entry
+from millstream.runs.context import RunContext
 
 if TYPE_CHECKING:
     import dlt
@@ -41,6 +44,34 @@ class Plan:
     rows: list[tuple[Entry, str]] = field(default_factory=list)
     superseded: list[Entry] = field(default_factory=list)
     left: list[tuple[Entry, str]] = field(default_factory=list)
+
+
+def entries(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
+    """What was put aside of a stream, with its documents, read from the destination.
+
+    Raises:
+        ConfigError: the destination holds no tables to query.
+    """
+    if sql_client(pipeline) is None:
+        kind = context.target.destination.type
+        raise ConfigError(f"{kind} can't be queried, so nobody knows what waits there")
+    with context.writer():
+        return store.entries(
+            pipeline.destination,
+            pipeline.dataset_name,
+            context.target.name,
+            context.stream,
+            documents=True,
+        )
+
+
+def put_aside(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
+    """What was put aside since all rows were read; none where nobody can tell."""
+    if sql_client(pipeline) is None:
+        return []
+    refreshed = newest_refreshed(pipeline, context.name)
+    found = entries(context, pipeline)
+    return [entry for entry in found if str(entry.put_aside["load_id"]) > refreshed]
 
 
 def remember_refresh(pipeline: dlt.Pipeline, schema_name: str, newest: str | None) -> None:

@@ -1,16 +1,17 @@
-"""One run of one stream, step by step: extract, normalize, govern, load, report.
+"""One run of one stream: `execute` lists its stages in order.
 
-`_steps` lists the stages in order. Each run has a working folder of its own; cursors
-and schema come from the destination, so that it may start on any machine. A package that a killed
-run had extracted is finished first, and its rows are part of the report.
+Each run has a working folder of its own; cursors and schema come from the destination, so that it
+may start on any machine. A package that a killed run had extracted is finished first, and its rows
+are part of the report.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream import destinations, engine, schema_changes, sources
@@ -19,15 +20,22 @@ from millstream.config import MongoDBConfig, PipelineConfig, TargetConfig
 from millstream.engine import maps
 from millstream.errors import ConfigError, RunInterrupted, SchemaTooLargeError
 from millstream.formats import duplicate_keys
-from millstream.model import Partition, RunReport
-from millstream.runs import load_packages, pending_packages, quarantine_replay, workdir
+from millstream.model import RunReport
+from millstream.runs import load_packages, quarantine_replay, stages, workdir
+from millstream.runs.context import Progress, RunContext
 from millstream.runs.handed_data import LoadHints, as_extractable
-from millstream.runs.stages import Progress, StaleCursorError, Work
+from millstream.runs.recorder import RunRecorder, StaleCursorError
+from millstream.runs.recovery import finish_abandoned
+from millstream.runs.scope import Baseline, scope_of
+from millstream.runs.turn import Turn
 
 if TYPE_CHECKING:
     import dlt
 
 logger = logging.getLogger(__name__)
+
+Rows = Callable[[RunContext, RunRecorder, "dlt.Pipeline", Any], Any]
+"""From what a source opened, what is extracted instead."""
 
 
 def run(
@@ -61,15 +69,18 @@ def run(
             f"{config.name}.{stream}: a partition is always read whole, and replaces its rows",
             hint="leave out the full refresh",
         )
-    return _run(
+    return execute(
+        RunContext(
+            config,
+            stream,
+            progress=progress,
+            partition=part,
+            keeper=destinations.keeper(config),
+        ),
         lambda: with_maps(
             source.open(stream, full_refresh=full_refresh, partition=part), config, stream
         ),
-        config,
-        stream,
-        partition=part,
         full_refresh=full_refresh,
-        progress=progress,
     )
 
 
@@ -94,13 +105,16 @@ def run_data(
         ConfigError: `data` has no name and no `stream` was given, or `hints` do not fit it.
     """
     name, data = as_extractable(data, stream, hints or LoadHints())
-    return _run(
+    return execute(
+        RunContext(
+            target,
+            name,
+            credentials,
+            progress,
+            keeper=destinations.keeper(target, credentials),
+        ),
         lambda: data,
-        target,
-        name,
-        credentials=credentials,
         full_refresh=full_refresh,
-        progress=progress,
     )
 
 
@@ -138,11 +152,13 @@ def replay(
     _check_stream(config, source, stream)
     planned = quarantine_replay.Plan()
 
-    def rows(work: Work, pipeline: dlt.Pipeline, opened: Any) -> Any:
+    def rows(
+        context: RunContext, recorder: RunRecorder, pipeline: dlt.Pipeline, opened: Any
+    ) -> Any:
         nonlocal planned
-        found = work.quarantine(pipeline, documents=True)
+        found = quarantine_replay.entries(context, pipeline)
         # or it waited until this run finished a replay that had been interrupted
-        known = {e.id for e in found if e.status == "waiting" or e.loads & {*work.load_ids}}
+        known = {e.id for e in found if e.status == "waiting" or e.loads & {*recorder.load_ids}}
         missing = {*ids} - known
         if missing:
             raise ConfigError(
@@ -151,168 +167,18 @@ def replay(
             )
         if not found:
             return quarantine_replay.nothing()
-        with work.writer():
+        with context.writer():
             planned = quarantine_replay.plan(
-                pipeline, work.name, opened, found, ids=ids, corrected=corrected
+                pipeline, context.name, opened, found, ids=ids, corrected=corrected
             )
-        return quarantine_replay.extractable(opened, pipeline.schemas[work.name], planned)
+        return quarantine_replay.extractable(opened, pipeline.schemas[context.name], planned)
 
-    report = _run(
+    report = execute(
+        RunContext(config, stream, progress=progress, keeper=destinations.keeper(config)),
         lambda: with_maps(source.open(stream), config, stream),
-        config,
-        stream,
-        progress=progress,
         instead=rows,
     )
     return report, planned
-
-
-def accept(
-    config: TargetConfig,
-    stream: str,
-    *,
-    changes: Collection[str] = (),
-    credentials: str | None = None,
-) -> tuple[Mapping[str, Any], ...]:
-    """Accept what held runs of a stream wait for on this machine; the next run loads it.
-
-    Args:
-        changes: the ids of those to accept, as the held run's error has them; all where left out.
-        credentials: for the destination, where the run had any.
-
-    Returns:
-        The changes, each as the history has it, with its `id`; none where nothing waits.
-
-    Raises:
-        ConfigError: the accepted schema can't be read or written; nothing was accepted then.
-    """
-    keeper = destinations.keeper(config, credentials)
-    return tuple(
-        change
-        for found in _waiting(config, stream, credentials)
-        for change in schema_changes.held_packages.accept(found, keeper, changes)
-    )
-
-
-def waiting(
-    config: TargetConfig, stream: str, credentials: str | None = None
-) -> list[schema_changes.held_packages.Held]:
-    """The packages of a stream that the policy holds on this machine, oldest first.
-
-    Raises:
-        ConfigError, DestinationAuthError: nothing says which destination they are for.
-    """
-    return list(_waiting(config, stream, credentials))
-
-
-def list_pending(
-    config: TargetConfig, stream: str, credentials: str | None = None, *, fully: bool = False
-) -> list[pending_packages.PendingPackage]:
-    """The packages of a stream that earlier runs left on this machine, oldest first.
-
-    Args:
-        fully: read each file for damage; else compare sizes.
-
-    Raises:
-        ConfigError, DestinationAuthError: nothing says which destination they are for.
-    """
-    return [
-        package
-        for left, part in _left(config, stream, credentials)
-        for package in pending_packages.read(left.path, stream, part, fully=fully)
-    ]
-
-
-def drop_pending(
-    config: TargetConfig,
-    stream: str,
-    *,
-    ids: Collection[str] = (),
-    credentials: str | None = None,
-) -> tuple[pending_packages.PendingPackage, ...]:
-    """Drop packages of a stream that earlier runs left on this machine; no cursor moves.
-
-    The next run reads their rows again. What an interrupted load has appended of a package is taken
-    out of the destination.
-
-    Args:
-        ids: the load ids of those to drop; all where left out.
-
-    Returns:
-        Those that were dropped; none where none waits.
-
-    Raises:
-        MillstreamError: rows of an interrupted load can't be taken out; the package is kept.
-    """
-    dropped: list[pending_packages.PendingPackage] = []
-    if not list_pending(config, stream, credentials):
-        return ()
-    work = Work(config, stream, credentials, "none")
-    with (
-        destinations.turn(config, work.name, what=work.what, credentials=credentials),
-        own_pipeline(),
-    ):
-        for left, part in _left(config, stream, credentials):
-            found = pending_packages.read(left.path, stream, part, fully=False)
-            if not found or (ids and not any(package.id in ids for package in found)):
-                continue
-            if part is None:  # a partition replaces its rows, whatever is there of them
-                work.take_out(left.path)
-            left.drop()
-            dropped += found
-    return tuple(dropped)
-
-
-def reject(
-    config: TargetConfig, stream: str, *, credentials: str | None = None
-) -> tuple[pending_packages.PendingPackage, ...]:
-    """Refuse the changes that held runs of a stream wait for: their packages are dropped.
-
-    No cursor moves: the next run reads the rows again, and is held again if the source still has
-    the changes. What else is pending stays.
-
-    Returns:
-        The packages that were dropped; none where none is held.
-    """
-    held = [
-        package.id
-        for package in list_pending(config, stream, credentials)
-        if package.status == "held"
-    ]
-    if not held:
-        return ()
-    return drop_pending(config, stream, ids=held, credentials=credentials)
-
-
-def _waiting(
-    config: TargetConfig, stream: str, credentials: str | None
-) -> Iterator[schema_changes.held_packages.Held]:
-    for left, _ in _left(config, stream, credentials):
-        try:
-            held = schema_changes.held_packages.read(left.path)
-        except ValueError:  # damaged: the next run decides anew what it holds
-            continue
-        if held is not None:
-            yield held
-
-
-def _left(
-    config: TargetConfig, stream: str, credentials: str | None
-) -> Iterator[tuple[workdir.WorkDir, str | None]]:
-    """The working folders that runs left, with the partition of each; locked while looked at."""
-    key = Work(config, stream, None, "none").key
-    keys = [
-        name
-        for name in (key, *workdir.parts(config.name, key))
-        if workdir.has_runs(config.name, name)
-    ]
-    if not keys:
-        return
-    place = destinations.address(config, credentials)
-    for name in keys:
-        part = name.removeprefix(key).removeprefix("@") or None
-        for each in workdir.abandoned(config.name, name, place):
-            yield each, part
 
 
 def with_maps(opened: Any, config: PipelineConfig, stream: str) -> Any:
@@ -353,86 +219,92 @@ def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -
             )
 
 
-def _run(
+def execute(
+    context: RunContext,
     open_source: Callable[[], Any],
-    target: TargetConfig,
-    stream: str,
     *,
-    partition: Partition | None = None,
-    credentials: str | None = None,
     full_refresh: bool = False,
-    progress: Progress = "none",
-    instead: Callable[[Work, dlt.Pipeline, Any], Any] | None = None,
+    instead: Rows | None = None,
 ) -> RunReport:
-    keeper = destinations.keeper(target, credentials)
-    work = Work(target, stream, credentials, progress, partition, keeper)
+    """One run of one stream or partition: all of its stages, in order.
+
+    Args:
+        open_source: opens what is extracted; a source may read as it is opened.
+        instead: what is extracted in its place.
+    """
+    recorder, scope = RunRecorder(context), scope_of(context)
     try:
-        return _steps(work, open_source, full_refresh=full_refresh, instead=instead)
+        with recorder.step("prepare"):
+            if context.keeper is not None:
+                context.keeper.check()
+            with context.writer():
+                place = destinations.ensure_ready(context.target, context.credentials)
+        with Turn(context) as turn, own_pipeline():
+            # not before: what is read later must load later
+            with recorder.step("prepare"):
+                opened = open_source()
+            waived = finish_abandoned(context, recorder, turn, place, drop=full_refresh)
+            while True:
+                with _working_folder(context, recorder, place, waived) as run:
+                    pipeline = context.pipeline(run)
+                    with recorder.step("restore"), context.writer():
+                        baseline = stages.restore(context, scope, recorder, pipeline, run, opened)
+                    with recorder.step("extract"), engine.warming():
+                        rows = instead(context, recorder, pipeline, opened) if instead else opened
+                        extracted = stages.extract(
+                            context, scope, baseline, pipeline, rows, full_refresh=full_refresh
+                        )
+                    stages.deliver(
+                        context, scope, recorder, turn, baseline, pipeline, run, extracted
+                    )
+                    return _reported(context, recorder, pipeline, baseline)
+                # else it might never come to an end beside many others
+                turn.keep_stream()
+                logger.info("%s: another run loaded this stream meanwhile: again", context.stream)
+                with recorder.step("prepare"):
+                    opened = open_source()
     except RunInterrupted:
         raise
     except KeyboardInterrupt:
-        raise work.interruption() from None
+        raise recorder.interruption() from None
+    except Exception as error:
+        recorder.failed(error)
+        raise
 
 
-def _steps(
-    work: Work,
-    open_source: Callable[[], Any],
-    *,
-    full_refresh: bool,
-    instead: Callable[[Work, dlt.Pipeline, Any], Any] | None,
-) -> RunReport:
-    target, stream, credentials, keeper = work.target, work.stream, work.credentials, work.keeper
-    with work.step("prepare"):
-        if keeper is not None:
-            keeper.check()
-        with work.writer():
-            place = destinations.ensure_ready(target, credentials)
+@contextmanager
+def _working_folder(
+    context: RunContext, recorder: RunRecorder, place: str, waived: Collection[str]
+) -> Iterator[Path]:
+    """A new folder for a run's package, which stays only while the package waits.
 
-    turn = destinations.turn(target, work.name, what=work.what, credentials=credentials)
-    with turn as work.holds_turn, own_pipeline(), ExitStack() as alone:
-        # not before: a source may read as it is opened, and what is read later must load later
-        with work.step("prepare"):
-            opened = open_source()
+    The block may end with `StaleCursorError`, which goes no further: its rows are to be read again.
+    """
+    with workdir.create(context.target.name, context.key, place) as folder:
+        recorder.folder = folder.path
+        schema_changes.held_packages.waive(folder.path, waived)
         try:
-            for left in workdir.abandoned(target.name, work.key, place):
-                work.finish(left, drop=full_refresh)
-            while True:
-                with workdir.create(target.name, work.key, place) as folder:
-                    work.folder = folder.path
-                    schema_changes.held_packages.waive(folder.path, work.waived)
-                    pipeline = work.pipeline(folder.path)
-                    try:
-                        with work.step("restore"), work.writer():
-                            before = work.restore(pipeline, folder.path, opened)
-                            schema_changes.held_packages.remember(folder.path, stream, before)
-                        with work.step("extract"), engine.warming():
-                            found = instead(work, pipeline, opened) if instead else opened
-                            work.extract(pipeline, found, full_refresh=full_refresh)
-                        work.process(pipeline, folder.path)
-                        with work.writer():
-                            with work.step("report"):
-                                report = work.report(pipeline, before)
-                            report = work.record(pipeline, report)
-                        unsent = work.tell(report.decisions, work.rows)
-                        report = replace(report, warnings=(*report.warnings, *unsent))
-                        if work.stopped:
-                            raise work.interruption(report)
-                        return report
-                    except SchemaTooLargeError:
-                        folder.remove()  # the source has it: the next run may be told `maps`
-                        raise
-                    except StaleCursorError:
-                        folder.remove()
-                        if work.partition is not None and not work.has_stream:
-                            # else it might never come to an end beside many others
-                            alone.enter_context(work.stream_turn())
-                        logger.info("%s: another run loaded this stream meanwhile: again", stream)
-                        with work.step("prepare"):
-                            opened = open_source()
-                    finally:
-                        if not load_packages.pending(folder.path):
-                            folder.remove()
-        except Exception as error:
-            work.note_failure(error)
-            work.salvage()
+            yield folder.path
+        except SchemaTooLargeError:
+            folder.remove()  # the source has it: the next run may be told `maps`
             raise
+        except StaleCursorError:
+            folder.remove()
+        finally:
+            if not load_packages.pending(folder.path):
+                folder.remove()
+
+
+def _reported(
+    context: RunContext, recorder: RunRecorder, pipeline: dlt.Pipeline, baseline: Baseline
+) -> RunReport:
+    """The report of a run whose rows are in, written to the history and sent to the alerts."""
+    with context.writer():
+        with recorder.step("report"):
+            report = recorder.report(pipeline, baseline.version)
+        report = recorder.record(pipeline, report)
+    unsent = recorder.tell(report.decisions, recorder.rows)
+    report = replace(report, warnings=(*report.warnings, *unsent))
+    if recorder.stopped:
+        raise recorder.interruption(report)
+    return report

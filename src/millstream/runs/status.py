@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from millstream import destinations, schema_changes
 from millstream.config import PipelineConfig
 from millstream.model import Decision, Drift, SchemaVersion
-from millstream.runs import runner
+from millstream.runs import pending_decisions
 from millstream.runs.preview import PAGES, preview
 
 
@@ -41,7 +41,7 @@ def schema(
         DestinationError: it can't be reached.
         SourceError: nothing is held on this machine, and the source can't be read.
     """
-    waiting = runner.waiting(config, stream)
+    waiting = pending_decisions.waiting(config, stream)
     if not waiting:
         found = preview(config, stream, pages=pages, offline=offline)
         return Standing(found.decisions, found.schema, {})

@@ -1,0 +1,163 @@
+"""What people decide of packages that earlier runs left: accept, reject, list and drop.
+
+`pending_packages` reads one working folder; this asks for all those of a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from millstream import destinations, schema_changes
+from millstream.common.metadata_tables import own_pipeline
+from millstream.config import TargetConfig
+from millstream.runs import pending_packages, workdir
+from millstream.runs.context import RunContext
+from millstream.runs.recorder import RunRecorder
+from millstream.runs.recovery import take_out
+from millstream.runs.turn import Turn
+
+
+def accept(
+    config: TargetConfig,
+    stream: str,
+    *,
+    changes: Collection[str] = (),
+    credentials: str | None = None,
+) -> tuple[Mapping[str, Any], ...]:
+    """Accept what held runs of a stream wait for on this machine; the next run loads it.
+
+    Args:
+        changes: the ids of those to accept, as the held run's error has them; all where left out.
+        credentials: for the destination, where the run had any.
+
+    Returns:
+        The changes, each as the history has it, with its `id`; none where nothing waits.
+
+    Raises:
+        ConfigError: the accepted schema can't be read or written; nothing was accepted then.
+    """
+    keeper = destinations.keeper(config, credentials)
+    return tuple(
+        change
+        for found in _waiting(config, stream, credentials)
+        for change in schema_changes.held_packages.accept(found, keeper, changes)
+    )
+
+
+def waiting(
+    config: TargetConfig, stream: str, credentials: str | None = None
+) -> list[schema_changes.held_packages.Held]:
+    """The packages of a stream that the policy holds on this machine, oldest first.
+
+    Raises:
+        ConfigError, DestinationAuthError: nothing says which destination they are for.
+    """
+    return list(_waiting(config, stream, credentials))
+
+
+def list_pending(
+    config: TargetConfig, stream: str, credentials: str | None = None, *, fully: bool = False
+) -> list[pending_packages.PendingPackage]:
+    """The packages of a stream that earlier runs left on this machine, oldest first.
+
+    Args:
+        fully: read each file for damage; else compare sizes.
+
+    Raises:
+        ConfigError, DestinationAuthError: nothing says which destination they are for.
+    """
+    return [
+        package
+        for left, part in _left(config, stream, credentials)
+        for package in pending_packages.read(left.path, stream, part, fully=fully)
+    ]
+
+
+def drop_pending(
+    config: TargetConfig,
+    stream: str,
+    *,
+    ids: Collection[str] = (),
+    credentials: str | None = None,
+) -> tuple[pending_packages.PendingPackage, ...]:
+    """Drop packages of a stream that earlier runs left on this machine; no cursor moves.
+
+    The next run reads their rows again. What an interrupted load has appended of a package is taken
+    out of the destination.
+
+    Args:
+        ids: the load ids of those to drop; all where left out.
+
+    Returns:
+        Those that were dropped; none where none waits.
+
+    Raises:
+        MillstreamError: rows of an interrupted load can't be taken out; the package is kept.
+    """
+    dropped: list[pending_packages.PendingPackage] = []
+    if not list_pending(config, stream, credentials):
+        return ()
+    context = RunContext(config, stream, credentials)
+    with Turn(context), own_pipeline():
+        for left, part in _left(config, stream, credentials):
+            found = pending_packages.read(left.path, stream, part, fully=False)
+            if not found or (ids and not any(package.id in ids for package in found)):
+                continue
+            if part is None:  # a partition replaces its rows, whatever is there of them
+                take_out(context, RunRecorder(context), left.path)
+            left.drop()
+            dropped += found
+    return tuple(dropped)
+
+
+def reject(
+    config: TargetConfig, stream: str, *, credentials: str | None = None
+) -> tuple[pending_packages.PendingPackage, ...]:
+    """Refuse the changes that held runs of a stream wait for: their packages are dropped.
+
+    No cursor moves: the next run reads the rows again, and is held again if the source still has
+    the changes. What else is pending stays.
+
+    Returns:
+        The packages that were dropped; none where none is held.
+    """
+    held = [
+        package.id
+        for package in list_pending(config, stream, credentials)
+        if package.status == "held"
+    ]
+    if not held:
+        return ()
+    return drop_pending(config, stream, ids=held, credentials=credentials)
+
+
+def _waiting(
+    config: TargetConfig, stream: str, credentials: str | None
+) -> Iterator[schema_changes.held_packages.Held]:
+    for left, _ in _left(config, stream, credentials):
+        try:
+            held = schema_changes.held_packages.read(left.path)
+        except ValueError:  # damaged: the next run decides anew what it holds
+            continue
+        if held is not None:
+            yield held
+
+
+def _left(
+    config: TargetConfig, stream: str, credentials: str | None
+) -> Iterator[tuple[workdir.WorkDir, str | None]]:
+    """The working folders that runs left, with the partition of each; locked while looked at."""
+    key = RunContext(config, stream).key
+    keys = [
+        name
+        for name in (key, *workdir.parts(config.name, key))
+        if workdir.has_runs(config.name, name)
+    ]
+    if not keys:
+        return
+    place = destinations.address(config, credentials)
+    for name in keys:
+        part = name.removeprefix(key).removeprefix("@") or None
+        for each in workdir.abandoned(config.name, name, place):
+            yield each, part
