@@ -109,6 +109,7 @@ def wrong(place: Place) -> list[Any]:
     return found
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_what_a_column_does_not_give_back_is_a_variant(place: Place) -> None:
     config = files(place)
     write(place, "a.jsonl", [FIRST])

@@ -57,7 +57,7 @@ DISPOSITIONS = [
 ]
 
 
-@pytest.mark.nightly_on("bigquery")
+@pytest.mark.nightly_on("bigquery", "postgres")
 @pytest.mark.parametrize("disposition", DISPOSITIONS)
 def test_rows_stay_until_the_load_is_complete(
     place: Place, disposition: str, monkeypatch: pytest.MonkeyPatch
@@ -101,7 +101,7 @@ def test_rows_stay_until_the_load_is_complete(
         assert state(place) == after()
 
 
-@pytest.mark.nightly_on("bigquery")
+@pytest.mark.nightly_on("bigquery", "filesystem")
 @pytest.mark.parametrize("disposition", DISPOSITIONS)
 def test_all_rows_are_those_of_the_refresh(place: Place, disposition: str) -> None:
     if disposition in KEPT and not place.merges:

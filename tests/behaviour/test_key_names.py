@@ -121,7 +121,7 @@ def documents(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"_id" if key == "id" else key: value for key, value in row.items()} for row in rows]
 
 
-@pytest.mark.nightly_on("bigquery", "filesystem")
+@pytest.mark.nightly_on("bigquery", "filesystem", "duckdb")
 def test_mongodb_keeps_each_key_apart_over_loads(place: Place, database: Any) -> None:
     source = {"type": "mongodb", "databases": [database.name], "collections": ["rows", "shapes"]}
     mixed = [

@@ -159,6 +159,7 @@ class TestBigQueryEmulator:
         assert "invalid_grant" in error.message
         assert BIGQUERY in error.hint
 
+    @pytest.mark.nightly
     def test_nobody_listens(self, bigquery_place: Place, refused: Refused, monkeypatch):
         # Google's library goes on trying until the deadline
         monkeypatch.setattr("millstream.destinations.preflight_checks._DEADLINE", 12.0)

@@ -26,7 +26,7 @@ print(json.dumps({table.name: table.rows_total for table in report.tables}))
 """
 
 
-@pytest.mark.nightly_on("bigquery", "filesystem")
+@pytest.mark.nightly_on("bigquery", "filesystem", "postgres")
 def test_streams_do_not_get_in_each_others_way(place: Place):
     streams = range(2 if place.kind == "bigquery" else 3)  # the emulator is slow
     config = configured(place, DltConfig(path="behaviour.feed:shelves"))

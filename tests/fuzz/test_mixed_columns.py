@@ -65,7 +65,7 @@ def missing(row: dict[str, Any], held: dict[str, Any]) -> list[Any]:
     return found
 
 
-@pytest.mark.nightly_on("filesystem")
+@pytest.mark.nightly_on("filesystem", "postgres")
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "kind",
