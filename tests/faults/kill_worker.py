@@ -145,7 +145,7 @@ def doomed(
     doom = Doom(step, operation, os.open(told, os.O_WRONLY | os.O_CREAT))
     doom.install()
     load(target, 2, disposition, refresh)
-    os.write(doom.told, json.dumps({"died": None, "operations": doom.seen}).encode())
+    os.write(doom.told, json.dumps({"died": None, "operations": dict(doom.seen)}).encode())
 
 
 def heal(target: TargetConfig, disposition: str, refresh: bool, elsewhere: bool) -> None:
@@ -175,7 +175,7 @@ def look(target: TargetConfig, told: Path) -> None:
 
 def warm(target: TargetConfig, disposition: str, told: Path) -> None:
     load(target, 1, disposition)
-    told.write_text(json.dumps(sorted(sys.modules)))
+    told.write_text(json.dumps([*sys.modules]))
 
 
 def forked(work: Callable[..., None], *arguments: Any) -> int:
@@ -201,7 +201,8 @@ def main() -> None:
             {"name": name, "project": project, "destination": {"type": task["destination"]}}
         )
 
-    # what a run imports as it goes, before the first fork of those that count
+    # what a run imports as it goes, before the first fork of those that count; in the order of the
+    # run, since a package may fail, half imported, where one of its modules comes first
     told = project / "modules"
     forked(warm, place("warm"), disposition, told)
     for module in json.loads(told.read_text()):
@@ -234,7 +235,7 @@ def main() -> None:
         # any moment, a different one each time; the name tells which
         for moment in sorted(random.sample(range(operations[step]), min(kills, operations[step]))):
             # threads make operations come in another order, so that the last ones may never come
-            while fight(f"p_{step}_{moment}", step, moment)["died"] is None:
+            while fight(f"p_{step}_{moment}", step, moment)["died"] is None and moment:
                 moment //= 2
 
 
