@@ -154,22 +154,24 @@ def orders():
 """
 SLOW_STEP = """
 import time
-from millstream.runs.stages import Work
+from millstream.runs import stages
+from millstream.runs.recorder import RunRecorder
 
 def wait(*arguments, **named):
     print("the step has begun", flush=True)
     time.sleep(60)
 
-Work.{} = wait
+{} = wait
 """
 
 
 @pytest.mark.parametrize(
     ("step", "saved"),
     [
-        ("govern", "during govern: nothing was loaded yet; what was extracted is saved"),
-        ("report", "the load was complete; all of its rows are in the destination"),
+        ("stages.govern", "during govern: nothing was loaded yet; what was extracted is saved"),
+        ("RunRecorder.report", "the load was complete; all of its rows are in the destination"),
     ],
+    ids=["govern", "report"],
 )
 def test_in_a_step_that_ends_at_once(tmp_path: Path, step: str, saved: str) -> None:
     write_dlt_defs(tmp_path, FEW + SLOW_STEP.format(step), "rows:orders")
@@ -177,11 +179,11 @@ def test_in_a_step_that_ends_at_once(tmp_path: Path, step: str, saved: str) -> N
     assert saved in said(interrupt(tmp_path, "the step has begun"))
 
     write_dlt_defs(tmp_path, FEW, "rows:orders")
-    if step == "govern":
+    if step == "stages.govern":
         assert "loaded first what an earlier run had extracted" in run_to_the_end(tmp_path)
     with duckdb.connect(str(tmp_path / "w.duckdb"), read_only=True) as connection:
         rows = connection.execute("select count(*) from shop.orders").fetchall()
-    assert rows == [(1 if step == "report" else 2,)]
+    assert rows == [(1 if step == "RunRecorder.report" else 2,)]
 
 
 def test_while_it_waits_for_another_run(shop: Path) -> None:
