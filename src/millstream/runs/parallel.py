@@ -8,7 +8,7 @@ a time is waited for (`destinations.writer`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from importlib import import_module
 from signal import SIGINT
@@ -19,6 +19,9 @@ from millstream.config import PipelineConfig
 from millstream.errors import MillstreamError
 
 Result = TypeVar("Result")
+
+_INTERRUPTIBLE = 3600.0
+"""Seconds: polars has signals restart what waits for ever, so that Ctrl-C would not be heard."""
 
 
 def abreast(
@@ -39,8 +42,11 @@ def abreast(
     with ThreadPoolExecutor(limit, "millstream-stream") as pool:
         under_way = {pool.submit(do, stream): stream for stream in streams}
         try:
-            for done in as_completed(under_way):
-                yield under_way[done], done.result()
+            waiting = {*under_way}
+            while waiting:
+                done, waiting = wait(waiting, _INTERRUPTIBLE, FIRST_COMPLETED)
+                for each in done:
+                    yield under_way[each], each.result()
         except BaseException as error:
             for each in under_way:
                 each.cancel()
