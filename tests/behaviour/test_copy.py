@@ -102,6 +102,7 @@ def test_arrow_tables_load_as_they_are(postgres_place: Place) -> None:
     assert postgres_place.column("orders", "tags") == table["tags"].to_pylist()
 
 
+@pytest.mark.nightly
 def test_a_waiting_package_of_inserts_is_loaded_first(
     postgres_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,7 @@ def check_boxes(place: Place, key: str) -> None:
     assert parts == [(n, n * 2) for n in range(1, 4)]
 
 
+@pytest.mark.nightly_on("dlt")
 @pytest.mark.parametrize("engine", ["", "dlt"])
 @pytest.mark.parametrize("kind", ["files", "dlt", "mongodb"])
 def test_system_columns_of_postgres_are_free(

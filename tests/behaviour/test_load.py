@@ -56,6 +56,7 @@ def test_the_report_knows_full_names(place: Place, load: Load):
         assert table.full_name.endswith(destinations.table_name(config, table.name))
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_rerun_merges_without_loss_or_doubling(merging: Place, load: Load):
     load(ORDERS)
     changed = [

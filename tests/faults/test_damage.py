@@ -71,7 +71,7 @@ def whole(place: Place, end: int) -> None:
     assert place.count("things__tags__deep") == 2 * end
 
 
-@pytest.mark.nightly_on("bigquery")
+@pytest.mark.nightly_on("bigquery", "filesystem")
 @pytest.mark.parametrize("stage", ["extracted", "normalized"])
 def test_a_damaged_package_is_named_and_dropped(
     place: Place, stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

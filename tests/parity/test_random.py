@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.parity.harness import Case, compare
 
 NIGHTLY = os.environ.get("MILLSTREAM_NIGHTLY") == "1"
-EXAMPLES = int(os.environ.get("MILLSTREAM_EXAMPLES") or (10_000 if NIGHTLY else 250))
+EXAMPLES = int(os.environ.get("MILLSTREAM_EXAMPLES") or (10_000 if NIGHTLY else 150))
 
 KEYS = st.sampled_from(
     ["id", "a", "b", "c", "n", "d", "e", "f", "list", "value", "created_at", "aB", "x y"]

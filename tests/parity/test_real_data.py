@@ -31,6 +31,7 @@ def _at_hand(name: str) -> list[Any]:
     return datasets.inner_rows(json.loads(text))
 
 
+@pytest.mark.nightly_on("mongodb_customers.jsonl")
 @pytest.mark.parametrize("name", [*AT_HAND, *FETCHED])
 @pytest.mark.parametrize("nesting", [None, 1])
 def test_real_data_lands_as_dlt_lands_it(name: str, nesting: int | None, tmp_path: Path) -> None:

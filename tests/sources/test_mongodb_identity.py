@@ -68,7 +68,7 @@ def test_another_database_replaces_the_rows(project: Project) -> None:
     assert rows(shop, "by_change") == later
 
 
-@pytest.mark.nightly_on("postgres")
+@pytest.mark.nightly
 def test_a_collection_under_an_old_name_is_read_anew(project: Project) -> None:
     shop = project
     fill(shop.db, "first", 0, 100)

@@ -50,7 +50,12 @@ class Person:
         self.folder = self.folder / name
 
 
-@pytest.fixture(params=[(80, True), (200, False)], ids=["80-columns", "200-columns-no-colour"])
+@pytest.fixture(
+    params=[
+        pytest.param((80, True), id="80-columns"),
+        pytest.param((200, False), id="200-columns-no-colour", marks=pytest.mark.nightly),
+    ]
+)
 def person(request: pytest.FixtureRequest, installed: Installed, tmp_path: Path) -> Person:
     columns, colour = request.param
     return Person(installed, tmp_path, columns, colour)
