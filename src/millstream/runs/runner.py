@@ -228,6 +228,8 @@ def execute(
 ) -> RunReport:
     """One run of one stream or partition: all of its stages, in order.
 
+    `waived` are changes that people accepted for packages of a partition, which is read again.
+
     Args:
         open_source: opens what is extracted; a source may read as it is opened.
         instead: what is extracted in its place.
@@ -254,11 +256,13 @@ def execute(
                         extracted = stages.extract(
                             context, scope, baseline, pipeline, rows, full_refresh=full_refresh
                         )
+                    # normalize, govern, load; a change that is held raises
                     stages.deliver(
                         context, scope, recorder, turn, baseline, pipeline, run, extracted
                     )
                     return _reported(context, recorder, pipeline, baseline)
-                # else it might never come to an end beside many others
+                # the cursor was stale, and the folder is gone: read again. A partition keeps its
+                # stream now, or it might never come to an end beside many others
                 turn.keep_stream()
                 logger.info("%s: another run loaded this stream meanwhile: again", context.stream)
                 with recorder.step("prepare"):
