@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import random
 from time import sleep
 from typing import TYPE_CHECKING, Any, Literal
 
 from millstream import destinations, engine, schema_changes
+from millstream.common import retry
 from millstream.common.metadata_tables import is_own
 from millstream.common.redact import redact_foreign
 from millstream.config import PipelineConfig
@@ -447,15 +447,11 @@ def raising_signals() -> Iterator[None]:
 
 def _send(pipeline: dlt.Pipeline) -> None:
     """Load, and try again where two runs that make the same table or dataset collide."""
-    for patience in (0.5, 1.0, 2.0):
-        try:
-            pipeline.load()
-            return
-        except Exception:
-            if not load_packages.untouched(pipeline):
-                raise
-        sleep(patience * (0.5 + random()))  # noqa: S311 (apart, not secret)
-    pipeline.load()
+    retry.call(
+        pipeline.load,
+        retry.Retries(4, first=0.5, jitter=True, sleep=sleep),
+        lambda _, seconds: seconds if load_packages.untouched(pipeline) else None,
+    )
 
 
 def _prepare_refresh(
