@@ -143,10 +143,12 @@ def keyed(nested_key: str | None = None, write_disposition: str = "merge") -> An
     return rows
 
 
-def disposed(write_disposition: Any = "append", key: str | None = "id") -> Any:
+def disposed(write_disposition: Any = "append", key: str | None = "id", columns: Any = None) -> Any:
     """A resource `orders`, written as the test says."""
 
-    @dlt.resource(name="orders", primary_key=key, write_disposition=write_disposition)
+    @dlt.resource(
+        name="orders", primary_key=key, write_disposition=write_disposition, columns=columns
+    )
     def rows() -> Iterator[list[dict[str, Any]]]:
         FEED.asked += 1
         yield FEED.rows

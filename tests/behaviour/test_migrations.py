@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from millstream.runs.runner import run
 from services.places import NAME, Place
 
 
-def shop(place: Place, disposition: Any, key: str | None = "id") -> PipelineConfig:
-    arguments = {"write_disposition": disposition, "key": key}
+def shop(
+    place: Place, disposition: Any, key: str | None = "id", columns: Any = None
+) -> PipelineConfig:
+    arguments = {"write_disposition": disposition, "key": key, "columns": columns}
     return PipelineConfig(
         name=NAME,
         source=DltConfig(path="behaviour.feed:disposed", arguments=arguments),
@@ -139,3 +142,72 @@ def test_ids_of_the_key_are_refused_where_rows_have_others(place: Place) -> None
     assert FEED.asked == asked
     load(place, [order(1, 2, "x")], "merge")
     assert len(leaves(place)) == 3
+
+
+def _sized(kind: str, precision: int, **more: int) -> dict[str, Any]:
+    return {"data_type": kind, "precision": precision, **more}
+
+
+WIDER: list[tuple[Any, Any, dict[str, Any], dict[str, Any]]] = [
+    (5, Decimal("9.75"), {"data_type": "bigint"}, {"data_type": "decimal"}),
+    (
+        Decimal("5.25"),
+        Decimal("9.7512"),
+        _sized("decimal", 10, scale=2),
+        _sized("decimal", 20, scale=4),
+    ),
+    (7, 2**40, _sized("bigint", 32), _sized("bigint", 64)),
+    ("a", "abcdef", _sized("text", 3), _sized("text", 6)),
+]
+
+
+@pytest.mark.parametrize("case", WIDER, ids=["decimal", "scale", "integer", "text"])
+@pytest.mark.parametrize(
+    "disposition", ["merge", pytest.param("append", marks=pytest.mark.nightly)]
+)
+def test_a_column_gets_a_wider_type(place: Place, case: Any, disposition: str) -> None:
+    if place.kind == "bigquery":
+        pytest.skip("it widens no column: test_a_type_that_would_change_values")
+    if place.kind == "filesystem" and disposition == "append":
+        pytest.skip("files have their own columns")
+    first, second, before, after = case
+    load(place, [order(1, first)], disposition, columns={"v": before})
+    load(place, [order(2, second)], disposition, columns={"v": after})
+    load(place, [order(3, second), order(4, first)], disposition, columns={"v": after})
+    assert place.column("orders", "v") == [first, second, second, first]
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem")
+def test_a_column_that_is_wide_enough_stays(place: Place) -> None:
+    wide = {"v": _sized("decimal", 30, scale=4)}
+    load(place, [order(1, 0) | {"v": Decimal("5.2512")}], "append", columns=wide)
+    load(place, [order(2, 7)], "append", columns={"v": {"data_type": "bigint"}})
+    load(place, [order(3, 0) | {"v": Decimal("1.25")}], "append",
+         columns={"v": _sized("decimal", 12, scale=2)})  # fmt: skip
+    assert place.column("orders", "v") == [Decimal("5.2512"), 7, Decimal("1.25")]
+
+
+def test_a_column_becomes_text(place: Place) -> None:
+    databases(place)
+    load(place, FIRST, "replace")
+    if place.kind == "bigquery":
+        with pytest.raises(ConfigError, match="bigquery can't make text of it"):
+            load(
+                place, [order(2, 0) | {"v": "x1"}], "replace", columns={"v": {"data_type": "text"}}
+            )
+        assert place.column("orders", "v") == [1, 1, 1]
+        return
+    for _ in range(2):
+        load(place, [order(2, 0) | {"v": "x1"}], "replace", columns={"v": {"data_type": "text"}})
+        assert place.column("orders", "v") == ["x1"]
+
+
+def test_a_type_that_would_change_values_is_refused(place: Place) -> None:
+    databases(place)
+    load(place, [order(1, 2**53 + 1)], "merge")
+    double = {"v": {"data_type": "double"}}
+    with pytest.raises(ConfigError, match="`v` of table orders is bigint, and was to become"):
+        load(place, [order(2, 0) | {"v": 9.75}], "merge", columns=double)
+    # nothing waits, and the old type goes on
+    load(place, [order(3, 3)], "merge")
+    assert place.column("orders", "v") == [2**53 + 1, 3]

@@ -374,20 +374,22 @@ def load(
     if scope.is_overtaken(pipeline, baseline, profile):
         raise StaleCursorError
     warnings: list[str] = []
-    if not any(package.rows.values()):
-        warnings += scope.clear(pipeline)
     coming, stored = _package_schema(run), baseline.schema
-    # what was sent once has made its tables, whoever knows of them
-    if coming and not context.target.accept_existing and not (run / "kept").exists():
-        try:
+    is_sent = (run / "kept").exists()
+    try:
+        # what was sent once has made its tables, whoever knows of them
+        if coming and not context.target.accept_existing and not is_sent:
             destinations.refuse_existing(
                 pipeline, context.schema, coming, stored, what=context.what
             )
-        except ConfigError:
+        if stored is not None and coming:
+            warnings += destinations.migrate(pipeline, stored, coming)
+    except ConfigError:
+        if not is_sent:
             load_packages.discard(run)
-            raise
-    if stored is not None and coming:
-        warnings += destinations.migrate(pipeline, stored, coming)
+        raise
+    if not any(package.rows.values()):
+        warnings += scope.clear(pipeline)
     corrected = destinations.update_rows(pipeline, context.schema, extracted.findings.updates)
     load_packages.keep(run, pipeline)
     recorder.history.note(

@@ -69,6 +69,9 @@ LASTING: frozenset[Kind | None] = frozenset(("any", "any_uuid", "text"))
 
 DATA_TYPE = {kind: form.data_type for kind, form in FORMS.items()}
 
+OF_COLUMN: dict[str, Kind] = {"text": "any", "bigint": "int", "timestamp": "date"}
+"""The kind that writes into a column of a type that is there."""
+
 
 def text_kind(*, object_ids: bool, uuids: bool, hex_texts: Callable[[], bool]) -> Kind:
     """The kind of ids that are neither all integers nor all dates.

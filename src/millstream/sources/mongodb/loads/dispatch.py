@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.config import data_dir
-from millstream.errors import SourceDataError, SourceError
+from millstream.errors import SourceError
 from millstream.formats import raw_part
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.sources import findings
@@ -291,14 +291,12 @@ def _settled(
 ) -> ids.Kind | None:
     """The kind of ids to write: as earlier loads wrote them, and as the table's column holds them.
 
+    A full refresh alone gives a column of numbers or dates another type; else documents whose ids
+    it can't hold go to quarantine.
+
     Args:
         now: the kind of those in the collection.
-
-    Raises:
-        SourceDataError: the column is of another type, and a full load does not change that.
     """
-    import dlt
-
     if now is None:
         return None
     # what version 1 wrote depended on all ids of the collection: all is read anew here
@@ -308,16 +306,7 @@ def _settled(
     column = _id_column(table).get("data_type")
     if column is None or column == ids.DATA_TYPE[now]:
         return now
-    if column == "text":
-        return "any"
-    schema = dlt.current.source_schema()
-    raise SourceDataError(
-        f"{job.what}: the column `_id` of table {table} is {column}, and the collection's ids are "
-        f"{ids.DATA_TYPE[now]} now",
-        hint=f"make the table anew: drop {table} and its child tables ({table}__...) in the "
-        f"destination, delete the rows of schema {schema.name} from _dlt_version, then run again "
-        "with --full-refresh",
-    )
+    return "any" if job.full else ids.OF_COLUMN.get(column, "any")
 
 
 def _holds_ids(table: str) -> bool:
