@@ -5,7 +5,8 @@
 Each evolution is a table that two runs load: the second one has other rows, in another order, and
 what happened in between is known. The generator below shares no code with the detector; profiles
 are those that the runs themselves keep. With `--real`, fields of recorded rows are renamed instead:
-of GitHub's issues and events (github3.py, dlt-hub), and of MongoDB's sample collections.
+of GitHub's issues and events (github3.py, dlt-hub), of MongoDB's sample collections, and of the
+versions of npm packages, fetched by `npm view`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
+import shutil
 import string
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -203,6 +207,38 @@ def _recordings() -> Iterator[tuple[str, list[Row]]]:
             for row in rows:
                 row.pop("tier_and_details", None)  # keys that are data
             yield f"mongodb_{name}", rows
+    yield from _npm_histories()
+
+
+NPM = ("axios", "chalk", "eslint", "express", "mongoose", "next", "react", "typescript", "webpack")
+MAPS = re.compile(
+    "exports|scripts|engines|overrides|.*dependencies.*|.*config.*|jspm|browser|babel"
+)
+"""Objects whose keys are data."""
+
+
+def _npm_histories() -> Iterator[tuple[str, list[Row]]]:
+    """What the registry says of each version of a package, the oldest first."""
+    if shutil.which("npm") is None:
+        print("no npm here: its packages' histories are left out", file=sys.stderr)
+        return
+    for package in NPM:
+        command = ["npm", "view", f"{package}@>=0.0.0", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        versions = json.loads(done.stdout)
+        if len(versions) < 80:
+            continue
+        yield (
+            f"npm_{package}",
+            [
+                {
+                    _snake(key): value
+                    for key, value in row.items()
+                    if not MAPS.fullmatch(_snake(key))
+                }
+                for row in versions[-600:]
+            ],
+        )
 
 
 def _snake(key: str) -> str:
