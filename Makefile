@@ -55,6 +55,7 @@ check: $(VENV)/.dev  ## Lint, types, layers, docs drift, known flaws of dependen
 	@said=$$($(BIN)/lint-imports --no-cache) || { echo "$$said"; exit 1; }
 	@$(BIN)/python docs/build_reference.py --check
 	@$(BIN)/python docs/check_reliability.py
+	@$(BIN)/python docs/check_words.py
 	@$(BIN)/python .ci/audit.py
 
 audit: $(VENV)/.dev  ## Look the pinned dependencies up in the advisory database (needs the network)

@@ -214,10 +214,10 @@ class TableLoad:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRows:
-    """Rows of the source that one run put aside for one reason.
+    """Rows of the source that one run quarantined for one reason.
 
     Attributes:
-        table: where they, or what of them was put aside, would have gone.
+        table: where they, or what of them was quarantined, would have gone.
         detail: in words, of the first of them.
         rows: rows of the source, whose other parts may have been loaded.
     """

@@ -1,4 +1,4 @@
-"""Rows that can't be loaded are put aside, and replayed once, in every destination."""
+"""Rows that can't be loaded are quarantined, and replayed once, in every destination."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def children(place: Place) -> list[str]:
 
 @pytest.fixture(params=["columns", "dlt", "no quarantine"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The engine's columns, dlt's normalizer, and dlt's normalizer where nothing is put aside."""
+    """The engine's columns, dlt's normalizer, and dlt's normalizer where nothing is quarantined."""
     if request.param == "columns":
         return {}
     monkeypatch.setenv("MILLSTREAM_ENGINE", "dlt")

@@ -1,4 +1,4 @@
-"""A key that is there twice is found, however it is written, and nothing else is."""
+"""Duplicate keys are found, however they are written, and nothing else is."""
 
 from __future__ import annotations
 

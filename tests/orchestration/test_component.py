@@ -112,7 +112,7 @@ def test_a_key_twice_is_named(sandbox):
     while error is not None and not isinstance(error, ConfigError):
         error = error.__cause__ or error.__context__
     assert "defs.yaml:" in error.message
-    assert "the key `name` is there twice" in error.message
+    assert "duplicate key `name`" in error.message
 
 
 def test_templates_are_filled_in(sandbox, monkeypatch):

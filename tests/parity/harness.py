@@ -224,7 +224,7 @@ def _canonical(outcome: Outcome, *, random_ids: bool) -> None:
         for number, row in enumerate(rows):
             # the data may bring ids, twice as well: rows that share one do so on both sides
             known.setdefault(row["_dlt_id"], f"row {number}")
-    # rows that carry ids of their own stay as they are, and so does what hangs below them
+    # rows that carry ids of their own stay as they are, and so do their nested rows
     found = True
     while found:
         found = False

@@ -97,7 +97,7 @@ def test_what_comes_in_columns_is_held(tmp_path: Path) -> None:
 
     load(tmp_path, BASE)
     config = target(tmp_path, schema_policy={"rules": [{"action": "quarantine"}]})
-    table = pa.table({"id": [1], "n": [1], "user": ["x"], "note": ["no row to put aside"]})
+    table = pa.table({"id": [1], "n": [1], "user": ["x"], "note": ["no row to quarantine"]})
     with pytest.raises(SchemaHeldError, match="note"):
         runner.run_data(dlt.resource([table], name="orders"), config)
 
@@ -178,8 +178,8 @@ def test_lines_that_are_no_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     only = ["--id", found[0]["id"], "--row", '{"id": 2}']
     assert main(["quarantine", "replay", str(defs), *only]) == 0
     assert "1 replayed" in capsys.readouterr().out
-    assert main(["quarantine", "replay", str(defs), *only]) == 1, "it waits no more"
-    assert "nothing waits under" in capsys.readouterr().err
+    assert main(["quarantine", "replay", str(defs), *only]) == 1, "it no longer waits"
+    assert "no entry waits under" in capsys.readouterr().err
     assert query(tmp_path, "SELECT id FROM shop.orders ORDER BY 1") == [(1,), (2,), (3,)]
     assert main(["quarantine", "list", str(defs)]) == 0
     assert found[0]["id"] not in capsys.readouterr().out
@@ -247,7 +247,7 @@ def test_rows_that_have_a_key_twice(
     assert [(each.reason, each.rows) for each in report.quarantined] == [("unreadable", 4)]
     assert query(tmp_path, "SELECT count(*), count(DISTINCT id) FROM shop.orders") == [(995, 995)]
     found = origins(tmp_path)
-    assert {why for _, why, _ in found} == {"the key `name` is there twice"}
+    assert {why for _, why, _ in found} == {"duplicate key `name`"}
     assert {text for *_, text in found} == set(map(twice, (3, 700, 701, 990)))
     if name.endswith(".json"):
         assert {where for where, *_ in found} == {"row 3", "row 700", "row 701", "row 990"}
@@ -260,7 +260,7 @@ def test_a_key_twice_without_quarantine_names_its_place(tmp_path: Path) -> None:
     config = files(tmp_path, quarantine={"enabled": False})
     with pytest.raises(SourceDataError) as caught:
         runner.run(config, "orders")
-    assert "orders.jsonl, line 2: the key `name` is there twice" in caught.value.message
+    assert "orders.jsonl, line 2: duplicate key `name`" in caught.value.message
     assert "quarantine" in str(caught.value.hint)
     # the way out that the hint names
     assert runner.run(files(tmp_path), "orders").rows == 1
@@ -281,7 +281,7 @@ def test_a_corrected_row_with_a_key_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "orders.jsonl").write_text(f"{plain(1)}\n{twice(2)}\n")
     runner.run(files(tmp_path), "orders")
     ((number,),) = query(tmp_path, "SELECT id FROM shop._millstream_quarantine")
-    with pytest.raises(ConfigError, match="`name` is there twice"):
+    with pytest.raises(ConfigError, match="duplicate key `name`"):
         runner.replay(files(tmp_path), "orders", ids=[number], corrected=twice(2))
     report, _ = runner.replay(files(tmp_path), "orders", ids=[number], corrected=plain(2))
     assert report.replayed == {"replayed": 1}
@@ -343,7 +343,7 @@ def test_inf_is_put_aside_as_nan_is(tmp_path: Path) -> None:
 
 
 def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that dies between extracting and normalizing a line that is no JSON."""
+    """A run that dies between extracting and normalizing a line that is not JSON."""
     (folder / "orders.jsonl").write_text(f'{plain(1)}\n{{"id": tru}}\n{plain(3)}\n')
     with monkeypatch.context() as patched:
         patched.setattr(dlt.Pipeline, "normalize", lambda self, *args, **more: 1 / 0)

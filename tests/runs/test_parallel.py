@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from millstream.config import PipelineConfig
-from millstream.runs.parallel import abreast
+from millstream.runs.parallel import run_parallel
 from services import wait_for
 
 NAMES = [f"stream_{number}" for number in range(12)]
@@ -38,12 +38,12 @@ def test_each_is_done_once_and_no_more_at_once_than_allowed(limit: int) -> None:
         here.remove(name)
         return name.upper()
 
-    assert dict(abreast(config(limit), NAMES, do)) == {name: name.upper() for name in NAMES}
+    assert dict(run_parallel(config(limit), NAMES, do)) == {name: name.upper() for name in NAMES}
     assert most <= limit
 
 
 def test_alone_they_keep_order_and_thread() -> None:
-    found = list(abreast(config(1), NAMES, lambda _: threading.get_ident()))
+    found = list(run_parallel(config(1), NAMES, lambda _: threading.get_ident()))
     assert found == [(name, threading.get_ident()) for name in NAMES]
 
 
@@ -59,7 +59,7 @@ def test_what_is_raised_is_raised_and_no_more_are_begun() -> None:
         failed.wait(60)
 
     with pytest.raises(ZeroDivisionError):
-        list(abreast(config(2), NAMES, do))
+        list(run_parallel(config(2), NAMES, do))
     assert len(begun) < len(NAMES)
 
 

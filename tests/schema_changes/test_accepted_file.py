@@ -169,7 +169,8 @@ def test_the_file_keeps_its_mode_and_a_link_stays_one(tmp_path: Path) -> None:
         ("version: 1\nstreams:\n  s:\n    t: {}\n", "schema.yaml:4: streams.s.t: `columns` is"),
         (
             "version: 1\nstreams:\n  s:\n    t:\n      columns:\n        id: bigin\n",
-            "schema.yaml:6: streams.s.t.columns.id: 'bigin' is no data type, did you mean `bigint`",
+            "schema.yaml:6: streams.s.t.columns.id: 'bigin' is not a data type, "
+            "did you mean `bigint`",
         ),
         (
             "version: 1\nstreams:\n  s:\n    t:\n      columns:\n        id: bigint, not nul\n",
@@ -178,7 +179,7 @@ def test_the_file_keeps_its_mode_and_a_link_stays_one(tmp_path: Path) -> None:
         (
             "version: 1\nstreams:\n  s:\n    t:\n      columns:\n        a: text\n"
             "        a: text\n",
-            "schema.yaml:7: streams.s.t.columns: `a` is there twice",
+            "schema.yaml:7: streams.s.t.columns: duplicate key `a`",
         ),
         (
             "version: 1\nstreams:\n  s:\n    t:\n      parent: u\n      columns: {}\n",

@@ -97,7 +97,7 @@ def test_accept_then_the_log_tells_it(project: Path, capsys: pytest.CaptureFixtu
     name = line.split()[0]
 
     assert main(["schema", "accept", str(project), "--change", "0000"]) == 1
-    assert "no such change waits: 0000" in capsys.readouterr().err
+    assert "no such change is pending: 0000" in capsys.readouterr().err
     code, printed = call(capsys, "accept", project, "--change", name)
     assert code == 0
     assert printed.splitlines()[0].startswith(f"accepted  {name}  orders: `buyer` was")

@@ -112,7 +112,7 @@ def test_blocks_hold_whole_lines_in_order() -> None:
 
 def test_a_key_twice_in_a_line_that_is_looked_at_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"id": 0}\n[7]\n{"x": {"a": 1, "\\u0061": 2}}\n')
-    with pytest.raises(SourceDataError, match=r"a\.jsonl, line 3: the key `a` is there twice"):
+    with pytest.raises(SourceDataError, match=r"a\.jsonl, line 3: duplicate key `a`"):
         read(source(tmp_path, "a.jsonl"))
 
 
@@ -126,7 +126,7 @@ def test_a_key_twice_in_a_line_that_is_looked_at_is_named(tmp_path: Path) -> Non
 )
 def test_a_key_twice_in_a_document_is_named(tmp_path: Path, text: bytes, row: int) -> None:
     (tmp_path / "a.json").write_bytes(text)
-    with pytest.raises(SourceDataError, match=rf"a\.json, row {row}: the key `\w+` is there twice"):
+    with pytest.raises(SourceDataError, match=rf"a\.json, row {row}: duplicate key `\w+`"):
         read(source(tmp_path, "a.json"))
 
 

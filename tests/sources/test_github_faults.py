@@ -354,7 +354,7 @@ def test_a_key_twice(clock: FakeClock) -> None:
         server.faults.add(Fault("/issues", status=200, body=body))
         with pytest.raises(Exception) as caught:
             rows(source(server, clock=clock))
-    assert "the key `id` is there twice" in failure(caught).message
+    assert "duplicate key `id`" in failure(caught).message
     assert "base_url" in str(failure(caught).hint)
 
 

@@ -76,7 +76,7 @@ def test_the_catalog_survives_its_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a catalog"):
         discovery.load(tmp_path)
     path.write_text("databases:\n  shop: {}\n  shop: {}\n")
-    with pytest.raises(ConfigError, match=r"collections\.yaml:3: the key `shop` is there twice"):
+    with pytest.raises(ConfigError, match=r"collections\.yaml:3: duplicate key `shop`"):
         discovery.load(tmp_path)
 
 

@@ -49,7 +49,7 @@ def test_a_time_as_sources_write_it(value: Any, key: str) -> None:
 
 def test_what_is_no_time_is_not_guessed_at() -> None:
     for value in ("soon", "", True, [1], float("nan")):
-        with pytest.raises(SourceDataError, match="is no time"):
+        with pytest.raises(SourceDataError, match="is not a time"):
             instant(value, day("2023-01-01", "at"), "a test")
 
 

@@ -153,7 +153,7 @@ def test_an_address_of_ipv6_is_named_as_the_hint_names_it() -> None:
 
 @pytest.mark.parametrize("host", ["http://x", "a/b", "", "*", "me@x"])
 def test_what_is_no_host(host: str) -> None:
-    with pytest.raises(ValidationError, match="is no host"):
+    with pytest.raises(ValidationError, match="is not a host"):
         FilesConfig(streams={"items": {"path": "a.jsonl"}}, hosts=[host])
 
 

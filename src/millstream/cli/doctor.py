@@ -151,7 +151,7 @@ def _lines(checks: Sequence[Check]) -> list[str]:
         if check.hint:
             lines.append(indent + f"hint: {check.hint}")
     failed = sum(not check.ok for check in checks)
-    lines += ["", f"{failed} of {len(checks)} checks failed" if failed else "all is well"]
+    lines += ["", f"{failed} of {len(checks)} checks failed" if failed else "all checks passed"]
     return lines
 
 

@@ -94,8 +94,8 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     def check(value: str) -> int:
         number = int(value) if value.lstrip("-").isdecimal() else None
         if number is None or number < least or (most is not None and number > most):
-            bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"{value!r} is no whole number {bounds}")
+            bounds = f">= {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{value!r} is not an integer {bounds}")
         return number
 
     return check
@@ -119,13 +119,13 @@ class Parser(argparse.ArgumentParser):
         if command.arguments:
             command.arguments(self)
         self.usage = " ".join([path, *self.places, "[options]"])
-        self.add_argument("--help", "-h", action="help", help="show this and leave")
+        self.add_argument("--help", "-h", action="help", help="show this help and exit")
         if path == "millstream":
             self.add_argument(
                 "--version",
                 action="version",
                 version=f"millstream {millstream.__version__}",
-                help="show the version and leave",
+                help="show the version and exit",
             )
         self.add_argument(
             "--debug", action="store_true", help="show the traceback of an error, secrets blanked"

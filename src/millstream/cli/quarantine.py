@@ -24,9 +24,11 @@ _REASONS = ("contract", "policy", "refused", "unreadable")
 def _list_arguments(parser: ArgumentParser) -> None:
     path_argument(parser)
     stream_option(parser)
-    parser.add_argument("--since", metavar="TIME", help="put aside at or after this ISO 8601 time")
-    parser.add_argument("--reason", choices=_REASONS, help="only rows put aside for this reason")
-    parser.add_argument("--all", action="store_true", help="also what waits no more")
+    parser.add_argument(
+        "--since", metavar="TIME", help="quarantined at or after this ISO 8601 time"
+    )
+    parser.add_argument("--reason", choices=_REASONS, help="only rows quarantined for this reason")
+    parser.add_argument("--all", action="store_true", help="include entries that no longer wait")
     parser.add_argument("--json", action="store_true", help="print JSON, with the rows themselves")
 
 
@@ -63,7 +65,7 @@ def _list(options: Namespace) -> int:
         [dict(entry.fields) for entry in shown],
         (line for entry in shown for line in _lines(entry)),
         as_json=options.json,
-        if_empty="nothing waits in quarantine",
+        if_empty="the quarantine is empty",
     )
     return 0
 
@@ -118,7 +120,7 @@ def _replay(options: Namespace) -> int:
     if options.json:
         print_json(document)
     elif not document:
-        print("nothing waits in quarantine")
+        print("the quarantine is empty")
     return 0
 
 
@@ -127,7 +129,7 @@ def _check_ids(wanted: set[str], there: set[str]) -> None:
 
     if missing := wanted - there:
         raise ConfigError(
-            f"nothing waits under {', '.join(sorted(missing))}",
+            f"no entry waits under {', '.join(sorted(missing))}",
             hint="`millstream quarantine list` names what waits",
         )
 
@@ -155,7 +157,7 @@ def _time(text: str) -> datetime:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise UsageError(
-            f"millstream quarantine list: --since: {text!r} is no time",
+            f"millstream quarantine list: --since: {text!r} is not a time",
             hint="write it as 2026-01-31, or 2026-01-31T00:00:00Z",
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

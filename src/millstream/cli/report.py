@@ -56,7 +56,7 @@ def skipped_lines(report: RunReport, stream: TextIO) -> list[str]:
 
 
 def quarantine_lines(report: RunReport, stream: TextIO) -> list[str]:
-    """What was put aside, and what became of rows that came again; nothing where all is well."""
+    """What was quarantined, and what became of rows that were replayed."""
     lines = []
     if report.replayed:
         outcomes = ", ".join(f"{rows:,} {words}" for words, rows in report.replayed.items())

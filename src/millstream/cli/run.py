@@ -45,7 +45,7 @@ def _run(options: Namespace) -> int:
     from millstream.common.status_line import LinesAbove
     from millstream.errors import RunInterrupted, SchemaHeldError
     from millstream.runs import runner
-    from millstream.runs.parallel import abreast
+    from millstream.runs.parallel import run_parallel
 
     malloc.few()
     show_log()
@@ -92,7 +92,7 @@ def _run(options: Namespace) -> int:
 
     with redirect_stdout(LinesAbove(sys.stderr)):
         try:
-            for stream, outcomes in abreast(config, list(loads), load):
+            for stream, outcomes in run_parallel(config, list(loads), load):
                 for partition, outcome in zip(loads[stream], outcomes):
                     if isinstance(outcome, SchemaHeldError):
                         held[stream] = outcome

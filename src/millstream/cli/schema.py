@@ -64,7 +64,9 @@ def _log_arguments(parser: ArgumentParser) -> None:
 
     pipeline_arguments(parser)
     parser.add_argument("--table", metavar="NAME", help="only changes of this table")
-    parser.add_argument("--at-least", choices=_SEVERITIES, default="safe", help="leave out milder")
+    parser.add_argument(
+        "--at-least", choices=_SEVERITIES, default="safe", help="omit milder changes"
+    )
     parser.add_argument(
         "--limit",
         metavar="N",
@@ -171,7 +173,7 @@ def _accept(options: Namespace) -> int:
         from millstream.errors import MillstreamError
 
         raise MillstreamError(
-            f"no such change waits: {', '.join(sorted(missing))}",
+            f"no such change is pending: {', '.join(sorted(missing))}",
             hint="`millstream schema pending` lists what is held",
         )
     if options.json:

@@ -56,7 +56,7 @@ class PolicyRule(Model):
         for name in value:
             if name not in known:
                 close = get_close_matches(name, known, n=1) or [", ".join(known)]
-                raise ValueError(f"{name!r} is no change, did you mean {close[0]}?")
+                raise ValueError(f"{name!r} is not a kind of change, did you mean {close[0]}?")
         return value
 
     @model_validator(mode="after")
@@ -64,7 +64,7 @@ class PolicyRule(Model):
         for name in self.change if self.action == "quarantine" else ():
             if name in get_args(ChangeKind) and name not in MADE_BY_ROWS:
                 raise ValueError(
-                    f"no single row makes `{name}`, so none can be put aside for it: hold it, or "
+                    f"no single row makes `{name}`, so none can be quarantined for it: hold it, or "
                     f"quarantine {', '.join(sorted(MADE_BY_ROWS))}"
                 )
         return self
@@ -86,7 +86,7 @@ class QuarantineConfig(Model):
 
     enabled: bool = Field(
         default=True,
-        description="Put aside what can't be read, what dlt refuses, and what dlt's contracts "
+        description="Quarantine what can't be read, what dlt refuses, and what dlt's contracts "
         "discard. Without it the first two fail the run, and the last is lost, as dlt has it.",
     )
     redact: tuple[str, ...] = Field(
@@ -167,7 +167,7 @@ class EmailAlert(_Alert):
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:
             if not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
-                raise ValueError(f"{address!r} is no e-mail address")
+                raise ValueError(f"{address!r} is not an e-mail address")
         return value
 
 

@@ -51,7 +51,7 @@ class TimePartitions(_Partitions):
     """Windows of time: a partition is the rows whose cursor lies in its window."""
 
     type: Literal["time"] = "time"
-    every: Every = Field(description="The length of a window. Hours are those of UTC.")
+    every: Every = Field(description="The length of a window. Hours are in UTC.")
     start: date = Field(
         description="The first day; weeks begin on its weekday, months on their first day."
     )
@@ -87,7 +87,9 @@ class TimePartitions(_Partitions):
         if self.every == "month" and self.start.day != 1:
             raise ValueError("months start on their first day: `start: YYYY-MM-01`")
         if self.every == "hour" and self.timezone != "UTC":
-            raise ValueError("hours are those of UTC: a night with 25 hours has one of them twice")
+            raise ValueError(
+                "hourly partitions require `timezone: UTC` (a DST change repeats an hour)"
+            )
         return self
 
     def partition(self, stream: str, key: str) -> Partition:
@@ -169,7 +171,7 @@ class StaticPartitions(_Partitions):
     def _told_apart(cls, values: tuple[str | int, ...]) -> tuple[str | int, ...]:
         texts = [str(value) for value in values]
         if len(set(texts)) != len(texts):
-            raise ValueError("a key is there twice")
+            raise ValueError("duplicate key")
         for text in texts:
             # Dagster's rules; three dots stand between the ends of a range
             if not text.strip() or "..." in text or any(not c.isprintable() for c in text):

@@ -240,8 +240,8 @@ class PipelineConfig(TargetConfig):
             if key is None:
                 return None
             raise ConfigError(
-                f"{self.name}.{stream} is not partitioned, and was to load {key!r}",
-                hint="`partitions` in defs.yaml says which streams are",
+                f"{self.name}.{stream} is not partitioned: there is no partition {key!r}",
+                hint="omit --partition, or partition the stream: `partitions` in defs.yaml",
             )
         assert self.partitions is not None
         if key is None:

@@ -308,7 +308,7 @@ class FilesConfig(Model):
     def _plain_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if not host or set(host) & set("/@*? "):
-                raise ValueError(f"{host!r} is no host such as example.com or example.com:8080")
+                raise ValueError(f"{host!r} is not a host such as example.com or example.com:8080")
         return tuple(host.lower() for host in value)
 
     def set_pipeline(
@@ -329,7 +329,7 @@ class FilesConfig(Model):
 
     @property
     def sets_aside(self) -> bool:
-        """Whether a line that is no JSON goes to quarantine; else it is an error."""
+        """Whether a line that is not JSON goes to quarantine; else it is an error."""
         return self._sets_aside
 
 

@@ -18,7 +18,7 @@ def ensure_bounded(text: str, path: Path, *, unique: bool = False) -> None:
     to the one who reads it.
 
     Args:
-        unique: no key of a mapping may be there twice; a reader would keep the last.
+        unique: duplicate keys are refused; a parser would keep the last.
 
     Raises:
         ConfigError: too deep, too large, an alias of what it is part of, or a key twice.
@@ -38,7 +38,7 @@ def ensure_bounded(text: str, path: Path, *, unique: bool = False) -> None:
                 known = keys[-1]
                 if known is not None and turns[-1] % 2 and isinstance(event, yaml.ScalarEvent):
                     if event.value in known:
-                        twice = f"the key `{event.value[:60]}` is there twice"
+                        twice = f"duplicate key `{event.value[:60]}`"
                         raise _refused(path, event, twice, "take one of them out")
                     known.add(event.value)
             if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):

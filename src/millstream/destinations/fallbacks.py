@@ -26,7 +26,7 @@ def fallbacks(pipeline: dlt.Pipeline, schema: dlt.Schema) -> tuple[str, ...]:
             kind = pipeline.destination.destination_name
             warnings.append(
                 f"{table['name']}: rows were appended, not merged, since {kind} can't update its "
-                "files: a row that was loaded before is there twice; give the resource "
+                "files: a row that was loaded before is duplicated; give the resource "
                 'table_format="delta", or read the rows of the newest _dlt_load_id'
             )
     return tuple(warnings)

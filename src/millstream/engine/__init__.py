@@ -135,7 +135,7 @@ def enabled(
 def check_arrow_items(
     resources: Iterable[DltResource], schema: Schema, capabilities: Any, *, is_exact: bool
 ) -> None:
-    """Have rows of Arrow tables that do not fit their columns put aside as they are extracted."""
+    """Have rows of Arrow tables that do not fit their columns quarantined as they are extracted."""
     from millstream.engine import arrow_check
 
     for resource in resources:

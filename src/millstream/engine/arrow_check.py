@@ -180,7 +180,7 @@ class ArrowCheck:
 def check_arrow_items(
     resource: DltResource, schema: Any, capabilities: Any, *, is_exact: bool
 ) -> None:
-    """Have rows of Arrow tables that do not fit their columns put aside, at a resource's end."""
+    """Have rows of Arrow tables that do not fit their columns quarantined, at a resource's end."""
     normalize = schema.naming.normalize_identifier
 
     def columns(item: Any) -> Mapping[str, Column]:

@@ -21,7 +21,7 @@ class EngineReport:
         rows: extracted rows by who normalized them, `{"millstream": 119, "dlt": 1}`.
         reasons: why rows were left to dlt, and how many batches of them each time.
         profile: by table and column.
-        quarantined: rows that were put aside, by table and reason.
+        quarantined: rows that were quarantined, by table and reason.
         refusals: what the policy said of the changes that it kept out of the schema.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
         twins: values that were lost to another key of their row.

@@ -39,7 +39,7 @@ def check_table_names(new: Iterable[str], tables: Mapping[str, Any]) -> None:
         tables: those that are there, whatever their names.
 
     Raises:
-        TooDeepError: its list must be put aside with its row.
+        TooDeepError: its list must be quarantined with its row.
     """
     for name in new:
         if len(name) * 4 > LONGEST_NAME and name not in tables:

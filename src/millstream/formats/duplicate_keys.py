@@ -62,7 +62,7 @@ def rows(text: str) -> Iterator[tuple[str, str | None]]:
 
 def told(key: str | None) -> str:
     """What is wrong with an object that has a key twice."""
-    return f"the key `{(key or '')[:60]}` is there twice"
+    return f"duplicate key `{(key or '')[:60]}`"
 
 
 class _Noted:

@@ -9,7 +9,7 @@ KEY_PATH = "x-key-path"
 where one of them has a separator of its own."""
 
 LIST_ITEM = "value"
-"""dlt's name for the column that holds a list's items when these are no objects."""
+"""dlt's name for the column that holds a list's items when these are not objects."""
 
 
 def variant_base(name: str, data_type: str, separator: str = "__") -> str:

@@ -21,8 +21,8 @@ VALUE = "value"
 def as_lists(row: Any, paths: Sequence[tuple[str, ...]]) -> Any:
     """A row with the objects at these paths as lists of objects with a `key`.
 
-    A value that is no object goes under `value`; null and the empty object stay what they are, and
-    so does anything at a path that is no object. The row itself is not changed.
+    A value that is not an object goes under `value`; null and the empty object stay what they are,
+    and so does anything at a path that is not an object. The row itself is not changed.
 
     A path may have a column's name, `tier_list`, in place of the key `tierList`.
 

@@ -1,4 +1,4 @@
-"""Root and child tables as a drawing: each root to the left, what hangs below it to its right."""
+"""Root and child tables as a drawing: each root to the left, its child tables to its right."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Pipeline(dg.StateBackedComponent):
         """Fill in the templates, then check.
 
         Raises:
-            ConfigError: naming the file and each wrong attribute, or a key that is there twice.
+            ConfigError: naming the file and each wrong attribute, or a duplicate key.
         """
         written = attributes.model_dump() if attributes is not None else {}
         folder = context.path if context.path.is_dir() else context.path.parent

@@ -112,7 +112,7 @@ def _changes(changes: Sequence[SchemaChange]) -> dict[str, Any]:
 
 
 def _quarantine(report: RunReport) -> dict[str, Any]:
-    """What was put aside; always a count, so that Dagster plots it."""
+    """What was quarantined; always a count, so that Dagster plots it."""
     metadata: dict[str, Any] = {
         "rows_quarantined": sum(each.rows for each in report.quarantined),
     }

@@ -20,7 +20,7 @@ from millstream.orchestration.metadata import child_metadata, stream_metadata
 from millstream.orchestration.retries import already_loaded, carried_on, checks_carried_on
 from millstream.orchestration.specs import STREAM, TABLE, child_key, split
 from millstream.runs import runner
-from millstream.runs.parallel import abreast
+from millstream.runs.parallel import run_parallel
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def load(
             reports.append(report)
         return reports
 
-    for stream, outcome in abreast(config, list(todo), load_one):
+    for stream, outcome in run_parallel(config, list(todo), load_one):
         assets = todo[stream]
         if not isinstance(outcome, _StreamFailure):
             yield from _results(context, assets, outcome)

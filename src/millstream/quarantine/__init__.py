@@ -1,7 +1,7 @@
 """Rows that can't be loaded: kept in the destination, with the reason, until they can.
 
 rules       what a normalizer must know to put rows aside; travels to worker processes
-entry       one row put aside, as a row of the table `_millstream_quarantine`
+entry       one row quarantined, as a row of the table `_millstream_quarantine`
 redaction   secrets taken out of it, by their JSON paths
 envelope    how a row that is no row, or that comes again, travels through an extracted file
 limits      how much is too much

@@ -1,4 +1,4 @@
-"""One row put aside, as a row of the table `_millstream_quarantine`."""
+"""One row quarantined, as a row of the table `_millstream_quarantine`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CUT = "_millstream_cut"
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a row was put aside.
+    """Why a row was quarantined.
 
     Attributes:
         table: where the value, or the row, would have gone.
@@ -127,7 +127,7 @@ def again(
 
 
 def closed(known: dict[str, Any], status: Status) -> dict[str, Any]:
-    """The entry of a row that waits no more; the document is in the tables, or out of date."""
+    """The entry of a row that no longer waits; the document is in the tables, or out of date."""
     return {**known, "status": status, "attempts": known["attempts"] + 1, "document": None}
 
 

@@ -8,7 +8,7 @@
 The last is no row, but says, alone in its line, where the rows of the next one were.
 
 The extracted file is committed together with the cursor, so that what a source could not read is
-neither lost nor put aside twice.
+neither lost nor quarantined twice.
 """
 
 from __future__ import annotations

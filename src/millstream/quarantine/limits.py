@@ -24,10 +24,10 @@ def check(
     """Refuse a load that would put too many rows aside.
 
     Args:
-        rows: rows of the source in the load, those put aside included.
+        rows: rows of the source in the load, those quarantined included.
 
     Raises:
-        QuarantineLimitError: says which limit, how many, and why they were put aside.
+        QuarantineLimitError: says which limit, how many, and why they were quarantined.
     """
     total = sum(each.rows for each in put_aside)
     if total > settings.max_rows:

@@ -1,4 +1,4 @@
-"""What was put aside, as the destination has it."""
+"""What was quarantined, as the destination has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLUMNS = {**COLUMNS, _LOAD: "text"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row that was put aside, as it is now.
+    """A row that was quarantined, as it is now.
 
     Attributes:
         fields: the columns of `_millstream_quarantine`; `document` only where it was asked for.
@@ -47,7 +47,7 @@ def entries(
     *,
     documents: bool = False,
 ) -> list[Entry]:
-    """All that was ever put aside, each once, oldest first.
+    """All that was ever quarantined, each once, oldest first.
 
     Args:
         destination: a dlt destination.

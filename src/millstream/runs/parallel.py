@@ -1,4 +1,4 @@
-"""Several streams of a pipeline abreast: each in a thread of its own, up to a limit.
+"""Several streams of a pipeline in parallel: each in a thread of its own, up to a limit.
 
 A run of a stream shares nothing with another's: dlt keeps what is active by thread, the working
 folder, the schema and the state are the stream's alone, and a destination that takes one writer at
@@ -24,7 +24,7 @@ _INTERRUPTIBLE = 3600.0
 """Seconds: polars has signals restart what waits for ever, so that Ctrl-C would not be heard."""
 
 
-def abreast(
+def run_parallel(
     config: PipelineConfig, streams: Sequence[str], do: Callable[[str], Result]
 ) -> Iterator[tuple[str, Result]]:
     """Do something for each stream, several at once; results in the order in which they come.

@@ -1,8 +1,8 @@
 """Rows from quarantine, as what a run extracts instead of its source.
 
 Each waiting row travels in an envelope that names its entry, so that the row and the note that it
-waits no more are one package: they land together, or not at all. The stream's own hints say how it
-lands; its source is asked for these, and for nothing else, so that no cursor moves.
+no longer waits are one package: they land together, or not at all. The stream's own hints say how
+it lands; its source is asked for these, and for nothing else, so that no cursor moves.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Plan:
 
 
 def entries(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
-    """What was put aside of a stream, with its documents, read from the destination.
+    """What was quarantined of a stream, with its documents, read from the destination.
 
     Raises:
         ConfigError: the destination holds no tables to query.
@@ -66,7 +66,7 @@ def entries(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
 
 
 def put_aside(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
-    """What was put aside since all rows were read; none where nobody can tell."""
+    """What was quarantined since all rows were read; none where nobody can tell."""
     if sql_client(pipeline) is None:
         return []
     refreshed = newest_refreshed(pipeline, context.name)
@@ -78,7 +78,7 @@ def remember_refresh(pipeline: dlt.Pipeline, schema_name: str, newest: str | Non
     """Note in the state, which lands with the package, that all rows are read again.
 
     Args:
-        newest: the newest load so far; what it and earlier ones put aside is out of date.
+        newest: the newest load so far; what it and earlier ones quarantined is out of date.
     """
     if newest is None:
         return

@@ -139,7 +139,7 @@ def replay(
         The report, and what was planned, with what had to be left and why.
 
     Raises:
-        ConfigError: no such stream, or nothing waits under one of these ids.
+        ConfigError: no such stream, or no entry waits under one of these ids.
         MillstreamError: as `run`.
     """
     if corrected is not None and (key := duplicate_keys.twice(corrected)) is not None:
@@ -162,7 +162,7 @@ def replay(
         missing = {*ids} - known
         if missing:
             raise ConfigError(
-                f"nothing waits under {', '.join(sorted(missing))}",
+                f"no entry waits under {', '.join(sorted(missing))}",
                 hint=f"`millstream quarantine list --stream {stream}` names what waits",
             )
         if not found:

@@ -224,7 +224,7 @@ class _Reader:
         where: str,
         keys: Mapping[str, str],
     ) -> dict[str, str]:
-        """The JSON path of each table; refuses parents that are missing or go round in a circle."""
+        """The JSON path of each table; refuses parents that are missing, or that form a circle."""
         paths: dict[str, str] = {}
         for name in parents:
             chain = [name]
@@ -260,7 +260,7 @@ class _Reader:
         for key, value in node.value:
             name = self._text(key, where)
             if name in found:
-                raise self._error(key, f"{where}: `{name}` is there twice")
+                raise self._error(key, f"{where}: duplicate key `{name}`")
             found[name] = value
         return found
 

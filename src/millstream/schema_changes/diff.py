@@ -122,8 +122,8 @@ def _structural(old: SchemaVersion, new: SchemaVersion) -> Iterator[SchemaChange
                 old=was.parent,
                 new=table.parent,
                 severity="breaking",
-                message=f"table `{table.name}` now hangs below {_name(table.parent)}, "
-                f"before below {_name(was.parent)}",
+                message=f"table `{table.name}`: parent changed from {_name(was.parent)} "
+                f"to {_name(table.parent)}",
                 after=table,
             )
         yield from _columns(was, table)

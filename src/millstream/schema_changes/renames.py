@@ -18,7 +18,7 @@ COMMON = 8
 ALIKE = 0.6
 """`SequenceMatcher.ratio` of names that are alike."""
 MANY = 64
-"""Distinct values from which on a column is no list of states, however often each comes."""
+"""Distinct values from which on a column is not a list of states, however often each comes."""
 
 
 @dataclass(frozen=True, slots=True)

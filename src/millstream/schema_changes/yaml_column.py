@@ -67,7 +67,7 @@ def read(name: str, line: str, path: Callable[[str], str] = lambda base: "") -> 
     words, *traits = [part.strip() for part in line.split(", ")]
     match = _TYPE.fullmatch(words)
     if match is None or match["type"] not in DATA_TYPES:
-        raise ValueError(f"{words!r} is no data type{_mean(words.split('(')[0], DATA_TYPES)}")
+        raise ValueError(f"{words!r} is not a data type{_mean(words.split('(')[0], DATA_TYPES)}")
     where = path(variant_of or name)
     for trait in traits:
         if trait.startswith("key "):

@@ -1,7 +1,7 @@
 """Lines that went to quarantine and were corrected in their file since.
 
 A file without a primary key can't be read again: its rows would be doubled. Its text is known by a
-digest, and the quarantine has the text of each line that was put aside. A changed file in which
+digest, and the quarantine has the text of each line that was quarantined. A changed file in which
 these texts, in place of the lines of today, give the digest again differs in these lines alone:
 only they are read.
 """
@@ -28,7 +28,7 @@ _entries: ContextVar[Callable[[], Sequence[Entry]] | None] = ContextVar("entries
 
 @contextmanager
 def from_quarantine(entries: Callable[[], Sequence[Entry]]) -> Iterator[None]:
-    """Let sources that are read look up what was put aside; asked only where a file has changed.
+    """Let sources that are read look up what was quarantined; asked only where a file has changed.
 
     Args:
         entries: those of the stream, with documents, since its last full refresh.
@@ -42,11 +42,11 @@ def from_quarantine(entries: Callable[[], Sequence[Entry]]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class CorrectedLine:
-    """A line that is another than the one that was put aside.
+    """A line that is another than the one that was quarantined.
 
     Attributes:
         text: as it is now.
-        entry: of the one that was put aside.
+        entry: of the one that was quarantined.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Correction:
 def find(
     path: str, content: Callable[[], AbstractContextManager[Any]], digest: str
 ) -> Correction | None:
-    """How a file differs from what was read of it; None where not in lines put aside alone.
+    """How a file differs from what was read of it; None where not in lines quarantined alone.
 
     Args:
         content: opens the file, unpacked and decoded, from its start.

@@ -318,7 +318,7 @@ def _read_errors(path: str) -> Iterator[None]:
 
 
 def _corrected_rows(path: str, correction: corrected_lines.Correction) -> Iterator[list[Any]]:
-    """The rows of corrected lines, each with the note that its old line waits no more."""
+    """The rows of corrected lines, each with the note that its old line no longer waits."""
     import orjson
 
     for line in correction.lines:

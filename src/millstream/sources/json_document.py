@@ -42,7 +42,7 @@ def read(
             is an object, it is read as JSON lines.
 
     Raises:
-        SourceDataError: it is no JSON or too large, or a row can't be put aside.
+        SourceDataError: it is not JSON or too large, or a row can't be quarantined.
     """
     import orjson
 

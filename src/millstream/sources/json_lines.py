@@ -3,7 +3,7 @@
 A block is checked without a Python object per line, some ahead of others. Where it holds anything
 out of the ordinary it is looked at line by line, by orjson, which decides what is JSON. Keys that
 an object has twice are found there, too; in other blocks the engine finds them, which reads the
-rows anyway. Where what is no JSON goes to quarantine, the check itself is left to the engine.
+rows anyway. Where what is not JSON goes to quarantine, the check itself is left to the engine.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ def read(
     """A file of JSON lines, checked some blocks ahead while earlier ones are handed on.
 
     Args:
-        sets_aside: whether a line that is no JSON goes to quarantine.
+        sets_aside: whether a line that is not JSON goes to quarantine.
         check: `plain`, unless it says otherwise.
 
     Raises:
-        SourceDataError: a line is no JSON, and is not to be put aside; or is too long; or no line
-            of the file is JSON.
+        SourceDataError: a line is not JSON, and is not to be quarantined; or is too long; or no
+            line of the file is JSON.
     """
     with ThreadPoolExecutor(parallel, "millstream-files") as pool:
         ahead: deque[tuple[bytes, Future[Rows | None]]] = deque()
@@ -127,11 +127,11 @@ def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool
     """A file's rows in files of about `PART_BYTES`; each is gone when the next is asked for.
 
     Args:
-        sets_aside: whether a line that is no JSON goes to quarantine: then parts are for the engine
-            alone, which has to parse them anyway and finds such lines.
+        sets_aside: whether a line that is not JSON goes to quarantine: then parts are for the
+            engine alone, which has to parse them anyway and finds such lines.
 
     Raises:
-        SourceDataError: a line is no JSON, and is not to be put aside; or is too long.
+        SourceDataError: a line is not JSON, and is not to be quarantined; or is too long.
     """
     head = raw_part.Header(__name__, {"path": path}, form="lines").line() if sets_aside else b""
     check = _objects if sets_aside else plain
@@ -258,7 +258,7 @@ def _each(
 ) -> tuple[Rows, int, Sequence[str]]:
     """The rows of a block line by line, its lines, and what is wrong with some.
 
-    What is no JSON is a row in an envelope. The items of a list of objects are rows.
+    What is not JSON is a row in an envelope. The items of a list of objects are rows.
     """
     rows: list[bytes] = []
     faults: list[str] = []
@@ -300,7 +300,7 @@ def row_of(line: bytes) -> bytes:
 
 
 def read_line(path: str, number: int, line: bytes) -> Rows:
-    """The rows of one line of a file; in an envelope what is no JSON."""
+    """The rows of one line of a file; in an envelope what is not JSON."""
     return _each(path, line + b"\n", number - 1, sets_aside=True)[0]
 
 

@@ -57,7 +57,7 @@ def instant(value: Any, partition: Partition, what: str) -> datetime:
     Dates, and times without an offset, are read in the partition's time zone.
 
     Raises:
-        SourceDataError: it is no time.
+        SourceDataError: it is not a time.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = value / 1000 if abs(value) >= _MILLISECONDS else value
@@ -110,6 +110,6 @@ def _parsed(text: str, partition: Partition, what: str) -> date:
 
 def _no_time(value: Any, partition: Partition, what: str) -> SourceDataError:
     return SourceDataError(
-        f"{what}: {partition.by!r} of a row is no time: {str(value)[:60]!r}",
+        f"{what}: {partition.by!r} of a row is not a time: {str(value)[:60]!r}",
         hint="a date, ISO 8601, or seconds or milliseconds since 1970",
     )

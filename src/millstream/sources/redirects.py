@@ -59,7 +59,7 @@ class _Client:
             is_fine = self._may(where, url)
         except ValueError as error:
             raise SourceError(
-                f"{_plain(where)} redirects to what is no address: {error}",
+                f"{_plain(where)} redirects to an invalid URL: {error}",
                 hint="ask whoever runs that host, or copy the file from there yourself",
             ) from None
         if not is_fine:

@@ -53,7 +53,7 @@ class Finder:
         try:
             level = normalizer._get_table_nesting_level(root, normalizer.max_nesting)
             for each in rows:
-                # dlt wraps what is no object
+                # dlt wraps what is not an object
                 row = each if type(each) is dict else {normalizer.c_value: each}
                 for _ in normalizer._normalize_row(row, {}, (root,), _r_lvl=level, is_root=True):
                     pass

@@ -113,7 +113,7 @@ def active() -> bool | None:
 
 
 def watch(schema_name: str, how: QuarantineRules | None) -> None:
-    """Put aside what of a schema's rows can't be loaded; None ends that."""
+    """Quarantine what of a schema's rows can't be loaded; None ends that."""
     if how is None:
         WATCHES.pop(schema_name, None)
     else:

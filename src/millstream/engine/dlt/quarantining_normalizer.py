@@ -1,4 +1,4 @@
-"""dlt's own normalizer, watched: what it would discard or refuse is put aside, not lost.
+"""dlt's own normalizer, watched: what it would discard or refuse is quarantined, not lost.
 
 A chunk of rows goes through dlt's code as ever, into a buffer. Where nothing of it was discarded or
 refused, the buffer is written, and that was all. Else the schema is put back as it was, and the
@@ -257,7 +257,7 @@ class WatchedNormalizer(ExactNormalizer):
         The text still has the rows that later ones replace: `_current` tells them.
 
         Raises:
-            SourceDataError: there is such a row, and it is not to be put aside.
+            SourceDataError: there is such a row, and it is not to be quarantined.
         """
         items: list[Any] = json.loadb(line)
         # without either it is dlt's result that counts: the last one's value
@@ -465,7 +465,7 @@ class WatchedNormalizer(ExactNormalizer):
         )
 
     def _keep(self, updates: dict[str, list[Any]]) -> None:
-        """Write what was put aside to its table, through dlt's normalizer as it is."""
+        """Write what was quarantined to its table, through dlt's normalizer as it is."""
         rows, self._entries = self._entries, []
         if not rows:
             return
@@ -636,7 +636,7 @@ def add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> Non
 
 
 def _refuse_unreadable(root: str, items: Iterable[Any]) -> None:
-    """What was put into an envelope is no row, once nothing is put aside any more."""
+    """What was put into an envelope is no row, once nothing is quarantined any more."""
     for item in items:
         if envelope.is_one(item) and "unreadable" in item[envelope.KEY]:
             found = item[envelope.KEY]

@@ -101,7 +101,7 @@ class Direct:
                 rows = found.column(0).chunk(0).values
             else:
                 if objects(text) != block.rows:
-                    raise NotVectorizableError("rows that are no objects")
+                    raise NotVectorizableError("rows that are not objects")
                 found = self._read(text, self._alone)
                 # a line ends with an object and the next begins with one: only between rows. As
                 # many rows as lines are one row a line

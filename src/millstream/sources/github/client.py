@@ -283,7 +283,7 @@ class Client:
         try:
             url = urljoin(where, link)
             there = _origin(url)
-        except ValueError as error:  # of a link that is no URL
+        except ValueError as error:  # of a link that is not a URL
             raise SourceDataError(
                 f"{self._base_url} {verb} to {url[:80]!r}: {error}",
                 hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",

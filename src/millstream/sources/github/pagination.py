@@ -212,7 +212,7 @@ class Pager:
                     return
             if page.next in seen:
                 raise SourceDataError(
-                    f"{listing.about}: the pages go round: {page.next} comes again",
+                    f"{listing.about}: pagination loop: {page.next} was returned twice",
                     hint="nothing of this run was loaded; run again, or set `parallel: 1`",
                 )
             seen.add(page.next)
