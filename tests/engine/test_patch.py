@@ -22,6 +22,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 import millstream
 from millstream import engine
 from millstream.engine.dlt import normalizer, patch
+from millstream.formats import engine_mode
+from millstream.formats.engine_mode import EngineMode, RowRules
 
 ROWS = [
     {
@@ -108,6 +110,21 @@ def test_workers_that_are_done_are_hardly_waited_for(
     assert set(waits) == {0.02}
     engine.disable()
     assert normalize.sleep is sleep
+
+
+def test_each_of_two_runs_keeps_its_rules_until_it_ends() -> None:
+    millstream.accelerate()
+    one, two = RowRules(names_keys=True), RowRules()
+    first, second = engine.enabled({"one": one}), engine.enabled({"two": two})
+    first.__enter__()
+    second.__enter__()
+    assert millstream.accelerate()
+    assert engine_mode.current().is_run, "a run comes first"
+    assert engine_mode.current().rules == {"one": one, "two": two}
+    first.__exit__(None, None, None)
+    assert engine_mode.current() == EngineMode("columnar", is_run=True, rules={"two": two})
+    second.__exit__(None, None, None)
+    assert engine_mode.current() == EngineMode("columnar")
 
 
 def test_another_way_to_wait_for_workers_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from dlt.normalize.validate import reconcile_null_only_columns, validate_and_upd
 
 from millstream.engine.dlt import normalizer
 from millstream.engine.dlt.rules import DltRules
-from millstream.engine.stats import FileStats
+from millstream.formats import engine_mode
 
 # a case makes and removes dozens of small files: in memory that takes a fifth less time in all
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -87,13 +87,15 @@ class Outcome:
 def engine(on: bool, batch: int) -> Iterator[None]:
     """dlt's worker with or without the engine, in batches so small that their edges matter."""
     before = worker.JsonLItemsNormalizer, normalizer.BATCH, normalizer.SMALLEST
-    FileStats.keep = False  # as for `accelerate()`: dlt's own result
+    mode = engine_mode.current()
+    engine_mode.replace(replace(mode, is_run=False))  # as for `accelerate()`: dlt's own result
     worker.JsonLItemsNormalizer = normalizer.ColumnarNormalizer if on else JsonLItemsNormalizer
     normalizer.BATCH = batch
     normalizer.SMALLEST = 1 if batch < 100 else 16
     try:
         yield
     finally:
+        engine_mode.replace(mode)
         worker.JsonLItemsNormalizer, normalizer.BATCH, normalizer.SMALLEST = before
 
 

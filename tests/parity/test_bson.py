@@ -22,8 +22,9 @@ from tests.sources.test_mongodb_values import keys, values
 
 from millstream.engine.bson import documents, reader
 from millstream.engine.coercion import Coercion
-from millstream.engine.dlt import normalizer, patch
-from millstream.engine.dlt.exact_normalizer import COERCIONS
+from millstream.engine.dlt import normalizer
+from millstream.formats import engine_mode
+from millstream.formats.engine_mode import EngineMode, RowRules
 from millstream.formats.key_names import natural_name
 from millstream.formats.raw_part import Header
 
@@ -39,11 +40,9 @@ def part(rows: Sequence[bytes], kind: str | None = None, **settings: Any) -> byt
 
 
 @pytest.fixture(autouse=True)
-def as_a_run_reads_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(COERCIONS, "parity", Coercion())
-    patch.name_keys("parity", on=True)
-    yield
-    patch.name_keys("parity", on=False)
+def as_a_run_reads_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = {"parity": RowRules(names_keys=True, coercion=Coercion())}
+    monkeypatch.setattr(engine_mode, "_current", EngineMode(rules=rules))
 
 
 @pytest.fixture(autouse=True)

@@ -381,15 +381,15 @@ def test_secrets_of_a_driver_do_not_travel_with_the_error(shop):
 
 
 def test_a_run_leaves_the_process_as_it_was(shop):
-    from millstream.engine.dlt import patch
+    from millstream.formats import engine_mode
 
     runner.run(shop, "orders")
     assert not Container()[PipelineContext].is_active()
-    assert patch.active() is None
+    assert engine_mode.current() == engine_mode.EngineMode()
     assert millstream.accelerate()
     try:
         runner.run(shop, "orders")
-        assert patch.active() is False
+        assert engine_mode.current() == engine_mode.EngineMode("columnar")
     finally:
         engine.disable()
 

@@ -23,22 +23,22 @@ import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from threading import Lock, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from millstream.engine.coercion import Coercion
 from millstream.engine.dlt.key_collisions import told
 from millstream.engine.report import EngineReport, collect
+from millstream.formats.engine_mode import EngineMode, RowRules
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
     from dlt.sources import DltResource
 
-    from millstream.quarantine.rules import QuarantineRules
-
 __all__ = [
     "Coercion",
     "EngineReport",
+    "RowRules",
     "accelerate",
     "check_arrow_items",
     "collect",
@@ -63,71 +63,44 @@ def enable(*, keep_stats: bool = False) -> bool:
     """
     from millstream.engine.dlt import patch
 
-    if os.environ.get("MILLSTREAM_ENGINE", "").strip().lower() == "dlt":
-        patch.deactivate()
+    if not _wanted() or not patch.fits():
+        patch.choose(EngineMode())
         return False
-    return patch.activate(keep_stats=keep_stats)
+    patch.choose(EngineMode("columnar", is_run=keep_stats))
+    return True
+
+
+def _wanted() -> bool:
+    return os.environ.get("MILLSTREAM_ENGINE", "").strip().lower() != "dlt"
 
 
 _OBJECTS = 10_000
 """New objects until Python looks for cycles among them; its own figure is 700, or 2,000."""
 
-_entered = 0
-_entering = Lock()
-_outside: bool | None = None
-
 
 @contextmanager
-def enabled(
-    watches: Mapping[str, QuarantineRules] | None = None,
-    named: Iterable[str] = (),
-    coercions: Mapping[str, Coercion] | None = None,
-) -> Iterator[bool]:
+def enabled(rules: Mapping[str, RowRules] | None = None) -> Iterator[bool]:
     """Normalize through the engine within this block, and count; then all is as it was before.
 
     Other dlt pipelines of the process keep the normalizer that their owner chose.
 
     Args:
-        watches: by the name of a dlt schema, how its rows are watched.
-        named: dlt schemas whose keys are named by `key_names`.
-        coercions: by the name of a dlt schema, how its rows are typed.
+        rules: by the name of a dlt schema, how its rows are normalized.
 
     Yields:
-        Whether rows are watched; not where Millstream does not fit the installed dlt.
+        Whether the rules are followed; not where Millstream does not fit the installed dlt.
     """
-    global _entered, _outside
     import pyarrow
 
     from millstream.engine.dlt import patch
 
-    with _entering:
-        if not _entered:
-            _outside = patch.active()
-        _entered += 1
-        for name, watch in (watches or {}).items():
-            patch.watch(name, watch)
-        named = [*named]
-        for name in named:
-            patch.name_keys(name, on=True)
-        for name, coercion in (coercions or {}).items():
-            patch.set_coercion(name, coercion)
-        is_watched = enable(keep_stats=True) or patch.activate(keep_stats=True, columnar=False)
+    if not patch.fits():
+        yield False
+        return
     try:
-        yield is_watched
+        with patch.running("columnar" if _wanted() else "quarantining", rules or {}):
+            yield True
     finally:
-        with _entering:
-            _entered -= 1
-            for name in watches or ():
-                patch.watch(name, None)
-            for name in named:
-                patch.name_keys(name, on=False)
-            for name in coercions or ():
-                patch.set_coercion(name, None)
-            if not _entered:
-                if _outside is None:
-                    patch.deactivate()
-                else:
-                    patch.activate(keep_stats=_outside)
         # what comes next, the destination's driver, needs memory of its own
         pyarrow.default_memory_pool().release_unused()
 
@@ -183,7 +156,7 @@ def disable() -> None:
     """Let dlt normalize by itself again."""
     from millstream.engine.dlt import patch
 
-    patch.deactivate()
+    patch.choose(EngineMode())
 
 
 def accelerate() -> bool:

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from millstream.common import atomic_write
 from millstream.engine.dlt.key_collisions import Twins
 from millstream.engine.profile import Profile
 from millstream.engine.report import folder_of
+from millstream.formats import engine_mode
 from millstream.model import Decision
 from millstream.quarantine.entry import Rejection
 
@@ -41,8 +42,6 @@ class FileStats:
     outcomes: Counter[str] = field(default_factory=Counter)
     twins: Counter[Twins] = field(default_factory=Counter)
 
-    keep: ClassVar[bool] = False
-
     def count(self, engine: str, rows: int) -> None:
         self.rows[engine] += rows
 
@@ -62,7 +61,7 @@ class FileStats:
         self.refusals[change.kind, change.table, change.column, change.new] = decision
 
     def save(self, load_folder: str, load_id: str) -> None:
-        if not self.keep:
+        if not engine_mode.current().is_run:
             return
         folder = folder_of(Path(load_folder).parent, load_id)
         folder.mkdir(parents=True, exist_ok=True)

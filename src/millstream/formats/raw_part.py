@@ -22,7 +22,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, ClassVar, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 from millstream.errors import SourceDataError
 
@@ -200,12 +200,6 @@ class LineReader(Protocol):
 
     def __call__(self, block: Block) -> Iterator[bytes]:
         """The rows of a block as lines of dlt's typed JSON; what is no row in an envelope."""
-
-
-class Engine:
-    """Whether what is extracted now will be read by the engine."""
-
-    reads: ClassVar[bool] = False
 
 
 def header(line: bytes) -> Header:

@@ -259,11 +259,11 @@ def normalize(
 ) -> Normalized:
     """Make tables of what was extracted."""
     target = context.target
-    named = (context.schema,) if target.names_keys else ()
-    coercions = {context.schema: context.coercion}
-    watches = _watches(context, run, accepted)
-    with engine.enabled(watches, named, coercions) as is_watched:
-        if not is_watched:
+    rules = engine.RowRules(
+        _quarantine_rules(context, run, accepted), target.names_keys, context.coercion
+    )
+    with engine.enabled({context.schema: rules}) as is_followed:
+        if not is_followed:
             _require_engine(context)
         _add_root_ids(context, pipeline)
         extracted = pipeline.list_extracted_load_packages()
@@ -492,13 +492,13 @@ def _told_of_source_state(
     )
 
 
-def _watches(
+def _quarantine_rules(
     context: RunContext, run: Path, accepted: SchemaVersion | None
-) -> Mapping[str, QuarantineRules]:
-    """How the rows of this run's packages are watched while dlt normalizes them."""
+) -> QuarantineRules | None:
+    """Which rows of this run's packages go to quarantine while dlt normalizes them."""
     target = context.target
     if not target.quarantine.enabled:
-        return {}
+        return None
     gate = schema_changes.gate(
         schema_changes.held_packages.recall(run, context.stream),
         accepted,
@@ -508,8 +508,7 @@ def _watches(
     )
     dispositions = {*load_packages.refreshed(run).values()}
     disposition = dispositions.pop() if len(dispositions) == 1 else None
-    watch = QuarantineRules(target.name, context.stream, target.quarantine, gate, disposition)
-    return {context.schema: watch}
+    return QuarantineRules(target.name, context.stream, target.quarantine, gate, disposition)
 
 
 def _require_engine(context: RunContext) -> None:

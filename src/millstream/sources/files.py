@@ -25,7 +25,7 @@ from millstream.errors import (
     SourceNotFoundError,
     SourceUnavailableError,
 )
-from millstream.formats import raw_part
+from millstream.formats import engine_mode
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.quarantine import envelope
 from millstream.sources import (
@@ -251,7 +251,7 @@ class FilesSource:
     def _handed_on(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
         is_document = _is_document(path, content, settings)
-        is_whole = self._in_parts and raw_part.Engine.reads and not settings.maps
+        is_whole = self._in_parts and engine_mode.current().reads_raw_parts and not settings.maps
         if is_document or not is_whole:
             yield from self._rows(path, content, settings)
             return

@@ -13,6 +13,7 @@ from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.row_columns import plain_column
 from millstream.engine.stats import FileStats
 from millstream.engine.tables import LinkNames
+from millstream.formats import engine_mode
 
 
 class ArrowNormalizer(ArrowItemsNormalizer):
@@ -24,7 +25,7 @@ class ArrowNormalizer(ArrowItemsNormalizer):
 
     def __call__(self, extracted_items_file: str, root_table_name: str) -> list[Any]:
         updates: list[Any] = super().__call__(extracted_items_file, root_table_name)
-        if FileStats.keep and root_table_name not in self.schema.dlt_table_names():
+        if engine_mode.current().is_run and root_table_name not in self.schema.dlt_table_names():
             self._profile(extracted_items_file, root_table_name)
         return updates
 

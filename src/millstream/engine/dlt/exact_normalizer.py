@@ -25,7 +25,6 @@ from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 from millstream.engine import copy_writer
 from millstream.engine.coercion import (
     ORIGIN,
-    Coercion,
     ColumnLimits,
     InexactError,
     MisfitError,
@@ -33,10 +32,7 @@ from millstream.engine.coercion import (
     is_time,
     time_form,
 )
-from millstream.formats import typed_json
-
-COERCIONS: dict[str, Coercion] = {}
-"""By the name of a dlt schema, how its rows are typed."""
+from millstream.formats import engine_mode, typed_json
 
 _MOST_DIGITS = 76
 """Arrow's largest decimal."""
@@ -64,7 +60,10 @@ class ExactNormalizer(JsonLItemsNormalizer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._coercion = COERCIONS.get(self.schema.name)
+        mode = engine_mode.current()
+        self._is_run = mode.is_run
+        self._rules_of_rows = mode.rules_of(self.schema.name)
+        self._coercion = self._rules_of_rows.coercion
         self._is_exact = self._coercion is not None and self._coercion.exact
         self._is_marked = False
         self._bases: dict[str, Any] = {}

@@ -37,7 +37,6 @@ from millstream.engine.flatten import MANY_LEVELS, FlatTable, unfold
 from millstream.engine.json_lines_writer import ColumnarJsonlWriter
 from millstream.engine.schema_rules import NotVectorizableError
 from millstream.engine.schema_size import check_schema_size, check_table_names
-from millstream.engine.stats import FileStats
 from millstream.engine.tables import add_ids, columns_of
 from millstream.errors import SchemaTooLargeError
 from millstream.formats import raw_part
@@ -300,7 +299,7 @@ class ColumnarNormalizer(WatchedNormalizer):
         if set(map(type, items)) != {dict}:
             items = [item if type(item) is dict else {rules.value: item} for item in items]
         tables = unfold(items, root, level, rules, self._lane.shape)
-        if FileStats.keep:
+        if self._is_run:
             new = {table.name: table.leaves.keys() for table in tables}
             check_schema_size(root, new, self.schema.tables)
             check_table_names(new, self.schema.tables)
@@ -325,7 +324,7 @@ class ColumnarNormalizer(WatchedNormalizer):
                 column_set.documents = frozenset(
                     each for each, column in known.items() if column.get("data_type") == "json"
                 )
-            if FileStats.keep:
+            if self._is_run:
                 names = self._rules.names
                 self._stats.profile.add(name, column_set, names.all(), names.list_idx)
             writer.write_data_item(column_set, known)

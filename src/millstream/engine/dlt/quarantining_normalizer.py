@@ -53,13 +53,6 @@ from millstream.formats.key_names import KeyNames
 from millstream.model import Decision
 from millstream.quarantine import entry, envelope
 from millstream.quarantine.entry import Rejection, path_of
-from millstream.quarantine.rules import QuarantineRules
-
-WATCHES: dict[str, QuarantineRules] = {}
-"""By the name of a dlt schema; what is not named is normalized as dlt has it."""
-
-NAMED: set[str] = set()
-"""dlt schemas whose keys are named by `key_names`; all others keep dlt's rule."""
 
 _READ = 1 << 24
 LONG_INTEGER = re.compile(rb"[0-9]{19}")
@@ -119,7 +112,7 @@ class WatchedNormalizer(ExactNormalizer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._watch = WATCHES.get(self.schema.name)
+        self._watch = self._rules_of_rows.quarantine
         self._stats: FileStats | None = None
         self._root = ""
         self._hits: list[Rejection] = []
@@ -148,9 +141,9 @@ class WatchedNormalizer(ExactNormalizer):
         self._header = self._header_of(extracted_items_file)
         self._versions = self._versions_of(extracted_items_file, root_table_name)
         # without statistics dlt's own result counts
-        self.dialect = self._caps.sqlglot_dialect if self._caps and FileStats.keep else None
+        self.dialect = self._caps.sqlglot_dialect if self._caps and self._is_run else None
         keep_columns_free(self.schema.data_item_normalizer, self.dialect)
-        if self.schema.name in NAMED and not is_own(root_table_name):
+        if self._rules_of_rows.names_keys and not is_own(root_table_name):
             self._name_keys(root_table_name)
         updates = self._file(extracted_items_file, root_table_name)
         self._remember_names(updates)
@@ -160,7 +153,7 @@ class WatchedNormalizer(ExactNormalizer):
         return updates
 
     def _versions_of(self, file: str, root: str) -> FileVersions | None:
-        if not FileStats.keep:  # dlt's own result counts
+        if not self._is_run:  # dlt's own result counts
             return None
         table = self.schema.tables.get(root)
         volume = self.load_storage.config.load_volume_path
@@ -261,7 +254,7 @@ class WatchedNormalizer(ExactNormalizer):
         """
         items: list[Any] = json.loadb(line)
         # without either it is dlt's result that counts: the last one's value
-        is_told = self._watch is not None or FileStats.keep
+        is_told = self._watch is not None or self._is_run
         if is_told and self._watch is None and envelope.MARK in line:
             _refuse_unreadable(root, items)
         if not is_told or not duplicate_keys.lost(line, items):
@@ -409,7 +402,7 @@ class WatchedNormalizer(ExactNormalizer):
         Raises:
             SourceDataError: names the table and the column.
         """
-        if not FileStats.keep:  # dlt's own result counts
+        if not self._is_run:  # dlt's own result counts
             yield None
             return
         storage, buffer = self.item_storage, Buffer()
@@ -504,7 +497,7 @@ class WatchedNormalizer(ExactNormalizer):
             self._versions.note_rows(buffer.rows.get(self._root, ()))
         assert self._stats is not None
         for table, rows in buffer.rows.items():
-            if FileStats.keep:
+            if self._is_run:
                 self._count_columns(table, rows, buffer.columns[table])
             self._use_own_writer(table)
             self.item_storage.write_data_item(
@@ -537,7 +530,7 @@ class WatchedNormalizer(ExactNormalizer):
         return column_of_rows(rows, name, kind, is_json=column["data_type"] == "json")
 
     def _coerce_row(self, table_name: str, parent_table: str, row: Any) -> Any:
-        if FileStats.keep:
+        if self._is_run:
             for name, value in row.items():
                 if value is None:
                     self._nulls.setdefault(table_name, Counter())[name] += 1

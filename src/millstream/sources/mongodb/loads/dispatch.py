@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.config import data_dir
 from millstream.errors import SourceError
-from millstream.formats import raw_part
+from millstream.formats import engine_mode
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.sources import findings
 from millstream.sources.mongodb import connection, ids, partition_filter, ranges, spool
@@ -336,7 +336,9 @@ def _forwarder(
 ) -> Encoder | RawBatchEncoder:
     """Batches as they are, where the engine reads them; else as lines of rows."""
     encoder = _encoder(job, kind, normalize)
-    return RawBatchEncoder(encoder, extra) if raw_part.Engine.reads and not job.maps else encoder
+    if job.maps or not engine_mode.current().reads_raw_parts:
+        return encoder
+    return RawBatchEncoder(encoder, extra)
 
 
 def _collection(client: Client, job: LoadSpec) -> Collection[Any]:
