@@ -21,7 +21,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help demo test test-all test-nightly check audit format bench clean
+.PHONY: help demo test test-unit test-all test-nightly check audit format bench clean
 
 help:  ## Show these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -38,6 +38,15 @@ demo: $(VENV)/.demo  ## Load real GitHub issues through Dagster into DuckDB (LIV
 
 test: $(VENV)/.dev  ## Run the tests (ARGS="-k github" for some)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not nightly" $(ARGS)
+
+# what needs no server, no process of its own and no load
+UNIT := tests/alerts tests/common tests/config tests/dlt_compat tests/formats tests/quarantine/test_entry.py \
+	tests/engine $(addprefix --ignore=tests/engine/,test_patch.py test_profile.py test_maps.py) \
+	$(addprefix tests/schema_changes/test_,accepted_file.py diff.py drift.py golden.py policy.py profile.py snapshot.py) \
+	$(addprefix tests/runs/test_,load_packages.py step_errors.py) tests/test_errors.py
+
+test-unit: $(VENV)/.dev  ## Run the tests that need no server, process or load: under a minute
+	@$(BIN)/python -m pytest -n 2 -q -m "not nightly" -k "not processes" $(UNIT) $(ARGS)
 
 test-all:  ## Run the tests on every Python from 3.10 to 3.13 that this machine has
 	@for v in 3.10 3.11 3.12 3.13; do \

@@ -236,13 +236,14 @@ def _npm_histories() -> Iterator[tuple[str, list[Row]]]:
                     for key, value in row.items()
                     if not MAPS.fullmatch(_snake(key))
                 }
-                for row in versions[-600:]
+                for row in versions[-240:]
             ],
         )
 
 
 def _snake(key: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
+    plain = key.replace("-", "_")
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in plain)
 
 
 def _plain(pairs: Row) -> Any:

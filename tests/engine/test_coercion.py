@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from millstream.engine.coercion import (
@@ -51,6 +51,8 @@ def typed(draw: Any) -> tuple[str, Any]:
 
 
 @given(typed(), TYPES, st.sampled_from(LIMITS))
+@example(("decimal", Decimal("sNaN")), "wei", LIMITS[0])
+@example(("decimal", Decimal("sNaN")), "double", LIMITS[0])
 def test_a_column_gives_back_what_it_takes(one: Any, wanted: str, limits: ColumnLimits) -> None:
     kind, value = one
     try:

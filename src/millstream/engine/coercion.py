@@ -162,6 +162,8 @@ def _double(value: Any, _: ColumnLimits) -> float:
         number = float(value)
     except OverflowError:
         raise InexactError("beyond a double") from None
+    except ValueError:  # a signaling NaN
+        raise InexactError("not a number") from None
     # Python compares numbers of different types exactly
     if number != value:
         raise InexactError("more digits than a double")
@@ -237,7 +239,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _is_minus_zero(value: Any) -> bool:
-    if value != 0 or isinstance(value, int):
+    if isinstance(value, int) or not _is_finite(value) or value != 0:
         return False
     return value.is_signed() if isinstance(value, Decimal) else math.copysign(1, value) < 0
 
