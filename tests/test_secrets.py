@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from services.postgres import Postgres
+from services.processes import millstream
 
 MARKS = {
     "password": "m4rk/pass+word=1",
@@ -77,7 +78,6 @@ def test_nothing_that_is_written_holds_a_secret(
     (tmp_path / "defs.yaml").write_text(DEFS.format(source=source, destination=destination))
     url = postgres_server.url("postgres", password=MARKS["password"])
     environment = {
-        **os.environ,
         "DESTINATION__POSTGRES__CREDENTIALS": url,
         "GITHUB_TOKEN": MARKS["token"],
         "HOOK": f"http://127.0.0.1:9/{MARKS['hook']}?key={MARKS['hook']}",
@@ -87,14 +87,9 @@ def test_nothing_that_is_written_holds_a_secret(
     for command in (["run", "--json"], ["run", "--debug"], ["doctor", "--json"]):
         if command[0] == "run" and source is GITHUB and "--debug" in command:
             continue  # each waits for its retries; one is enough
-        done = subprocess.run(
-            [sys.executable, "-m", "millstream", *command],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-        )
-        assert done.returncode == ends, done.stderr.decode()[-2000:]
-        said += done.stdout + done.stderr
+        done = millstream(tmp_path, *command, environment=environment)
+        assert done.returncode == ends, done.stderr[-2000:]
+        said += (done.stdout + done.stderr).encode()
     assert leaks(tmp_path, said) == []
 
 

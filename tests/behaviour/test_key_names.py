@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import uuid4
@@ -16,6 +13,7 @@ import yaml
 
 from millstream.config import PipelineConfig, parse_pipeline
 from millstream.runs.runner import run
+from services import processes
 from services.mongod import Mongod
 from services.places import Place
 
@@ -70,14 +68,7 @@ def millstream(place: Place, source: dict[str, Any]) -> str:
     attributes = {"name": "shop", "source": source, "destination": dict(place.destination)}
     defs = {"type": "millstream.Pipeline", "attributes": attributes}
     (place.project / "defs.yaml").write_text(yaml.safe_dump(defs))
-    done = subprocess.run(
-        [sys.executable, "-m", "millstream", "run"],
-        cwd=place.project,
-        env={**os.environ, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.millstream(place.project, "run")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

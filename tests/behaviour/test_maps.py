@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import duckdb
 import pytest
 
 from millstream.demo.github_server import GitHubServer
+from services import processes
 from sources.github_kit import issue
 
 KEYS = 60
@@ -34,15 +32,7 @@ def define(project: Path, source: str, more: str = "") -> None:
 
 
 def millstream(project: Path, *arguments: str) -> tuple[int, str]:
-    environment = {k: v for k, v in os.environ.items() if k != "GITHUB_TOKEN"}
-    done = subprocess.run(
-        [sys.executable, "-m", "millstream", *arguments],
-        cwd=project,
-        env={**environment, "PYTHONPATH": str(project)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.millstream(project, *arguments)
     return done.returncode, done.stdout + done.stderr
 
 

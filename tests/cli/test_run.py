@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 import pytest
+
+from services import processes
 
 DEFS = """\
 type: millstream.Pipeline
@@ -56,14 +56,7 @@ def shop(tmp_path: Path) -> Path:
 def millstream(
     folder: Path, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "millstream", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(folder), **environment},
-        timeout=300,
-    )
+    return processes.millstream(folder, *arguments, environment=environment)
 
 
 def test_a_stream_that_fails_stops_no_other(shop: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from millstream.errors import DamagedPackageError, RunError
 from millstream.runs import manifests
 from millstream.runs.runner import run
 from services.places import Place
+from services.processes import python_code
 
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 DEATH = """
@@ -48,10 +47,8 @@ def made(place: Place) -> PipelineConfig:
 
 def die(config: PipelineConfig, stage: str, end: int) -> None:
     """A run that dies once its package is extracted, or normalized."""
-    command = [sys.executable, "-c", DEATH, stage, "run"]
-    tests = str(Path(__file__).parents[1])
-    environment = {**os.environ, "END": str(end), "PYTHONPATH": tests}
-    done = subprocess.run(command, cwd=config.project, env=environment, capture_output=True)
+    environment = {"END": str(end), "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = python_code(DEATH, stage, "run", folder=config.project, environment=environment)
     assert done.returncode == 9, done.stderr
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.places import Place
+from services.processes import python_code
 
 RUN = """
 import json, os, signal, sys
@@ -62,13 +61,8 @@ def test_a_change_is_there_once(kind: str, dies_in: str, request: pytest.Fixture
         }
         path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         homes = os.environ["MILLSTREAM_HOME"] + home
-        done = subprocess.run(
-            [sys.executable, "-c", RUN, json.dumps(task)],
-            capture_output=True,
-            text=True,
-            cwd=place.project,
-            env={**os.environ, "PYTHONPATH": path, "MILLSTREAM_HOME": homes},
-        )
+        environment = {"PYTHONPATH": path, "MILLSTREAM_HOME": homes}
+        done = python_code(RUN, json.dumps(task), folder=place.project, environment=environment)
         assert done.returncode in (0, -9), done.stderr
         return done.returncode
 

@@ -6,25 +6,18 @@ python limited.py FILE GIGABYTES      a line of JSON: what became of it, and the
 from __future__ import annotations
 
 import json
-import os
 import resource
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-SECONDS = 300  # nothing hangs: far beyond what any of it takes
-
 
 def load(file: Path, *, gigabytes: int = 3) -> dict[str, Any]:
     """What a run says of a file that it loads into an empty DuckDB."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(file), str(gigabytes)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env={**os.environ, "RUNTIME__LOG_LEVEL": "CRITICAL"},
-    )
+    from services.processes import python_file
+
+    quiet = {"RUNTIME__LOG_LEVEL": "CRITICAL"}
+    done = python_file(Path(__file__), str(file), str(gigabytes), environment=quiet)
     assert done.returncode == 0, done.stderr[-2000:]
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return said

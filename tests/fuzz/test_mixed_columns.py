@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from random import Random
@@ -15,6 +13,7 @@ import pytest
 import yaml
 
 from services.places import NAME, Place
+from services.processes import millstream
 
 SEEDS = range(10) if os.environ.get("MILLSTREAM_NIGHTLY") else range(1)
 ROWS = 40
@@ -88,13 +87,7 @@ def test_each_value_is_found(request: pytest.FixtureRequest, kind: str, seed: in
             lines.insert(random.randrange(len(lines)), "{no JSON")
         file = place.project / "data" / f"{load}.jsonl"
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-m", "millstream", "run"],
-            cwd=place.project,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = millstream(place.project, "run")
         assert done.returncode == 0, done.stdout + done.stderr
     names = ["id"]
     for column in ("a", "b", "c", "d"):

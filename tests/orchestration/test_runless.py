@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
+
+from services.processes import millstream
 
 DEFS = """\
 type: millstream.Pipeline
@@ -33,14 +33,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "millstream", "run"],
-        cwd=project,
-        env={**os.environ, "DAGSTER_HOME": str(project.parent / "home"), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    home = {"DAGSTER_HOME": str(project.parent / "home")}
+    return millstream(project, "run", environment={**home, **environment})
 
 
 def test_what_run_loaded_is_materialized_in_dagster(project: Path) -> None:

@@ -16,6 +16,7 @@ from millstream import engine
 from millstream.config import DestinationConfig, TargetConfig, data_dir, parse_pipeline
 from millstream.errors import ConfigError, RunError, SourceDataError
 from millstream.runs import pending_decisions, preview, runner
+from services.processes import python_code
 
 SOURCE = """
 import json, os, signal
@@ -91,7 +92,7 @@ def in_a_process(config, code):
         )
     """
     source = textwrap.dedent(prelude) + textwrap.dedent(code)
-    return subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    return python_code(source)
 
 
 def calls(config):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from textwrap import indent
 from typing import Any
@@ -12,6 +10,7 @@ import yaml
 
 from services.mongod import Mongod
 from services.places import Place
+from services.processes import millstream
 
 NAME = "shop"
 
@@ -51,12 +50,7 @@ class Project:
         Args:
             fails: whether the command is expected to exit with 1 instead of 0.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "millstream", *arguments],
-            cwd=self.place.project,
-            capture_output=True,
-            text=True,
-        )
+        done = millstream(self.place.project, *arguments)
         said = done.stdout + done.stderr
         assert done.returncode == (1 if fails else 0), said
         return said

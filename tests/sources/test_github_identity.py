@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -16,6 +13,7 @@ from millstream.config import DltConfig, PipelineConfig
 from millstream.demo.github_server import GitHubServer
 from millstream.model import RunReport
 from millstream.runs.runner import run
+from services import processes
 from services.places import NAME, Place
 from sources.github_kit import issue
 from sources.test_github_incremental import chain, commit, star
@@ -271,14 +269,8 @@ def test_the_command_line_tells_of_it(duckdb_place: Place, server: GitHubServer)
     (place.project / "defs.yaml").write_text(json.dumps(defs))
 
     def millstream() -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "millstream", "run"],
-            cwd=place.project,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "MILLSTREAM_HOME": str(place.project / uuid4().hex)},
-            timeout=300,
-        )
+        home = {"MILLSTREAM_HOME": str(place.project / uuid4().hex)}
+        done = processes.millstream(place.project, "run", environment=home)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
