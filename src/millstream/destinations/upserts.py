@@ -1,20 +1,17 @@
 """With `upsert`, a row that comes with its mark of deletion is not inserted.
 
 dlt's MERGE deletes a marked row that the table has, and inserts one that it does not have: a row
-that was made and deleted between two loads would stay, marked. What this relies on is checked
-where it is put in place.
+that was made and deleted between two loads would stay, marked. With a dlt that has another function
+for it, dlt's own result stays.
 """
 
 from __future__ import annotations
 
 import inspect
+from functools import wraps
 from typing import Any
 
-_PARAMETERS = (
-    "root_table_name", "staging_root_table_name", "primary_keys", "root_table_column_names",
-    "hard_delete_col", "deleted_cond", "insert_only", "not_deleted_cond", "changed_cond",
-    "insert_cond", "source_filter",
-)  # fmt: skip
+from millstream.dlt_compat import contract
 
 
 def leave_deleted_out() -> None:
@@ -25,10 +22,11 @@ def leave_deleted_out() -> None:
     own = job.gen_upsert_merge_sql
     if getattr(own, "leaves_deleted_out", False):
         return
-    if tuple(inspect.signature(own).parameters) != _PARAMETERS:
-        return  # another version of dlt: its own result
+    if contract.problem("upsert"):
+        return
     generate = own.__func__
 
+    @wraps(generate)
     def gen_upsert_merge_sql(cls: Any, *args: Any, **kwargs: Any) -> list[str]:
         call = inspect.signature(own).bind(*args, **kwargs)
         call.apply_defaults()

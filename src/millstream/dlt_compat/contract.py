@@ -314,6 +314,20 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
             _load_job,
         ),
     ),
+    "upsert": (
+        Owner(
+            "dlt.destinations.sql_jobs:SqlMergeFollowupJob",
+            (
+                Name(
+                    "gen_upsert_merge_sql",
+                    "the MERGE statements of a table; `insert_cond` limits what is inserted",
+                    "root_table_name staging_root_table_name primary_keys root_table_column_names "
+                    "hard_delete_col deleted_cond insert_only not_deleted_cond changed_cond "
+                    "insert_cond source_filter",
+                ),
+            ),
+        ),
+    ),
     "filesystem": (
         Owner(
             "dlt.destinations.impl.filesystem.filesystem:FilesystemClient",
