@@ -384,12 +384,18 @@ def test_worker_processes_put_aside_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_configuration_reaches_the_source(tmp_path: Path) -> None:
-    for enabled in (True, False):
-        made = PipelineConfig.model_validate(
+    (tmp_path / "x.jsonl").write_text('{"id": 1}\n{"id": 2\n')
+
+    def config(*, enabled: bool) -> PipelineConfig:
+        return PipelineConfig.model_validate(
             {
                 "name": "shop",
                 "source": {"type": "files", "streams": {"orders": {"path": "x.jsonl"}}},
                 "quarantine": {"enabled": enabled},
+                "project": tmp_path,
             }
         )
-        assert made.source.sets_aside is enabled  # type: ignore[union-attr]
+
+    with pytest.raises(SourceDataError, match="line 2"):
+        runner.run(config(enabled=False), "orders")
+    assert sum(each.rows for each in runner.run(config(enabled=True), "orders").quarantined) == 1

@@ -62,7 +62,7 @@ def test_views_have_no_primary_key(tmp_path: Path) -> None:
     discovery.save(CATALOG, tmp_path)
     attributes = {"name": "shop", "source": {"type": "mongodb", "databases": ["shop"]}}
     config = parse_pipeline(attributes, where="defs.yaml", project=tmp_path, folder=tmp_path)
-    source = sources.create(config.source)
+    source = sources.of_pipeline(config)
     keys = {each.name: each.primary_key for each in source.streams()}
     assert keys == {"orders": ("_id",), "orders.archive": ("_id",), "recent": ()}
 
@@ -133,7 +133,7 @@ from millstream.config import parse_pipeline
 folder = pathlib.Path({str(tmp_path)!r})
 attributes = {{"name": "x", "source": {{"type": "mongodb", "databases": ["shop", "crm"]}}}}
 config = parse_pipeline(attributes, where="x", project=folder, folder=folder)
-found = sources.create(config.source).streams()
+found = sources.of_pipeline(config).streams()
 assert len(found) == 5, found
 print([name for name in ("dlt", "pymongo", "bson", "dagster", "pyarrow") if name in sys.modules])
 """

@@ -30,7 +30,7 @@ def _run(options: Namespace) -> int:
     from millstream.errors import ConfigError
 
     config = read_pipeline(options.path)
-    source = sources.create(config.source)
+    source = sources.of_pipeline(config)
     if not isinstance(source, sources.Discovering):
         raise ConfigError(
             f"pipeline {config.name!r}: {config.source.type} has nothing to discover",

@@ -80,7 +80,7 @@ def _pipeline(path: Path) -> list[Check]:
 def _source(config: PipelineConfig) -> Sequence[Check]:
     from millstream import sources
 
-    return sources.create(config.source).check()
+    return sources.of_pipeline(config).check()
 
 
 def _destination(config: PipelineConfig) -> Sequence[Check]:
@@ -98,7 +98,7 @@ def _pending(config: PipelineConfig) -> Sequence[Check]:
     from millstream.schema_changes.messages import accept_command, reject_command
 
     try:
-        streams = [stream.name for stream in sources.create(config.source).streams()]
+        streams = [stream.name for stream in sources.of_pipeline(config).streams()]
     except MillstreamError:  # the check of the source says why
         return ()
     found = held_packages(config, streams)

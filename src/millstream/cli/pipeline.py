@@ -61,7 +61,7 @@ def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:
     config = read_pipeline(options.path)
     # stdout is for the answer alone: whatever a library prints goes where people read
     with redirect_stdout(sys.stderr):
-        streams = sources.create(config.source).streams()
+        streams = sources.of_pipeline(config).streams()
     return config, _chosen(options.streams, streams, options.command)
 
 

@@ -215,7 +215,9 @@ class PipelineConfig(TargetConfig):
 
     def maps_of(self, stream: str) -> tuple[str, ...]:
         """The objects of a stream whose keys are data, wherever the file names them."""
-        own = self.source.maps_of(stream) if isinstance(self.source, FilesConfig) else ()
+        own: tuple[str, ...] = ()
+        if isinstance(self.source, FilesConfig) and stream in self.source.streams:
+            own = self.source.streams[stream].maps
         return tuple(dict.fromkeys((*own, *self.maps.get(stream, ()))))
 
     @property
@@ -251,14 +253,6 @@ class PipelineConfig(TargetConfig):
                 hint=f"--partition {last[0]}" if last else "no window has ended yet",
             )
         return self.partitions.partition(stream, key)
-
-    @model_validator(mode="after")
-    def _told_to_source(self) -> PipelineConfig:
-        if isinstance(self.source, MongoDBConfig):
-            self.source.set_pipeline(self.folder, self.maps)
-        if isinstance(self.source, FilesConfig):
-            self.source.set_pipeline(self.project, self.maps, self.quarantine.enabled)
-        return self
 
 
 def parse_pipeline(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, timezone
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
-    PrivateAttr,
     field_validator,
     model_validator,
 )
@@ -175,9 +173,6 @@ class MongoDBCollection(Model):
 class MongoDBConfig(Model):
     """MongoDB. Its address comes from `MONGODB_URI` or `SOURCES__MONGODB__CONNECTION_URL`."""
 
-    _folder: Path | None = PrivateAttr(default=None)
-    _maps: Mapping[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
-
     type: Literal["mongodb"] = "mongodb"
     databases: tuple[str, ...] = Field(
         default=(), description="The connection string's database when left out."
@@ -216,19 +211,6 @@ class MongoDBConfig(Model):
             if not name.strip() or "\0" in name:
                 raise ValueError(f"{name!r} is not a name")
         return self
-
-    def set_pipeline(self, folder: Path | None, maps: Mapping[str, tuple[str, ...]]) -> None:
-        """What of a pipeline concerns its source; for the pipeline, while it is made."""
-        self._folder, self._maps = folder, maps
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder of `defs.yaml`, where `collections.yaml` lies beside it."""
-        return self._folder
-
-    def maps_of(self, stream: str) -> tuple[str, ...]:
-        """The objects of a collection whose keys are data, as the pipeline names them."""
-        return self._maps.get(stream, ())
 
     def settings_of(self, stream: str) -> MongoDBCollection:
         """The settings of one collection, by the name of its stream."""
@@ -299,9 +281,6 @@ class FilesConfig(Model):
         "or `host:port`. A redirect anywhere else is an error.",
     )
     parallel: int = Field(default=2, ge=1, le=16, description="Chunks checked at once.")
-    _folder: Path | None = PrivateAttr(default=None)
-    _sets_aside: bool = PrivateAttr(default=False)
-    _maps: Mapping[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
 
     @field_validator("hosts")
     @classmethod
@@ -310,27 +289,6 @@ class FilesConfig(Model):
             if not host or set(host) & set("/@*? "):
                 raise ValueError(f"{host!r} is not a host such as example.com or example.com:8080")
         return tuple(host.lower() for host in value)
-
-    def set_pipeline(
-        self, folder: Path, maps: Mapping[str, tuple[str, ...]], sets_aside: bool
-    ) -> None:
-        """What of a pipeline concerns its source; for the pipeline, while it is made."""
-        self._folder, self._maps, self._sets_aside = folder, maps, sets_aside
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder that relative paths start from; None for the current one."""
-        return self._folder
-
-    def maps_of(self, stream: str) -> tuple[str, ...]:
-        """The objects of a stream whose keys are data, named by the stream or the pipeline."""
-        own = self.streams[stream].maps if stream in self.streams else ()
-        return tuple(dict.fromkeys((*own, *self._maps.get(stream, ()))))
-
-    @property
-    def sets_aside(self) -> bool:
-        """Whether a line that is not JSON goes to quarantine; else it is an error."""
-        return self._sets_aside
 
 
 SourceConfig = Annotated[

@@ -136,7 +136,7 @@ class Pipeline(dg.StateBackedComponent):
 
     @property
     def _discovering(self) -> sources.Discovering | None:
-        source = sources.create(self.config.source)
+        source = sources.of_pipeline(self.config)
         return source if isinstance(source, sources.Discovering) else None
 
 

@@ -25,7 +25,7 @@ from millstream.orchestration.specs import STREAM
 
 def jobs(config: PipelineConfig, assets: dg.AssetsDefinition) -> Sequence[Any]:
     """The pipeline's own job first; then those below it."""
-    streams = sources.create(config.source).streams()
+    streams = sources.of_pipeline(config).streams()
     made = [_job(config.name, f"Load all streams of {config.name}.", assets, streams)]
     places: dict[tuple[str, ...], list[Stream]] = {}
     for stream in streams:

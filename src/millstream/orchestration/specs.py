@@ -33,7 +33,7 @@ def asset_specs(config: PipelineConfig) -> Sequence[dg.AssetSpec]:
     Raises:
         ConfigError: the source offers no streams, or two of them load into one table.
     """
-    streams = sources.create(config.source).streams()
+    streams = sources.of_pipeline(config).streams()
     if not streams:
         raise ConfigError(
             f"pipeline {config.name!r}: its source offers no streams",

@@ -71,7 +71,7 @@ def preview(
     with tempfile.TemporaryDirectory(prefix="millstream-preview-") as name, own_pipeline():
         folder = Path(name)
         with recorder.step("prepare"):
-            source = sources.create(config.source)
+            source = sources.of_pipeline(config)
             opened = source.open(stream, partition=context.partition)
             opened = runner.with_maps(opened, config, stream)
         pipeline = context.pipeline(folder)

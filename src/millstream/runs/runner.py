@@ -61,7 +61,7 @@ def run(
         SchemaHeldError: the policy holds a change; nothing was sent and no cursor moved.
         RunError: any other failure, with the step that failed.
     """
-    source = sources.create(config.source)
+    source = sources.of_pipeline(config)
     _check_stream(config, source, stream)
     part = config.partition_of(stream, partition)
     if part is not None and full_refresh:
@@ -148,7 +148,7 @@ def replay(
         )
     if corrected is not None:
         corrected = " ".join(corrected.split("\n")).strip()  # rows are kept one a line
-    source = sources.create(config.source)
+    source = sources.of_pipeline(config)
     _check_stream(config, source, stream)
     planned = quarantine_replay.Plan()
 

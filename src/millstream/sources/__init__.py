@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from millstream.config import DltConfig, FilesConfig, GitHubConfig, MongoDBConfig, SourceConfig
+from millstream.config import (
+    DltConfig,
+    FilesConfig,
+    GitHubConfig,
+    MongoDBConfig,
+    PipelineConfig,
+    SourceConfig,
+)
 from millstream.model import Check, Partition, Stream
 
 if TYPE_CHECKING:
@@ -53,8 +61,32 @@ class Discovering(Protocol):
         """
 
 
-def create(config: SourceConfig) -> Source:
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What of a pipeline concerns its source.
+
+    Attributes:
+        project: the folder that relative paths start from; the current one by default.
+        folder: of `defs.yaml`, with `collections.yaml` beside it.
+        maps: objects whose keys are data, by stream, as paths.
+        has_quarantine: whether a line that is not JSON goes to quarantine; else it is an error.
+    """
+
+    project: Path | None = None
+    folder: Path | None = None
+    maps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    has_quarantine: bool = False
+
+
+def of_pipeline(config: PipelineConfig) -> Source:
+    """The source of a pipeline; connects to nothing."""
+    context = SourceContext(config.project, config.folder, config.maps, config.quarantine.enabled)
+    return create(config.source, context)
+
+
+def create(config: SourceConfig, context: SourceContext | None = None) -> Source:
     """The source that a configuration describes; connects to nothing."""
+    context = context or SourceContext()
     if isinstance(config, GitHubConfig):
         from millstream.sources.github import GitHubSource
 
@@ -66,9 +98,15 @@ def create(config: SourceConfig) -> Source:
     if isinstance(config, MongoDBConfig):
         from millstream.sources.mongodb import MongoDBSource
 
-        return MongoDBSource(config, folder=config.folder)
+        return MongoDBSource(config, folder=context.folder, maps=context.maps)
     if isinstance(config, FilesConfig):
         from millstream.sources.files import FilesSource
 
-        return FilesSource(config, in_parts=True)
+        return FilesSource(
+            config,
+            project=context.project,
+            maps=context.maps,
+            has_quarantine=context.has_quarantine,
+            in_parts=True,
+        )
     raise AssertionError(f"no source for {config!r}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -54,16 +54,27 @@ class FilesSource:
     """Each stream is the files of one pattern.
 
     Args:
+        project: the folder that relative paths start from; the current one by default.
+        maps: objects whose keys are data, by stream, beside those that the streams name.
+        has_quarantine: whether a line that is not JSON goes to quarantine; else it is an error.
         in_parts: whether JSON lines may be handed to dlt as files of its own making, of which no
             row can be seen or changed on the way; while a run of ours extracts.
     """
 
     def __init__(
-        self, config: FilesConfig, *, project: Path | None = None, in_parts: bool = False
+        self,
+        config: FilesConfig,
+        *,
+        project: Path | None = None,
+        maps: Mapping[str, tuple[str, ...]] | None = None,
+        has_quarantine: bool = False,
+        in_parts: bool = False,
     ) -> None:
         self.config = config
         self._in_parts = in_parts
-        self.project = project or config.folder or Path.cwd()
+        self._maps = maps or {}
+        self._has_quarantine = has_quarantine
+        self.project = project or Path.cwd()
 
     def streams(self) -> Sequence[Stream]:
         return [
@@ -145,7 +156,7 @@ class FilesSource:
 
         with content() as opened:
             may_be = before is not None and not _is_document(file.url, opened, settings)
-        if may_be and self.config.sets_aside:
+        if may_be and self._has_quarantine:
             correction = corrected_lines.find(file.url, content, str(before))
             if correction is not None:
                 return correction
@@ -219,7 +230,8 @@ class FilesSource:
         except KeyError:
             names = ", ".join(self.config.streams)
             raise ConfigError(f"no such stream: {stream!r}", hint=f"there is {names}") from None
-        return settings.model_copy(update={"maps": self.config.maps_of(stream)})
+        maps = tuple(dict.fromkeys((*settings.maps, *self._maps.get(stream, ()))))
+        return settings.model_copy(update={"maps": maps})
 
     def _list(
         self, stream: str, settings: FileStream, *, may_be_none: bool = False
@@ -258,7 +270,7 @@ class FilesSource:
         import dlt
 
         folder = Path(dlt.current.pipeline().working_dir) / "parts"
-        parallel, sets_aside = self.config.parallel, self.config.sets_aside
+        parallel, sets_aside = self.config.parallel, self._has_quarantine
         for part in json_lines.parts(path, content, parallel, folder, sets_aside=sets_aside):
             yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
@@ -273,11 +285,11 @@ class FilesSource:
             yield from json_document.read(
                 path,
                 content,
-                sets_aside=self.config.sets_aside,
+                sets_aside=self._has_quarantine,
                 may_be_lines=settings.format is None,
             )
             return
-        parallel, sets_aside = self.config.parallel, self.config.sets_aside
+        parallel, sets_aside = self.config.parallel, self._has_quarantine
         for found in json_lines.read(path, content, parallel, sets_aside=sets_aside):
             rows = found.each()
             for start in range(0, len(rows), _ROWS):

@@ -23,7 +23,7 @@ errors      what the driver said -> an error with its fix
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,11 +48,19 @@ class MongoDBSource:
 
     Args:
         folder: of `defs.yaml`, with `collections.yaml` beside it once `discover` has been run.
+        maps: objects whose keys are data, by stream, as paths.
     """
 
-    def __init__(self, config: MongoDBConfig, *, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: MongoDBConfig,
+        *,
+        folder: Path | None = None,
+        maps: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self._config = config
         self._folder = folder
+        self._maps = maps or {}
 
     def streams(self) -> Sequence[Stream]:
         """The collections and views that are configured.
@@ -68,7 +76,7 @@ class MongoDBSource:
                 stream_names.table_name(each.stream, every),
                 _place(each, located),
                 self._config.settings_of(each.stream),
-                self._config.maps_of(each.stream),
+                self._maps.get(each.stream, ()),
             )
             for each in located
         ]
@@ -156,7 +164,8 @@ class MongoDBSource:
         what = f"collection {located.stream}"
         facts = load_spec.facts(client, _database(located), located.collection, what)
         settings = self._config.settings_of(located.stream)
-        return load_spec.LoadSpec(self._config, located, settings, facts, full, partition)
+        maps = self._maps.get(located.stream, ())
+        return load_spec.LoadSpec(self._config, located, settings, facts, full, partition, maps)
 
     def _located(self) -> Sequence[CollectionRef]:
         return stream_names.locate(self._config, discovery.load(self._folder))

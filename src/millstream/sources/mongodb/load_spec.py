@@ -62,6 +62,7 @@ class LoadSpec:
         mode: `full` replaces the table, `cursor` and `changes` merge into it after a full load.
         partition: of which the rows are replaced; None: all.
         full: read all, whatever earlier runs did.
+        maps: objects whose keys are data, by path.
     """
 
     config: MongoDBConfig
@@ -70,6 +71,7 @@ class LoadSpec:
     facts: CollectionInfo
     full: bool
     partition: Partition | None = None
+    maps: tuple[str, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -116,11 +118,6 @@ class LoadSpec:
                 f"{self.what}: `filter` in settings.{self.located.stream}: {error}",
                 hint="https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/",
             ) from None
-
-    @property
-    def maps(self) -> tuple[str, ...]:
-        """Objects whose keys are data, by path."""
-        return self.config.maps_of(self.located.stream)
 
     @property
     def projection(self) -> dict[str, int] | None:
