@@ -212,7 +212,7 @@ def _recordings() -> Iterator[tuple[str, list[Row]]]:
 
 NPM = ("axios", "chalk", "eslint", "express", "mongoose", "next", "react", "typescript", "webpack")
 MAPS = re.compile(
-    "exports|scripts|engines|overrides|.*dependencies.*|.*config.*|jspm|browser|babel"
+    "time|versions|exports|scripts|engines|overrides|.*dependencies.*|.*config.*|jspm|browser|babel"
 )
 """Objects whose keys are data."""
 
