@@ -132,3 +132,34 @@ def test_maps_of_github(project: Path) -> None:
     assert ask(project, "SELECT key, n FROM crm.issues__votes ORDER BY key") == [
         ("ann", 1), ("bob", 2),
     ]  # fmt: skip
+
+
+def test_maps_of_an_object_that_was_loaded_as_columns(project: Path) -> None:
+    def rows(*numbers: int) -> list[dict[str, Any]]:
+        return [{"id": n, "at": {"tiers": {"a": {"n": n}, "b": {"n": n}}}} for n in numbers]
+
+    define(project, FILES, "  schema_policy: strict\n")
+    write(project, "a.jsonl", *rows(*range(30)))
+    assert millstream(project, "run")[0] == 0
+    define(project, FILES, "  maps: {customers: [at.tiers]}\n")
+    write(project, "b.jsonl", *rows(*range(30, 60)))
+    message = (
+        "`at__tiers`, an object before, is now the table `customers__at__tiers` with a row per "
+        "key, as `maps` says; rows loaded before keep its columns `at__tiers__*`"
+    )
+    code, said = millstream(project, "schema", "diff", "--fail-on", "risky")
+    assert code == 0, said
+    assert message in said
+    code, said = millstream(project, "run")
+    assert code == 0, "who names a map has accepted it"
+    assert message in said
+    assert "also a list" not in said
+    assert "no longer arrives" not in said
+    found = ask(project, "SELECT key, count(*) FROM crm.customers__at__tiers GROUP BY 1 ORDER BY 1")
+    assert found == [("a", 30), ("b", 30)]
+    assert ask(project, "SELECT count(at__tiers__a__n) FROM crm.customers") == [(30,)]
+    code, said = millstream(project, "schema", "log")
+    assert "breaking  accepted    customers: `at__tiers`, an object before" in said
+    code, said = millstream(project, "run", "--json")
+    assert code == 0
+    assert '"decisions": []' in said

@@ -198,6 +198,8 @@ def test_accept_from_the_source_keeps_the_key(shop: Shop) -> None:
     code, said = shop.call("schema", "accept", "--from-source")
     assert said.count("accepted  ") == 2
     assert "_id: bigint, not null, primary key" in (shop.place.project / "schema.yaml").read_text()
+    code, said = shop.call("schema", "diff", "--fail-on", "safe")
+    assert (code, said.count("  accepted  ")) == (0, 2), "the next run makes both"
     assert shop.run()[0] == 0, "accepted ahead"
     assert shop.call("schema", "diff") == (0, "shop.orders: no changes\n")
 

@@ -133,6 +133,13 @@ def test_accept_from_the_source_before_any_run(
         assert "buyer: text" in (project / "schema.yaml").read_text()
         assert not (project / "warehouse.duckdb").exists()
     assert "  │  buyer         text" in call(capsys, "show", project)[1].splitlines()
+    code, printed = call(capsys, "diff", project, "--fail-on", "safe", "--json")
+    ahead = json.loads(printed)["orders"]
+    assert (code, {each["reason"] for each in ahead}) == (0, {"accepted"})
+    assert main(["run", str(project), "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["reports"]
+    made = [each["message"] for each in report["changes"]]
+    assert [each["message"] for each in ahead] == made, "a run makes what was accepted ahead"
     assert call(capsys, "diff", project) == (0, "shop.orders: no changes\n")
 
 

@@ -95,7 +95,8 @@ def _diff(options: Namespace) -> int:
     found: dict[str, Sequence[Decision]] = {}
     with redirect_stdout(sys.stderr):
         for stream in streams:
-            found[stream] = _standing(config, stream, options).decisions
+            standing = _standing(config, stream, options)
+            found[stream] = (*standing.decisions, *standing.accepted)
     if options.json:
         print_json({stream: [_decision(d) for d in made] for stream, made in found.items()})
     else:

@@ -130,7 +130,7 @@ def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) 
     found = status.schema(config, stream)
     if any(decision.action == "hold" for decision in found.decisions):
         return _held(key.asset_key, stream, found.decisions, found.rows, found.row_count)
-    return schema_result(key.asset_key, found.decisions)
+    return schema_result(key.asset_key, (*found.decisions, *found.accepted))
 
 
 def accept_words(stream: str, held: Sequence[Decision]) -> str:

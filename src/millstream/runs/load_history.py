@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from millstream import destinations, schema_changes
 from millstream.common.redact import redact_foreign
-from millstream.config import TargetConfig
+from millstream.config import PipelineConfig, TargetConfig
 from millstream.model import Decision, RunReport, SchemaVersion, TableLoad
 from millstream.runs import load_packages
 from millstream.schema_changes import open_loads
@@ -42,6 +42,11 @@ class LoadHistory:
     schema_name: str
     dead: set[str] = field(default_factory=set)
     noted: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def _maps(self) -> Sequence[str]:
+        target = self.target
+        return target.maps_of(self.stream) if isinstance(target, PipelineConfig) else ()
 
     def is_kept(self, pipeline: dlt.Pipeline) -> bool:
         """Whether loads are noted at all; elsewhere the history is written after the load."""
@@ -84,7 +89,7 @@ class LoadHistory:
                 )
                 for table in new.tables
             ),
-            changes=schema_changes.diff(before, new),
+            changes=schema_changes.describe_maps(schema_changes.diff(before, new), new, self._maps),
             schema=new,
             decisions=tuple(decisions),
         )

@@ -36,10 +36,12 @@ class Preview:
     Attributes:
         decisions: what the policy says of each change.
         schema: what would be loaded.
+        accepted: the changes that were accepted ahead.
     """
 
     decisions: tuple[Decision, ...]
     schema: SchemaVersion
+    accepted: tuple[Decision, ...] = ()
 
 
 def preview(
@@ -90,7 +92,15 @@ def preview(
         recent = recorder.recent(pipeline, baseline.loads) if package.seen.profile else ()
         with recorder.step("govern"):
             decisions = stages.decide(context, folder, package.schema, recent, accepted)
-    return Preview((*package.seen.refusals, *decisions), package.schema)
+        before = schema_changes.held_packages.recall(folder, stream)
+    decisions = (*package.seen.refusals, *decisions)
+    # offline, nothing says what of the accepted schema is loaded
+    ahead = (
+        ()
+        if offline
+        else schema_changes.accepted_ahead(before, package.schema, decisions, context.maps)
+    )
+    return Preview(decisions, package.schema, ahead)
 
 
 def _newest_partition(config: PipelineConfig, stream: str) -> str | None:

@@ -291,9 +291,10 @@ class RunRecorder:
 
     def _changes(self, before: SchemaVersion, schema: SchemaVersion) -> tuple[SchemaChange, ...]:
         """What changed in the schema, and in the data as far as people accepted it."""
-        changes = {
-            schema_changes.fingerprint(each): each for each in schema_changes.diff(before, schema)
-        }
+        made = schema_changes.describe_maps(
+            schema_changes.diff(before, schema), schema, self.context.maps
+        )
+        changes = {schema_changes.fingerprint(each): each for each in made}
         for decision in self.decisions:
             if decision.decided_by == "people":
                 changes.setdefault(schema_changes.fingerprint(decision.change), decision.change)

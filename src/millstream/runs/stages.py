@@ -308,6 +308,7 @@ def decide(
         stream=context.stream,
         waived=schema_changes.held_packages.waived(run),
         recent=recent,
+        maps=context.maps,
     )
     # what should be quarantined, and yet came this far, came in a form that is not rows
     return tuple(

@@ -21,12 +21,14 @@ class Standing:
         schema: what would be loaded.
         rows: rows that wait on this machine, by table; empty where the source was read instead.
         row_count: those of tables without a parent.
+        accepted: the changes that were accepted ahead, and that the next run makes.
     """
 
     decisions: tuple[Decision, ...]
     schema: SchemaVersion
     rows: Mapping[str, int]
     row_count: int = 0
+    accepted: tuple[Decision, ...] = ()
 
 
 def schema(
@@ -44,18 +46,25 @@ def schema(
     waiting = pending_decisions.waiting(config, stream)
     if not waiting:
         found = preview(config, stream, pages=pages, offline=offline)
-        return Standing(found.decisions, found.schema, {})
+        return Standing(found.decisions, found.schema, {}, accepted=found.accepted)
     keeper = destinations.keeper(config)
     accepted = keeper.load().get(stream) if keeper else None
     decisions: dict[str, Decision] = {}
     rows: dict[str, int] = {}
+    maps = config.maps_of(stream)
     for held in waiting:
-        for decision in schema_changes.held_packages.standing(held, accepted, config.schema_policy):
+        for decision in schema_changes.held_packages.standing(
+            held, accepted, config.schema_policy, maps
+        ):
             decisions.setdefault(schema_changes.fingerprint(decision.change), decision)
         for table, count in held.rows.items():
             rows[table] = rows.get(table, 0) + count
     count = sum(held.row_count for held in waiting)
-    return Standing(tuple(decisions.values()), waiting[-1].schema, rows, count)
+    made = tuple(decisions.values())
+    schema = waiting[-1].schema
+    before = schema_changes.held_packages.recall(waiting[0].folder, stream)
+    ahead = schema_changes.accepted_ahead(before, schema, made, maps)
+    return Standing(made, schema, rows, count, ahead)
 
 
 def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int]:

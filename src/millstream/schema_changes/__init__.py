@@ -19,8 +19,8 @@ from millstream.schema_changes import accepted_file, held_packages, history, ope
 from millstream.schema_changes.accepted_store import AcceptedSchemaStore, FileStore
 from millstream.schema_changes.diff import DATA_ALONE, apply, canonical, diff
 from millstream.schema_changes.drift import jumps
-from millstream.schema_changes.evaluate import fingerprint, govern, is_in_schema
-from millstream.schema_changes.map_detection import is_map_at
+from millstream.schema_changes.evaluate import accepted_ahead, fingerprint, govern, is_in_schema
+from millstream.schema_changes.map_detection import describe_maps, is_map_at
 from millstream.schema_changes.policy import comes_and_goes, decided_by
 from millstream.schema_changes.profile import (
     LoadProfile,
@@ -42,6 +42,7 @@ __all__ = [
     "AcceptedSchemaStore",
     "FileStore",
     "LoadProfile",
+    "accepted_ahead",
     "accepted_file",
     "apply",
     "attach",
@@ -51,6 +52,7 @@ __all__ = [
     "comparable",
     "complete",
     "decided_by",
+    "describe_maps",
     "diff",
     "explained",
     "fingerprint",

@@ -15,6 +15,7 @@ from hashlib import sha256
 from millstream.config import PolicyConfig
 from millstream.model import Decision, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.diff import DATA_ALONE, diff
+from millstream.schema_changes.map_detection import TABLE_OF_KEYS, describe_maps
 from millstream.schema_changes.policy import accepted as accepted_by_people
 from millstream.schema_changes.policy import decide
 from millstream.schema_changes.profile import LoadProfile, attach, comparable, pool
@@ -29,6 +30,7 @@ def govern(
     stream: str,
     waived: Collection[str] = (),
     recent: Sequence[LoadProfile] = (),
+    maps: Collection[str] = (),
 ) -> tuple[Decision, ...]:
     """What the policy says of each change that nobody has accepted yet.
 
@@ -40,6 +42,7 @@ def govern(
         new: what would be loaded, with the profile of its rows.
         waived: fingerprints of changes that people accepted for this very package.
         recent: what the last loads saw, oldest first.
+        maps: the paths of objects that the configuration makes tables of: who named one wants that.
 
     The run must not load while any action is `hold`.
     """
@@ -47,7 +50,31 @@ def govern(
     loaded = attach(before, pool(loads)) if loads else before
     changes = diff(known(loaded, accepted, new), new, loaded=loaded, loads=loads or None)
     first = not before.tables and accepted is None
-    return judge(changes, before, accepted, policy, stream=stream, waived=waived, first=first)
+    changes = describe_maps(changes, new, maps)
+    asked = {fingerprint(each) for each in changes if each.new == TABLE_OF_KEYS}
+    agreed = {*waived, *asked}
+    return judge(changes, before, accepted, policy, stream=stream, waived=agreed, first=first)
+
+
+def accepted_ahead(
+    before: SchemaVersion,
+    new: SchemaVersion,
+    decisions: Iterable[Decision],
+    maps: Collection[str] = (),
+) -> tuple[Decision, ...]:
+    """The changes that a load makes and the policy was not asked of: people accepted them.
+
+    Args:
+        before: what the destination has; new: what would be loaded.
+        decisions: what the policy said of the rest.
+        maps: as `govern`.
+    """
+    decided = {fingerprint(decision.change) for decision in decisions}
+    return tuple(
+        accepted_by_people(Decision(change, "allow", "", "people"))
+        for change in describe_maps(diff(before, new), new, maps)
+        if fingerprint(change) not in decided
+    )
 
 
 def judge(

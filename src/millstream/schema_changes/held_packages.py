@@ -139,7 +139,10 @@ def waive(folder: Path, accepted: Collection[str]) -> None:
 
 
 def standing(
-    held: Held, accepted: SchemaVersion | None, policy: PolicyConfig
+    held: Held,
+    accepted: SchemaVersion | None,
+    policy: PolicyConfig,
+    maps: Collection[str] = (),
 ) -> tuple[Decision, ...]:
     """What the policy says by now of the changes that a package waits for."""
     known = govern(
@@ -149,6 +152,7 @@ def standing(
         policy,
         stream=held.stream,
         waived=waived(held.folder),
+        maps=maps,
     )
     # what only the counts of the load told is in no schema: it is as it was written down
     said = {fingerprint(decision.change) for decision in known}

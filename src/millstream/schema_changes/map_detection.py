@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from millstream.model import Column, SchemaChange, SchemaVersion, Severity, Table
 
@@ -17,6 +18,9 @@ MANY = 100
 """So many new columns and tables of one object are breaking: held before they exist."""
 ALIKE = 0.8
 """The share of the keys that must have the commonest shape."""
+
+TABLE_OF_KEYS = "table of keys"
+"""What an object has become that the configuration names as a map."""
 
 # ids, hashes, dates: digits in bulk or a long hexadecimal word; `field_1` is none of them
 _GENERATED = re.compile(r"\d{3,}|(?=[a-f_]*\d)[0-9a-f_]{8,}", re.ASCII)
@@ -164,6 +168,50 @@ def is_map_at(path: str, name: str | None) -> bool:
         re.sub(r"[\W_]", "", text.lower()) for text in (path, (name or "").replace(SEPARATOR, "."))
     )
     return bool(theirs) and ours.endswith(theirs)
+
+
+def describe_maps(
+    changes: Iterable[SchemaChange], version: SchemaVersion, paths: Iterable[str]
+) -> tuple[SchemaChange, ...]:
+    """Changes, with those in words of their own that `maps` makes of objects loaded as columns.
+
+    Args:
+        version: what would be loaded.
+        paths: those that the configuration names as maps.
+    """
+    wanted = {_folded(path) for path in paths}
+    return tuple(
+        _made_a_table(change)
+        if wanted
+        and change.kind == "became_list"
+        and change.old == "object"
+        and _folded(_whole_path(change, version)) in wanted
+        else change
+        for change in changes
+    )
+
+
+def _made_a_table(change: SchemaChange) -> SchemaChange:
+    name = change.column
+    return replace(
+        change,
+        new=TABLE_OF_KEYS,
+        message=f"`{name}`, an object before, is now the table `{change.table}__{name}` with a row "
+        f"per key, as `maps` says; rows loaded before keep its columns `{name}__*`",
+    )
+
+
+def _whole_path(change: SchemaChange, version: SchemaVersion) -> str:
+    """The names that lead from a row of the root table to what a change is of."""
+    parents = {table.name: table.parent for table in version.tables}
+    root = change.table
+    while parent := parents.get(root):
+        root = parent
+    return f"{change.table.removeprefix(root)}{change.column}"
+
+
+def _folded(path: str) -> str:
+    return re.sub(r"[\W_]", "", path).lower()
 
 
 def _is_map(keys: dict[str, dict[str, str]]) -> bool:
