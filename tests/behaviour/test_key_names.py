@@ -189,6 +189,42 @@ def test_system_columns_of_postgres_are_free(
     check_boxes(place, "_id" if kind == "mongodb" else "id")
 
 
+@pytest.mark.parametrize("kind", ["arrow", pytest.param("declared", marks=pytest.mark.nightly)])
+def test_a_column_named_like_a_system_column_is_named(kind: str, postgres_place: Place) -> None:
+    """Of Arrow tables and declared columns the source decides the names."""
+    place = postgres_place
+
+    def define(name: str) -> None:
+        rows = f'pa.table({{"id": [1, 2], "{name}": ["a", "b"]}})'
+        if kind == "declared":
+            rows = f'[{{"id": 1, "{name}": "a"}}, {{"id": 2, "{name}": "b"}}]'
+        columns = f'columns={{"{name}": {{"data_type": "text"}}}}' if kind == "declared" else ""
+        (place.project / "system.py").write_text(
+            f"import dlt, pyarrow as pa\n\n\n@dlt.resource({columns})\ndef boxes():\n"
+            f"    yield {rows}\n"
+        )
+        defs = {
+            "name": "shop",
+            "source": {"type": "dlt", "path": "system:boxes"},
+            "destination": dict(place.destination),
+        }
+        path = place.project / "defs.yaml"
+        path.write_text(yaml.safe_dump({"type": "millstream.Pipeline", "attributes": defs}))
+
+    define("xmin")
+    done = processes.millstream(place.project, "run")
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "the destination has a system column `xmin` in every table" in said
+    assert "rename the column `xmin` in the source" in said
+    define("x_min")
+    done = processes.millstream(place.project, "pending", "drop", "--stream", "boxes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = processes.millstream(place.project, "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert place.column("boxes", "x_min") == ["a", "b"]
+
+
 def test_a_field_named_like_the_id_fields_keeps_its_value(
     duckdb_place: Place, database: Any
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import traceback
 
 from millstream import destinations
@@ -42,6 +43,15 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             stream=stream,
             step=step,
             hint=f"name columns that rows have; {drop_hint(stream)}",
+        )
+    if named := re.search(r'column name "(.+?)" conflicts with a system column', str(root)):
+        return RunError(
+            f"{where}: {step} failed: the destination has a system column `{named[1]}` in every "
+            "table",
+            stream=stream,
+            step=step,
+            hint=f"rename the column `{named[1]}` in the source, which declares it or yields it in "
+            f"Arrow tables or data frames; then {drop_hint(stream)}",
         )
     if _too_deep(root):
         return RunError(
