@@ -6,7 +6,7 @@ import json
 import os
 import random
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from millstream.errors import ConfigError
 from millstream.model import RunReport
 from millstream.runs.runner import run
 from services.places import Place
+from services.processes import python_code
 
 PARTS = 100 if os.environ.get("MILLSTREAM_NIGHTLY") else 8
 
@@ -253,18 +254,16 @@ def test_a_backfill_side_by_side_and_again(place: Place) -> None:
     again = random.sample(keys, 4)
     given = json.dumps({**config.model_dump(mode="json"), "project": str(place.project)})
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, given, *keys[n::4], again[n], again[n - 1]],
-            env={**os.environ, "PYTHONPATH": path},
-            cwd=place.project,
-            stderr=subprocess.PIPE,
-            text=True,
+
+    def work(n: int) -> subprocess.CompletedProcess[str]:
+        arguments = (given, *keys[n::4], again[n], again[n - 1])
+        return python_code(
+            WORKER, *arguments, folder=place.project, environment={"PYTHONPATH": path}
         )
-        for n in range(4)
-    ]
-    ended = [(worker, worker.communicate()[1]) for worker in workers]
-    assert [worker.returncode for worker, _ in ended] == [0] * 4, ended[0][1][-3000:]
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(work, range(4)))
+    assert [each.returncode for each in ended] == [0] * 4, ended[0].stderr[-3000:]
 
     assert place.query(
         f"SELECT COUNT(*), COUNT(DISTINCT id), COUNT(DISTINCT _millstream_partition), COUNT(late) "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from behaviour.conftest import configured
 from millstream.config import DltConfig
 from services.places import Place
+from services.processes import python_code
 
 # what a worker of Dagster's does: the same pipeline, one stream of it
 RUN = """
@@ -32,21 +33,21 @@ def test_streams_do_not_get_in_each_others_way(place: Place):
     config = configured(place, DltConfig(path="behaviour.feed:shelves"))
     given = json.dumps({**config.model_dump(mode="json"), "project": str(place.project)})
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", RUN, given, f"shelf_{number}"],
-            env={**os.environ, "PYTHONPATH": path},
-            cwd=place.project,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+
+    def run(number: int) -> subprocess.CompletedProcess[str]:
+        return python_code(
+            RUN,
+            given,
+            f"shelf_{number}",
+            folder=place.project,
+            environment={"PYTHONPATH": path},
         )
-        for number in streams
-    ]
-    ended = [(run, *run.communicate()) for run in runs]
-    for number, (run, said, complained) in enumerate(ended):
-        assert run.returncode == 0, complained[-3000:]
-        counts = json.loads(said.strip().splitlines()[-1])
+
+    with ThreadPoolExecutor(len(streams)) as pool:
+        ended = list(pool.map(run, streams))
+    for number, done in enumerate(ended):
+        assert done.returncode == 0, done.stderr[-3000:]
+        counts = json.loads(done.stdout.strip().splitlines()[-1])
         assert counts == {f"shelf_{number}": 50, f"shelf_{number}__books": 50}
     for number in streams:
         assert place.count(f"shelf_{number}") == 50

@@ -1,8 +1,9 @@
 import shutil
-import subprocess
 import sys
 import textwrap
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import dlt
@@ -315,11 +316,9 @@ def test_concurrent_runs_of_one_stream_lose_nothing(shop):
         " project=Path(sys.argv[1]))\n"
         "runner.run(shop, 'events')"
     )
-    command = [sys.executable, "-c", code, str(shop.project)]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    for process in running:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    with ThreadPoolExecutor(3) as pool:
+        for done in pool.map(partial(python_code, code), [str(shop.project)] * 3):
+            assert done.returncode == 0, done.stderr
     assert query(shop, "SELECT count(*) FROM shop.events") == [(9,)]
 
 

@@ -134,6 +134,7 @@ def test_git_ignores_what_must_not_be_committed(tmp_path: Path) -> None:
     assert sorted(seen) == sorted(str(p.relative_to(project.folder)) for p in project.files)
 
 
+@pytest.mark.nightly  # at each commit, the UI comes up with collections
 def test_the_ui_comes_up_and_knows_the_child_tables(tmp_path: Path) -> None:
     project = write_project("github_issues", "duckdb", tmp_path / "loads")
 

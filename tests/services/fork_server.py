@@ -42,29 +42,41 @@ LIBRARIES = (
 
 
 def serve(connection: socket.socket) -> None:
-    """Run what is asked for, one program at a time, until nobody is there to ask."""
+    """Start what is asked for, any number at a time, until nobody is there to ask."""
     for library in LIBRARIES:
         import_module(library)
     # the collector would write to each object, and so copy the memory that the programs share
     gc.collect()
     gc.freeze()
     while request := receive(connection):
-        task, streams = request
-        sys.stdout.flush()
-        program = os.fork()
-        if not program:
+        task, (answer, *streams) = request
+        if not os.fork():
             connection.close()
-            become(task, streams)
-        for stream in streams:
+            watch(task, answer, streams)
+        for stream in (answer, *streams):
             os.close(stream)
-        connection.sendall(struct.pack("i", program))
-        _, status = os.waitpid(program, 0)
-        connection.sendall(struct.pack("i", os.waitstatus_to_exitcode(status)))
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # those that watched, and are done
+                pass
+
+
+def watch(task: dict[str, Any], answer: int, streams: list[int]) -> NoReturn:
+    """Start one program, and tell its number, then its exit code."""
+    program = os.fork()
+    if not program:
+        os.close(answer)
+        become(task, streams)
+    for stream in streams:
+        os.close(stream)
+    with suppress(OSError):  # nobody listens any more
+        os.write(answer, struct.pack("i", program))
+        os.write(answer, struct.pack("i", os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])))
+    os._exit(0)
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """A task, which is a line of JSON, and the three streams that came with it."""
-    text, streams, _, _ = socket.recv_fds(connection, 65_536, 3)
+    """A task, which is a line of JSON; where to answer, and the three streams of the program."""
+    text, streams, _, _ = socket.recv_fds(connection, 65_536, 4)
     while text and not text.endswith(b"\n"):
         text += connection.recv(65_536)
     return (json.loads(text), streams) if text else None

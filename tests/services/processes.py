@@ -20,10 +20,12 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 ENOUGH = 300
 """Seconds after which a program that has not ended is broken."""
 
+_ASKING = Lock()
 _TESTS = Path(__file__).parents[1]
 # what a library might read while it is imported comes with each program, not before
 _OF_A_TEST = ("MILLSTREAM_", "DLT_", "RUNTIME__", "DAGSTER_", "DESTINATION__", "MONGODB_")
@@ -71,19 +73,26 @@ def _run(
         "folder": str(folder),
         "environment": {**os.environ, **(environment or {})},
     }
-    server = _server()
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        with Path(os.devnull).open("rb") as nothing:
-            streams = [nothing.fileno(), output.fileno(), errors.fileno()]
+    with (
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
+        Path(os.devnull).open("rb") as nothing,
+    ):
+        answer, theirs = socket.socketpair()
+        with answer, theirs:
+            answer.settimeout(ENOUGH)
+            streams = [each.fileno() for each in (theirs, nothing, output, errors)]
             text = json.dumps(task).encode() + b"\n"
-            sent = socket.send_fds(server, [text], streams)
-            server.sendall(text[sent:])
-        program = _number(server)
-        try:
-            code = _number(server)
-        except TimeoutError:
-            os.kill(program, signal.SIGKILL)
-            code = _number(server)
+            with _ASKING:
+                sent = socket.send_fds(_server(), [text], streams)
+                _server().sendall(text[sent:])
+            theirs.close()
+            program = _number(answer)
+            try:
+                code = _number(answer)
+            except TimeoutError:
+                os.kill(program, signal.SIGKILL)
+                code = _number(answer)
         output.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(
@@ -95,7 +104,6 @@ def _run(
 def _server() -> socket.socket:
     """The end at which the server of this process, once started, is asked."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(ENOUGH)
     server = subprocess.Popen(
         [sys.executable, "-m", "services.fork_server", str(theirs.fileno())],
         cwd=_TESTS,
@@ -113,8 +121,8 @@ def _server() -> socket.socket:
     return ours
 
 
-def _number(server: socket.socket) -> int:
-    packed = server.recv(4)
+def _number(answer: socket.socket) -> int:
+    packed = answer.recv(4)
     assert len(packed) == 4, "the fork server is gone"
     (number,) = struct.unpack("i", packed)
     return int(number)

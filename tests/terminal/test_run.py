@@ -51,7 +51,10 @@ def assert_loaded(folder: Path) -> None:
             assert connection.execute(f"select count(*) from shop.{table}").fetchone() == (rows,)
 
 
-@pytest.mark.parametrize(("columns", "colour"), [(80, True), (200, False), (24, True)])
+@pytest.mark.parametrize(
+    ("columns", "colour"),
+    [pytest.param(80, True, marks=pytest.mark.nightly), (200, False), (24, True)],
+)
 def test_a_terminal_shows_progress_then_the_tables(shop: Path, columns: int, colour: bool) -> None:
     terminal = Terminal(millstream("run"), shop, columns=columns, colour=colour)
     terminal.wait_for(r"orders: extract: orders \d+" if columns > 24 else "orders: ext")
