@@ -277,6 +277,7 @@ class RunReport:
         decisions: what the policy said of those changes that nobody had accepted before.
         schema: the stream's tables after the run.
         engine_rows: rows by who normalized them, `{"dlt": 120}`.
+        engine_reasons: why batches of rows were left to dlt, and how many each time.
         quarantined: what went to `_millstream_quarantine` instead of the tables.
         replayed: rows that came again from there, by what became of them: `replayed`, `waiting`
             (still can't be loaded), `superseded`.
@@ -309,6 +310,7 @@ class RunReport:
     jumps: tuple[Drift, ...] = ()
     compared_loads: int = 0
     skipped: tuple[Skipped, ...] = ()
+    engine_reasons: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

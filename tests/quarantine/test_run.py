@@ -399,3 +399,19 @@ def test_the_configuration_reaches_the_source(tmp_path: Path) -> None:
     with pytest.raises(SourceDataError, match="line 2"):
         runner.run(config(enabled=False), "orders")
     assert sum(each.rows for each in runner.run(config(enabled=True), "orders").quarantined) == 1
+
+
+@pytest.mark.filterwarnings("ignore:millstream's engine does not fit")
+def test_quarantine_with_another_dlt_is_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dlt, "__version__", "1.40.0")
+    with pytest.raises(ConfigError, match="quarantine does not fit") as raised:
+        load(tmp_path, BASE, target(tmp_path, coercion="dlt"))
+    assert "on_unsupported_dlt: warn" in str(raised.value)
+    rules = {"on_unsupported_dlt": "warn"}
+    warns = target(tmp_path, coercion="dlt", quarantine=rules)
+    report = load(tmp_path, [{"id": 50, "user": "ann"}], warns)
+    assert any("is off" in warning for warning in report.warnings)
+    ids = query(tmp_path, "SELECT count(*) FROM shop.orders")
+    assert ids == [(51,)], "the package that waited, and this one"

@@ -89,6 +89,11 @@ class QuarantineConfig(Model):
         description="Quarantine what can't be read, what dlt refuses, and what dlt's contracts "
         "discard. Without it the first two fail the run, and the last is lost, as dlt has it.",
     )
+    on_unsupported_dlt: Literal["fail", "warn"] = Field(
+        default="fail",
+        description="Where quarantine does not fit the installed dlt: fail the run, or warn and "
+        "load without quarantine. For dlt sources and rows of Python code, with `coercion: dlt`.",
+    )
     redact: tuple[str, ...] = Field(
         default=(),
         description="JSON paths (`user.email`, `tokens[].secret`, `*.password`) whose values are "

@@ -45,6 +45,7 @@ __all__ = [
     "disable",
     "enable",
     "enabled",
+    "fits",
     "told",
     "unambiguous",
     "warming",
@@ -68,6 +69,13 @@ def enable(*, keep_stats: bool = False) -> bool:
         return False
     patch.choose(EngineMode("columnar", is_run=keep_stats))
     return True
+
+
+def fits() -> bool:
+    """Whether the engine fits the installed dlt; a warning says once that it does not."""
+    from millstream.engine.dlt import patch
+
+    return patch.fits()
 
 
 def _wanted() -> bool:

@@ -165,7 +165,7 @@ def _each(settled: TypedTable, leaf: ColumnValues, columns: Columns, rules: Rule
         try:
             array = pa.array(values, type=rules.arrow_type(column), from_pandas=False)
         except _FIT_ERRORS as error:
-            raise NotVectorizableError(f"{table}.{target}: {error}") from error
+            raise NotVectorizableError(f"{table}.{target}: {type(error).__name__}") from error
         _put(settled, leaf, target, array)
 
 

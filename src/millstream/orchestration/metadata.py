@@ -58,6 +58,8 @@ def stream_metadata(report: RunReport, own: str | None = None) -> dict[str, Any]
     metadata["seconds_by_step"] = ", ".join(f"{s} {n:.2f}" for s, n in report.seconds.items())
     if report.engine_rows:
         metadata["rows_by_engine"] = dg.MetadataValue.json(dict(report.engine_rows))
+    if report.engine_reasons:
+        metadata["left_to_dlt"] = dg.MetadataValue.json(dict(report.engine_reasons))
     return metadata | _of_run(report)
 
 

@@ -61,6 +61,7 @@ class RunRecorder:
     warnings: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     engine_rows: Counter[str] = field(default_factory=Counter)
+    engine_reasons: Counter[str] = field(default_factory=Counter)
     profile: Mapping[str, Mapping[str, ColumnProfile]] = field(default_factory=dict)
     quarantined: list[QuarantinedRows] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -230,6 +231,7 @@ class RunRecorder:
             jumps=tuple(self.jumps.values()),
             compared_loads=self.compared_loads,
             skipped=tuple(dict.fromkeys(self.skipped)),
+            engine_reasons=dict(self.engine_reasons),
         )
 
     def record(self, pipeline: dlt.Pipeline, report: RunReport) -> RunReport:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import sleep
@@ -72,6 +72,7 @@ class Normalized:
     seen: engine.EngineReport
     outdated: Mapping[str, int]
     schema: SchemaVersion
+    warnings: Sequence[str] = ()
 
     @property
     def rows(self) -> Counter[str]:
@@ -165,7 +166,10 @@ def extract(
     if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
         opened = opened.clone(with_name=context.schema)
         schema = None
-    if not context.has_unique_keys:  # a dlt source, or what Python code hands over
+    # rows that only the engine reads back: with another dlt, a later run with the right one does
+    for_engine = target.quarantine.on_unsupported_dlt == "fail" or engine.fits()
+    # a dlt source, or what Python code hands over
+    if for_engine and not context.has_unique_keys:
         engine.check_arrow_items(
             resources_of(opened),
             pipeline.schemas[context.schema] if known else dlt.Schema(context.schema),
@@ -180,7 +184,7 @@ def extract(
     # the engine is on so that sources know what it reads itself
     with (
         engine.enabled() as fits,
-        engine.unambiguous(),
+        engine.unambiguous() if for_engine else nullcontext(),
         load_ids.above(newest, stream=context.stream),
         raising_signals(),
         findings.collecting(Path(pipeline.pipelines_dir)) as found,
@@ -238,10 +242,11 @@ def deliver(
         recorder.stopped |= loaded.stopped
         recorder.count(package.counted, pipeline.schemas[context.schema])
         recorder.engine_rows.update(package.seen.rows)
+        recorder.engine_reasons.update(package.seen.reasons)
         recorder.quarantined += package.seen.quarantined
         recorder.outcomes.update(package.seen.outcomes)
         recorder.outdated.update(package.outdated)
-        recorder.warnings += (*extracted.warnings, *loaded.warnings)
+        recorder.warnings += (*extracted.warnings, *package.warnings, *loaded.warnings)
         recorder.warnings += engine.told(package.seen.twins)
         recorder.skipped += extracted.findings.skipped
         recorder.remember(schema_changes.profile_of(package.schema))
@@ -263,8 +268,7 @@ def normalize(
         _quarantine_rules(context, run, accepted), target.names_keys, context.coercion
     )
     with engine.enabled({context.schema: rules}) as is_followed:
-        if not is_followed:
-            _require_engine(context)
+        warnings = () if is_followed else _without_engine(context)
         _add_root_ids(context, pipeline)
         extracted = pipeline.list_extracted_load_packages()
         noting = manifests.write_in_background(run, extracted, "extracted")
@@ -285,7 +289,7 @@ def normalize(
     seen = engine.collect(Path(pipeline.working_dir), waiting)
     outdated = deduplication.outdated_rows(pipeline, sorted(waiting))
     schema = _packaged(context, pipeline, run, seen)
-    package = Normalized(tuple(counted), seen, outdated, schema)
+    package = Normalized(tuple(counted), seen, outdated, schema, warnings)
     if seen.outcomes or not package.is_profiled:
         return package
     complete = schema_changes.complete(schema, seen.profile)
@@ -512,8 +516,8 @@ def _quarantine_rules(
     return QuarantineRules(target.name, context.stream, target.quarantine, gate, disposition)
 
 
-def _require_engine(context: RunContext) -> None:
-    """Stop where what a run promises needs a dlt that the installed one is not.
+def _without_engine(context: RunContext) -> tuple[str, ...]:
+    """Stop where what a run promises does not fit the installed dlt, or say what it lacks.
 
     Raises:
         ConfigError: saying what, and how to go on without it.
@@ -529,12 +533,18 @@ def _require_engine(context: RunContext) -> None:
             "the names of columns do not fit the installed dlt",
             hint="install the dlt that Millstream requires",
         )
-    if target.quarantine.enabled:
-        raise ConfigError(
-            "quarantine does not fit the installed dlt",
-            hint="install the dlt that Millstream asks for, or set "
-            "`quarantine: {enabled: false}`, and lose what contracts discard",
+    if not target.quarantine.enabled:
+        return ()
+    if target.quarantine.on_unsupported_dlt == "warn":
+        return (
+            "quarantine does not fit the installed dlt and is off: a row that can't be loaded "
+            "fails the run, and what contracts discard is lost",
         )
+    raise ConfigError(
+        "quarantine does not fit the installed dlt",
+        hint="install the dlt that Millstream requires, or set "
+        "`quarantine: {on_unsupported_dlt: warn}`, and lose what contracts discard",
+    )
 
 
 def _add_root_ids(context: RunContext, pipeline: dlt.Pipeline) -> None:

@@ -170,8 +170,8 @@ class ColumnarNormalizer(WatchedNormalizer):
                     return False
                 lane.direct = Direct(root, 0, lane.shape, rules)
             self._take(root, *lane.read(lane.direct, block))
-        except NotVectorizableError as reason:
-            lane.missed(str(reason))
+        except NotVectorizableError:
+            lane.missed()
             return False
         lane.hit()
         return True
@@ -266,9 +266,9 @@ class ColumnarNormalizer(WatchedNormalizer):
                 raise
             # whatever goes wrong before anything is written, dlt's own code decides what it means
             except Exception as reason:
-                self._stats.missed(
-                    str(reason) if isinstance(reason, NotVectorizableError) else repr(reason)
-                )
+                is_ours = isinstance(reason, NotVectorizableError)
+                # the words of other errors may hold data
+                self._stats.missed(str(reason) if is_ours else type(reason).__name__)
                 if not isinstance(reason, _OF_DATA):
                     _log_bug(reason)
                 if end - start > SMALLEST:

@@ -31,7 +31,6 @@ class Lane:
     direct: Direct | None = None
     wait: int = 0
     _left: int = 0
-    reasons: list[str] = field(default_factory=list)
     _begun: _Begun | None = None
 
     def ahead(self, blocks: Iterable[Block], fits: Callable[[bytes], bool]) -> Generator[Block]:
@@ -70,12 +69,10 @@ class Lane:
             return False
         return True
 
-    def missed(self, reason: str) -> None:
+    def missed(self) -> None:
         """A try was in vain: rows may be of many shapes. The first miss costs no waiting."""
         self._left = self.wait
         self.wait = min(2 * self.wait + 1, _LONGEST_WAIT)
-        if len(self.reasons) < 10:
-            self.reasons.append(reason)
 
     def hit(self) -> None:
         """A block went through."""
