@@ -59,7 +59,8 @@ def said(decisions: tuple[Decision, ...]) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    "seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(3, 60))]
+    "seed",
+    [2, 11, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(60) if n not in (2, 11))],
 )
 def test_all_of_them_say_the_same(seed: int, tmp_path: Path) -> None:
     dice = random.Random(seed)

@@ -78,15 +78,15 @@ def _reshaped(
         for shape, words in now.items():
             if not before or shape in before or _in_one_row(name, table, new):
                 continue
-            first = next(iter(before.values()))
             yield SchemaChange(
                 kind={"object": "became_object", "list": "became_list"}.get(shape, "became_scalar"),  # type: ignore[arg-type]
                 table=table.name,
                 column=name,
-                old=first,
+                old=" and ".join(before.values()),
                 new=words,
                 severity="breaking",
-                message=f"`{name}` was {_article(first)}, now it is also {_article(words)}",
+                message=f"`{name}` was {' and '.join(map(_article, before.values()))}, "
+                f"now it is also {_article(words)}",
             )
 
 
@@ -189,7 +189,10 @@ def new_variants(before: Container[str], table: Table) -> set[str]:
 
 
 def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
-    """For each field of a table, `scalar` (with its type), `object` or `list` as was seen."""
+    """For each field of a table, `scalar` (with its type), `object` and `list`, as was seen.
+
+    In that order, whatever the order of the columns, which no stored schema keeps.
+    """
     shapes: dict[str, dict[str, str]] = {}
     for column in table.columns:
         if column.variant_of is not None or column.name.startswith("_"):
@@ -204,7 +207,10 @@ def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
             shapes.setdefault(name, {})["list"] = "list"
             for ancestor in _objects_around(name, _list_path(child)):
                 shapes.setdefault(ancestor, {})["object"] = "object"
-    return shapes
+    return {
+        name: {shape: seen[shape] for shape in ("scalar", "object", "list") if shape in seen}
+        for name, seen in shapes.items()
+    }
 
 
 def _objects_around(name: str, path: str) -> Iterator[str]:
