@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import duckdb
 import pytest
 
 from millstream.cli import main
+from millstream.cli.report import report_lines
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import (
     ConfigError,
@@ -78,6 +80,10 @@ def test_a_rule_keeps_rows_out_and_no_ddl_is_sent(
         ("quarantine", "table_added"),
     }
     found = query(tmp_path, "SELECT DISTINCT change_id FROM shop._millstream_quarantine")
+    # nothing is warned of that did not come to be
+    shown = "\n".join(report_lines(report, io.StringIO()))
+    assert "in quarantine" in shown
+    assert "warning" not in shown
     refused = [d.change for d in report.decisions if d.action == "quarantine"]
     assert {row[0] for row in found} == {fingerprint(change) for change in refused}
     found = query(

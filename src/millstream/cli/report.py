@@ -115,12 +115,12 @@ def warned_lines(report: RunReport, stream: TextIO) -> list[str]:
     """What the policy warns of, with the rule that does and the id to accept or look it up by."""
     from millstream.schema_changes import comes_and_goes, fingerprint
 
-    # shares that come and go are told below, of columns that are unlike recent loads; and each
+    # rows that the policy quarantined are told above, and shares that come and go below; and each
     # change once, where the run also loaded what an earlier one had left
     warned = {
         fingerprint(decision.change): decision
         for decision in report.decisions
-        if decision.action != "allow" and not comes_and_goes(decision)
+        if decision.action not in ("allow", "quarantine") and not comes_and_goes(decision)
     }
     if not warned:
         return []
