@@ -144,7 +144,7 @@ def test_links_in_a_circle_end(server: GitHubServer, link: str) -> None:
     assert asked < 10
     assert isinstance(outcome, Exception)
     (error,) = [each for each in causes(outcome) if isinstance(each, SourceDataError)]
-    assert "again" in error.message
+    assert "was returned twice" in error.message
     assert error.hint
 
 

@@ -211,11 +211,8 @@ def test_keys_of_a_map_come_and_go(shop: Shop) -> None:
     definition.write_text(json.dumps(document))
     shop.write(*keyed(600, 100))
     code, said = shop.call("run")
-    assert (code, "held: 1 schema change" in said) == (1, True)
-    assert "`rates` was an object, now it is also a list" in said
-    assert shop.call("schema", "accept")[0] == 0
-    code, said = shop.call("run")
-    assert code == 0
+    assert code == 0, "who names a map wants its table: nothing is held"
+    assert "was an object, now it is also a list" not in said
     assert "new table `orders__rates` below `orders`" in said
     assert "no longer arrive" not in said
     assert "unlike recent loads" not in said
