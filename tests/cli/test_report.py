@@ -40,7 +40,7 @@ def change(kind: Any, message: str) -> SchemaChange:
 
 
 def test_a_change_that_two_packages_of_a_run_have_is_told_once() -> None:
-    again = Decision(change("variant_added", "now also text"), "quarantine", "rule 1", "rule")
+    again = Decision(change("variant_added", "now also text"), "warn", "rule 1", "rule")
     lines = warned_lines(report(again, again), io.StringIO())
     assert lines[1] == "  1 warning by the schema policy"
     assert sum("now also text" in line for line in lines) == 1
