@@ -2,10 +2,8 @@
 
 dlt adds a column that may not be null as just that, which no table with rows accepts: the root id
 of nested rows when a stream becomes a merge, or a key that the rows did not have. Here the column
-is added without the constraint, and filled where its values follow from what is there.
-
-dlt never changes the type of a column that is there, whatever the schema says: values of the new
-type would be rounded, or refused. Here the column gets the type, where that changes no value.
+is added without the constraint, and filled where its values follow from what is there. A
+column that is declared with another type gets it as `column_types` says.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
+from millstream.destinations import column_types
 from millstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -113,15 +112,21 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
     from dlt.common.destination.client import WithStagingDataset
     from dlt.destinations.job_client_impl import SqlJobClientBase
 
-    needed, retyped = dict(_needed(stored, schema)), [*_retyped(stored, schema)]
-    if not needed and not retyped:
+    needed = dict(_needed(stored, schema))
+    declared = [
+        change
+        for name, table in schema.tables.items()
+        if (known := stored.tables.get(name)) and _has_rows(known)
+        for change in column_types.declared_anew(known, table)
+    ]
+    if not needed and not declared:
         return []
     with pipeline.destination_client(schema.name) as client:
         if not isinstance(client, SqlJobClientBase):
             return []
-        unfit = _unfit(client, retyped)
+        wider = column_types.to_widen(client, declared)
         with client.maybe_ddl_transaction():
-            _change_types(client, schema, unfit)
+            column_types.widen(client, schema, wider)
             _add_columns(client, schema, needed)
             for statement in _fills(client, schema, needed):
                 client.sql_client.execute_sql(statement)
@@ -129,7 +134,7 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
         if isinstance(client, WithStagingDataset):
             staging = client.with_staging_dataset()
             with staging:  # it keeps the rows of the last merge
-                _change_types(client, schema, unfit)
+                column_types.widen(client, schema, wider)
                 _add_columns(client, schema, needed)
     return [
         f"rows loaded before have no `{column['name']}`, which is part of the key of {name} now: "
@@ -155,102 +160,6 @@ def _needed(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[
         ]
         if columns:
             yield name, columns
-
-
-def _retyped(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, Any, Any]]:
-    """Columns that are declared otherwise than at the last load: table, before and now."""
-    for name, table in schema.tables.items():
-        known = stored.tables.get(name)
-        if known is None or not _has_rows(known):
-            continue
-        for key, new in table["columns"].items():
-            old = known["columns"].get(key, {})
-            if old.get("data_type") and any(
-                old.get(each) != new.get(each) for each in ("data_type", "precision", "scale")
-            ):
-                yield name, old, new
-
-
-def _unfit(client: SqlJobClientBase, retyped: list[tuple[str, Any, Any]]) -> list[tuple[str, Any]]:
-    """Those among retyped columns whose column in the destination does not hold all values.
-
-    Raises:
-        ConfigError: the type of such a column can't be changed without changing values.
-    """
-    fold, dialect = client.capabilities.casefold_identifier, client.capabilities.sqlglot_dialect
-    storage = dict(client.get_storage_tables({name for name, _, _ in retyped}))
-    unfit = []
-    for name, before, new in retyped:
-        old: Any = storage[name].get(fold(new["name"])) or storage[name].get(new["name"])
-        if old is None or old["data_type"] == new["data_type"] in ("timestamp", "time"):
-            continue
-        if old["data_type"] == before["data_type"] == "text":
-            old = before  # dlt does not ask a database how long its texts may be
-        if _holds(old, new):
-            continue
-        is_alterable = dialect in ("duckdb", "postgres")
-        if not (is_alterable and _holds(new, old)):
-            was, now = _words(old), _words(new)
-            raise ConfigError(
-                f"the column `{new['name']}` of table {name} is {was}, and was to become {now}: "
-                + (
-                    f"its rows would not all keep their values as {now}"
-                    if is_alterable
-                    else f"{dialect} can't make {now} of it"
-                ),
-                hint="keep the type, give the field another name, or load into another "
-                "`destination.dataset`; nothing was loaded",
-            )
-        unfit.append((name, new))
-    return unfit
-
-
-def _words(column: Any) -> str:
-    kind = str(column["data_type"])
-    sizes = [str(column[each]) for each in ("precision", "scale") if column.get(each) is not None]
-    return f"{kind}({', '.join(sizes)})" if sizes and kind in ("decimal", "text") else kind
-
-
-def _holds(column: Any, other: Any) -> bool:
-    """Whether a column of one type gives back each value of another."""
-    kind, coming = column["data_type"], other["data_type"]
-    size, needed = column.get("precision"), other.get("precision")
-    if kind == "text" and coming not in ("text", "binary"):
-        return size is None
-    if kind == "decimal" and coming in ("bigint", "decimal"):
-        (whole, scale), (digits, places) = _digits(column), _digits(other)
-        return digits <= whole and places <= scale
-    if kind != coming:
-        return False
-    if kind == "bigint":
-        size, needed = size or 64, needed or 64
-    return size is None or (needed is not None and needed <= size)
-
-
-def _digits(column: Any) -> tuple[int, int]:
-    """How many digits a number has before its point and behind it, at most."""
-    if column["data_type"] == "bigint":
-        return 19, 0
-    scale = column.get("scale")
-    scale = 9 if scale is None else scale  # as dlt has it
-    return (column.get("precision") or 38) - scale, scale
-
-
-def _change_types(
-    client: SqlJobClientBase, schema: dlt.Schema, unfit: list[tuple[str, Any]]
-) -> None:
-    stored = dict(client.get_storage_tables({name for name, _ in unfit}))
-    for name, column in unfit:
-        if not stored[name]:  # dlt makes the table
-            continue
-        table: Any = schema.tables[name]
-        if column["data_type"] == "text":  # of any length: which lengths there are is not known
-            column = {"name": column["name"], "data_type": "text"}
-        kind = client.type_mapper.to_destination_type(column, table)
-        client.sql_client.execute_sql(
-            f"ALTER TABLE {client.sql_client.make_qualified_table_name(name)} "
-            f"ALTER COLUMN {client.sql_client.escape_column_name(column['name'])} TYPE {kind}"
-        )
 
 
 def _add_columns(

@@ -1,0 +1,128 @@
+"""Columns that are declared with another type than they have in the destination.
+
+dlt never changes the type of a column that is there, whatever the schema says: values of the new
+type would be rounded, or refused. Here the column gets the type, where that changes no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from millstream.errors import ConfigError
+from millstream.model import Column
+from millstream.schema_changes.messages import type_words
+
+if TYPE_CHECKING:
+    import dlt
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+
+_ALTERED = ("duckdb", "postgres")
+"""Dialects in which `ALTER COLUMN ... TYPE` converts what the column holds."""
+
+_BIGINT_DIGITS = 19
+
+Declared = tuple[str, Any, Any]
+"""A table, and a column of it: as it was declared at the last load, and now."""
+
+
+def declared_anew(stored: Any, table: Any) -> Iterator[Declared]:
+    """The columns whose type another one follows.
+
+    Args:
+        stored, table: a table as dlt's schema has it, at the last load and now.
+    """
+    for key, new in table["columns"].items():
+        old = stored["columns"].get(key, {})
+        if old.get("data_type") and any(
+            old.get(each) != new.get(each) for each in ("data_type", "precision", "scale")
+        ):
+            yield table["name"], old, new
+
+
+def to_widen(client: SqlJobClientBase, declared: Sequence[Declared]) -> list[tuple[str, Any]]:
+    """Those whose column in the destination does not hold all values of the new type.
+
+    Raises:
+        ConfigError: such a column can't get the type without a change of its values.
+    """
+    fold, dialect = client.capabilities.casefold_identifier, client.capabilities.sqlglot_dialect
+    storage = dict(client.get_storage_tables({name for name, _, _ in declared}))
+    wider = []
+    for name, before, new in declared:
+        found: Any = storage[name].get(fold(new["name"])) or storage[name].get(new["name"])
+        if found is None or found["data_type"] == new["data_type"] in ("timestamp", "time"):
+            continue
+        if found["data_type"] == before["data_type"] == "text":
+            found = before  # dlt does not ask a database how long its texts may be
+        was, now = (_sized(each, client) for each in (found, new))
+        if _holds(was, now):
+            continue
+        if dialect not in _ALTERED:
+            raise _refused(name, was, now, f"{dialect} can't make {type_words(now)} of it")
+        if not _holds(now, was):
+            why = f"its rows would not all keep their values as {type_words(now)}"
+            raise _refused(name, was, now, why)
+        wider.append((name, new))
+    return wider
+
+
+def widen(client: SqlJobClientBase, schema: dlt.Schema, wider: Sequence[tuple[str, Any]]) -> None:
+    """Change the types of columns; a table that is not there is dlt's to make."""
+    stored = dict(client.get_storage_tables({name for name, _ in wider}))
+    for name, column in wider:
+        if not stored[name]:
+            continue
+        table: Any = schema.tables[name]
+        if column["data_type"] == "text":  # of any length: which lengths there are is not known
+            column = {"name": column["name"], "data_type": "text"}
+        kind = client.type_mapper.to_destination_type(column, table)
+        client.sql_client.execute_sql(
+            f"ALTER TABLE {client.sql_client.make_qualified_table_name(name)} "
+            f"ALTER COLUMN {client.sql_client.escape_column_name(column['name'])} TYPE {kind}"
+        )
+
+
+def _refused(table: str, was: Column, now: Column, why: str) -> ConfigError:
+    return ConfigError(
+        f"the column `{now.name}` of table {table} is {type_words(was)}, and was to become "
+        f"{type_words(now)}: {why}",
+        hint="keep the type, give the field another name, or load into another "
+        "`destination.dataset`; nothing was loaded",
+    )
+
+
+def _sized(column: Any, client: SqlJobClientBase) -> Column:
+    """The type with the sizes that count; None where there is no bound, or the usual one."""
+    kind, precision, scale = (column.get(each) for each in ("data_type", "precision", "scale"))
+    if kind == "decimal":
+        usual = client.capabilities.decimal_precision
+        precision = usual[0] if precision is None else precision
+        scale = usual[1] if scale is None else scale
+    elif kind == "bigint":
+        precision, scale = None if precision == 64 else precision, None
+    else:
+        precision, scale = precision if kind in ("text", "binary") else None, None
+    return Column(column["name"], kind, precision=precision, scale=scale)
+
+
+def _holds(column: Column, other: Column) -> bool:
+    """Whether a column of one type gives back each value of another."""
+    kind, coming = column.data_type, other.data_type
+    if kind == "text" and coming not in ("text", "binary"):
+        return column.precision is None
+    if kind == "decimal" and coming in ("bigint", "decimal"):
+        (whole, scale), (digits, places) = _digits(column), _digits(other)
+        return digits <= whole and places <= scale
+    if kind != coming:
+        return False
+    size, needed = column.precision, other.precision
+    return size is None or (needed is not None and needed <= size)
+
+
+def _digits(column: Column) -> tuple[int, int]:
+    """How many digits a number has before its point and behind it, at most."""
+    if column.data_type == "bigint":
+        return _BIGINT_DIGITS, 0
+    scale = column.scale or 0
+    return (column.precision or 0) - scale, scale
