@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 
-from millstream.common.retry import Retries, call
+from millstream.common.retry import Retries, call, pauses
 
 
 class Flaky:
@@ -52,7 +54,10 @@ def test_a_success_between_counts_from_the_beginning() -> None:
     assert (retries.failed(), retries.failed()) == (1.0, None)
 
 
-def test_jitter_keeps_at_least_half_of_a_wait() -> None:
-    waits = [Retries(2, first=1.0, jitter=True).failed() for _ in range(20)]
-    assert all(wait is not None and 0.5 <= wait <= 1.0 for wait in waits)
-    assert len(set(waits)) > 1
+@pytest.mark.parametrize(("chance", "wait"), [(0.0, 4.0), (1.0, 8.0)])
+def test_jitter_leaves_between_half_and_all(chance: float, wait: float) -> None:
+    assert Retries(2, first=8.0, jitter=True, chance=lambda: chance).failed() == wait
+
+
+def test_pauses_grow_up_to_the_longest() -> None:
+    assert [*islice(pauses(1.0, 3.0), 5)] == [1.0, 1.5, 2.25, 3.0, 3.0]

@@ -1,10 +1,10 @@
-"""Try again after an error that may pass, each time after a longer wait."""
+"""Try again after an error that may pass, or look again, each time after a longer wait."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ class Retries:
         attempts: the first one included.
         first: seconds before the second attempt; twice as many before each further one.
         jitter: waits are cut to between half and all, so that many do not come back at once.
+        chance: a number from 0 to 1, for that.
         failures: since the last success.
     """
 
@@ -30,6 +31,7 @@ class Retries:
     first: float = 0.0
     jitter: bool = False
     sleep: Sleep = time.sleep
+    chance: Callable[[], float] = random.random
     failures: int = 0
 
     def succeeded(self) -> None:
@@ -47,7 +49,7 @@ class Retries:
         if self.failures >= self.attempts:
             return None
         wait = self.first * 2.0 ** (self.failures - 1)
-        return wait * random.uniform(0.5, 1) if self.jitter else wait  # noqa: S311
+        return wait * (0.5 + self.chance() / 2) if self.jitter else wait
 
 
 def call(function: Callable[[], _Result], retries: Retries, delay: Delay | None = None) -> _Result:
@@ -69,3 +71,15 @@ def call(function: Callable[[], _Result], retries: Retries, delay: Delay | None 
             if wait is None:
                 raise
         retries.sleep(wait)
+
+
+def pauses(first: float = 0.2, longest: float = 2.0) -> Iterator[float]:
+    """Seconds between looks at something that another program holds, without an end.
+
+    >>> [round(pause, 2) for pause, _ in zip(pauses(), range(4))]
+    [0.2, 0.3, 0.45, 0.68]
+    """
+    pause = first
+    while True:
+        yield pause
+        pause = min(pause * 1.5, longest)

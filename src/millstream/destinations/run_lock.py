@@ -1,9 +1,9 @@
 """One run at a time, on whichever machine.
 
 `machine_lock` keeps the runs of one machine apart, and those that share a DuckDB file: its
-locks lie beside it. PostgreSQL has locks that a session holds
-and that end with it, however it ends; they keep machines apart too. Other destinations have none:
-there, runs of one stream on two machines are told apart by load ids alone (see `runs.scope`).
+locks lie beside it. PostgreSQL has locks that a session holds and that end with it, however it
+ends; they keep machines apart too. Other destinations have none: there, runs of one stream on two
+machines are told apart by load ids alone (see `runs.scope`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hashlib import sha256
 from time import sleep
 from typing import Any
 
+from millstream.common.retry import pauses
 from millstream.config import TargetConfig
 from millstream.destinations import driver_errors
 from millstream.destinations.duckdb_file import duckdb_file, lock_folder
@@ -23,9 +24,6 @@ from millstream.destinations.preflight_checks import resolved_credentials
 from millstream.errors import DestinationUnavailableError
 
 logger = logging.getLogger(__name__)
-
-_POLL = 0.2
-"""Seconds between two tries for a lock that another machine holds, at first; at most ten times."""
 
 
 @contextmanager
@@ -74,14 +72,13 @@ def excludes_others(config: TargetConfig) -> bool:
 
 
 def _acquire(connection: Any, lock: int, what: str) -> None:
-    wait, told = _POLL, False
-    # not pg_advisory_lock, which a signal could not interrupt
-    while not _ask(connection, "SELECT pg_try_advisory_lock(%s)", lock):
-        if not told:
+    for look, pause in enumerate(pauses()):
+        # not pg_advisory_lock, which a signal could not interrupt
+        if _ask(connection, "SELECT pg_try_advisory_lock(%s)", lock):
+            return
+        if not look:
             logger.info("waiting for another machine that loads %s", what)
-            told = True
-        sleep(wait)
-        wait = min(wait * 1.5, _POLL * 10)
+        sleep(pause)
 
 
 def _holds(connection: Any, lock: int) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
+from millstream.common.retry import pauses
 from millstream.common.sql_client import sql_client
 from millstream.config import TargetConfig
 from millstream.destinations import driver_errors
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 60.0
 """Seconds to wait for a program that has a DuckDB file open and is not Millstream."""
-_POLL = 0.2
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def reader(config: TargetConfig, credentials: str | None = None) -> Iterator[Any
 
 def _open(config: TargetConfig, credentials: str | None, kept: ExitStack) -> None:
     """Open a DuckDB file once no other program has it open."""
-    waited, wait = 0.0, _POLL
-    while True:
+    waited = 0.0
+    for pause in pauses():
         try:
             kept.enter_context(_client(config, credentials))
         except Exception as error:
@@ -91,9 +91,8 @@ def _open(config: TargetConfig, credentials: str | None, kept: ExitStack) -> Non
             raise problem
         if not waited:
             logger.warning("%s: waiting up to %.0f seconds", problem.message, PATIENCE)
-        sleep(wait)
-        waited += wait
-        wait = min(wait * 1.5, _POLL * 10)
+        sleep(pause)
+        waited += pause
 
 
 def _client(config: TargetConfig, credentials: str | None) -> AbstractContextManager[Any]:

@@ -25,6 +25,7 @@ from dlt.sources.helpers.rest_client.client import RESTClient
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from millstream.common.retry import Retries
 from millstream.errors import SourceAuthError, SourceDataError, SourceError, SourceUnavailableError
 from millstream.formats import duplicate_keys
 from millstream.sources.github.clock import Clock
@@ -193,7 +194,8 @@ class Client:
         self, url: str, params: Mapping[str, Any] | None, headers: Mapping[str, str], attempts: int
     ) -> tuple[requests.Response, Any]:
         """One answer with its JSON, after as many attempts and waits as it takes."""
-        attempt = refused = 0
+        retries = Retries(attempts, first=1.0, jitter=True, chance=self._clock.chance)
+        refused = 0
         asked_for = 0.0  # seconds, by refusals of this one request
         while True:
             self._limits.acquire()
@@ -242,24 +244,22 @@ class Client:
                 continue
             if response is not None and not problem:
                 return response, document
-            attempt += 1
-            if attempt >= attempts:
+            planned = retries.failed()
+            if planned is None:
                 raise SourceUnavailableError(
-                    f"GitHub failed {attempt} times in a row: {problem}: {url}",
+                    f"GitHub failed {retries.failures} times in a row: {problem}: {url}",
                     hint=_hint(failure, url),
                 )
-            self._back_off(attempt, problem, url, response, failure)
+            self._back_off(planned, problem, url, response, failure)
 
     def _back_off(
         self,
-        attempt: int,
+        seconds: float,
         problem: str,
         url: str,
         response: requests.Response | None,
         failure: requests.RequestException | None,
     ) -> None:
-        # 1, 2, 4, 8 s, each between half and all of it, so that threads do not come back at once
-        seconds = 2 ** (attempt - 1) * (0.5 + self._clock.chance() / 2)
         if response is not None and (after := response.headers.get("Retry-After")):
             seconds = max(seconds, retry_after(after, response.headers, self._clock))
         if not self._patience.spend(seconds):
