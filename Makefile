@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LIVE ?=
 NAME ?= github
+DLT ?= dlt
 ARGS ?=
 
 # pip alone works everywhere but takes minutes; uv takes seconds. pip stays the way out, since it
@@ -21,7 +22,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help demo test test-unit test-all test-nightly check audit format bench clean
+.PHONY: help demo test test-unit test-all test-dlt test-nightly check audit format bench clean
 
 help:  ## Show these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -54,6 +55,13 @@ test-all:  ## Run the tests on every Python from 3.10 to 3.13 that this machine 
 		$(MAKE) --no-print-directory test PYTHON=$$p VENV=.venv-$$v || exit 1; \
 	done
 
+# weekly: says what has changed before a user's installation does
+test-dlt:  ## Run what must equal dlt's own result with the newest dlt (DLT=dlt==1.30.0: another)
+	@$(MAKE) --no-print-directory VENV=.venv-dlt .venv-dlt/.dev
+	@.venv-dlt/bin/uv pip install -q --python .venv-dlt/bin/python --upgrade-package dlt "$(DLT)" "sqlglot<30.22"
+	@.venv-dlt/bin/python -c 'import dlt; print("dlt", dlt.__version__)'
+	@.venv-dlt/bin/python -m pytest -n 2 -q -m "not nightly" tests/parity tests/dlt_compat tests/engine $(ARGS)
+
 test-nightly: $(VENV)/.dev  ## Run every test, long ones included
 	@MILLSTREAM_NIGHTLY=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ARGS)
 
@@ -78,4 +86,4 @@ bench: $(VENV)/.dev  ## Run a benchmark: make bench NAME=github (CHECK=1 fails b
 	@$(BIN)/python bench/$(NAME).py $(if $(CHECK),--check) $(ARGS)
 
 clean:  ## Remove what the commands above made
-	@rm -rf .venv .venv-3.* .demo .cache .hypothesis .mypy_cache .ruff_cache bench/.work
+	@rm -rf .venv .venv-dlt .venv-3.* .demo .cache .hypothesis .mypy_cache .ruff_cache bench/.work

@@ -211,3 +211,19 @@ def test_a_dataset_that_dlt_normalizes_is_named_as_it_is(shop: Path) -> None:
     assert json.loads(done.stdout)["reports"][0]["dataset"] == "my_shop"
     with duckdb.connect(str(shop / "warehouse.duckdb"), read_only=True) as warehouse:
         assert warehouse.sql("SELECT count(*) FROM my_shop.orders").fetchall() == [(2,)]
+
+
+def test_debug_says_why_rows_took_dlts_own_way(shop: Path) -> None:
+    strict = '    @dlt.resource(columns={"n": {}}, schema_contract={"columns": "discard_value"})\n'
+    rows = ROWS.replace("    @dlt.resource\n    def visits", f"{strict}    def visits")
+    (shop / "shop_rows.py").write_text(rows)
+    told = millstream(shop, "run", "--stream", "visits", "--debug").stdout
+    assert "1 batch left to dlt's own normalizer, which is slower" in told
+    assert "a contract decides on new columns of visits" in told
+    plain = millstream(shop, "run", "--stream", "visits", VISIT='{"page": "/b", "n": 2}')
+    assert plain.returncode == 0
+    assert "normalizer" not in plain.stdout
+
+
+def test_a_stream_in_place_of_a_path_is_told(shop: Path) -> None:
+    assert "a stream is chosen by `--stream`" in millstream(shop, "run", "visits").stderr

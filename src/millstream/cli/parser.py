@@ -128,7 +128,9 @@ class Parser(argparse.ArgumentParser):
                 help="show the version and exit",
             )
         self.add_argument(
-            "--debug", action="store_true", help="show the traceback of an error, secrets blanked"
+            "--debug",
+            action="store_true",
+            help="show the traceback of an error, secrets blanked, and why rows loaded slowly",
         )
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:

@@ -44,6 +44,17 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     return lines
 
 
+def slow_lines(report: RunReport) -> list[str]:
+    """Why rows took dlt's own way, which is right and slower; for `--debug`."""
+    if not report.engine_reasons:
+        return []
+    batches = count(sum(report.engine_reasons.values()), "batch", "batches")
+    return [
+        f"  {batches} left to dlt's own normalizer, which is slower",
+        *(f"    {times:,}  {reason}" for reason, times in report.engine_reasons.items()),
+    ]
+
+
 def skipped_lines(report: RunReport, stream: TextIO) -> list[str]:
     """The parts of the source that were not read; nothing where all were."""
     if not report.skipped:

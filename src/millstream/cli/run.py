@@ -41,7 +41,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    from millstream.cli.report import report_lines
+    from millstream.cli.report import report_lines, slow_lines
     from millstream.common.status_line import LinesAbove
     from millstream.errors import RunInterrupted, SchemaHeldError
     from millstream.runs import runner
@@ -88,7 +88,8 @@ def _run(options: Namespace) -> int:
     def show(report: RunReport) -> None:
         reports.append(report)
         if not options.json:
-            print("\n".join(report_lines(report, out)) + "\n", file=out, flush=True)
+            lines = report_lines(report, out) + (slow_lines(report) if options.debug else [])
+            print("\n".join(lines) + "\n", file=out, flush=True)
 
     with redirect_stdout(LinesAbove(sys.stderr)):
         try:

@@ -95,7 +95,10 @@ def _find_defs(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise ConfigError(f"{path}: no such file", hint="name a defs.yaml, or a folder with one")
+        raise ConfigError(
+            f"{path}: no such file",
+            hint="name a defs.yaml, or a folder with one; a stream is chosen by `--stream`",
+        )
     found = [
         file
         for file in sorted(path.rglob("defs.yaml"))
