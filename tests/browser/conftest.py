@@ -15,9 +15,9 @@ import pytest
 
 from millstream.config import GitHubConfig
 from millstream.demo import processes
-from millstream.demo.github_server import GitHubServer
 from millstream.demo.workspace import Workspace
 from services import browser
+from services.github import GitHubServer
 
 REPOSITORY = "duckdb/duckdb"
 PATIENCE = 180_000

@@ -90,7 +90,7 @@ WHERE = (
 @pytest.fixture(scope="module")
 def failed(demo):
     """The id of a run of the job in which the comments could not be read."""
-    from millstream.demo.faults import Fault
+    from services.github import Fault
 
     demo.github.faults.add(Fault(match="issues/comments", times=None, status=401, body="{}"))
     (repository,) = demo.ask(WHERE)["repositoriesOrError"]["nodes"]

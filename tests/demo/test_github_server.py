@@ -12,10 +12,9 @@ import pytest
 import requests
 
 from millstream.demo import recordings
-from millstream.demo.faults import Fault
 from millstream.demo.generated import generate
-from millstream.demo.github_server import GitHubServer
 from services import CACHE, missing
+from services.github import Fault, GitHubServer
 
 ISSUES = "/repos/octo/hello/issues"
 

@@ -11,8 +11,6 @@ import dlt
 import pytest
 
 from millstream.config import TargetConfig
-from millstream.demo.faults import Fault
-from millstream.demo.github_server import GitHubServer
 from millstream.errors import (
     DestinationUnavailableError,
     MillstreamError,
@@ -21,6 +19,7 @@ from millstream.errors import (
 )
 from millstream.runs import runner
 from services import places, postgres, wait_for
+from services.github import Fault, GitHubServer
 from services.places import Place
 from sources.github_kit import FakeClock, issue, issues, source
 

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millstream.demo.faults import Fault
-from millstream.demo.github_server import GitHubServer
 from millstream.errors import MillstreamError, SourceDataError
+from services.github import Fault, GitHubServer
 from sources.github_kit import FakeClock, causes, issues, rows, source
 
 NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))

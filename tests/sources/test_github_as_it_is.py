@@ -10,8 +10,7 @@ import dagster as dg
 import pytest
 
 import millstream
-from millstream.demo.faults import Fault
-from millstream.demo.github_server import GitHubServer
+from services.github import Fault, GitHubServer
 from services.places import Place
 from sources.github_kit import Row, issue, issues
 from sources.test_github_identity import BOTH, config, counted, load

@@ -7,8 +7,6 @@ import threading
 
 import pytest
 
-from millstream.demo.faults import Fault
-from millstream.demo.github_server import GitHubServer
 from millstream.errors import (
     SourceAuthError,
     SourceDataError,
@@ -18,6 +16,7 @@ from millstream.errors import (
 )
 from millstream.sources.github.client import Client
 from millstream.sources.github.retry_budget import RetryBudget
+from services.github import Fault, GitHubServer
 from sources.github_kit import FakeClock, causes, issue, issues, rows, source
 
 TOKEN = "ghp_" + "s3cret" * 6

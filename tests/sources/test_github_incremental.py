@@ -8,9 +8,8 @@ from typing import Any, get_args
 import pytest
 
 from millstream.config import GitHubStream
-from millstream.demo.faults import Fault
 from millstream.demo.generated import generate
-from millstream.demo.github_server import GitHubServer
+from services.github import Fault, GitHubServer
 from sources.github_kit import NOW_ISO, FakeClock, Row, Warehouse, issue, issues, rows, source
 
 STREAMS: Sequence[str] = get_args(GitHubStream)

@@ -7,9 +7,8 @@ from email.utils import formatdate
 
 import pytest
 
-from millstream.demo.faults import Fault
-from millstream.demo.github_server import GitHubServer
 from millstream.errors import SourceUnavailableError
+from services.github import Fault, GitHubServer
 from sources.github_kit import NOW, FakeClock, causes, issues, rows, source
 
 

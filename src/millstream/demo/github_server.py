@@ -1,8 +1,7 @@
 """A local server that speaks the part of GitHub's REST API that the GitHub source reads.
 
-It pages with `Link`, filters by `since` and `state`, sorts, answers `If-None-Match` with 304,
-counts its rate limit, and, for tests, fails in every way that GitHub does. It keeps what it was
-asked.
+It pages with `Link`, filters by `since` and `state`, sorts, answers `If-None-Match` with 304 and
+counts its rate limit. It keeps what it was asked.
 
     python -m millstream.demo.github_server --port 0 --as-of 2017-12-10T00:00:00Z
 
@@ -26,7 +25,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from millstream.demo.fake_data import Hub, Query, Row
-from millstream.demo.faults import Faults
 from millstream.demo.http import Answer, Handler, HttpServer, error_answer, json_answer
 
 _STREAMS = {
@@ -72,6 +70,8 @@ class GitHubServer:
         port: 0 for a free one.
     """
 
+    handler: type[Handler] = Handler
+
     def __init__(
         self,
         dataset: Mapping[str, Mapping[str, Sequence[Row]]] | Sequence[Row],
@@ -87,7 +87,6 @@ class GitHubServer:
         if not isinstance(dataset, Mapping):
             dataset = {"octo/hello": {"issues": dataset}}
         self.hub = Hub(dataset, as_of, moved)
-        self.faults = Faults()
         self.asked: list[Asked] = []
         self.latency = latency
         self.token = token
@@ -110,7 +109,7 @@ class GitHubServer:
         self._active = 0
         self._lock = threading.Lock()
         self._pages: dict[tuple[object, ...], tuple[list[Row], bytes]] = {}
-        self._http = HttpServer(("127.0.0.1", port), Handler)
+        self._http = HttpServer(("127.0.0.1", port), self.handler)
         self._http.github = self
         self._thread: threading.Thread | None = None
 

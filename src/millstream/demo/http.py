@@ -1,9 +1,7 @@
-"""The HTTP side of the fixture server: answers, and how they, and faults, go over the wire."""
+"""The HTTP side of the GitHub server: answers, and how they go over the wire."""
 
 from __future__ import annotations
 
-import socket
-import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -13,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
-
-from millstream.demo.faults import Fault
 
 if TYPE_CHECKING:
     from millstream.demo.github_server import GitHubServer
@@ -61,23 +57,13 @@ class Handler(BaseHTTPRequestHandler):
         status = 0
         github.enter()
         try:
-            fault = github.faults.hit(self.path)
-            wait = github.latency + (fault.seconds if fault else 0.0)
-            if wait:
-                time.sleep(wait)
-            if fault is not None and fault.then is not None:
-                fault.then()
-            answer = self._faulty(fault) or github.answer(split.path, query, headers)
+            if github.latency:
+                time.sleep(github.latency)
+            answer = self.answer(split.path, query, headers)
             status = answer.status
         finally:
             github.leave(split.path, query, headers, status)
-        if fault is not None and fault.kind == "reset":
-            self._reset()
-        elif fault is not None and fault.kind == "truncated":
-            whole = github.answer(split.path, query, headers)
-            self._send(Answer(200, whole.body[: len(whole.body) // 2], whole.headers))
-        else:
-            self._send(answer)
+        self.send(answer)
 
     def do_POST(self) -> None:
         """What tests do with attributes, for those to whom the server is another process."""
@@ -85,32 +71,20 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if self.path == "/_fixture/as-of":
             github.hub.as_of = orjson.loads(body)["as_of"]
-            self._send(json_answer({"as_of": github.hub.as_of}))
+            self.send(json_answer({"as_of": github.hub.as_of}))
         elif self.path == "/_fixture/forget":
             github.forget()
-            self._send(json_answer({}))
+            self.send(json_answer({}))
         elif self.path == "/_fixture/stats":
             counted = {"requests": len(github.asked), "refused": github.refused}
-            self._send(json_answer({**counted, "max_concurrency": github.max_concurrency}))
+            self.send(json_answer({**counted, "max_concurrency": github.max_concurrency}))
         else:
-            self._send(error_answer(404, "Not Found"))
+            self.send(error_answer(404, "Not Found"))
 
-    def _faulty(self, fault: Fault | None) -> Answer | None:
-        if fault is None or fault.kind == "slow":
-            return None
-        if fault.kind == "answer":
-            body = fault.body if isinstance(fault.body, bytes) else fault.body.encode()
-            return Answer(fault.status, body, tuple(fault.headers.items()))
-        return Answer(0)
+    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        return self.server.github.answer(path, query, headers)
 
-    def _reset(self) -> None:
-        # no lingering: the client sees "connection reset by peer" rather than an orderly end
-        linger = struct.pack("ii", 1, 0)
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.close_connection = True
-        self.connection.close()
-
-    def _send(self, answer: Answer) -> None:
+    def send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
         names = {name.lower() for name, _ in answer.headers}
         if "date" not in names:

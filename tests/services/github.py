@@ -1,12 +1,18 @@
-"""Faults that tests switch on in the fixture server."""
+"""The demo's GitHub server, failing in every way that GitHub does."""
 
 from __future__ import annotations
 
 import re
+import socket
+import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from millstream.demo import github_server
+from millstream.demo.http import Answer, Handler
 
 Kind = Literal["answer", "reset", "truncated", "slow"]
 
@@ -82,3 +88,47 @@ class Faults:
                 ):
                     return fault
         return None
+
+
+class FaultyHandler(Handler):
+    """Answers one request, with the fault that hits it."""
+
+    _fault: Fault | None = None
+
+    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        github: Any = self.server.github
+        self._fault = fault = github.faults.hit(self.path)
+        if fault is None:
+            return super().answer(path, query, headers)
+        time.sleep(fault.seconds)
+        if fault.then is not None:
+            fault.then()
+        if fault.kind == "slow":
+            return super().answer(path, query, headers)
+        if fault.kind == "answer":
+            body = fault.body if isinstance(fault.body, bytes) else fault.body.encode()
+            return Answer(fault.status, body, tuple(fault.headers.items()))
+        if fault.kind == "truncated":
+            whole = super().answer(path, query, headers)
+            return Answer(200, whole.body[: len(whole.body) // 2], whole.headers)
+        return Answer(0)
+
+    def send(self, answer: Answer) -> None:
+        if self._fault is None or self._fault.kind != "reset":
+            super().send(answer)
+            return
+        # no lingering: the client sees "connection reset by peer" rather than an orderly end
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.connection.close()
+
+
+class GitHubServer(github_server.GitHubServer):
+    """The demo's server, with faults to switch on."""
+
+    handler = FaultyHandler
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.faults = Faults()
