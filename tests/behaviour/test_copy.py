@@ -113,7 +113,7 @@ def test_a_waiting_package_of_inserts_is_loaded_first(
         raise ConnectionError("the line went dead")
 
     with monkeypatch.context() as patch:
-        patch.setattr("millstream.runs.stages.sleep", lambda _: None)
+        patch.setattr("millstream.runs.stages.loading.sleep", lambda _: None)
         patch.setattr(SqlJobClientBase, "create_load_job", fail)
         with pytest.raises(RunError, match="went dead"):
             load(postgres_place, NAME, [{"id": 1, "body": ""}], loader_file_format="insert_values")

@@ -75,7 +75,7 @@ def test_rows_stay_until_the_load_is_complete(
         raise ConnectionError("the line went dead")
 
     with monkeypatch.context() as patch:
-        patch.setattr("millstream.runs.stages.sleep", lambda _: None)
+        patch.setattr("millstream.runs.stages.loading.sleep", lambda _: None)
         # nothing of the nested table gets through, and no load becomes complete
         for client in (SqlJobClientBase, FilesystemClient):
             create = client.create_load_job

@@ -117,7 +117,7 @@ def test_a_package_is_out_of_date_once_anything_was_loaded_since(
     clock(DAY)
     with monkeypatch.context() as here:
         here.setattr(dlt.Pipeline, "load", lost)
-        here.setattr("millstream.runs.stages.sleep", lambda _: None)
+        here.setattr("millstream.runs.stages.loading.sleep", lambda _: None)
         with pytest.raises(RunError, match="the line went dead"):
             runner.run_data(numbers(2), target(duckdb_place))
     clock(0.0)

@@ -23,13 +23,13 @@ NIGHTLY = bool(os.environ.get("MILLSTREAM_NIGHTLY"))
 DEATH = """
 import os, sys
 from millstream.cli import entry
-from millstream.runs import stages
+from millstream.runs.stages import loading, normalizing
 if sys.argv.pop(1) == "extracted":
-    stages._write_manifests = None
-    stages.manifests.write_in_background = lambda run, ids, stage: (
-        [stages.manifests.write(run, each, stage) for each in ids], os._exit(9))
+    normalizing._write_manifests = None
+    normalizing.manifests.write_in_background = lambda run, ids, stage: (
+        [normalizing.manifests.write(run, each, stage) for each in ids], os._exit(9))
 else:
-    stages._send = lambda *_: os._exit(9)
+    loading._send = lambda *_: os._exit(9)
 entry()
 """
 

@@ -95,7 +95,7 @@ def test_a_damaged_package_never_passes_for_whole(
 
     with monkeypatch.context() as here:
         here.setattr(dlt.Pipeline, "load", lost)
-        here.setattr("millstream.runs.stages.sleep", lambda _: None)
+        here.setattr("millstream.runs.stages.loading.sleep", lambda _: None)
         with pytest.raises(RunError, match="went dead"):
             runner.run_data(rows_once(), target(duckdb_place))
     damage(how, data_dir() / "runs")

@@ -24,7 +24,7 @@ from millstream.errors import (
     SourceDataError,
 )
 from millstream.model import RunReport
-from millstream.runs import runner, stages
+from millstream.runs import load_packages, runner, stages
 from millstream.schema_changes import fingerprint
 
 BASE = [{"id": n, "n": n, "user": "ann"} for n in range(50)]
@@ -145,7 +145,7 @@ def test_a_killed_run_puts_aside_once(
         if moment == "govern":  # normalized, not yet loaded
             stages.govern = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         else:  # loaded, not yet told so
-            stages.load_packages.forget = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+            load_packages.forget = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         load(tmp_path, rows, schema_contract=contract)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

@@ -250,7 +250,7 @@ def test_a_run_that_dies_after_a_rename(
     server.hub.rename("octo/old", "octo/new")
     server.hub.put("octo/new", "stargazers", star(3))
     with monkeypatch.context() as patch:
-        patch.setattr("millstream.runs.stages._send", _die)
+        patch.setattr("millstream.runs.stages.loading._send", _die)
         with pytest.raises(Exception, match="killed"):
             load(place, server, "stargazers")
     report = load(place, server, "stargazers")

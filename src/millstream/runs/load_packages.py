@@ -166,3 +166,11 @@ def _link(package: Path, target: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(package, aside, copy_function=os.link)
     aside.rename(target)
+
+
+def schema_of(run: Path) -> dlt.Schema | None:
+    """The schema of the newest package that is normalized."""
+    import dlt
+
+    found = sorted(run.glob("*/load/normalized/*/schema.json"))
+    return dlt.Schema.from_dict(json.loads(found[-1].read_bytes())) if found else None

@@ -1,0 +1,174 @@
+"""What comes before a run has rows of its own: cursors and schema restored, the source read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from millstream import destinations, engine, schema_changes
+from millstream.config import PipelineConfig
+from millstream.formats.key_names import name_primary_key
+from millstream.runs import (
+    deduplication,
+    load_ids,
+    load_packages,
+    quarantine_replay,
+)
+from millstream.runs.context import RunContext, resources_of
+from millstream.runs.recorder import RunRecorder
+from millstream.runs.scope import Baseline, Scope
+from millstream.runs.signals import raising_signals
+from millstream.sources import corrected_lines, findings
+from millstream.sources.findings import Findings
+from millstream.sources.pages import limit_pages
+
+if TYPE_CHECKING:
+    import dlt
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What the source reported beside its rows.
+
+    Attributes:
+        warnings: what is to be said of the way it was read.
+    """
+
+    findings: Findings
+    warnings: Sequence[str] = ()
+
+
+def restore(
+    context: RunContext,
+    scope: Scope,
+    recorder: RunRecorder,
+    pipeline: dlt.Pipeline,
+    run: Path,
+    opened: Any,
+) -> Baseline:
+    """Take cursors and schema from the destination, and the tables that it has already.
+
+    Raises:
+        ConfigError: there are tables that the stream is to load into, and did not make.
+    """
+    found = scope.restore(pipeline, run, recorder.history)
+    taken = destinations.take_over(
+        pipeline,
+        context.schema,
+        resources_of(opened),
+        accept=context.target.accept_existing,
+        what=context.what,
+    )
+    if taken is not None:
+        if context.partition is not None:
+            destinations.refuse_unpartitioned(taken, context.what)
+        pipeline.schemas.save_schema(taken)
+        found = replace(found, version=context.version(pipeline), schema=taken.clone())
+    schema_changes.held_packages.remember(run, context.stream, found.version)
+    return found
+
+
+def extract(
+    context: RunContext,
+    scope: Scope,
+    baseline: Baseline,
+    pipeline: dlt.Pipeline,
+    opened: Any,
+    *,
+    full_refresh: bool,
+) -> Extracted:
+    """Read the source, into a package of the working folder."""
+    import dlt
+
+    target = context.target
+    resources = resources_of(opened)
+    known = pipeline.schemas.has_schema(context.schema)
+    schema: Any = pipeline.schemas[context.schema] if known else dlt.Schema(context.schema)
+    if target.names_keys:
+        dialect = pipeline.destination.capabilities().sqlglot_dialect
+        for resource in resources:
+            name_primary_key(schema, resource, dialect)
+    scope.prepare(pipeline, schema, opened, full_refresh=full_refresh)
+    if isinstance(target, PipelineConfig) and context.stream in target.dedup_sort:
+        column = target.dedup_sort[context.stream]
+        for resource in resources:
+            resource.apply_hints(columns={column: {"dedup_sort": "desc"}})
+    if context.pages is not None:
+        for resource in resources:
+            limit_pages(resource, context.pages)
+    if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
+        opened = opened.clone(with_name=context.schema)
+        schema = None
+    # rows that only the engine reads back: with another dlt, a later run with the right one does
+    for_engine = target.quarantine.on_unsupported_dlt == "fail" or engine.fits()
+    # a dlt source, or what Python code hands over
+    if for_engine and not context.has_unique_keys:
+        engine.check_arrow_items(
+            resources_of(opened),
+            pipeline.schemas[context.schema] if known else dlt.Schema(context.schema),
+            pipeline.destination.capabilities(),
+            is_exact=target.coercion == "exact",
+        )
+    newest = baseline.loads.newest if baseline.loads else None
+    refresh: Literal["drop_data"] | None = None
+    if full_refresh:
+        quarantine_replay.remember_refresh(pipeline, context.name, newest)
+        refresh = _prepare_refresh(context, pipeline, opened)
+    # the engine is on so that sources know what it reads itself
+    with (
+        engine.enabled() as fits,
+        engine.unambiguous() if for_engine else nullcontext(),
+        load_ids.above(newest, stream=context.stream),
+        raising_signals(),
+        findings.collecting(Path(pipeline.pipelines_dir)) as found,
+        corrected_lines.from_quarantine(lambda: quarantine_replay.put_aside(context, pipeline)),
+    ):
+        extracted = pipeline.extract(
+            opened,
+            schema=schema,
+            loader_file_format=destinations.loader_file_format(
+                target, pipeline.destination, engine_fits=fits
+            ),
+            refresh=refresh,
+        )
+    deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
+    return Extracted(found, _told_of_source_state(context, pipeline, opened))
+
+
+def _prepare_refresh(
+    context: RunContext, pipeline: dlt.Pipeline, opened: Any
+) -> Literal["drop_data"] | None:
+    """Let all be read anew; dlt's way to empty tables first, where there is no other."""
+    resources = resources_of(opened)
+    if not destinations.is_swept(pipeline, resources):
+        return "drop_data"
+    dispositions = {}
+    for resource in resources:
+        how = resource.write_disposition
+        dispositions[resource.name] = how["disposition"] if isinstance(how, dict) else how
+    load_packages.remember_refresh(Path(pipeline.pipelines_dir), dispositions)
+    destinations.prepare(pipeline, context.schema, resources)
+    return None
+
+
+def _told_of_source_state(
+    context: RunContext, pipeline: dlt.Pipeline, opened: Any
+) -> tuple[str, ...]:
+    """Say that other streams do not see what resources keep in their source's state."""
+    import dlt
+
+    if not isinstance(opened, dlt.sources.DltSource):
+        return ()
+    others = opened.resources.keys() - opened.selected_resources.keys()
+    state: Any = pipeline.state.get("sources", {})
+    keys = state.get(context.schema, {}).keys() - {"resources", quarantine_replay.STATE}
+    if not (others and keys):
+        return ()
+    names = ", ".join(f"`{key}`" for key in sorted(keys))
+    return (
+        f"other streams do not see what this one keeps in dlt.current.source_state(): "
+        f"{names}. Load those that need it as one stream: `stream_groups` under `source`",
+    )
