@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,8 @@ def column_of_rows(
     if is_json:
         values = [v if v is None or type(v) is str else json.dumps(v) for v in values]
     try:
+        if pa.types.is_integer(kind) and any(isinstance(v, Decimal) for v in values):
+            raise TypeError("Arrow would cut the digits after the point")
         return pa.array(values, type=kind, from_pandas=False)
     except _FIT_ERRORS:
         return pa.array([None if v is None else _literal(v) for v in values], pa.string())

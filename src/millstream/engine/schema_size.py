@@ -105,6 +105,6 @@ def _limit(variable: str, default: int) -> int:
     text = os.environ.get(variable, "").strip()
     if not text:
         return default
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ConfigError(f"{variable}: {text!r} is not an integer >= 1")
     return int(text)
