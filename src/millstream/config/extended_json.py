@@ -73,14 +73,16 @@ def with_exact_dates(value: Any) -> Any:
 
 def _date(value: Any) -> Any:
     if isinstance(value, str):
-        if _WHOLE.fullmatch(value):
-            return value
+        whole = _WHOLE.fullmatch(value)
         try:
-            value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            moment = datetime.fromisoformat(whole[1] if whole else value.replace("Z", "+00:00"))
         except ValueError:
             raise ValueError(
                 f"$date: {value!r} is not a time such as 2024-01-31T00:00:00Z"
             ) from None
+        if whole:
+            return value
+        value = moment
     if isinstance(value, Mapping) and set(value) == {"$numberLong"}:
         return {"$numberLong": _integer(value["$numberLong"])}
     if isinstance(value, int) and not isinstance(value, bool):  # milliseconds since 1970

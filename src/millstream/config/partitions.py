@@ -100,7 +100,8 @@ class TimePartitions(_Partitions):
         """
         try:
             begin = datetime.strptime(key, _FORMATS[self.every])
-        except ValueError:
+            start, end = self._instant(begin), self._instant(self._next(begin))
+        except (ValueError, OverflowError):
             raise self._no_such(key) from None
         first = datetime(self.start.year, self.start.month, self.start.day)
         wrong = {
@@ -109,13 +110,14 @@ class TimePartitions(_Partitions):
             "week": (begin - first).days % 7 != 0,
             "month": begin.day != 1,
         }[self.every]
-        if wrong or begin < first:
+        # strptime reads `2024-1-1`, too: a window has one key
+        if wrong or begin < first or begin.strftime(_FORMATS[self.every]) != key:
             raise self._no_such(key)
         return Partition(
             key=key,
             by=self.cursors.get(stream, self.cursor),
-            start=self._instant(begin),
-            end=self._instant(self._next(begin)),
+            start=start,
+            end=end,
             timezone=self.timezone,
             arguments={str(k): v for k, v in self.arguments.items()},
             cursor_type=self.cursor_type,

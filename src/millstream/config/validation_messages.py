@@ -116,7 +116,7 @@ def _remedy(problem: _Problem, root: type[Model], destination: str) -> str | Non
     kind, context = problem["type"], problem.get("ctx", {})
     if "hint" in context:
         return str(context["hint"])
-    *place, name = problem["loc"]
+    *place, name = problem["loc"] or ("",)  # what is wrong with the whole has no place
     if kind == "extra_forbidden":
         if _is_credential(problem):
             return _where_credentials_belong(place, destination)
