@@ -41,10 +41,12 @@ test: $(VENV)/.dev  ## Run the tests (ARGS="-k github" for some)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not nightly" $(ARGS)
 
 # what needs no server, no process of its own and no load
-UNIT := tests/alerts tests/common tests/config tests/dlt_compat tests/formats tests/quarantine/test_entry.py \
+UNIT := $(addprefix tests/,alerts common config dlt_compat formats test_errors.py) \
 	tests/engine $(addprefix --ignore=tests/engine/,test_patch.py test_profile.py test_maps.py) \
-	$(addprefix tests/schema_changes/test_,accepted_file.py diff.py drift.py golden.py policy.py profile.py snapshot.py) \
-	$(addprefix tests/runs/test_,load_packages.py step_errors.py) tests/test_errors.py
+	$(patsubst %,tests/schema_changes/test_%.py,accepted_file data_changes diff drift golden map_detection \
+		messages policy profile renames row_policy snapshot yaml_comments) \
+	$(patsubst %,tests/quarantine/test_%.py,entry envelope store) \
+	$(patsubst %,tests/runs/test_%.py,load_packages step_errors)
 
 test-unit: $(VENV)/.dev  ## Run the tests that need no server, process or load: under a minute
 	@$(BIN)/python -m pytest -n 2 -q -m "not nightly" -k "not processes" $(UNIT) $(ARGS)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import dlt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from millstream.engine.sketch import SIZE
 from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes import diff, snapshot
+from millstream.schema_changes.data_changes import observe
 from millstream.schema_changes.sketch import matching
 
 from .sketches import sketch
@@ -56,14 +58,14 @@ def test_a_jump_is_seen(rows: int, before: float, now: float) -> None:
     assert kinds(diff(version({"a": old}), version({"a": new}))) == ["presence_changed"]
 
 
-def test_nothing_is_said_of_a_load_without_rows_or_without_counts() -> None:
+def test_nothing_is_said_of_a_load_without_rows_or_counts() -> None:
     full = version({"a": ColumnProfile(100, 100, 0)})
     assert diff(full, version({"a": ColumnProfile(0, 0, 0)})) == ()
     assert diff(full, version({"a": None})) == ()
     assert diff(version({"a": None}), full) == ()
 
 
-def test_few_values_that_agree_are_no_rename_unless_the_names_agree_too() -> None:
+def test_few_common_values_are_a_rename_if_the_names_are_alike() -> None:
     gone = {"state": ColumnProfile(100, 100, 0, sketch=sketch(["open", "closed"]))}
     nothing = {"state": ColumnProfile(100, 0, 100)}
     seen = ColumnProfile(100, 100, 0, sketch=sketch(["open", "closed"]))
@@ -127,3 +129,117 @@ def test_no_map_is_seen_in_real_issues(shared_data: Path, tmp_path: Path) -> Non
     pipeline.normalize()
     changes = diff(SchemaVersion(), snapshot(pipeline.default_schema))
     assert {change.kind for change in changes} == {"table_added"}
+
+
+def table(*columns: Column, name: str = "t", parent: str | None = None) -> Table:
+    return Table(name, parent, columns)
+
+
+def seen(name: str, present: int, rows: int = 1_000, data_type: str = "text", **t: Any) -> Column:
+    """A column that so many rows had; none of them was null."""
+    profile = ColumnProfile(rows, present, rows - present)
+    return Column(name, data_type, profile=profile, **t)
+
+
+def observed(
+    old: tuple[Table, ...], new: tuple[Table, ...], loads: Sequence[Any] | None = None
+) -> list[tuple[str, str | None, str | None, str | None]]:
+    was = SchemaVersion(old)
+    found = observe(was, SchemaVersion(new), loaded=was, loads=loads)
+    return [(each.kind, each.column, each.old, each.new) for each in found]
+
+
+@given(st.integers(1, 400), st.integers(0, 400), st.integers(1, 400))
+@example(100, 0, 99)
+@example(9, 0, 9)
+def test_a_field_is_gone_once_chance_is_unlikely(hits: int, misses: int, now: int) -> None:
+    """One row after the other: by Laplace's rule of succession the next lacks the field, too."""
+    chance = 1.0
+    for row in range(now):
+        chance *= (misses + 1 + row) / (hits + misses + 2 + row)
+    changes = observed((table(seen("a", hits, hits + misses)),), (table(seen("a", 0, now)),))
+    if abs(chance - 0.0001) > 1e-12:
+        assert ("column_gone" in [kind for kind, *_ in changes]) == (chance < 0.0001)
+
+
+@pytest.mark.parametrize(
+    ("traits", "severity"),
+    [({}, "risky"), ({"primary_key": True}, "breaking"), ({"cursor": True}, "breaking")],
+)
+def test_a_key_or_cursor_that_is_gone_is_breaking(traits: Any, severity: str) -> None:
+    was = SchemaVersion((table(seen("a", 1_000, **traits)),))
+    now = SchemaVersion((table(seen("a", 0, **traits)),))
+    (change,) = observe(was, now, loaded=was)
+    assert (change.kind, change.severity) == ("column_gone", severity)
+
+
+def test_an_object_that_is_gone_is_one_change() -> None:
+    names = ["user__login", "user__plan__name", "user__plan__seats"]
+    was = (table(*(seen(name, 900) for name in names), seen("id", 1_000)),)
+    assert observed(was, (table(*(seen(name, 0) for name in names), seen("id", 1_000)),)) == [
+        ("column_gone", "user", "90%", "0%")
+    ]
+    part = (table(seen(names[0], 900), *(seen(name, 0) for name in names[1:])),)
+    assert observed(was, part) == [("column_gone", "user__plan", "90%", "0%")]
+
+
+def test_shapes_that_a_field_takes() -> None:
+    scalar, field = seen("a", 900), seen("a__b", 900)
+    items = table(seen("_dlt_list_idx", 900), seen("value", 900), name="t__a", parent="t")
+    old_scalar = Column("a", "text")
+    for was, now, kind, words in (
+        ((table(scalar),), (table(old_scalar, field),), "became_object", ("text", "object")),
+        ((table(scalar),), (table(old_scalar), items), "became_list", ("text", "list")),
+        (
+            (table(field),),
+            (table(Column("a__b", "text"), scalar),),
+            "became_scalar",
+            ("object", "text"),
+        ),
+        (
+            (table(field),),
+            (table(Column("a__b", "text")), items),
+            "became_list",
+            ("object", "list"),
+        ),
+    ):
+        assert observed(was, now) == [(kind, "a", *words)], kind
+
+
+def test_names_that_begin_alike_are_not_a_new_shape() -> None:
+    was = (table(seen("region", 1_000)),)
+    assert observed(was, (table(seen("region", 1_000), seen("region__c", 1_000)),)) == []
+
+
+def test_a_list_that_is_gone_unless_its_rows_could_not_hold_it() -> None:
+    lists = table(seen("_dlt_list_idx", 500, 800), name="t__tags", parent="t")
+    empty = table(seen("_dlt_list_idx", 0, 0), name="t__tags", parent="t")
+    was = (table(seen("id", 1_000)), lists)
+    assert observed(was, (table(seen("id", 1_000)), empty)) == [
+        ("column_gone", "tags", "50%", "0%")
+    ]
+    assert observed(was, (table(seen("id", 3, 3)), empty)) == []
+    assert observed(was, (table(seen("id", 0, 0)), empty)) == []
+
+
+def test_a_share_within_the_range_of_recent_loads_is_not_told() -> None:
+    was, now = (table(seen("a", 900)),), (table(seen("a", 500)),)
+    assert observed(was, now) == [("presence_changed", "a", "90%", "50%")]
+    wide = [{"t": {"a": ColumnProfile(1_000, present, 1_000 - present)}} for present in (450, 990)]
+    assert observed(was, now, loads=wide) == []
+    narrow = [
+        {"t": {"a": ColumnProfile(1_000, present, 1_000 - present)}} for present in (800, 990)
+    ]
+    assert observed(was, now, loads=narrow) == [("presence_changed", "a", "90%", "50%")]
+
+
+def test_nulls_are_told_apart_from_absence() -> None:
+    was = (table(seen("a", 1_000)),)
+    nulls = Column("a", "text", profile=ColumnProfile(1_000, 1_000, 400))
+    assert observed(was, (table(nulls),)) == [("null_share_changed", "a", "0%", "40%")]
+
+
+def test_values_in_a_new_variant_are_not_missing() -> None:
+    was = (table(seen("n", 1_000, data_type="bigint")),)
+    variant = seen("n__v_text", 600, variant_of="n")
+    assert observed(was, (table(seen("n", 400, data_type="bigint"), variant),)) == []

@@ -1,155 +1,108 @@
-"""Renames and removals in files that change between two runs, as a run tells of them."""
+"""Likely renames: by the values that a new column shares with one that is gone."""
 
 from __future__ import annotations
 
-import json
-import random
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-import millstream
-from millstream import PipelineConfig
-from services.places import Place
+from millstream.model import Column, ColumnProfile, SchemaVersion, Table
+from millstream.schema_changes.renames import Rename, column_renames, describe, list_rename
 
-Row = dict[str, Any]
-ROWS = 600
-NIGHTLY = pytest.mark.nightly
+from .sketches import sketch
 
 
-def rows(first: int, seed: int) -> list[Row]:
-    """Rows `first` to `first + ROWS` in an order of their own; a row is the same in each load."""
-    found = []
-    for n in range(first, first + ROWS):
-        dice = random.Random(n)
-        found.append(
-            {
-                "id": n,
-                "email": f"user{n}@example.org",
-                "state": dice.choice(["open", "closed", "draft"]),
-                "stars": dice.randint(0, 9),
-                "price": round(dice.random() * 1000, 2),
-                "count": dice.randint(1, 10**9),
-                # too rare to be missed
-                "user": {"login": f"u{n}", "kind": "User", "plan": {"seats": 5}, "roles": [f"r{n}"]}
-                | ({"badge": "gold"} if n % 300 == 7 else {}),
-                "labels": [{"name": f"label {n}", "color": "red"}] if n % 3 == 0 else [],
-                "tags": [f"tag {n}"] if n % 2 else [],
-            }
-        )
-    random.Random(seed).shuffle(found)
-    return found
-
-
-def run(place: Place, name: str, load: list[Row]) -> list[tuple[str, str, str | None, str | None]]:
-    """What a run says of the data: kind, table, old and new name or share."""
-    folder = place.project
-    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in load))
-    config = PipelineConfig(
-        name="shop",
-        source={"type": "files", "streams": {"orders": {"path": "*.jsonl"}}},
-        destination=place.destination,
-        schema_policy="anything",
-        project=folder,
-        folder=folder,
+def column(name: str, values: Iterable[Any] = (), **traits: Any) -> Column:
+    values = list(values)
+    numbers = [value for value in values if isinstance(value, int)]
+    profile = ColumnProfile(
+        rows=max(len(values), 1),
+        present=len(values),
+        nulls=0 if values else 1,
+        minimum=min(numbers, default=None),
+        maximum=max(numbers, default=None),
+        distinct=len({*values}),
+        sketch=sketch(values),
     )
-    report = millstream.run(config, "orders")
-    return sorted(
-        (decision.change.kind, decision.change.table, decision.change.column, decision.change.new)
-        for decision in report.decisions
-        if decision.change.kind in ("column_renamed", "column_gone")
-    )
+    return Column(name, "bigint" if numbers else "text", profile=profile, **traits)
 
 
-def renamed(old: str, new: str) -> Callable[[Row], Row]:
-    return lambda row: {new if name == old else name: value for name, value in row.items()}
+def renames(gone: list[Column], added: list[Column], others: Iterable[Column] = ()) -> list[Any]:
+    was = Table("t", None, (*gone, *others))
+    stale = tuple(Column(each.name, each.data_type) for each in gone)
+    now = Table("t", None, (*stale, *others, *added))
+    return sorted((each.old, each.new) for each in column_renames(gone, was, now))
 
 
-def label_color(row: Row) -> Row:
-    return {**row, "labels": [{**renamed("name", "title")(label)} for label in row["labels"]]}
+EMAILS = [f"user{n}@example.org" for n in range(40)]
+STATES = ["open", "closed", "draft"] * 30
 
 
-CASES: dict[str, tuple[Callable[[Row], Row], list[tuple[str, ...]]]] = {
-    "nothing": (dict, []),
-    "a column": (
-        renamed("email", "contact"),
-        [("column_renamed", "orders", "email", "contact")],
-    ),
-    "a column of a child table": (
-        label_color,
-        [("column_renamed", "orders__labels", "name", "title")],
-    ),
-    "an object": (renamed("user", "author"), [("column_renamed", "orders", "user", "author")]),
-    "a list of objects": (
-        renamed("labels", "marks"),
-        [("column_renamed", "orders", "labels", "marks")],
-    ),
-    "a list of texts": (
-        renamed("tags", "words"),
-        [("column_renamed", "orders", "tags", "words")],
-    ),
-    "a column, its type too": (
-        lambda row: {**renamed("count", "amount")(row), "amount": str(row["count"])},
-        [("column_renamed", "orders", "count", "amount")],
-    ),
-    "two columns": (
-        lambda row: renamed("price", "cost")(renamed("email", "contact")(row)),
-        [
-            ("column_renamed", "orders", "email", "contact"),
-            ("column_renamed", "orders", "price", "cost"),
-        ],
-    ),
-    "states are not guessed": (
-        renamed("state", "phase"),
-        [("column_gone", "orders", "state", "0%")],
-    ),
-    "small counts are not guessed": (
-        renamed("stars", "forks"),
-        [("column_gone", "orders", "stars", "0%")],
-    ),
-    "a column is gone": (
-        lambda row: {name: value for name, value in row.items() if name != "email"},
-        [("column_gone", "orders", "email", "0%")],
-    ),
-    "an object is gone": (
-        lambda row: {name: value for name, value in row.items() if name != "user"},
-        [("column_gone", "orders", "user", "0%")],
-    ),
-    "a list is gone": (
-        lambda row: {name: value for name, value in row.items() if name != "labels"},
-        [("column_gone", "orders", "labels", "0%")],
-    ),
-}
-
-
-ELSEWHERE = ("a column", "a list of objects", "an object is gone")
-"""What PostgreSQL is asked at each commit: the engine and the ledger are the same everywhere."""
-
-
-def told(place: Place, case: str) -> None:
-    change, expected = CASES[case]
-    assert run(place, "1", rows(0, 1)) == []
-    assert run(place, "2", rows(50, 2)) == []
-    # in another order, with rows that are new and rows that are gone
-    assert run(place, "3", [change(row) for row in rows(100, 3)]) == expected
-    assert run(place, "4", [change(row) for row in rows(150, 4)]) == []
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_what_changed_is_told_once(case: str, duckdb_place: Place) -> None:
-    told(duckdb_place, case)
+def test_values_that_came_back_make_a_rename() -> None:
+    assert renames([column("email", EMAILS)], [column("contact", EMAILS)]) == [("email", "contact")]
+    assert renames([column("email", EMAILS)], [column("contact", EMAILS[:21] + ["x"] * 3)]) == [
+        ("email", "contact")
+    ]
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=() if case in ELSEWHERE else NIGHTLY) for case in CASES]
+    ("gone", "added"),
+    [
+        (column("email", EMAILS), column("contact", [f"other {n}" for n in range(40)])),
+        (column("email", EMAILS), column("contact", EMAILS[:7])),  # too few
+        (column("email", EMAILS), column("contact", [*EMAILS[:10], *map(str, range(30))])),
+        (column("state", STATES), column("phase", STATES)),  # states agree by chance
+        (column("stars", [*range(10)] * 9), column("forks", [*range(10)] * 9)),
+        (column("email", EMAILS), column("contact__v_text", EMAILS, variant_of="contact")),
+        (column("_dlt_id", EMAILS), column("contact", EMAILS)),
+    ],
 )
-def test_postgres_tells_it_too(case: str, postgres_place: Place) -> None:
-    told(postgres_place, case)
+def test_values_that_prove_nothing(gone: Column, added: Column) -> None:
+    assert renames([gone], [added]) == []
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("case", ELSEWHERE)
-@pytest.mark.parametrize("kind", ["bigquery", "filesystem"])
-def test_others_tell_it_too(kind: str, case: str, request: pytest.FixtureRequest) -> None:
-    told(request.getfixturevalue(f"{kind}_place"), case)
+def test_alike_names_need_fewer_values() -> None:
+    assert renames([column("state", STATES)], [column("states", STATES)]) == [("state", "states")]
+
+
+def test_each_column_has_one_other_name_at_most() -> None:
+    gone = [column("email", EMAILS), column("mail", EMAILS)]
+    added = [column("email_address", EMAILS), column("contact", EMAILS[:20] + ["x"] * 19)]
+    found = renames(gone, added)
+    assert len({old for old, _ in found}) == len({new for _, new in found}) == len(found)
+    assert ("email", "email_address") in found
+
+
+def test_an_object_is_renamed_as_a_whole_unless_it_still_arrives() -> None:
+    logins, names = [f"u{n}" for n in range(30)], [f"name {n}" for n in range(30)]
+    gone = [column("user__login", logins), column("user__name", names)]
+    added = [column("author__login", logins), column("author__name", names)]
+    assert renames(gone, added) == [("user", "author")]
+    assert renames(gone, added, [column("user__id", [1])]) == [
+        ("user__login", "author__login"), ("user__name", "author__name"),
+    ]  # fmt: skip
+
+
+def test_a_list_is_renamed_by_its_columns() -> None:
+    labels = Table("t__labels", "t", (column("name", EMAILS),))
+    marks = Table("t__marks", "t", (column("name", EMAILS),))
+    tags = Table("t__tags", "t", (column("title", EMAILS),))
+    elsewhere = Table("t__x__marks", "t__x", (column("name", EMAILS),))
+    old = SchemaVersion((Table("t"), labels))
+    assert list_rename(labels, old, SchemaVersion((Table("t"), labels, marks, tags))) == Rename(
+        "labels", "marks", 1.0, frozenset()
+    )
+    for other in (tags, elsewhere):
+        assert list_rename(labels, old, SchemaVersion((Table("t"), labels, other))) is None
+
+
+def test_the_message_names_both_and_the_share() -> None:
+    change = describe("t", Rename("user", "author", 0.5, frozenset({"user__a", "user__b"})))
+    assert (change.column, change.old, change.new, change.severity) == (
+        "user", "user", "author", "breaking",
+    )  # fmt: skip
+    assert change.message == (
+        "`user` with its 2 fields is gone and `author` came, a likely rename: 50% of its values "
+        "were in `user` before"
+    )
