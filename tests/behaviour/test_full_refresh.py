@@ -101,6 +101,23 @@ def test_rows_stay_until_the_load_is_complete(
         assert state(place) == after()
 
 
+@pytest.mark.parametrize("disposition", ["append", pytest.param(KEPT["unchanged"], id="upsert")])
+def test_rows_stay_where_new_ones_are_refused(place: Place, disposition: Any) -> None:
+    if place.kind not in ("duckdb", "postgres"):
+        pytest.skip("its tables have no unique indexes")
+    config = shop(place, disposition)
+    FEED.rows = OLD
+    run(config, "orders")
+    table, lines = place.from_clause("orders"), place.from_clause("orders__lines")
+    refused = lines if isinstance(disposition, dict) else table  # the second table is half-way
+    column = "sku" if isinstance(disposition, dict) else "id"
+    place.query(f"CREATE UNIQUE INDEX one ON {refused} ({column})")
+    FEED.rows = [*NEW, {"id": NEW[0]["id"], "v": 3, "lines": []}]
+    with pytest.raises(RunError, match=r"(?i)unique"):
+        run(config, "orders", full_refresh=True)
+    assert state(place) == before()
+
+
 @pytest.mark.nightly_on("bigquery", "filesystem")
 @pytest.mark.parametrize("disposition", DISPOSITIONS)
 def test_all_rows_are_those_of_the_refresh(place: Place, disposition: str) -> None:

@@ -77,6 +77,9 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
         # each insert keeps rows for all of its columns in memory, and uses all cores by itself
         arguments.setdefault("max_parallel_load_jobs", os.cpu_count() or 2)
+        # dlt 1.31 knows only of DuckDB's transactions for DDL, and commits each statement of a job
+        # that has none: a replacement that DuckDB refuses would leave its table empty
+        arguments.setdefault("supports_transactions", True)
     elif credentials:
         arguments["credentials"] = credentials
     if bucket := bucket_url(config):
