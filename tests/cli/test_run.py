@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -211,6 +212,18 @@ def test_a_dataset_that_dlt_normalizes_is_named_as_it_is(shop: Path) -> None:
     assert json.loads(done.stdout)["reports"][0]["dataset"] == "my_shop"
     with duckdb.connect(str(shop / "warehouse.duckdb"), read_only=True) as warehouse:
         assert warehouse.sql("SELECT count(*) FROM my_shop.orders").fetchall() == [(2,)]
+
+
+def test_a_run_imports_no_library_that_it_does_not_need(shop: Path) -> None:
+    code = (
+        "import sys\nfrom millstream.cli import main\n"
+        "assert main(['run', '--stream', 'orders']) == 0\n"
+        "print([name for name in ('sqlalchemy', 'dagster', 'psycopg2') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=shop, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_debug_says_why_rows_took_dlts_own_way(shop: Path) -> None:

@@ -91,6 +91,10 @@ class _Attached(DuckDbCredentials):
         # its name tells DuckDB which connections of the process share one
         return f":memory:{sha256(self.database.encode()).hexdigest()[:16]}"
 
+    def __str__(self) -> str:
+        # what dlt names the destination by; its own way imports SQLAlchemy where it is installed
+        return f"{self.drivername}:///{self.database}"
+
 
 class _Pool(DuckDbConnectionPool):
     """Connections to an attached file; to the file itself where this process has it open already.
@@ -174,6 +178,8 @@ def _fits() -> bool:
     """Whether dlt is as this file expects: it connects to what `_conn_str` says."""
     if contract.problem("duckdb"):
         return False
-    pool = DuckDbConnectionPool(_Probe(":memory:"))
+    probe = _Probe()  # without a connection string: reading one imports SQLAlchemy
+    probe.database = ":memory:"
+    pool = DuckDbConnectionPool(probe)
     pool.return_conn(pool.borrow_conn(pragmas=[]))
     return _Probe.asked and "statements" in DuckDbCredentials.get_resolvable_fields()

@@ -104,7 +104,10 @@ def _load_job(owner: Any) -> Any:
 def _pool(owner: Any) -> Any:
     from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-    return owner(DuckDbCredentials(":memory:"))
+    # not by a connection string: reading one imports SQLAlchemy where it is installed
+    credentials = DuckDbCredentials()
+    credentials.database = ":memory:"
+    return owner(credentials)
 
 
 CONTRACT: Mapping[str, tuple[Owner, ...]] = {
