@@ -280,7 +280,7 @@ class RunReport:
         engine_reasons: why batches of rows were left to dlt, and how many each time.
         quarantined: what went to `_millstream_quarantine` instead of the tables.
         replayed: rows that came again from there, by what became of them: `replayed`, `waiting`
-            (still can't be loaded), `superseded`.
+            (still can't be loaded), `superseded`, `read again` with the whole of their file.
         outdated: rows by table that were not loaded, since the same load has a later version.
         partition: the key of the partition that was loaded; None of a stream without any.
         history: the full name of the table that keeps the schema's changes; None where none does.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from millstream.cli.report import warned_lines
-from millstream.model import Decision, RunReport, SchemaChange, SchemaVersion
+from millstream.cli.report import report_lines, warned_lines
+from millstream.model import Decision, RunReport, SchemaChange, SchemaVersion, TableLoad
 
 
 def report(*decisions: Decision, **more: Any) -> RunReport:
@@ -55,3 +56,34 @@ def test_shares_are_told_where_a_rule_asks_for_it() -> None:
         == []
     )
     assert warned_lines(report(Decision(moved, "warn", "rule 1", "rule")), io.StringIO())
+
+
+def test_many_tables_and_changes_are_folded() -> None:
+    names = ["orders", *(f"orders__list_{n}" for n in range(90))]
+    tables = tuple(
+        TableLoad(name, None if name == "orders" else "orders", 10, 20, 100, name) for name in names
+    )
+    added = tuple(
+        replace(
+            change("table_added", f"new table `{name}`"), table=name, column=None, severity="safe"
+        )
+        for name in names
+    )
+    gone = tuple(
+        replace(change("column_gone", f"`f{n}` no longer arrives"), column=f"f{n}")
+        for n in range(60)
+    )
+    held = replace(change("column_renamed", "`a` is gone"), severity="breaking")
+    decisions = (Decision(each, "warn", "rule 1", "rule") for each in gone)
+    lines = report_lines(
+        report(*decisions, tables=tables, changes=(*added, *gone, held), history="h"), io.StringIO()
+    )
+    text = "\n".join(lines)
+    assert len(lines) < 100
+    assert "and 71 more tables     710     1,420  7.1 kB" in text
+    assert "+ 91 new tables: orders, orders__list_0, " in text
+    assert "and 71 more" in text
+    assert "orders: `a` is gone" in text, "what is worse comes first"
+    assert text.count("and 41 more") == 1
+    assert "and 40 more" in text
+    assert "`millstream schema log --stream orders --limit 0` has all" in text

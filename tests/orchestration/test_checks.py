@@ -308,12 +308,20 @@ def test_a_check_alone_is_judged_without_loading(orders, config):
     assert said(alone)["orders.profile"][0]
     assert loaded(alone) == {}
 
+    shop.rows["orders"] = [{"id": 3, "who": "cid", "n": "three", "items": []}]
+    ahead = dg.materialize([orders], selection=checks)
+    assert said(ahead)["orders.schema"] == (
+        False,
+        "WARN",
+        "not loaded yet; the next run makes 1 change to look at",
+    )
+
     shop.rows["orders"] = BREAKING
     ahead = dg.materialize([orders], selection=checks, raise_on_error=False)
     assert said(ahead)["orders.schema"] == (
         False,
         "ERROR",
-        f"1 change must be accepted first; nothing is loaded: {ACCEPT}",
+        f"the next run will be held: 1 change must be accepted first: {ACCEPT} --from-source",
     )
 
     assert not dg.materialize([orders], raise_on_error=False).success

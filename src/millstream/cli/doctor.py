@@ -16,6 +16,7 @@ from millstream.cli.terminal import print_json
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
     from millstream.model import Check
+    from millstream.runs.pending_packages import PendingPackage
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -90,29 +91,42 @@ def _destination(config: PipelineConfig) -> Sequence[Check]:
 
 
 def _pending(config: PipelineConfig) -> Sequence[Check]:
-    """The streams whose next run fails until someone accepts or refuses changes."""
+    """What earlier runs left: the next run of a stream loads it first, or fails for it."""
     from millstream import sources
-    from millstream.cli.changes import held_packages, package_name
     from millstream.errors import MillstreamError
     from millstream.model import Check
-    from millstream.schema_changes.messages import accept_command, reject_command
+    from millstream.runs import pending_decisions
 
     try:
         streams = [stream.name for stream in sources.of_pipeline(config).streams()]
     except MillstreamError:  # the check of the source says why
         return ()
-    found = held_packages(config, streams)
-    return [
-        Check(
-            "pending",
-            False,
-            f"{package_name(package)}: held: {package.reason}",
+    found = [p for stream in streams for p in pending_decisions.list_pending(config, stream)]
+    return [*map(_package, found)] or [Check("pending", True, "no packages wait to be loaded")]
+
+
+def _package(package: PendingPackage) -> Check:
+    from millstream.cli.changes import package_name
+    from millstream.model import Check
+    from millstream.runs.pending_packages import drop_hint
+    from millstream.schema_changes.messages import accept_command, reject_command
+
+    stream, reason = package.stream, package.reason.splitlines()[0]
+    what = f"{package_name(package)}: {package.status}: {reason}"
+    if package.status == "held":
+        hint = (
             f"`millstream schema pending` lists them; `{accept_command(stream)}` or "
-            f"`{reject_command(stream)}`",
+            f"`{reject_command(stream)}`"
         )
-        for stream, packages in found.items()
-        for package in packages
-    ] or [Check("pending", True, "no schema changes wait to be accepted")]
+    elif package.status == "accepted":
+        return Check("pending", True, what)
+    elif package.status == "damaged":
+        hint = drop_hint(stream)
+    else:
+        hint = f"the next run tries to load it first; {drop_hint(stream)}"
+    # what kept it from being loaded, such as an outage, may be over
+    is_ready = package.status == "interrupted" or package.step == "load"
+    return Check("pending", is_ready, what, hint)
 
 
 def _checked(

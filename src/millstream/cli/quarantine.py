@@ -180,7 +180,7 @@ COMMAND = Command(
         Command(
             name="list",
             summary="list what waits, with the reason, oldest first",
-            description="Reads the destination; --json shows the rows too.",
+            description="Reads the destination; --json shows the rows too. Times are in UTC.",
             examples=(
                 "millstream quarantine list --reason contract",
                 "millstream quarantine list --since 2026-01-31 --json",

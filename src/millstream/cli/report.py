@@ -5,12 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from shlex import quote
 from typing import TextIO
 
 from millstream.cli.terminal import align, count, paint, seconds, size, tree
 from millstream.model import RunReport, SchemaChange, TableLoad
 
 _WIDTH = 80
+_SHOWN = 20
+"""Tables, changes or warnings that a summary names where there are more than twice as many."""
 _MARKS = {"safe": ("+", "green"), "risky": ("!", "yellow"), "breaking": ("!", "red")}
 
 
@@ -32,7 +35,10 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     ]
     if report.load_id is None:
         lines.append("  nothing new to load")
-    lines += ["", *change_lines(report.changes, stream)]
+    if len(report.changes) > 2 * _SHOWN:
+        lines += ["", *_folded_change_lines(report, stream)]
+    else:
+        lines += ["", *change_lines(report.changes, stream)]
     lines += [
         f"  {table}: {count(rows, 'older version')} of rows in the same load not loaded"
         for table, rows in report.outdated.items()
@@ -90,9 +96,20 @@ def table_lines(tables: Sequence[TableLoad]) -> list[str]:
     rows = [("table", "loaded", "rows now", "bytes")]
     for branch, name in tree({table.name: table.parent for table in tables}):
         table = by_name[name]
-        total = "unknown" if table.rows_total is None else f"{table.rows_total:,}"
-        rows.append((branch + name, f"{table.rows:,}", total, size(table.bytes)))
+        rows.append((branch + name, *_figures([table])))
+    if len(rows) > 2 * _SHOWN:
+        names = {row[0].lstrip("│├└─ ") for row in rows[1 : _SHOWN + 1]}
+        more = [table for table in tables if table.name not in names]
+        rows[_SHOWN + 1 :] = [(f"and {len(more):,} more tables", *_figures(more))]
     return align(rows)
+
+
+def _figures(tables: Sequence[TableLoad]) -> tuple[str, str, str]:
+    """Rows loaded, rows now and bytes of all of them."""
+    totals = [table.rows_total for table in tables]
+    total = "unknown" if None in totals else f"{sum(filter(None, totals)):,}"
+    loaded = sum(table.rows for table in tables)
+    return f"{loaded:,}", total, size(sum(table.bytes for table in tables))
 
 
 def change_lines(
@@ -115,10 +132,31 @@ def change_lines(
             columns = [change for change in of_table if _is_new_column(change)]
             if len(columns) > 1:
                 of_table = [change for change in of_table if change not in columns]
-                lines += _paragraph(columns, stream)
+                names = [str(change.column) for change in columns]
+                lines += _paragraph("new column", names, stream)
         for change in of_table:
             mark, colour = _MARKS[change.severity]
             lines.append(f"  {paint(mark, colour, 'bold', stream=stream)} {change.message}")
+    return lines
+
+
+def _folded_change_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """Many changes: safe ones by their names, the others as sentences, of both the first ones."""
+    changes = report.changes
+    lines = [f"  {count(len(changes), 'schema change')}"]
+    new_tables = [each.table for each in changes if each.kind == "table_added"]
+    columns = [f"{each.table}.{each.column}" for each in changes if _is_new_column(each)]
+    for names, noun in ((new_tables, "new table"), (columns, "new column")):
+        if names:
+            lines += _paragraph(noun, names, stream, most=_SHOWN)
+    others = [each for each in changes if each.kind != "table_added" and not _is_new_column(each)]
+    others.sort(key=lambda each: each.severity != "breaking")
+    for each in others[:_SHOWN]:
+        lines += _marked(f"{each.table}: {each.message}", _MARKS[each.severity], stream)
+    if len(others) > _SHOWN:
+        lines.append(f"    and {len(others) - _SHOWN:,} more")
+    if report.history:
+        lines.append(f"  `millstream schema log --stream {quote(report.stream)} --limit 0` has all")
     return lines
 
 
@@ -136,10 +174,16 @@ def warned_lines(report: RunReport, stream: TextIO) -> list[str]:
     if not warned:
         return []
     lines = ["", f"  {count(len(warned), 'warning')} by the schema policy"]
-    for name, decision in warned.items():
+    shown = list(warned.items())
+    shown.sort(key=lambda each: each[1].change.severity != "breaking")
+    if len(shown) > 2 * _SHOWN:
+        del shown[_SHOWN:]
+    for name, decision in shown:
         change = decision.change
         text = f"{change.table}: {change.message} ({decision.reason}, id {name})"
         lines += _marked(text, _MARKS[change.severity], stream)
+    if len(shown) < len(warned):
+        lines.append(f"    and {len(warned) - len(shown):,} more")
     return lines
 
 
@@ -148,8 +192,11 @@ def jump_lines(report: RunReport, stream: TextIO) -> list[str]:
     if not report.jumps:
         return []
     lines = ["", f"  {count(len(report.jumps), 'column')} unlike recent loads"]
-    for jump in report.jumps:
+    shown = report.jumps if len(report.jumps) <= 2 * _SHOWN else report.jumps[:_SHOWN]
+    for jump in shown:
         lines += _marked(f"{jump.table}: {jump.message}", _MARKS["risky"], stream)
+    if len(shown) < len(report.jumps):
+        lines.append(f"    and {len(report.jumps) - len(shown):,} more")
     return lines
 
 
@@ -164,9 +211,12 @@ def _is_new_column(change: SchemaChange) -> bool:
     return change.kind == "column_added" and change.severity == "safe"
 
 
-def _paragraph(columns: Sequence[SchemaChange], stream: TextIO) -> list[str]:
-    names = ", ".join(str(change.column) for change in columns)
-    text = f"{count(len(columns), 'new column')}: {names}"
+def _paragraph(
+    noun: str, names: Sequence[str], stream: TextIO, *, most: int | None = None
+) -> list[str]:
+    told = ", ".join(names[:most])
+    rest = f" and {len(names) - most:,} more" if most and len(names) > most else ""
+    text = f"{count(len(names), noun)}: {told}{rest}"
     first, *more = textwrap.wrap(text, _WIDTH - 4, break_long_words=False)
     mark = paint("+", "green", "bold", stream=stream)
     return [f"  {mark} {first}", *(f"    {line}" for line in more)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from millstream.cli.changes import (
 )
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_dlt, repeatable
-from millstream.cli.terminal import print_json, print_listing
+from millstream.cli.terminal import count, print_json, print_listing
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -158,25 +158,32 @@ def _log_line(row: Mapping[str, Any]) -> str:
 def _accept(options: Namespace) -> int:
     from millstream import destinations
     from millstream.cli.changes import held_packages, package_name
+    from millstream.runs import pending_decisions
     from millstream.schema_changes import DATA_ALONE
 
     quieten_dlt()
     config, streams = open_pipeline(options)
+    with redirect_stdout(sys.stderr):
+        held = {stream: pending_decisions.open_changes(config, stream) for stream in streams}
+    found = {
+        stream: _standing(config, stream, options)
+        for stream in streams
+        if options.from_source and not held[stream]
+    }
+    only = options.changes or ()
+    offered = {stream: [*held[stream], *_open_in(found.get(stream))] for stream in streams}
+    _check_changes(only, {change["id"] for made in offered.values() for change in made})
     accepted: dict[str, list[dict[str, Any]]] = {}
-    for stream in streams:
-        done = _accept_held(config, stream, options.changes or ())
-        if not done and options.from_source:
-            done = _accept_source(config, stream, options)
-        if done:
-            accepted[stream] = done
-    missing = {*(options.changes or ())} - {c["id"] for made in accepted.values() for c in made}
-    if missing:
-        from millstream.errors import MillstreamError
-
-        raise MillstreamError(
-            f"no such change is pending: {', '.join(sorted(missing))}",
-            hint="`millstream schema pending` lists what is held",
-        )
+    for stream, made in offered.items():
+        chosen = [change for change in made if not only or change["id"] in only]
+        if not chosen:
+            continue
+        with redirect_stdout(sys.stderr):
+            if stream in found:
+                _accept_ahead(config, stream, found[stream], chosen)
+            else:
+                pending_decisions.accept(config, stream, changes=only)
+        accepted[stream] = chosen
     if options.json:
         print_json(accepted)
         return 0
@@ -184,7 +191,7 @@ def _accept(options: Namespace) -> int:
         for change in made:
             print(f"accepted  {change['id']}  {describe(change, stream)}")
     if not accepted:
-        print(_NONE_PENDING)
+        print("\n".join(_not_ahead_lines(found) or [_NONE_PENDING]))
         return 0
     kinds = {change["kind"] for made in accepted.values() for change in made}
     keeper = destinations.keeper(config)
@@ -193,12 +200,24 @@ def _accept(options: Namespace) -> int:
     else:  # no schema shows it
         where = "noted beside what is held on this machine"
     with redirect_stdout(sys.stderr):
-        held = held_packages(config, [*accepted])
-    if not held:
+        still_held = held_packages(config, [*accepted])
+    will_be_held = {
+        stream: sum(
+            each.action == "hold" and all(_decision(each)["id"] != it["id"] for it in made)
+            for each in found[stream].decisions
+        )
+        for stream, made in accepted.items()
+        if stream in found
+    }
+    if not still_held and not any(will_be_held.values()):
         print(f"{where}; the next run goes on")
     else:
         print(where)
-    for packages in held.values():
+    for stream, number in will_be_held.items():
+        if number:
+            changes = count(number, "schema change")
+            print(f"{stream}: the next run will be held: {changes} must be accepted")
+    for packages in still_held.values():
         for package in packages:
             print(f"{package_name(package)} is still held: {package.reason}")
     return 0
@@ -235,27 +254,58 @@ def _reject(options: Namespace) -> int:
     return 0
 
 
-def _accept_held(config: PipelineConfig, stream: str, only: Sequence[str]) -> list[dict[str, Any]]:
-    from millstream.runs import pending_decisions
+def _check_changes(wanted: Collection[str], offered: Collection[str]) -> None:
+    """Refuse ids that nothing waits under, before anything is accepted."""
+    if missing := {*wanted} - {*offered}:
+        from millstream.errors import MillstreamError
 
-    with redirect_stdout(sys.stderr):
-        return [dict(change) for change in pending_decisions.accept(config, stream, changes=only)]
+        raise MillstreamError(
+            f"no such change is pending: {', '.join(sorted(missing))}; nothing was accepted",
+            hint="`millstream schema pending` lists what is held, and `millstream schema diff` "
+            "what --from-source accepts",
+        )
 
 
-def _accept_source(config: PipelineConfig, stream: str, options: Namespace) -> list[dict[str, Any]]:
+def _open_in(found: Standing | None) -> list[dict[str, Any]]:
+    """The changes that a source shows, that an accepted schema can say, and nobody has accepted."""
+    from millstream.schema_changes import is_in_schema
+
+    return [
+        _decision(each)
+        for each in (found.decisions if found else ())
+        if is_in_schema(each.change) and each.decided_by != "people"
+    ]
+
+
+def _not_ahead_lines(found: Mapping[str, Standing]) -> list[str]:
+    """The changes that the next run is held for, and that can't be accepted before it is."""
+    return [
+        f"not accepted  {_decision(each)['id']}  {describe(_decision(each), stream)}: no schema "
+        "shows it; accept it once a run is held"
+        for stream, standing in found.items()
+        for each in standing.decisions
+        if each.action == "hold"
+    ]
+
+
+def _accept_ahead(
+    config: PipelineConfig, stream: str, found: Standing, chosen: Sequence[Mapping[str, Any]]
+) -> None:
+    """Accept changes that a source shows, before a run reads them."""
     from millstream import destinations
     from millstream.errors import ConfigError
-    from millstream.schema_changes import is_in_schema
+    from millstream.schema_changes import held_packages
 
     keeper = destinations.keeper(config)
     if keeper is None:
         raise ConfigError("this pipeline has no folder to keep an accepted schema in")
-    with redirect_stdout(sys.stderr):
-        found = _standing(config, stream, options)
-        made = [each for each in found.decisions if is_in_schema(each.change)]
-        if made:
-            keeper.add(stream, found.schema)
-    return [_decision(decision) for decision in made]
+    agreed = {change["id"] for change in chosen}
+    agreed.update(_decision(each)["id"] for each in found.decisions if each.decided_by == "people")
+    changes = _open_in(found)
+    keeper.add(
+        stream,
+        held_packages.agreed_schema(stream, found.schema, changes, agreed, keeper, found.before),
+    )
 
 
 def _show(options: Namespace) -> int:
@@ -338,7 +388,7 @@ COMMAND = Command(
         Command(
             name="log",
             summary="list the changes that runs have made, oldest first",
-            description="Reads the history that runs keep in the destination.",
+            description="Reads the history that runs keep in the destination. Times are in UTC.",
             examples=("millstream schema log --at-least risky", "millstream schema log --json"),
             arguments=_log_arguments,
             run=_log,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from typing import Any
 
 from millstream.common import retry
@@ -75,7 +76,7 @@ def read(
     newest_by: str = "",
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of a table with these values; none where there is no such table yet.
+    """The rows of a table with these values, times in UTC; none where there is no such table yet.
 
     Args:
         only: these columns; all of them where left out.
@@ -100,7 +101,14 @@ def read(
         found = relation.fetchall()
     except (DestinationUndefinedEntity, DatabaseUndefinedRelation):
         return []
-    return [dict(zip(names, row)) for row in found]
+    return [dict(zip(names, map(_in_utc, row))) for row in found]
+
+
+def _in_utc(value: Any) -> Any:
+    """A moment as it was written; databases give it in the time zone of the machine."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(timezone.utc)
+    return value
 
 
 def _resource(name: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> Any:

@@ -29,7 +29,7 @@ from __future__ import annotations
 from millstream.common.redact import redact_foreign as redact
 from millstream.destinations.accepted_table import keeper
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
-from millstream.destinations.driver_errors import in_use
+from millstream.destinations.driver_errors import in_use, root_of, words
 from millstream.destinations.existing_tables import refuse_existing, take_over
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
@@ -93,6 +93,7 @@ __all__ = [
     "replace_through_staging",
     "replaced",
     "restore",
+    "root_of",
     "row_counts",
     "storage_kind",
     "stored_schema",
@@ -103,5 +104,6 @@ __all__ = [
     "undo",
     "united",
     "update_rows",
+    "words",
     "writer",
 ]

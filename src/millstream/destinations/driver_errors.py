@@ -54,6 +54,11 @@ _ANOTHER_FILE = "name another file as `database`: this one is left as it is"
 # fields of dlt's configuration that users don't set
 _SET_BY_US = frozenset({"dataset_name", "local_dir"})
 
+_ROW_IN_DETAIL = frozenset({"23502", "23514"})
+"""Null where none may be, and a check that failed: "Failing row contains (1, ...)"."""
+_DATA_EXCEPTION = "22"
+"""Their context names a column and its value, all others' the whole row."""
+
 _ADDRESS = re.compile(r"\b(GET|POST|PUT) https?://\S+: ")
 _SECRET_NAMES = re.compile(r"passw|secret|token|private_key|passphrase|_key$", re.IGNORECASE)
 
@@ -71,7 +76,7 @@ def explain(
         return error
     if (open_elsewhere := in_use(error)) is not None:
         return open_elsewhere
-    root = _root(error)
+    root = root_of(error)
     if isinstance(root, ImportError):
         return not_installed(config.destination.type, root)
     said = redact_foreign(_said(root), secrets) or type(root).__name__
@@ -79,9 +84,29 @@ def explain(
     return kind(f"{where}: {said}", hint=_hint(kind, config, said))
 
 
+def words(error: BaseException) -> str:
+    """What a driver said, without the texts of whole rows that PostgreSQL adds.
+
+    The column and the value that a row was refused for are kept, where the server names them.
+    https://www.postgresql.org/docs/current/errcodes-appendix.html
+    """
+    said = getattr(error, "diag", None)
+    if said is None or not said.message_primary:
+        return str(error)
+    state = str(said.sqlstate or "")
+    parts = [said.message_primary]
+    if said.message_detail and state not in _ROW_IN_DETAIL:
+        parts.append(said.message_detail)
+    if said.context and state.startswith(_DATA_EXCEPTION):
+        parts.append(said.context)
+    elif said.context and (place := re.match(r"COPY [^,\n]+, [^,:\n]+", said.context)):
+        parts.append(place[0])
+    return "\n".join(parts)
+
+
 def in_use(error: BaseException) -> DestinationUnavailableError | None:
     """The error to raise where another process has a DuckDB file open; None for other errors."""
-    said = str(_root(error))
+    said = str(root_of(error))
     if not re.search(_LOCKED, said):
         return None
     found = re.search(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", said)
@@ -180,7 +205,7 @@ def secrets_of(credentials: Any) -> list[str]:
     ]
 
 
-def _root(error: BaseException) -> BaseException:
+def root_of(error: BaseException) -> BaseException:
     """The driver's own exception, out of what dlt wrapped around it."""
     for _ in range(10):
         inner = getattr(error, "inner_exc", None) or error.__cause__

@@ -11,6 +11,7 @@ from typing import Any
 
 from millstream.engine.dlt.key_collisions import Twins
 from millstream.model import ColumnProfile, Decision, QuarantinedRows, SchemaChange
+from millstream.quarantine import envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class EngineReport:
         profile: by table and column.
         quarantined: rows that were quarantined, by table and reason.
         refusals: what the policy said of the changes that it kept out of the schema.
-        outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
+        outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`; of
+            those whose file was read anew, `read again`.
         twins: values that were lost to another key of their row.
     """
 
@@ -34,6 +36,11 @@ class EngineReport:
     refusals: tuple[Decision, ...] = ()
     outcomes: Mapping[str, int] = field(default_factory=dict)
     twins: Mapping[Twins, int] = field(default_factory=dict)
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether rows were chosen for having been quarantined: they are no sample of a source."""
+        return bool(self.outcomes.keys() - {envelope.READ_AGAIN})
 
 
 def folder_of(working_dir: Path, load_id: str) -> Path:

@@ -29,7 +29,8 @@ class FileStats:
     Attributes:
         quarantined: rows by the table and the reason of their first problem, and its words.
         refusals: what the policy said of the changes that it kept out, each once.
-        outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`.
+        outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`; of
+            those whose file was read anew, `read again`.
         twins: values that were lost to another key of their row.
     """
 

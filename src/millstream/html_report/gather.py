@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from millstream import destinations
+from millstream import destinations, sources
 from millstream.common.metadata_tables import own_pipeline
 from millstream.config import PipelineConfig
+from millstream.errors import MillstreamError
 from millstream.model import SchemaVersion
 from millstream.runs import pending_decisions
 from millstream.runs.context import RunContext
@@ -44,7 +45,9 @@ class StreamHistory:
 
 
 def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
-    """Each stream that a run has recorded, by name; none where no history is kept, or not yet.
+    """Each stream that a run has recorded, or left a package of, by name.
+
+    None where no history is kept, or not yet.
 
     Raises:
         DestinationError: the destination can't be asked.
@@ -54,7 +57,9 @@ def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
         versions = history.versions(place, config.name)
         changes = history.changes(place, config.name)
         loads = history.loads(place, config.name)
-        names = sorted({row["stream"] for row in versions} | {load.stream for load in loads})
+        recorded = {row["stream"] for row in versions} | {load.stream for load in loads}
+        pending = _pending(config, recorded)
+        names = sorted(recorded | {name for name, packages in pending.items() if packages})
         profiles = {name: history.profiles(place, config.name, name) for name in names}
         counted = {name: _count_rows(config, name) for name in names}
     found = []
@@ -77,10 +82,21 @@ def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
                     for load in seen
                 ],
                 rows=counted[name],
-                pending=pending_decisions.list_pending(config, name),
+                pending=pending[name],
             )
         )
     return tuple(found)
+
+
+def _pending(
+    config: PipelineConfig, recorded: Collection[str]
+) -> Mapping[str, Sequence[PendingPackage]]:
+    """What was read on this machine and not loaded, of streams that were never loaded, too."""
+    try:
+        known = {stream.name for stream in sources.of_pipeline(config).streams()}
+    except MillstreamError:  # what is recorded needs no source
+        known = set()
+    return {name: pending_decisions.list_pending(config, name) for name in known | {*recorded}}
 
 
 def _count_rows(config: PipelineConfig, stream: str) -> Mapping[str, int | None]:

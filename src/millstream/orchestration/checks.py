@@ -128,9 +128,27 @@ def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) 
         jumps, loads = status.profile(config, stream)
         return profile_result(config, key.asset_key, jumps, loads, counted=True)
     found = status.schema(config, stream)
-    if any(decision.action == "hold" for decision in found.decisions):
+    held = [decision for decision in found.decisions if decision.action == "hold"]
+    if held and found.rows:
         return _held(key.asset_key, stream, found.decisions, found.rows, found.row_count)
-    return schema_result(key.asset_key, (*found.decisions, *found.accepted))
+    if held:
+        return _would_be_held(key.asset_key, stream, found.decisions, held)
+    return schema_result(key.asset_key, (*found.decisions, *found.accepted), is_loaded=False)
+
+
+def _would_be_held(
+    root: dg.AssetKey, stream: str, decisions: Sequence[Decision], held: Sequence[Decision]
+) -> Result:
+    """What `schema` says of a stream whose source shows what the policy holds, before a run."""
+    return Result(
+        asset_key=root,
+        check_name=SCHEMA,
+        passed=False,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"the next run will be held: {_many(len(held), 'change')} must be accepted "
+        f"first: {accept_command(stream)} --from-source",
+        metadata=_decided(decisions),
+    )
 
 
 def accept_words(stream: str, held: Sequence[Decision]) -> str:
@@ -149,12 +167,21 @@ def accept_words(stream: str, held: Sequence[Decision]) -> str:
     return "\n\n".join(lines[:2]) + "".join(f"\n{line}" for line in lines[2:])
 
 
-def schema_result(root: dg.AssetKey, decisions: Sequence[Decision]) -> Result:
-    """What `schema` says of decisions that hold nothing; `profile` says which shares moved."""
+def schema_result(
+    root: dg.AssetKey, decisions: Sequence[Decision], *, is_loaded: bool = True
+) -> Result:
+    """What `schema` says of decisions that hold nothing; `profile` says which shares moved.
+
+    Args:
+        is_loaded: else they are of what the next run would load.
+    """
     decisions = [decision for decision in decisions if not comes_and_goes(decision)]
     warned = [decision for decision in decisions if decision.action == "warn"]
+    when = "loaded, with" if is_loaded else "not loaded yet; the next run makes"
     if warned:
-        description = f"loaded, with {_many(len(warned), 'change')} to look at"
+        description = f"{when} {_many(len(warned), 'change')} to look at"
+    elif decisions and not is_loaded:
+        description = f"{when} {_many(len(decisions), 'change')}, allowed or accepted"
     elif decisions:
         description = f"{_many(len(decisions), 'change')}, allowed or accepted"
     else:
@@ -195,7 +222,8 @@ def profile_result(
     elif not loads:
         description = "the first load that was counted: nothing to compare it with yet"
     elif loads < MIN_LOADS:
-        description = f"judged from {MIN_LOADS} earlier loads on; there is {loads}"
+        there_are = "there is" if loads == 1 else "there are"
+        description = f"judged from {MIN_LOADS} earlier loads on; {there_are} {loads}"
     else:
         description = f"as in {_last(loads)}"
     return Result(

@@ -3,6 +3,7 @@
     {"_millstream_quarantine": {"unreadable": "...", "text": "...", "origin": "..."}}
     {"_millstream_quarantine": {"replay": {ENTRY}}, "row": {...}}
     {"_millstream_quarantine": {"superseded": {ENTRY}}}
+    {"_millstream_quarantine": {"superseded": {ENTRY}, "outcome": "read again"}}
     {"_millstream_quarantine": {"place": "a.jsonl", "line": 17}}
 
 The last is no row, but says, alone in its line, where the rows of the next one were.
@@ -19,6 +20,8 @@ from collections.abc import Mapping
 from typing import Any
 
 KEY = "_millstream_quarantine"
+READ_AGAIN = "read again"
+"""What became of rows that waited, and are part of what the source was read for."""
 MARK = b'"_millstream_quarantine"'
 """In the text of every envelope, and hardly in any other."""
 _PLACE = b'[{"_millstream_quarantine":{"place":'
@@ -43,6 +46,11 @@ def replay(entry: Mapping[str, Any], row: Any) -> dict[str, Any]:
 def superseded(entry: Mapping[str, Any]) -> dict[str, Any]:
     """For a row that waited, and that must not be loaded any more."""
     return {KEY: {"superseded": dict(entry)}}
+
+
+def read_again(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """For a row that waited, and that its source hands over once more, as it is by now."""
+    return {KEY: {"superseded": dict(entry), "outcome": READ_AGAIN}}
 
 
 def place(path: str, line: int) -> bytes:

@@ -56,6 +56,17 @@ def waiting(
     return list(_waiting(config, stream, credentials))
 
 
+def open_changes(config: TargetConfig, stream: str) -> list[dict[str, Any]]:
+    """The changes that `accept` would accept of held packages, each once."""
+    found: dict[str, dict[str, Any]] = {}
+    for held in _waiting(config, stream, None):
+        done = schema_changes.held_packages.waived(held.folder)
+        for change in held.changes:
+            if change["id"] not in done:
+                found.setdefault(change["id"], dict(change))
+    return [*found.values()]
+
+
 def list_pending(
     config: TargetConfig, stream: str, credentials: str | None = None, *, fully: bool = False
 ) -> list[pending_packages.PendingPackage]:

@@ -38,6 +38,7 @@ class PendingPackage:
         files: its files below `folder`, with their sizes.
         damage: what is wrong with which file.
         changes: what the policy, and people, say of each of a package that was held.
+        step: of the last run, in which it failed; empty where it did not, or was refused.
     """
 
     id: str
@@ -52,6 +53,7 @@ class PendingPackage:
     damage: tuple[str, ...]
     changes: tuple[Mapping[str, Any], ...]
     folder: Path
+    step: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -128,6 +130,7 @@ def read(run: Path, stream: str, partition: str | None, *, fully: bool) -> list[
                 damage=damage,
                 changes=_told(waits) if waits else (),
                 folder=run,
+                step=_failed_step(run),
             )
         )
     return found
@@ -187,6 +190,13 @@ def note_failure(run: Path, error: MillstreamError) -> None:
         return
     step = error.step if isinstance(error, RunError) else ""
     atomic_write.write(file, json.dumps({"step": step, "error": error.message}))
+
+
+def _failed_step(run: Path) -> str:
+    try:
+        return str(json.loads((run / "failed.json").read_text(encoding="utf-8"))["step"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _failure(run: Path) -> str | None:

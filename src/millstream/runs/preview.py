@@ -6,7 +6,7 @@ Nothing is loaded, written to the destination or remembered: cursors stay where 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +37,13 @@ class Preview:
         decisions: what the policy says of each change.
         schema: what would be loaded.
         accepted: the changes that were accepted ahead.
+        before: what the destination has.
     """
 
     decisions: tuple[Decision, ...]
     schema: SchemaVersion
     accepted: tuple[Decision, ...] = ()
+    before: SchemaVersion = field(default_factory=SchemaVersion)
 
 
 def preview(
@@ -100,7 +102,7 @@ def preview(
         if offline
         else schema_changes.accepted_ahead(before, package.schema, decisions, context.maps)
     )
-    return Preview(decisions, package.schema, ahead)
+    return Preview(decisions, package.schema, ahead, before)
 
 
 def _newest_partition(config: PipelineConfig, stream: str) -> str | None:

@@ -162,7 +162,12 @@ class RunRecorder:
             return ()
         try:
             with context.writer():
-                known = schema_changes.history.recent(pipeline, context.target.name, context.stream)
+                known = schema_changes.history.recent(
+                    pipeline,
+                    context.target.name,
+                    context.stream,
+                    is_settled=not context.is_preview,
+                )
             if not self.profile or self.history.noted:
                 return known
             # the package that this run loaded first is in no history yet

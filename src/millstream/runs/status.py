@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from millstream import destinations, schema_changes
 from millstream.config import PipelineConfig
@@ -22,6 +22,7 @@ class Standing:
         rows: rows that wait on this machine, by table; empty where the source was read instead.
         row_count: those of tables without a parent.
         accepted: the changes that were accepted ahead, and that the next run makes.
+        before: what the destination has.
     """
 
     decisions: tuple[Decision, ...]
@@ -29,6 +30,7 @@ class Standing:
     rows: Mapping[str, int]
     row_count: int = 0
     accepted: tuple[Decision, ...] = ()
+    before: SchemaVersion = field(default_factory=SchemaVersion)
 
 
 def schema(
@@ -46,7 +48,9 @@ def schema(
     waiting = pending_decisions.waiting(config, stream)
     if not waiting:
         found = preview(config, stream, pages=pages, offline=offline)
-        return Standing(found.decisions, found.schema, {}, accepted=found.accepted)
+        return Standing(
+            found.decisions, found.schema, {}, accepted=found.accepted, before=found.before
+        )
     keeper = destinations.keeper(config)
     accepted = keeper.load().get(stream) if keeper else None
     decisions: dict[str, Decision] = {}
@@ -64,7 +68,7 @@ def schema(
     schema = waiting[-1].schema
     before = schema_changes.held_packages.recall(waiting[0].folder, stream)
     ahead = schema_changes.accepted_ahead(before, schema, made, maps)
-    return Standing(made, schema, rows, count, ahead)
+    return Standing(made, schema, rows, count, ahead, before)
 
 
 def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int]:

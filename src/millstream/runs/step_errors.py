@@ -68,11 +68,21 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
     place = f" ({where_from.filename}, line {where_from.lineno})" if where_from else ""
     told = _advising(error, root)
     return RunError(
-        f"{where}: {step} failed: {type(told).__name__}: {redact_foreign(str(told))}{place}",
+        f"{where}: {step} failed: {type(told).__name__}: {_words(told)}{place}",
         stream=stream,
         step=step,
         hint=hint,
     )
+
+
+def _words(error: BaseException) -> str:
+    return redact_foreign(destinations.words(error))
+
+
+def describe_job_error(error: BaseException) -> str:
+    """Why a file was not loaded, in one line without rows and secrets."""
+    root = destinations.root_of(error)
+    return f"{type(root).__name__}: {' '.join(_words(root).split())}"
 
 
 def _advising(error: BaseException, root: BaseException) -> BaseException:

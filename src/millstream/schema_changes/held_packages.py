@@ -27,6 +27,9 @@ from millstream.schema_changes.evaluate import fingerprint, govern, judge
 from millstream.schema_changes.messages import accept_command, reject_command
 
 _WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
+_SHAPES = frozenset(
+    {"column_renamed", "became_object", "became_list", "became_scalar", "map_explosion"}
+)
 SHOWN = 5
 """Held changes that an error names; the rest is counted."""
 
@@ -205,34 +208,51 @@ def accept(
         return ()
     agreed = {*done, *(change["id"] for change in chosen)}
     if keeper is not None:
-        everything = all(change["id"] in agreed for change in held.changes)
-        keeper.add(held.stream, held.schema if everything else _partly(held, keeper, agreed))
+        before = recall(held.folder, held.stream)
+        keeper.add(
+            held.stream,
+            agreed_schema(held.stream, held.schema, held.changes, agreed, keeper, before),
+        )
     waive(held.folder, agreed)
     return tuple(chosen)
 
 
-def _partly(held: Held, keeper: AcceptedSchemaStore, agreed: Collection[str]) -> SchemaVersion:
-    """What is accepted already, with the agreed changes made, and those that nobody need accept."""
-    known = keeper.load().get(held.stream) or recall(held.folder, held.stream)
+def agreed_schema(
+    stream: str,
+    schema: SchemaVersion,
+    changes: Collection[Mapping[str, Any]],
+    agreed: Collection[str],
+    keeper: AcceptedSchemaStore,
+    before: SchemaVersion,
+) -> SchemaVersion:
+    """What is accepted already, with the agreed changes made, and those that nobody need accept.
+
+    Args:
+        schema: what would be loaded; changes: all that it changes, as `to_dict` has them.
+        agreed: the ids of those that people accept, now or before.
+        before: what the destination has, for a stream of which nothing is accepted yet.
+    """
     open_changes = [
-        change
-        for change in held.changes
-        if change["action"] == "hold" and change["id"] not in agreed
+        change for change in changes if change["action"] == "hold" and change["id"] not in agreed
     ]
+    if not open_changes:
+        return schema
+    known = keeper.load().get(stream) or before
     waiting = {change["id"] for change in open_changes}
-    # the new name of a rename stands for the rename (see `govern.is_accepted_rename`)
-    renamed = [
-        (change["table"], change["new"])
+    # what these changes make stands for them in a schema: the new name of a rename (see
+    # `govern.is_accepted_rename`), the fields of what became an object or a map
+    unsettled = [
+        (change["table"], change["new" if change["kind"] == "column_renamed" else "column"])
         for change in open_changes
-        if change["kind"] == "column_renamed"
+        if change["kind"] in _SHAPES
     ]
     version = apply(
         known,
         [
             change
-            for change in diff(known, held.schema)
+            for change in diff(known, schema)
             if fingerprint(change) not in waiting
-            and not any(_is_of(change, table, name) for table, name in renamed)
+            and not any(_is_of(change, table, name) for table, name in unsettled)
         ],
     )
     for table in version.tables:

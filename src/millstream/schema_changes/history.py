@@ -187,12 +187,12 @@ def versions(place: Place, pipeline: str, stream: str | None = None) -> list[dic
 
     `definition` reads with `version_from`.
     """
-    return _read(place, "_millstream_schema_versions", pipeline, stream)
+    return _complete(place, pipeline, _read(place, "_millstream_schema_versions", pipeline, stream))
 
 
 def changes(place: Place, pipeline: str, stream: str | None = None) -> list[dict[str, Any]]:
     """The changes of a pipeline's schema, oldest first; none where there is no history yet."""
-    return _read(place, CHANGES, pipeline, stream)
+    return _complete(place, pipeline, _read(place, CHANGES, pipeline, stream))
 
 
 def loads(place: Place, pipeline: str) -> list[Load]:
@@ -224,15 +224,21 @@ def profiles(
 
 
 def seen(
-    place: Place, pipeline: str, stream: str, *, loads: int = 10
+    place: Place, pipeline: str, stream: str, *, loads: int = 10, is_settled: bool = False
 ) -> Sequence[tuple[str, LoadProfile]]:
-    """As `profiles`, with what was settled with each load."""
+    """As `profiles`, with what was settled with each load.
+
+    Args:
+        is_settled: no load of the stream is under way, and those that died were taken out.
+    """
     found: dict[str, dict[str, dict[str, ColumnProfile]]] = {}
     settled: dict[str, set[tuple[str, str]]] = {}
     rows = _read(place, "_millstream_profiles", pipeline, stream, newest=NEWEST_PROFILES)
     if len(rows) == NEWEST_PROFILES:
         cut_off = rows[0]["load_id"]
         rows = [row for row in rows if row["load_id"] != cut_off] or rows
+    if not is_settled:
+        rows = _complete(place, pipeline, rows)
     for row in rows:
         tables = found.setdefault(row["load_id"], {})
         tables.setdefault(row["table_name"], {})[row["column_name"]] = ColumnProfile(
@@ -254,16 +260,19 @@ def seen(
 
 
 def recent(
-    pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10
+    pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10, is_settled: bool = False
 ) -> Sequence[LoadProfile]:
     """What the last loads of a stream saw, oldest first; empty where no history tells.
 
     Args:
         pipeline: any dlt pipeline that loads into the place of the history.
         name: Millstream's name of the pipeline.
+        is_settled: as `seen`.
     """
     place = place_of(pipeline)
-    return [each for _, each in seen(place, name, stream, loads=loads)] if place else ()
+    if place is None:
+        return ()
+    return [each for _, each in seen(place, name, stream, loads=loads, is_settled=is_settled)]
 
 
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:
@@ -391,6 +400,40 @@ def _read(
         limit=newest,
     )
     return sorted(rows, key=lambda row: (row["recorded_at"], row.get("position") or 0))
+
+
+def _complete(place: Place, pipeline: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that no load brought which is under way, or died (see `open_loads`)."""
+    noted = metadata_tables.read(
+        place.destination,
+        place.dataset,
+        SCHEMA_NAME,
+        "_millstream_loads",
+        _COLUMNS["_millstream_loads"],
+        {"pipeline": pipeline},
+        only=["pipeline", "load_id", "seconds", "recorded_at"],
+        newest_by="recorded_at",
+        limit=NEWEST_LOADS,
+    )
+    unsettled = {row["load_id"] for row in noted if row["seconds"] is None}
+    died = unsettled - _loaded(place) if unsettled else set()
+    return [row for row in rows if row["load_id"] not in died]
+
+
+def _loaded(place: Place) -> set[str]:
+    """The newest loads that dlt has completed: its own rows of them say so."""
+    columns = {"load_id": "text", "inserted_at": "timestamp"}
+    rows = metadata_tables.read(
+        place.destination,
+        place.dataset,
+        SCHEMA_NAME,
+        "_dlt_loads",
+        columns,
+        {},
+        newest_by="inserted_at",
+        limit=NEWEST_LOADS,
+    )
+    return {row["load_id"] for row in rows}
 
 
 def _words(value: object) -> str | None:

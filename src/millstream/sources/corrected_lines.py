@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -33,11 +34,23 @@ def from_quarantine(entries: Callable[[], Sequence[Entry]]) -> Iterator[None]:
     Args:
         entries: those of the stream, with documents, since its last full refresh.
     """
-    token = _entries.set(entries)
+    token = _entries.set(cache(entries))
     try:
         yield
     finally:
         _entries.reset(token)
+
+
+def waiting_in(path: str) -> list[Entry]:
+    """The rows of a file that wait in quarantine; they come again with the whole of it."""
+    entries = _entries.get()
+    return [
+        entry
+        for entry in (entries() if entries else ())
+        if entry.status == "waiting"
+        and (origin := _ORIGIN.fullmatch(str(entry.put_aside["origin"])))
+        and origin[1] == path
+    ]
 
 
 @dataclass(frozen=True, slots=True)

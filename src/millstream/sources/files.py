@@ -134,6 +134,8 @@ class FilesSource:
                 yield from _corrected_rows(file.url, correction)
                 seen.add(file, correction.digest)
                 return
+            if seen.knows(file) and self._has_quarantine:
+                yield from _read_again(file.url)
             with _unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
                 yield from self._handed_on(file.url, digested, settings)
@@ -343,6 +345,17 @@ def _corrected_rows(path: str, correction: corrected_lines.Correction) -> Iterat
         rows = json_lines.read_line(path, line.number, line.text).each()
         note = orjson.dumps(envelope.superseded(line.entry.without_document()))
         yield [orjson.Fragment(row) for row in (*rows, note)]
+
+
+def _read_again(path: str) -> Iterator[list[Any]]:
+    """The notes that rows of a file are read again with the whole of it; bad ones wait anew."""
+    import orjson
+
+    notes = [
+        envelope.read_again(entry.without_document()) for entry in corrected_lines.waiting_in(path)
+    ]
+    if notes:
+        yield [orjson.Fragment(orjson.dumps(note)) for note in notes]
 
 
 def _for(partition: Partition | None, stream: str, settings: FileStream) -> FileStream:

@@ -361,7 +361,7 @@ class WatchedNormalizer(ExactNormalizer):
             return
         if "superseded" in found:
             self._entries.append(entry.closed(found["superseded"], "superseded"))
-            self._stats.outcomes["superseded"] += 1
+            self._stats.outcomes[found.get("outcome", "superseded")] += 1
             return
         problems, document = self._row(root, item["row"], pua, updates)
         if problems:

@@ -65,7 +65,7 @@ def deliver(
         with recorder.step("normalize"):
             package = normalize(context, baseline, pipeline, run, accepted)
         with recorder.step("govern"):
-            is_sample = package.seen.profile and not package.seen.outcomes
+            is_sample = package.seen.profile and not package.seen.is_replay
             recent = recorder.recent(pipeline, baseline.loads) if is_sample else ()
             decisions = govern(context, recorder, run, package, recent, accepted)
         with recorder.step("load"), context.writer():

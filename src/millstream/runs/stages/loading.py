@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from millstream import destinations, schema_changes
 from millstream.common import retry
 from millstream.common.redact import redact_foreign
+from millstream.dlt_compat import load_log
 from millstream.errors import ConfigError
 from millstream.model import Decision
 from millstream.runs import (
@@ -22,6 +23,7 @@ from millstream.runs.recorder import RunRecorder, StaleCursorError
 from millstream.runs.scope import Baseline, Scope
 from millstream.runs.stages.extracting import Extracted
 from millstream.runs.stages.normalizing import Normalized
+from millstream.runs.step_errors import describe_job_error
 
 if TYPE_CHECKING:
     import dlt
@@ -97,7 +99,7 @@ def load(
         loading = load_packages.pending(run)
         emptied = _emptied(stored, pipeline, run, package.counted)
         try:
-            _send(pipeline)
+            _send(pipeline, context.stream)
         except Exception:
             recorder.history.retract(pipeline)
             raise
@@ -122,13 +124,14 @@ def sweep(
         destinations.sweep(pipeline, schema, resources, load_ids, loaded)
 
 
-def _send(pipeline: dlt.Pipeline) -> None:
+def _send(pipeline: dlt.Pipeline, stream: str) -> None:
     """Load, and try again where two runs that make the same table or dataset collide."""
-    retry.call(
-        pipeline.load,
-        retry.Retries(4, first=0.5, jitter=True, sleep=sleep),
-        lambda _, seconds: seconds if load_packages.untouched(pipeline) else None,
-    )
+    with load_log.brief(stream, describe_job_error):
+        retry.call(
+            pipeline.load,
+            retry.Retries(4, first=0.5, jitter=True, sleep=sleep),
+            lambda _, seconds: seconds if load_packages.untouched(pipeline) else None,
+        )
 
 
 def _emptied(

@@ -97,7 +97,7 @@ def normalize(
     outdated = deduplication.outdated_rows(pipeline, sorted(waiting))
     schema = _packaged(context, pipeline, run, seen)
     package = Normalized(tuple(counted), seen, outdated, schema, warnings)
-    if seen.outcomes or not package.is_profiled:
+    if seen.is_replay or not package.is_profiled:
         return package
     complete = schema_changes.complete(schema, seen.profile)
     return replace(package, schema=schema_changes.attach(schema, complete))
@@ -180,7 +180,7 @@ def _packaged(
     """
     found = load_packages.schema_of(run)
     # rows that are replayed are no sample of the source: of a load's columns they tell nothing
-    profile = {} if seen.outcomes else seen.profile
+    profile = {} if seen.is_replay else seen.profile
     if found is None:
         return schema_changes.attach(context.version(pipeline), profile)
     return schema_changes.snapshot(found, profile)
