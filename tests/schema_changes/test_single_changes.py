@@ -204,3 +204,20 @@ def test_times_are_those_of_utc_on_every_machine(shop: Shop) -> None:
         ]
 
     assert said("America/New_York") == said("Asia/Tokyo") == said("UTC")
+
+
+def test_a_held_replay_that_is_refused_waits_in_quarantine(shop: Shop) -> None:
+    shop.write(*rows(0), {"id": None})
+    assert shop.call("run")[0] == 0
+    (entry,) = json.loads(millstream(shop.folder, "quarantine", "list", "--json").stdout)
+    row = json.dumps({"id": 7, "size": {"n": 7}})
+    code, said = shop.call("quarantine", "replay", "--id", entry["id"], "--row", row)
+    assert (code, "drops the package, and its rows go on waiting in quarantine" in said) == (
+        1,
+        True,
+    )
+    code, said = shop.call("schema", "reject", "--stream", NAME)
+    assert said.endswith("of shop; its rows go on waiting in quarantine\n")
+    assert entry["id"] in shop.call("quarantine", "list")[1]
+    code, said = shop.call("run")
+    assert (code, "nothing new to load" in said) == (0, True)

@@ -83,7 +83,7 @@ def held_lines(package: PendingPackage) -> list[str]:
 
 def dropped_lines(package: PendingPackage) -> list[str]:
     """That a package was dropped, and what follows."""
-    return [f"dropped {package.id} of {package_name(package)}; the next run reads its rows again"]
+    return [f"dropped {package.id} of {package_name(package)}; {package.after_drop}"]
 
 
 def package_name(package: PendingPackage) -> str:

@@ -39,6 +39,7 @@ class PendingPackage:
         damage: what is wrong with which file.
         changes: what the policy, and people, say of each of a package that was held.
         step: of the last run, in which it failed; empty where it did not, or was refused.
+        after_drop: what becomes of its rows where it is dropped, in words.
     """
 
     id: str
@@ -54,6 +55,7 @@ class PendingPackage:
     changes: tuple[Mapping[str, Any], ...]
     folder: Path
     step: str = ""
+    after_drop: str = "the next run reads its rows again"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -131,6 +133,7 @@ def read(run: Path, stream: str, partition: str | None, *, fully: bool) -> list[
                 changes=_told(waits) if waits else (),
                 folder=run,
                 step=_failed_step(run),
+                after_drop=held_packages.after_drop(run),
             )
         )
     return found

@@ -249,6 +249,8 @@ def execute(
             while True:
                 with _working_folder(context, recorder, place, waived) as run:
                     pipeline = context.pipeline(run)
+                    if instead:
+                        schema_changes.held_packages.note_replay(run)
                     with recorder.step("restore"), context.writer():
                         baseline = stages.restore(context, scope, recorder, pipeline, run, opened)
                     with recorder.step("extract"), engine.warming():

@@ -4,6 +4,7 @@
     held.json       the stream and the changes that wait for someone, for people and the CLI
     held.yaml       the schema that the package would load
     accepted.json   fingerprints of the changes that were accepted for this package
+    replay          the package's rows are from quarantine
 
 Nothing of it goes to the destination: a held run changes nothing there.
 """
@@ -73,6 +74,23 @@ def recall(folder: Path, stream: str) -> SchemaVersion:
     return accepted_file.read(folder / "before.yaml").get(stream, SchemaVersion())
 
 
+def note_replay(folder: Path) -> None:
+    """Remember that the rows of a folder's package are still in quarantine."""
+    (folder / "replay").touch()
+
+
+def is_replay(folder: Path) -> bool:
+    """Whether a folder's package has rows from quarantine in place of the source's."""
+    return (folder / "replay").exists()
+
+
+def after_drop(folder: Path) -> str:
+    """What becomes of rows whose package is dropped."""
+    if is_replay(folder):
+        return "its rows go on waiting in quarantine"
+    return "the next run reads its rows again"
+
+
 def hold(
     folder: Path,
     pipeline: str,
@@ -98,8 +116,8 @@ def hold(
         rows=rows,
         row_count=count_roots(new, rows),
         hint=f"`{accept_command(stream)}` accepts (in Python `millstream.accept`), and the next "
-        f"run loads it; `{reject_command(stream)}` drops the package, and the next run reads its "
-        "rows again; `schema_policy` decides what is held",
+        f"run loads it; `{reject_command(stream)}` drops the package, and {after_drop(folder)}; "
+        "`schema_policy` decides what is held",
     )
 
 
