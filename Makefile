@@ -41,11 +41,14 @@ test: $(VENV)/.dev  ## Run the tests (ARGS="-k github" for some)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not nightly" $(ARGS)
 
 # what needs no server, no process of its own and no load
-UNIT := $(addprefix tests/,alerts common config dlt_compat formats sources/github test_errors.py) \
+UNIT := $(addprefix tests/,alerts common config dlt_compat formats html_report test_errors.py) \
 	tests/engine $(addprefix --ignore=tests/engine/,test_patch.py test_profile.py test_maps.py) \
 	$(patsubst %,tests/schema_changes/test_%.py,accepted_file data_changes diff drift golden map_detection \
 		messages policy profile renames row_policy snapshot yaml_comments) \
 	$(patsubst %,tests/quarantine/test_%.py,entry envelope store) \
+	$(addprefix tests/sources/,github mongodb) \
+	$(patsubst %,tests/sources/test_%.py,corrected_lines file_content findings json_array pages) \
+	$(patsubst %,tests/destinations/test_%.py,column_types nul_characters table_names) \
 	$(patsubst %,tests/runs/test_%.py,load_packages step_errors)
 
 test-unit: $(VENV)/.dev  ## Run the tests that need no server, process or load: under a minute
