@@ -107,6 +107,23 @@ def test_a_file_written_anew_is_compared(project: FileProject) -> None:
     assert project.load("--full-refresh") == [2]
 
 
+def test_a_renamed_file_is_not_read_again(local: FileProject) -> None:
+    local.configure("data/**/*.jsonl")
+    first = local.write("data/a.jsonl", ONE)
+    second = local.write("data/b.jsonl", TWO)
+    assert local.load() == [1, 2]
+    second.rename(second.with_name("c.jsonl"))
+    archive = local.folder / "data/2024"
+    archive.mkdir()
+    first.rename(archive / "a-1.jsonl")
+    local.write("data/a.jsonl", THREE)  # another file takes its place
+    assert local.load() == [1, 2, 3]
+    # the same rows, written at another time, are a file of its own
+    os.utime(local.write("data/d.jsonl", ONE), (1, 1))
+    (archive / "a-1.jsonl").unlink()
+    assert local.load() == [1, 1, 2, 3]
+
+
 def test_a_file_that_is_packed_is_not_read_again(project: FileProject) -> None:
     project.configure("data/*")
     file = project.write("data/a.jsonl", ONE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -65,6 +65,28 @@ class FileState:
 
     def knows(self, file: ListedFile) -> bool:
         return file.key in self._files
+
+    def renamed(self, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, str]]:
+        """New local files that may have been read under another name, and the key of that.
+
+        A file that is renamed or moved keeps its time of change and its size, and is gone from its
+        old place; another may be there by now.
+        """
+        present = {file.key: file.version for file in files}
+        gone: dict[str, list[str]] = {}
+        for key, known in self._files.items():
+            if known.get("sha256") and present.get(key) != known["version"]:
+                gone.setdefault(known["version"], []).append(key)
+        for file in files:
+            if file.is_local and not self.knows(file):
+                yield from ((file, key) for key in gone.get(file.version, ()))
+
+    def rename(self, key: str, file: ListedFile, digest: str) -> bool:
+        """Take a file for the one that was read under a key, if its text is the same."""
+        if self.knows(file) or self._files.get(key, {}).get("sha256") != digest:
+            return False
+        self._files[file.key] = self._files.pop(key)
+        return True
 
     def is_current(self, file: ListedFile) -> bool:
         """Whether this version of the file was read."""

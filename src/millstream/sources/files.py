@@ -107,11 +107,22 @@ class FilesSource:
             seen = FileState(dlt.current.resource_state(stream), files, self.project)
             if full_refresh:
                 seen.clear()
+            self._find_renamed(files, settings, seen)
             for file in files:
                 if not seen.is_current(file):
                     yield from self._unread(file, settings, seen)
 
         return self._resource(rows, stream, settings, replace=full_refresh)
+
+    def _find_renamed(
+        self, files: Sequence[ListedFile], settings: FileStream, seen: FileState
+    ) -> None:
+        """Take files that were renamed or moved since they were read for what they are."""
+        for file, key in list(seen.renamed(files)):
+            with self._raw(file) as raw, _unpacked(file.url, raw, settings) as content:
+                digest = file_content.Digested(content).drained()
+            if seen.rename(key, file, digest):
+                findings.warn(f"{file.url} was not read: it was read before, as {key}")
 
     def _unread(self, file: ListedFile, settings: FileStream, seen: FileState) -> Iterator[Any]:
         """The rows of a file, unless its content is what was read before."""
