@@ -26,6 +26,7 @@ FIRST = [
         "createdAt": "c1",
         "1": "up1",
         "-1": "down1",
+        "n": 1,
     },
     {
         "id": 2,
@@ -38,11 +39,12 @@ FIRST = [
 ]
 THEN = [
     {"id": 3, "住所": "Tokyo", "-1": "down3", "created_at": "exact3"},
-    {"id": 4, "Tags": ["T4"], "a__b": "out4", "__v": "w4", "_dlt_id": "mine4"},
+    {"id": 4, "Tags": ["T4"], "a__b": "out4", "__v": "w4", "_dlt_id": "mine4", "n": 0.5},
 ]
 LAST = [
     {"id": 5, "年齢": "31", "created_at": "exact5", "createdAt": "c5", "1": "up5"},
     {"id": 6, "a__b": "out6", "a": {"b": "in6"}, "Größe": "XL", "名前": "Sato"},
+    {"id": 7, "n": 2, "n__v_double": 1.5},
 ]
 COLUMNS = {
     "ming_qian": {1: "Tanaka", 6: "Sato"},
@@ -57,6 +59,9 @@ COLUMNS = {
     "_1_x7984b0": {1: "down1", 3: "down3"},
     "a__b": {2: "in2", 6: "in6"},
     "a_b": {2: "out2", 4: "out4", 6: "out6"},
+    "n": {1: 1, 7: 2},
+    "n__v_double": {4: 0.5},
+    "n_v_double": {7: 1.5},
     "_dlt_id_x4a1ee0": {2: "mine2", 4: "mine4"},
 }
 LISTS = {"tags": {2: ["t2"]}, "tags_x848eed": {2: ["T2"], 4: ["T4"]}}

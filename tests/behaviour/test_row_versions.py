@@ -107,6 +107,21 @@ def test_lists_that_only_outdated_versions_hold(place: Place, way: dict[str, Any
     assert children(place) == sorted(map(str, range(KEYS)))
 
 
+@pytest.mark.nightly_on("bigquery", "postgres")
+def test_columns_that_only_outdated_versions_hold(place: Place, way: dict[str, Any]) -> None:
+    FEED.rows = [{"id": n, "v": 1, "items": [{"sku": f"{n}"}]} for n in range(5)]
+    run(shop(place).model_copy(update=way), "orders")
+    FEED.rows = [
+        {"id": 1, "v": 2, "items": [{"sku": "1b", "colour": "red"}, {"sku": 7}]},
+        {"id": 1, "v": 3},
+    ]
+    run(shop(place).model_copy(update=way), "orders")
+    assert place.column("orders", "v", "id, v")[-4:] == [3, 1, 1, 1]
+    FEED.rows = [{"id": 1, "v": 4, "items": [{"sku": "1c", "colour": "blue"}]}]
+    run(shop(place).model_copy(update=way), "orders")
+    assert place.column("orders__items", "colour", "colour NULLS LAST")[0] == "blue"
+
+
 @pytest.mark.parametrize("place", BOTH, indirect=True)
 def test_keys_of_several_columns_and_kinds(place: Place) -> None:
     at = datetime(2024, 1, 1, tzinfo=timezone.utc)
@@ -136,6 +151,41 @@ def test_a_column_orders_versions(place: Place) -> None:
     FEED.rows = [{"id": 1, "at": 9, "v": "high"}, {"id": 1, "at": 2, "v": "low"}]
     run(shop(place, hints={"at": {"dedup_sort": "asc"}}), "orders")
     assert place.column("orders", "v")[0] == "low"
+    FEED.rows = [{"id": 1, "v": "without it"}, {"id": 1, "v": "the same, later"}]
+    run(config, "orders")
+    assert place.column("orders", "v")[0] == "the same, later"
+
+
+@pytest.mark.nightly_on("postgres")
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+def test_keys_and_orders_within_objects(place: Place) -> None:
+    """Numbers and times of which some need a variant are compared with the others."""
+    streams = {
+        "orders": {"path": "orders*.jsonl", "primary_key": ["meta.id"]},
+        "visits": {"path": "visits*.jsonl", "primary_key": "id"},
+    }
+    sorts = {"orders": "更新.n", "visits": "at"}
+    values = {"orders": (2, 2.5, 1, "9"), "visits": ("10:00:00Z", "05:00:00-09:00", "11:00:00Z")}
+    config = PipelineConfig(
+        name="shop",
+        source=FilesConfig(streams=streams),
+        destination=place.destination,
+        project=place.project,
+        dedup_sort=sorts,
+    )
+    rows = {
+        "orders": [{"meta": {"id": 1}, "更新": {"n": n}, "v": f"{n}"} for n in values["orders"]],
+        "visits": [{"id": 1, "at": f"2024-01-01T{at}", "v": at} for at in values["visits"]],
+    }
+    for stream, each in rows.items():
+        (place.project / f"{stream}.jsonl").write_text("\n".join(map(json.dumps, each)))
+        run(config, stream)
+    assert place.column("orders", "v", "meta__id") == ["2.5"]
+    assert place.column("visits", "v") == ["05:00:00-09:00"]
+    late = [{"meta": {"id": n}, "更新": {"n": 0.5}, "v": "late"} for n in (1, 2)]
+    (place.project / "orders2.jsonl").write_text("\n".join(map(json.dumps, late)))
+    run(config, "orders")
+    assert place.column("orders", "v", "meta__id") == ["late", "late"]
 
 
 @pytest.mark.parametrize("strategy", ["delete-insert", "upsert"])

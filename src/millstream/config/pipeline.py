@@ -137,7 +137,8 @@ class PipelineConfig(TargetConfig):
     dedup_sort: Mapping[str, str] = Field(
         default_factory=dict,
         description="By stream, the column that orders versions of a row within one load, such as "
-        "`{orders: updated_at}`: the highest value is loaded. Without it the last one read is.",
+        "`{orders: updated_at}` or `{orders: meta.version}`: the highest value is loaded. Without "
+        "it the last one read is.",
     )
     maps: Mapping[str, tuple[str, ...]] = Field(
         default_factory=dict,

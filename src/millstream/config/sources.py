@@ -236,7 +236,8 @@ class FileStream(Model):
     )
     primary_key: tuple[str, ...] = Field(
         default=(),
-        description="Merge on these; one or a list. Rows are appended when left out.",
+        description="Merge on these; one or a list. `customer.id` is the key `id` of the object "
+        "`customer`. Rows are appended when left out.",
     )
     maps: tuple[str, ...] = Field(
         default=(),

@@ -94,7 +94,7 @@ class KeyNames:
         naming = schema.naming
         table: Mapping[str, Any] = schema.tables.get(root) or {}
         columns = {
-            name: each["columns"]
+            name: [column for column, its in each["columns"].items() if _is_of_a_key(its)]
             for name, each in schema.tables.items()
             if name == root or name.startswith(root + SEPARATOR)
         }
@@ -143,6 +143,31 @@ class KeyNames:
             name = self._choose(path, key, natural)
             self._take(path, key, name)
             self._new[HINT + ".".join((*path, name))] = key
+
+    def column(self, path: str, name: Callable[[Path, str], str] | None = None) -> str:
+        """The column of a root row's value at a path of keys, `customer.id`.
+
+        A key that has dots of its own is known by them, once it has come.
+
+        Args:
+            name: what a key at a path is called; it is decided now, unless this says otherwise.
+        """
+        keys = path.split(".")
+        if path in self.scope(()) or not all(keys):
+            keys = [path]
+        found: Path = ()
+        for key in keys:
+            found = (*found, (name or self.name)(found, key))
+        return SEPARATOR.join(found)
+
+    def column_to_come(self, path: str) -> str:
+        """The same without deciding anything: the key may be written as its column is."""
+        return self.column(
+            path, lambda above, key: self.scope(above).get(key) or self._probable(key)
+        )
+
+    def _probable(self, key: str) -> str:
+        return self._as_before(key) if key.isascii() else natural_name(key, self._normalize)
 
     def new(self) -> dict[str, str]:
         """What was decided since this was last asked, as hints of the root table."""
@@ -229,17 +254,26 @@ class SharedNames:
 def name_primary_key(schema: Schema, resource: DltResource, dialect: str | None = None) -> None:
     """Name the keys of a resource's primary key first, and remember them with its other hints.
 
+    `customer.id` is the key `id` of the object `customer`.
     dlt would look for the column by its own name for the key, which another key may have.
     """
     table = resource.compute_table_schema()
     keys = [key for key, column in table["columns"].items() if column.get("primary_key")]
     names = KeyNames.of(schema, schema.naming.normalize_tables_path(str(table["name"])))
-    names.decide((), keys)
-    columns = [free_column(names.name((), key), dialect) for key in keys]
+    names.decide((), [key for key in keys if "." not in key])
+    columns = [free_column(names.column(key), dialect) for key in keys]
     if hints := names.new():
         resource.apply_hints(primary_key=columns, additional_table_hints=dict(hints))
     elif columns != keys:
         resource.apply_hints(primary_key=columns)
+
+
+def sort_column(schema: Schema, resource: DltResource, path: str) -> str:
+    """The column of a resource's table that a path of keys, or a column's own name, stands for."""
+    root = schema.naming.normalize_tables_path(str(resource.compute_table_schema()["name"]))
+    if path in (schema.tables.get(root) or {"columns": {}})["columns"]:
+        return path
+    return KeyNames.of(schema, root).column_to_come(path)
 
 
 def natural_name(key: str, normalize: Callable[[str], str]) -> str:
@@ -273,6 +307,11 @@ def _transliterated(key: str, normalize: Callable[[str], str]) -> str:
 def _least_change(pair: tuple[str, str]) -> tuple[bool, bool, bool, str]:
     natural, key = pair
     return natural != key, key not in natural, not key.isascii(), key
+
+
+def _is_of_a_key(column: Mapping[str, Any]) -> bool:
+    """False for variants, which dlt makes for values of another type, and for hints alone."""
+    return bool(column.get("data_type")) and not column.get("variant")
 
 
 def _prefixes(columns: Mapping[str, Iterable[str]]) -> Iterable[str]:

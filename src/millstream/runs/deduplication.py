@@ -69,11 +69,11 @@ def normalize(
     if uncounted and pipeline.schemas.has_schema(schema):
         for copy in uncounted:
             _put_back(copy, working_dir)
-        _forget_new_child_tables(pipeline, schema, stored)
+        _forget_new_nested(pipeline, schema, stored)
     metrics = _normalize(pipeline)
     known = pipeline.schemas.has_schema(schema)
     if known and _set_back(run, working_dir, pipeline.schemas[schema].tables, replaced=replaced):
-        _forget_new_child_tables(pipeline, schema, stored)
+        _forget_new_nested(pipeline, schema, stored)
         metrics |= _normalize(pipeline)
     return metrics
 
@@ -139,10 +139,11 @@ def _put_back(copy: Path, working_dir: Path) -> None:
     aside.rename(target)
 
 
-def _forget_new_child_tables(pipeline: dlt.Pipeline, name: str, stored: dlt.Schema | None) -> None:
-    """Forget child tables that came with packages that were put back.
+def _forget_new_nested(pipeline: dlt.Pipeline, name: str, stored: dlt.Schema | None) -> None:
+    """Forget child tables, and columns of child tables, that came with packages put back.
 
-    Where outdated rows alone had them, no load would make them, and dlt would delete from them.
+    Where outdated rows alone had them, no load would make them: dlt changes the tables of which a
+    load has rows. Its merge names all of them, with each column.
     """
     from dlt.common.storages import ParsedLoadJobFileName
 
@@ -153,18 +154,24 @@ def _forget_new_child_tables(pipeline: dlt.Pipeline, name: str, stored: dlt.Sche
         declared |= json.loads(path.read_bytes())["tables"]
     jobs = (working_dir / _NORMALIZED).glob("*/*_jobs/*")
     kept = {ParsedLoadJobFileName.parse(job.name).table_name for job in jobs}
-    kept |= set(stored.tables) if stored else set()
-    new = [
-        str(table["name"])
-        for table in schema.data_tables(seen_data_only=True)
-        if table.get("parent") and table["name"] not in kept
-    ]
-    for table in new:
-        if table in declared:
-            schema.tables[table] = declared[table]
-        else:
-            del schema.tables[table]
-    if new:
+    before = dict(stored.tables) if stored else {}
+    changed = False
+    for table in schema.data_tables(seen_data_only=True):
+        table_name = str(table["name"])
+        if not table.get("parent") or table_name in kept:
+            continue
+        if table_name not in before:
+            changed = True
+            if table_name in declared:
+                schema.tables[table_name] = declared[table_name]
+            else:
+                del schema.tables[table_name]
+            continue
+        known = {*before[table_name]["columns"], *declared.get(table_name, {}).get("columns", ())}
+        for column in set(table["columns"]) - known:
+            changed = True
+            del table["columns"][column]
+    if changed:
         pipeline.schemas.save_schema(schema)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from millstream import destinations, engine, schema_changes
 from millstream.config import PipelineConfig
-from millstream.formats.key_names import name_primary_key
+from millstream.formats.key_names import name_primary_key, sort_column
 from millstream.runs import (
     deduplication,
     load_ids,
@@ -95,6 +95,8 @@ def extract(
     if isinstance(target, PipelineConfig) and context.stream in target.dedup_sort:
         column = target.dedup_sort[context.stream]
         for resource in resources:
+            if target.names_keys:
+                column = sort_column(schema, resource, column)
             resource.apply_hints(columns={column: {"dedup_sort": "desc"}})
     if context.pages is not None:
         for resource in resources:
