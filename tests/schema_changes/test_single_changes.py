@@ -152,6 +152,8 @@ def test_a_load_that_died_is_in_no_log_yet(shop: Shop) -> None:
 
     assert shop.call("run")[0] == 0
     assert shop.call("schema", "log")[1].count("new column `arrived_late`") == 1
+    said = shop.call("schema", "log", "--limit", "1")[1]
+    assert (len(said.splitlines()), "2 earlier changes omitted: --limit 0" in said) == (2, True)
     assert shop.call("report")[0] == 0
     assert "arrived_late" in (shop.folder / "report.html").read_text()
 
@@ -162,6 +164,18 @@ def test_a_stream_that_never_loaded_is_in_the_report(shop: Shop) -> None:
     assert shop.call("report")[0] == 0
     page = (shop.folder / "report.html").read_text()
     assert "1 row not loaded: 1 schema change must be accepted" in re.sub(r"<[^>]+>", "", page)
+
+    # what is held is read again once the configuration names its object
+    definition = shop.folder / "defs.yaml"
+    document = json.loads(definition.read_text())
+    document["attributes"]["maps"] = {NAME: ["rates"]}
+    definition.write_text(json.dumps(document))
+    assert shop.call("schema", "pending") == (0, "no changes are pending\n")
+    assert "the next run reads its rows again" in shop.call("pending", "list")[1]
+    code, said = shop.call("schema", "diff", "--fail-on", "risky")
+    assert (code, "new table `shop__rates` below `shop`" in said) == (0, True)
+    assert shop.call("run")[0] == 0
+    assert shop.place.count("shop__rates") == 60
 
 
 def test_a_bad_line_of_a_file_that_is_read_again_waits_once(shop: Shop) -> None:
@@ -221,3 +235,25 @@ def test_a_held_replay_that_is_refused_waits_in_quarantine(shop: Shop) -> None:
     assert entry["id"] in shop.call("quarantine", "list")[1]
     code, said = shop.call("run")
     assert (code, "nothing new to load" in said) == (0, True)
+
+
+def test_of_a_stream_that_is_replaced_only_the_last_read_waits(shop: Shop) -> None:
+    definition = shop.folder / "defs.yaml"
+    document = json.loads(definition.read_text())
+    document["attributes"]["source"] = {"type": "dlt", "path": "whole:shop"}
+    definition.write_text(json.dumps(document))
+    code = (
+        "import dlt, json\n@dlt.resource(primary_key='id', write_disposition='replace')\n"
+        "def shop():\n    yield json.load(open('rows.json'))\n"
+    )
+    (shop.folder / "whole.py").write_text(code)
+    source = shop.folder / "rows.json"
+    source.write_text(json.dumps([{"id": 1}, {"id": None}, {"id": None, "n": 2}]))
+    for _ in range(2):
+        assert shop.call("run")[0] == 0
+        assert shop.call("quarantine", "list")[1].count("refused") == 2
+
+    source.write_text(json.dumps([{"id": 1}]))
+    assert shop.call("run")[0] == 0
+    assert shop.call("quarantine", "list") == (0, "the quarantine is empty\n")
+    assert shop.call("quarantine", "list", "--all")[1].count("superseded") == 4

@@ -115,6 +115,30 @@ def test_in_prepare_nothing_is_loaded(tmp_path: Path) -> None:
     assert not list((tmp_path / "millstream-home").glob("runs/*/*/*"))
 
 
+SLOW_TO_IMPORT = """\
+import sys
+import time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "dlt":
+            print("dlt is imported", flush=True)
+            time.sleep(60)
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+def test_before_the_first_step_nothing_is_loaded(tmp_path: Path) -> None:
+    write_dlt_defs(tmp_path, SLOW, "rows:orders")
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW_TO_IMPORT)
+
+    terminal = interrupt(tmp_path, "dlt is imported", PYTHONPATH=str(tmp_path / "slow"))
+
+    assert "before any stream was read; nothing was loaded" in said(terminal)
+
+
 def test_in_normalize_what_was_extracted_is_saved(shop: Path) -> None:
     text = said(interrupt(shop, "orders: normalize: ", MILLSTREAM_ENGINE="dlt"))
 

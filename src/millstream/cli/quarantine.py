@@ -13,6 +13,7 @@ from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stre
 from millstream.cli.terminal import print_json, print_listing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from millstream.config import PipelineConfig
@@ -52,7 +53,7 @@ def _list(options: Namespace) -> int:
     config, streams = open_pipeline(options)
     since = _time(options.since) if options.since else None
     with redirect_stdout(sys.stderr):
-        found = _entries(config, documents=options.json)
+        found = _settled(config, _entries(config, documents=options.json))
     shown = [
         entry
         for entry in found
@@ -169,6 +170,17 @@ def _entries(config: PipelineConfig, *, documents: bool = False) -> list[Entry]:
 
     with destinations.reader(config) as destination:
         return store.entries(destination, config.dataset, config.name, documents=documents)
+
+
+def _settled(config: PipelineConfig, found: Sequence[Entry]) -> list[Entry]:
+    """The entries, those that a later read of the whole source has made out of date as such."""
+    from millstream import destinations
+    from millstream.quarantine import store
+    from millstream.runs.context import RunContext
+
+    schemas = {each.stream: RunContext(config, each.stream).schema for each in found}
+    with destinations.reader(config) as destination:
+        return store.settle_replaced(destination, config.dataset, found, schemas)
 
 
 COMMAND = Command(

@@ -41,15 +41,16 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    from millstream.cli.report import report_lines, slow_lines
-    from millstream.common.status_line import LinesAbove
-    from millstream.errors import RunInterrupted, SchemaHeldError
-    from millstream.runs import runner
-    from millstream.runs.parallel import run_parallel
-
     malloc.few()
-    show_log()
     try:
+        # they take a while: who stops the command meanwhile is told, too
+        from millstream.cli.report import report_lines, slow_lines
+        from millstream.common.status_line import LinesAbove
+        from millstream.errors import RunInterrupted, SchemaHeldError
+        from millstream.runs import runner
+        from millstream.runs.parallel import run_parallel
+
+        show_log()
         config, streams = open_pipeline(options)
         loads = _loads(config, streams, options.partitions or [])
     except KeyboardInterrupt:

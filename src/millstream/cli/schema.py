@@ -142,11 +142,13 @@ def _log(options: Namespace) -> int:
         and options.table in (None, row["table_name"])
         and _SEVERITIES.index(row["severity"]) >= _SEVERITIES.index(options.at_least)
     ]
-    if options.limit > 0:
-        rows = rows[-options.limit :]
+    earlier = max(len(rows) - options.limit, 0) if options.limit else 0
+    rows = rows[earlier:]
     print_listing(
         rows, map(_log_line, rows), as_json=options.json, if_empty="no schema changes recorded"
     )
+    if earlier:
+        print(f"{count(earlier, 'earlier change')} omitted: --limit 0 lists all", file=sys.stderr)
     return 0
 
 

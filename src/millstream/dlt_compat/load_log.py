@@ -13,7 +13,7 @@ from contextlib import contextmanager
 logger = logging.getLogger(__name__)
 
 _TRIED_AGAIN = "Transient exception in job "
-_ENDED = ("Terminal exception in job ", "Job for ")
+_ENDED = ("Terminal exception in job ", "Job for ", "Shutdown of dlt thread pool ")
 """How the messages begin; what else a version of dlt says is logged as it is."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -61,6 +61,39 @@ def entries(
         found.setdefault(row["id"], []).append(row)
     made = [_entry(history) for history in found.values()]
     return sorted(made, key=lambda entry: (entry.at, entry.id))
+
+
+def settle_replaced(
+    destination: Any, dataset: str, entries: Sequence[Entry], schemas: Mapping[str, str]
+) -> list[Entry]:
+    """The entries, those superseded whose table was replaced since by a later read of its source.
+
+    A replay notes that; until then nothing in the table of entries says so.
+
+    Args:
+        schemas: the name of each stream's dlt schema.
+    """
+    if not any(each.status == "waiting" and _is_replaced(each) for each in entries):
+        return [*entries]
+    columns = {"load_id": "text", "schema_name": "text"}
+    rows = metadata_tables.read(destination, dataset, _SCHEMA, "_dlt_loads", columns, {})
+    replays = {load_id for each in entries for load_id in each.loads}
+    newest: dict[str, str] = {}
+    for row in rows:
+        if row["load_id"] not in replays:
+            newest[row["schema_name"]] = max(newest.get(row["schema_name"], ""), row["load_id"])
+    return [
+        replace(each, status="superseded", fields={**each.fields, "status": "superseded"})
+        if each.status == "waiting"
+        and _is_replaced(each)
+        and str(each.put_aside["load_id"]) < newest.get(schemas.get(each.stream, ""), "")
+        else each
+        for each in entries
+    ]
+
+
+def _is_replaced(entry: Entry) -> bool:
+    return bool(entry.fields["disposition"] == "replace")
 
 
 def _entry(history: Sequence[Mapping[str, Any]]) -> Entry:

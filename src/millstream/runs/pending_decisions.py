@@ -81,7 +81,9 @@ def list_pending(
     return [
         package
         for left, part in _left(config, stream, credentials)
-        for package in pending_packages.read(left.path, stream, part, fully=fully)
+        for package in pending_packages.read(
+            left.path, stream, part, fully=fully, maps=RunContext(config, stream).maps
+        )
     ]
 
 
@@ -146,7 +148,10 @@ def reject(
 def _waiting(
     config: TargetConfig, stream: str, credentials: str | None
 ) -> Iterator[schema_changes.held_packages.Held]:
+    maps = RunContext(config, stream).maps
     for left, _ in _left(config, stream, credentials):
+        if schema_changes.held_packages.is_mapped(left.path, maps):
+            continue  # the next run reads its rows again
         try:
             held = schema_changes.held_packages.read(left.path)
         except ValueError:  # damaged: the next run decides anew what it holds

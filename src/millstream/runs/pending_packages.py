@@ -9,7 +9,7 @@ and no cursor moves, so that the next run reads its rows again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -89,11 +89,19 @@ def drop_hint(stream: str) -> str:
     )
 
 
-def read(run: Path, stream: str, partition: str | None, *, fully: bool) -> list[PendingPackage]:
+def read(
+    run: Path,
+    stream: str,
+    partition: str | None,
+    *,
+    fully: bool,
+    maps: Collection[str] = (),
+) -> list[PendingPackage]:
     """The packages that wait in one working folder.
 
     Args:
         fully: read each file for damage; else compare sizes.
+        maps: the paths of objects that the configuration makes tables of.
     """
     found = []
     for load_id in load_packages.pending(run):
@@ -105,6 +113,9 @@ def read(run: Path, stream: str, partition: str | None, *, fully: bool) -> list[
             reason = damage[0] if len(damage) == 1 else f"{damage[0]}; and {len(damage) - 1} more"
         elif failure is not None:
             status, reason = "failed", failure
+        elif waits is not None and held_packages.is_mapped(run, maps):
+            status = "accepted"
+            reason = "`maps` names the object that it waited for: the next run reads its rows again"
         elif waits is not None and waits.is_accepted:
             status, reason = "accepted", "the next run loads it"
         elif waits is not None:

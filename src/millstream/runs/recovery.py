@@ -40,7 +40,7 @@ def finish_abandoned(
         recorder.history.dead.update(load_packages.pending(left.path))
         if context.partition is not None:
             waived |= schema_changes.held_packages.waived(left.path)
-        elif drop or _is_mapped_now(context, left.path):
+        elif drop or schema_changes.held_packages.is_mapped(left.path, context.maps):
             take_out(context, recorder, left.path)
         elif load_packages.pending(left.path):
             _finish(context, recorder, turn, left.path)
@@ -64,27 +64,6 @@ def take_out(context: RunContext, recorder: RunRecorder, run: Path) -> None:
         for load_id in interrupted:
             if load_id not in complete:
                 destinations.undo(pipeline, schema, load_id)
-
-
-def _is_mapped_now(context: RunContext, run: Path) -> bool:
-    """Whether a package waits for a map to be accepted that `maps` names by now.
-
-    Its rows are read again then, as rows of a child table.
-    """
-    paths = context.maps
-    if not paths:
-        return False
-    try:
-        held = schema_changes.held_packages.read(run)
-    except ValueError:  # damaged: the run that goes on with it says so
-        return False
-    accepted = schema_changes.held_packages.waived(run)
-    return held is not None and any(
-        change["kind"] == "map_explosion"
-        and change["id"] not in accepted
-        and any(schema_changes.is_map_at(path, change["column"]) for path in paths)
-        for change in held.changes
-    )
 
 
 def _finish(context: RunContext, recorder: RunRecorder, turn: Turn, run: Path) -> None:

@@ -25,6 +25,7 @@ from millstream.schema_changes import accepted_file
 from millstream.schema_changes.accepted_store import AcceptedSchemaStore
 from millstream.schema_changes.diff import DATA_ALONE, apply, diff
 from millstream.schema_changes.evaluate import fingerprint, govern, judge
+from millstream.schema_changes.map_detection import is_map_at
 from millstream.schema_changes.messages import accept_command, reject_command
 
 _WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
@@ -142,6 +143,29 @@ def read(folder: Path) -> Held | None:
         changes=tuple(document["changes"]),
         schema=accepted_file.read(folder / "held.yaml").get(stream, SchemaVersion()),
         rows=document["rows"],
+    )
+
+
+def is_mapped(folder: Path, maps: Collection[str]) -> bool:
+    """Whether a package waits for a map to be accepted that the configuration names by now.
+
+    Its rows are read again then, as rows of a child table.
+
+    Args:
+        maps: the paths of objects that the configuration makes tables of.
+    """
+    if not maps:
+        return False
+    try:
+        held = read(folder)
+    except ValueError:  # damaged: the run that goes on with it says so
+        return False
+    accepted = waived(folder)
+    return held is not None and any(
+        change["kind"] == "map_explosion"
+        and change["id"] not in accepted
+        and any(is_map_at(path, change["column"]) for path in maps)
+        for change in held.changes
     )
 
 
