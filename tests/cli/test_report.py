@@ -87,3 +87,8 @@ def test_many_tables_and_changes_are_folded() -> None:
     assert text.count("and 41 more") == 1
     assert "and 40 more" in text
     assert "`millstream schema log --stream orders --limit 0` has all" in text
+
+
+def test_a_partition_is_named() -> None:
+    head = report_lines(report(partition="eu"), io.StringIO())[0]
+    assert head.startswith("shop.orders [eu] → duckdb")

@@ -237,6 +237,17 @@ def test_a_held_replay_that_is_refused_waits_in_quarantine(shop: Shop) -> None:
     assert (code, "nothing new to load" in said) == (0, True)
 
 
+def test_a_refused_full_refresh_is_read_by_another_one(shop: Shop) -> None:
+    shop.write(*rows(0))
+    assert shop.call("run")[0] == 0
+    (shop.folder / "1.jsonl").unlink()
+    shop.write(*contact(rows(0)))
+    again = "only another full refresh reads all of its rows again"
+    code, said = shop.call("run", "--full-refresh")
+    assert (code, f"drops the package, and {again}" in said) == (1, True)
+    assert shop.call("schema", "reject", "--stream", NAME)[1].endswith(f"of shop; {again}\n")
+
+
 def test_of_a_stream_that_is_replaced_only_the_last_read_waits(shop: Shop) -> None:
     definition = shop.folder / "defs.yaml"
     document = json.loads(definition.read_text())

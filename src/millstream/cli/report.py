@@ -20,7 +20,8 @@ _MARKS = {"safe": ("+", "green"), "risky": ("!", "yellow"), "breaking": ("!", "r
 def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     """One stream's run: what was loaded, how long it took, what changed."""
     steps = ", ".join(f"{step} {seconds(taken)}" for step, taken in report.seconds.items())
-    head = paint(f"{report.pipeline}.{report.stream}", "bold", stream=stream)
+    part = f" [{report.partition}]" if report.partition else ""
+    head = paint(f"{report.pipeline}.{report.stream}{part}", "bold", stream=stream)
     lines = [
         f"{head} → {report.destination}, dataset {report.dataset}: "
         f"{count(report.rows, 'row')} in {seconds(report.total_seconds)}",

@@ -89,6 +89,8 @@ def after_drop(folder: Path) -> str:
     """What becomes of rows whose package is dropped."""
     if is_replay(folder):
         return "its rows go on waiting in quarantine"
+    if (folder / "refresh.json").exists():  # see `load_packages.remember_refresh`
+        return "only another full refresh reads all of its rows again"
     return "the next run reads its rows again"
 
 
