@@ -65,6 +65,7 @@ def test_every_encoding_and_compression_at_once(project: FileProject) -> None:
     assert "quarantine" not in project.out
 
 
+@pytest.mark.nightly_on("postgres")
 def test_an_encoding_that_is_named(project: FileProject) -> None:
     project.write("a.jsonl", WESTERN.encode("windows-1252"))
     project.configure("a.jsonl")
@@ -97,6 +98,7 @@ def test_bytes_without_meaning_take_their_line_alone(local: FileProject) -> None
     assert "b.jsonl: not utf-16: truncated data" in local.err
 
 
+@pytest.mark.nightly_on("postgres")
 def test_an_unreadable_file_fails_and_is_read_once_corrected(project: FileProject) -> None:
     project.write("data/a.jsonl", '{"id": 1}\n')
     project.write("data/b.jsonl", "{'id': 2}\n{'id': 3}\n")
@@ -130,6 +132,7 @@ def test_another_format_is_named(local: FileProject, content: bytes, what: str) 
     assert f"a.jsonl: the file is {what}, not JSON" in local.err
 
 
+@pytest.mark.nightly_on("postgres")
 def test_layouts_that_the_name_does_not_tell(project: FileProject) -> None:
     project.write("data/1.jsonl", '[{"id": 1}, {"id": 2}]')
     project.write("data/2.jsonl", '[\n  {"id": 3},\n  {"id": 4}\n]\n')

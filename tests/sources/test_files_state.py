@@ -92,6 +92,7 @@ def test_links_and_dots_are_one_file(local: FileProject, tmp_path: Path) -> None
     assert local.load() == [1]
 
 
+@pytest.mark.nightly_on("postgres")
 def test_a_file_written_anew_is_compared(project: FileProject) -> None:
     project.configure("data/*")
     file = project.write("data/a.jsonl", ONE)
@@ -124,6 +125,7 @@ def test_a_renamed_file_is_not_read_again(local: FileProject) -> None:
     assert local.load() == [1, 1, 2, 3]
 
 
+@pytest.mark.nightly_on("postgres")
 def test_a_file_that_is_packed_is_not_read_again(project: FileProject) -> None:
     project.configure("data/*")
     file = project.write("data/a.jsonl", ONE)
@@ -308,6 +310,7 @@ def test_a_corrected_line_is_read_where_rows_merge(local: FileProject) -> None:
     assert local.load() == [1, 2, 3]
 
 
+@pytest.mark.nightly_on("postgres")
 @pytest.mark.parametrize("name", ["a.jsonl", pytest.param("a.jsonl.gz", marks=pytest.mark.nightly)])
 def test_corrected_lines_alone_are_read(project: FileProject, name: str) -> None:
     def write(*lines: str) -> None:

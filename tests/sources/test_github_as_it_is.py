@@ -47,6 +47,7 @@ def skipped(report: Any) -> list[tuple[str, str]]:
     return [(each.name, each.reason) for each in report.skipped]
 
 
+@pytest.mark.nightly_on("postgres")
 @pytest.mark.parametrize("stream", ["issues", "stargazers"])
 def test_of_an_organisation_what_can_be_read(
     place: Place, server: GitHubServer, stream: str
@@ -117,6 +118,7 @@ def test_dagster_shows_what_was_skipped(duckdb_place: Place, server: GitHubServe
     assert [record.data["part"] for record in table.records] == ["octo/a"]
 
 
+@pytest.mark.nightly_on("postgres")
 def test_a_suspended_accounts_star(place: Place, server: GitHubServer) -> None:
     """GitHub lists it with `user: null`; two of one second are two stars."""
     gone = [
@@ -159,6 +161,7 @@ NULLS: dict[str, list[Row]] = {
 }
 
 
+@pytest.mark.nightly_on("issue_comments", "issue_events", "labels", "releases")
 @pytest.mark.parametrize("stream", NULLS)
 def test_null_anywhere(duckdb_place: Place, server: GitHubServer, stream: str) -> None:
     server.hub.put("octo/a", stream, {"id": 0, "sha": "x", "user": {"id": 1}, "parents": []})
@@ -182,8 +185,9 @@ def many(count: int) -> list[Row]:
     ]
 
 
+@pytest.mark.nightly_on("issue_comments")
 @pytest.mark.parametrize("parallel", [1, 8])
-@pytest.mark.parametrize("count", [40, 70, 130])
+@pytest.mark.parametrize("count", [40, pytest.param(70, marks=pytest.mark.nightly), 130])
 @pytest.mark.parametrize("stream", ["issues", "issue_comments"])
 def test_lists_that_github_cuts_are_read_in_another_order(
     duckdb_place: Place, server: GitHubServer, stream: str, count: int, parallel: int
@@ -196,6 +200,7 @@ def test_lists_that_github_cuts_are_read_in_another_order(
     assert load(duckdb_place, server, stream).rows <= 10  # its cursor is where it should be
 
 
+@pytest.mark.nightly_on("postgres")
 def test_both_ends_of_a_list_without_since(place: Place, server: GitHubServer) -> None:
     """Then those of open and of closed ones; what lies between them is reported."""
     for name, count in (("a", 75), ("b", 150), ("c", 180)):
@@ -267,7 +272,16 @@ def test_the_cursor_that_github_gives(duckdb_place: Place, server: GitHubServer)
     assert len(server.requests("/issues")) == 10
 
 
-@pytest.mark.parametrize("status", [404, 422, 500, 502])
+@pytest.mark.nightly_on("postgres")
+@pytest.mark.parametrize(
+    "status",
+    [
+        404,
+        pytest.param(422, marks=pytest.mark.nightly),
+        500,
+        pytest.param(502, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_comparison_that_fails(place: Place, server: GitHubServer, status: int) -> None:
     server.hub.put("octo/a", "commits", *chain(5))
     load(place, server, "commits")
@@ -292,6 +306,7 @@ def test_a_comparison_that_is_not_whole(duckdb_place: Place, server: GitHubServe
     assert counted(duckdb_place, "commits", "sha") == {("octo/a", 1000): 30}
 
 
+@pytest.mark.nightly_on("pull_requests")
 @pytest.mark.parametrize("stream", ["issues", "commits", "pull_requests"])
 def test_since_the_beginning_of_time(
     duckdb_place: Place, server: GitHubServer, stream: str
@@ -308,6 +323,7 @@ def test_since_the_beginning_of_time(
 STREAMS = ["issues", "pull_requests", "stargazers", "commits", "labels"]
 
 
+@pytest.mark.nightly_on("pull_requests", "labels")
 @pytest.mark.parametrize("stream", STREAMS)
 def test_nothing_where_there_was_something(
     duckdb_place: Place, server: GitHubServer, stream: str
