@@ -109,6 +109,27 @@ def test_rows_of_arrow_tables_are_compared_with_their_columns(place: Place) -> N
     ]
 
 
+@pytest.mark.nightly_on("bigquery", "filesystem", "postgres")
+def test_lists_and_scalars_share_no_column_of_arrow_tables(place: Place) -> None:
+    config = configured(place, DltConfig(path="behaviour.feed:disposed"))
+    scalars = {"n": [1], "text": ["x"], "tree": [{"a": 1}]}
+    FEED.rows = pa.table({"id": [1], **scalars})
+    run(config, "orders")
+    lists = {"n": [[1], None, None, None], "text": [None, {"b": 2}, None, None]}
+    FEED.rows = pa.table({"id": [2, 3, 4, 5], **lists, "tree": [None, None, '{"a": 2}', None]})
+    report = run(config, "orders")
+    assert not report.changes
+    FEED.rows = pa.table({"id": [6], **scalars})
+    run(config, "orders")
+    assert place.column("orders", "id") == [1, 5, 6]
+    assert place.column("orders", "n") == [1, None, 1]
+    assert place.column("_millstream_quarantine", "detail", "detail") == [
+        "`n`: json is not bigint",
+        "`text`: json is not text",
+        "`tree`: text is not json",
+    ]
+
+
 @pytest.mark.parametrize("kind", ["pandas.DataFrame", "polars.DataFrame", "polars.LazyFrame"])
 def test_rows_of_frames_are_compared_with_their_columns(duckdb_place: Place, kind: str) -> None:
     module, frame = kind.split(".")

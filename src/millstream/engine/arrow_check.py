@@ -4,7 +4,8 @@ dlt takes Arrow tables, and frames of pandas and polars, to the destination as t
 of theirs is looked at. Here each column is compared with what its column in the schema holds, as a
 whole where Arrow can, value by value where it can't. Rows that do not fit, or that lack a key,
 leave the table in an envelope, and go to quarantine; values of a type that fits exactly are
-converted.
+converted. Where the table has the ids of rows that came otherwise, its Arrow rows get ids, too: the
+destination requires them, and a merge finds rows by them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import dlt
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +23,10 @@ from dlt.common.libs.pyarrow import (
     get_column_type_from_py_arrow,
     get_py_arrow_datatype,
 )
+from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES
 
 from millstream.dlt_compat.pipes import pipe_of
+from millstream.engine import row_ids
 from millstream.engine.coercion import ColumnLimits, InexactError, MisfitError, coerce
 from millstream.quarantine import envelope
 
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from dlt.sources import DltResource
 
 Column = Mapping[str, Any]
+
+_STORED = "x-millstream-stored"
+"""In a column: its type is that of the schema, not one that a resource declares."""
 
 
 class ArrowCheck:
@@ -68,7 +75,8 @@ class ArrowCheck:
             yield item
             return
         reasons: dict[int, str] = {}
-        checked = self._checked(table, self._columns(item), reasons)
+        columns = self._columns(item)
+        checked = self._with_ids(self._checked(table, columns, reasons), columns)
         if not reasons:
             yield checked
             return
@@ -101,6 +109,19 @@ class ArrowCheck:
                 table = table.set_column(at, table.schema.field(at).with_type(fitted.type), fitted)
         return table
 
+    def _with_ids(self, table: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+        """With an id and the load of each row, where the table has them and the item lacks them."""
+        names = {self._normalize(name) for name in table.schema.names}
+        row, load = self._normalize("_dlt_id"), self._normalize("_dlt_load_id")
+        # with scd2 they are made of the row's values, which is the source's part
+        if row in columns and row not in names and not columns[row].get("x-row-version"):
+            ids = row_ids.to_arrow(row_ids.random_ids(table.num_rows, DLT_ID_LENGTH_BYTES))
+            table = table.append_column(row, ids.cast(pa.string()))
+        if load in columns and load not in names:
+            load_id = dlt.current.load_package_state()["load_id"]
+            table = table.append_column(load, pa.repeat(load_id, table.num_rows))
+        return table
+
     def _fitted(
         self, name: str, array: pa.ChunkedArray, column: Column | None, reasons: dict[int, str]
     ) -> pa.ChunkedArray | None:
@@ -115,8 +136,14 @@ class ArrowCheck:
                 reasons.setdefault(at, f"`{name}`: a value of type {kind} can not be stored")
             return pa.chunked_array([pa.nulls(len(array))])
         wanted = column.get("data_type") if column else None
-        if given is None or given == "json" or wanted == "json":
+        if given is None:
             return None
+        if "json" in (given, wanted):
+            if wanted == given or column is None or not column.get(_STORED):
+                return None
+            # dlt would give the column the item's type
+            self._note(name, _where(pc.is_valid(array)), f"{given} is not {wanted}", reasons)
+            return pa.chunked_array([pa.nulls(len(array))])
         if wanted is not None and wanted != given:
             assert column is not None
             return self._converted(name, array, column, given, reasons)
@@ -191,7 +218,11 @@ def check_arrow_items(
         }
         known = schema.tables.get(name, {}).get("columns", {})
         return {
-            each: {**found.get(each, {}), **{k: v for k, v in column.items() if v is not None}}
+            each: {
+                **found.get(each, {}),
+                **{k: v for k, v in column.items() if v is not None},
+                _STORED: bool(known.get(each, {}).get("data_type")),
+            }
             for each, column in {**found, **known}.items()
         }
 
