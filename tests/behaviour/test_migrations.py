@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from behaviour.feed import FEED
@@ -33,7 +34,7 @@ def order(number: int, v: int, *skus: str, **more: Any) -> dict[str, Any]:
     return {"id": number, "v": v, "lines": lines, **more}
 
 
-def load(place: Place, rows: list[dict[str, Any]], disposition: Any, **more: Any) -> Any:
+def load(place: Place, rows: Any, disposition: Any, **more: Any) -> Any:
     FEED.rows = rows
     return run(shop(place, disposition, **more), "orders")
 
@@ -211,3 +212,40 @@ def test_a_type_that_would_change_values_is_refused(place: Place) -> None:
     # nothing waits, and the old type goes on
     load(place, [order(3, 3)], "merge")
     assert place.column("orders", "v") == [2**53 + 1, 3]
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem")
+def test_a_column_may_be_null_from_now_on(place: Place) -> None:
+    for nullable, value in ((False, 1), (True, None)):
+        columns = {"v": {"data_type": "bigint", "nullable": nullable}}
+        load(place, [{"id": 1 + nullable, "v": value}], "append", columns=columns)
+    assert place.column("orders", "v") == [1, None]
+
+
+@pytest.mark.nightly_on("bigquery")
+def test_a_former_key_may_be_missing(place: Place) -> None:
+    databases(place)
+    load(place, [order(1, 1, sku="s1")], "merge")
+    load(place, [{"v": 2, "sku": "s2"}, {"v": 3, "sku": "s1"}], "merge", key="sku")
+    load(place, [{"v": 4, "sku": "s2"}], "merge", key="sku")
+    assert place.query(f"SELECT id, v, sku FROM {place.from_clause('orders')} ORDER BY v") == [
+        (None, 3, "s1"),
+        (None, 4, "s2"),
+    ]
+
+
+def _table(v: int, *ids: int) -> pa.Table:
+    return pa.table({"id": list(ids), "v": [v] * len(ids)})
+
+
+@pytest.mark.nightly_on("bigquery")
+def test_arrow_tables_and_rows_take_turns(place: Place) -> None:
+    databases(place)
+    load(place, _table(1, 1, 2, 3), "append")
+    load(place, [order(3, 2, "c"), order(4, 2, "d")], "merge")
+    load(place, _table(3, 3, 5), "merge")
+    load(place, [order(2, 4, "b"), order(5, 4)], "merge")
+    rows = place.query(f"SELECT id, v FROM {place.from_clause('orders')} ORDER BY 1, 2")
+    assert rows == [(1, 1), (2, 4), (3, 3), (4, 2), (5, 4)]
+    assert leaves(place) == [(2, 4, "b", "b!"), (4, 2, "d", "d!")]
+    assert place.count("orders__lines") == 2

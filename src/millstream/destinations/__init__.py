@@ -40,7 +40,12 @@ from millstream.destinations.full_refresh import (
     replace_through_staging,
     sweep,
 )
-from millstream.destinations.migrations import add_root_ids, migrate, refuse_unmergeable
+from millstream.destinations.migrations import (
+    add_root_ids,
+    free_former_keys,
+    migrate,
+    refuse_unmergeable,
+)
 from millstream.destinations.nul_characters import replaced
 from millstream.destinations.partition_rows import (
     clear,
@@ -71,6 +76,7 @@ __all__ = [
     "ensure_ready",
     "excludes_others",
     "fallbacks",
+    "free_former_keys",
     "full_names",
     "in_use",
     "is_swept",

@@ -152,7 +152,9 @@ def _sweep_rows(
     with pipeline.sql_client(schema.name) as client, suppress(DestinationUndefinedEntity):
         column, table = client.escape_column_name, client.make_qualified_table_name
         marks = ", ".join(["%s"] * len(load_ids))
-        earlier = f"{column(name('_dlt_load_id'))} NOT IN ({marks})"
+        load = column(name("_dlt_load_id"))
+        # rows of Arrow tables may have none
+        earlier = f"({load} NOT IN ({marks}) OR {load} IS NULL)"
         with _transaction(client):
             for child in nested_tables(schema, root):
                 if name("_dlt_root_id") not in schema.tables[child]["columns"]:

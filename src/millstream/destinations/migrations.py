@@ -3,7 +3,8 @@
 dlt adds a column that may not be null as just that, which no table with rows accepts: the root id
 of nested rows when a stream becomes a merge, or a key that the rows did not have. Here the column
 is added without the constraint, and filled where its values follow from what is there. A
-column that is declared with another type gets it as `column_types` says.
+column that may be null from now on loses the constraint, which dlt would leave, and one that is
+declared with another type gets it as `column_types` says.
 """
 
 from __future__ import annotations
@@ -60,6 +61,27 @@ def refuse_unmergeable(
             hint="keep the key, and `delete-insert` as the strategy; or load into another "
             "`destination.dataset`; --full-refresh replaces all rows",
         )
+
+
+def free_former_keys(schema: dlt.Schema, resource: DltResource) -> None:
+    """Let columns be null that another key takes the place of; dlt goes on to require them."""
+    try:
+        coming: Any = resource.compute_table_schema()
+    except Exception:  # hints that are functions of a row
+        return
+    stored: Any = schema.tables.get(schema.naming.normalize_tables_path(str(coming["name"])))
+    if stored is None:
+        return
+    declared = {
+        schema.naming.normalize_identifier(name): column
+        for name, column in coming["columns"].items()
+    }
+    for hint in ("primary_key", "merge_key"):
+        if not any(column.get(hint) for column in declared.values()):
+            continue  # dlt keeps the key
+        for name, column in stored["columns"].items():
+            if column.get(hint) and declared.get(name, {}).get("nullable", True):
+                column["nullable"] = True
 
 
 def add_root_ids(schema: dlt.Schema) -> bool:
@@ -119,7 +141,8 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
         if (known := stored.tables.get(name)) and _has_rows(known)
         for change in column_types.declared_anew(known, table)
     ]
-    if not needed and not declared:
+    nullable = dict(_nullable(stored, schema))
+    if not needed and not declared and not nullable:
         return []
     with pipeline.destination_client(schema.name) as client:
         if not isinstance(client, SqlJobClientBase):
@@ -127,6 +150,7 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
         wider = column_types.to_widen(client, declared)
         with client.maybe_ddl_transaction():
             column_types.widen(client, schema, wider)
+            _allow_null(client, nullable)
             _add_columns(client, schema, needed)
             for statement in _fills(client, schema, needed):
                 client.sql_client.execute_sql(statement)
@@ -135,6 +159,7 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
             staging = client.with_staging_dataset()
             with staging:  # it keeps the rows of the last merge
                 column_types.widen(client, schema, wider)
+                _allow_null(client, nullable)
                 _add_columns(client, schema, needed)
     return [
         f"rows loaded before have no `{column['name']}`, which is part of the key of {name} now: "
@@ -162,6 +187,35 @@ def _needed(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[
             yield name, columns
 
 
+def _nullable(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[str]]]:
+    """The columns of tables with rows that might not be null, and may be from now on."""
+    for name, table in schema.tables.items():
+        known = stored.tables.get(name)
+        if known is None or not _has_rows(known):
+            continue
+        columns = [
+            key
+            for key, column in table["columns"].items()
+            if column.get("nullable", True)
+            and (before := known["columns"].get(key, {})).get("data_type")
+            and not before.get("nullable", True)
+        ]
+        if columns:
+            yield name, columns
+
+
+def _allow_null(client: SqlJobClientBase, nullable: dict[str, list[str]]) -> None:
+    fold, sql = client.capabilities.casefold_identifier, client.sql_client
+    for name, storage in list(client.get_storage_tables(nullable)):
+        for column in nullable[name]:
+            found: Any = storage.get(fold(column)) or storage.get(column)
+            if found is not None and not found.get("nullable", True):
+                sql.execute_sql(
+                    f"ALTER TABLE {sql.make_qualified_table_name(name)} "
+                    f"ALTER COLUMN {sql.escape_column_name(column)} DROP NOT NULL"
+                )
+
+
 def _add_columns(
     client: SqlJobClientBase, schema: dlt.Schema, needed: dict[str, list[Any]]
 ) -> None:
@@ -184,11 +238,14 @@ def _fills(
     client: SqlJobClientBase, schema: dlt.Schema, needed: dict[str, list[Any]]
 ) -> Iterator[str]:
     """Values that follow from what is there; parents come before their children."""
+    from sqlglot import exp
+
     sql = client.sql_client
     escape, qualify = sql.escape_column_name, sql.make_qualified_table_name
     name_of = schema.naming.normalize_identifier
     row, parent_row = escape(name_of("_dlt_id")), escape(name_of("_dlt_parent_id"))
     load = escape(name_of("_dlt_load_id"))
+    random_id = exp.cast(exp.Uuid(), "text").sql(client.capabilities.sqlglot_dialect)
     for name in sorted(needed, key=lambda each: len(_ancestors(schema, each))):
         for column in needed[name]:
             target = escape(column["name"])
@@ -204,6 +261,8 @@ def _fills(
                     f"FROM {qualify(ancestors[0])} AS parent "
                     f"WHERE child.{parent_row} = parent.{row} AND child.{target} IS NULL"
                 )
+            elif column.get("row_key"):  # rows of Arrow tables: a merge finds rows by their ids
+                yield f"UPDATE {qualify(name)} SET {target} = {random_id} WHERE {target} IS NULL"  # noqa: S608
             elif column.get("x-valid-from"):
                 loads = qualify(schema.loads_table_name)
                 loaded, at = escape(name_of("load_id")), escape(name_of("inserted_at"))

@@ -118,6 +118,7 @@ class WholeStream:
             destinations.refuse_partitioned(schema, resource, self.context.what)
             if not full_refresh:
                 destinations.refuse_unmergeable(pipeline, schema, resource, self.context.what)
+            destinations.free_former_keys(schema, resource)
 
     def is_overtaken(
         self, pipeline: dlt.Pipeline, baseline: Baseline, profile: TableProfiles
