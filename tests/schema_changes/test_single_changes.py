@@ -268,3 +268,14 @@ def test_of_a_stream_that_is_replaced_only_the_last_read_waits(shop: Shop) -> No
     assert shop.call("run")[0] == 0
     assert shop.call("quarantine", "list") == (0, "the quarantine is empty\n")
     assert shop.call("quarantine", "list", "--all")[1].count("superseded") == 4
+
+
+def test_a_pipeline_without_history_says_why_it_has_no_report(shop: Shop) -> None:
+    definition = shop.folder / "defs.yaml"
+    document = json.loads(definition.read_text())
+    document["attributes"]["history"] = False
+    definition.write_text(json.dumps(document))
+    shop.write(*rows(0))
+    assert shop.call("run")[0] == 0
+    code, said = shop.call("report")
+    assert (code, "since defs.yaml has `history: false`" in said) == (1, True)

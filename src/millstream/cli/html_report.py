@@ -32,10 +32,14 @@ def _run(options: Namespace) -> int:
     config = read_pipeline(options.path)
     with redirect_stdout(sys.stderr):
         streams = html_report.gather(config)
+    if not streams and not config.history:
+        raise ConfigError(
+            f"{config.name}: no run is recorded, since defs.yaml has `history: false`",
+            hint="take that out; runs are recorded from then on",
+        )
     if not streams:
         raise ConfigError(
-            f"{config.name}: no run has been recorded yet",
-            hint="`millstream run` first; with `history: false` none ever is",
+            f"{config.name}: no run has been recorded yet", hint="`millstream run` first"
         )
     text = html_report.render(config, streams, datetime.now(timezone.utc))
     try:

@@ -18,14 +18,18 @@ BLANK = "***"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_KEY|API_KEY|ACCESS_KEY")
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # scheme://user:password@host
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*):[^\s/'\"]+@", re.I), rf"\1:{BLANK}@"),
+    # but for the word that examples have there
+    (
+        re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*):(?!(?-i:PASSWORD)@)[^\s/'\"]+@", re.I),
+        rf"\1:{BLANK}@",
+    ),
     # GitHub's tokens, by their documented prefixes
     (re.compile(r"\b(gh[pousr]_|github_pat_)\w{8,}"), rf"\1{BLANK}"),
     # the digit: "a token, mentioned" is no token
     (re.compile(r"\b(Bearer|Basic|token)\s+(?=\S*\d)[\w.~+/=-]{8,}", re.I), rf"\1 {BLANK}"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.S), BLANK),
 )
-_IN_URL = re.compile(r"(?P<head>\w+://[^\s/:@]*):(?P<secret>[^\s@]+)@")
+_IN_URL = re.compile(r"(?P<head>\w+://[^\s/:@]*):(?!PASSWORD@)(?P<secret>[^\s@]+)@")
 _IN_TEXT = re.compile(
     r"(?P<head>[\"']?\b(?:password|passwd|pwd|token|private_key|secret)\b[\"']?\s*[=:]\s*)"
     r"(?P<secret>\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
@@ -39,6 +43,8 @@ def redact(text: str) -> str:
 
     >>> redact("cannot reach postgresql://loader:hunter2@db:5432/dw")
     'cannot reach postgresql://loader:***@db:5432/dw'
+    >>> redact("set it to postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    'set it to postgresql://USER:PASSWORD@HOST:PORT/DATABASE'
     """
     for value in sorted(_secret_values(), key=len, reverse=True):
         text = text.replace(value, BLANK)

@@ -54,13 +54,16 @@ def gather(config: PipelineConfig) -> tuple[StreamHistory, ...]:
     """
     with destinations.reader(config) as destination:
         place = history.Place(destination, config.dataset)
-        versions = history.versions(place, config.name)
-        changes = history.changes(place, config.name)
+        unsettled = history.unsettled_loads(place, config.name)
+        versions = history.versions(place, config.name, unsettled=unsettled)
+        changes = history.changes(place, config.name, unsettled=unsettled)
         loads = history.loads(place, config.name)
         recorded = {row["stream"] for row in versions} | {load.stream for load in loads}
         pending = _pending(config, recorded)
         names = sorted(recorded | {name for name, packages in pending.items() if packages})
-        profiles = {name: history.profiles(place, config.name, name) for name in names}
+        profiles = {
+            name: history.profiles(place, config.name, name, unsettled=unsettled) for name in names
+        }
         counted = {name: _count_rows(config, name) for name in names}
     found = []
     for name in names:

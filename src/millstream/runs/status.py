@@ -79,9 +79,11 @@ def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int
     """
     with destinations.reader(config) as destination:
         place = schema_changes.history.Place(destination, config.dataset)
-        loads = schema_changes.history.seen(place, config.name, stream, loads=11)
-        versions = schema_changes.history.versions(place, config.name, stream)
-        changes = schema_changes.history.changes(place, config.name, stream)
+        history = schema_changes.history
+        unsettled = history.unsettled_loads(place, config.name)
+        loads = history.seen(place, config.name, stream, loads=11, unsettled=unsettled)
+        versions = history.versions(place, config.name, stream, unsettled=unsettled)
+        changes = history.changes(place, config.name, stream, unsettled=unsettled)
     if not loads or not versions:
         return (), 0
     load_id, newest = loads[-1]

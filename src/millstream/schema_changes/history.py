@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -182,17 +182,33 @@ def rows_of(report: RunReport) -> dict[HistoryTable, list[dict[str, Any]]]:
     }
 
 
-def versions(place: Place, pipeline: str, stream: str | None = None) -> list[dict[str, Any]]:
+def versions(
+    place: Place,
+    pipeline: str,
+    stream: str | None = None,
+    *,
+    unsettled: Collection[str] | None = None,
+) -> list[dict[str, Any]]:
     """The versions of a pipeline's schema, oldest first; none where there is no history yet.
 
     `definition` reads with `version_from`.
+
+    Args:
+        unsettled: what `unsettled_loads` says, for who asks for more than this.
     """
-    return _complete(place, pipeline, _read(place, "_millstream_schema_versions", pipeline, stream))
+    rows = _read(place, "_millstream_schema_versions", pipeline, stream)
+    return _settled(place, pipeline, rows, unsettled)
 
 
-def changes(place: Place, pipeline: str, stream: str | None = None) -> list[dict[str, Any]]:
+def changes(
+    place: Place,
+    pipeline: str,
+    stream: str | None = None,
+    *,
+    unsettled: Collection[str] | None = None,
+) -> list[dict[str, Any]]:
     """The changes of a pipeline's schema, oldest first; none where there is no history yet."""
-    return _complete(place, pipeline, _read(place, CHANGES, pipeline, stream))
+    return _settled(place, pipeline, _read(place, CHANGES, pipeline, stream), unsettled)
 
 
 def loads(place: Place, pipeline: str) -> list[Load]:
@@ -214,31 +230,37 @@ def loads(place: Place, pipeline: str) -> list[Load]:
 
 
 def profiles(
-    place: Place, pipeline: str, stream: str, *, loads: int = 10
+    place: Place,
+    pipeline: str,
+    stream: str,
+    *,
+    loads: int = 10,
+    unsettled: Collection[str] | None = None,
 ) -> Sequence[tuple[str, Profile]]:
     """What the last loads of a stream saw, oldest first: load id and profile.
 
     Fewer loads where they had so many columns that `NEWEST_PROFILES` rows do not hold them all.
     """
-    return [(load_id, each.profile) for load_id, each in seen(place, pipeline, stream, loads=loads)]
+    found = seen(place, pipeline, stream, loads=loads, unsettled=unsettled)
+    return [(load_id, each.profile) for load_id, each in found]
 
 
 def seen(
-    place: Place, pipeline: str, stream: str, *, loads: int = 10, is_settled: bool = False
+    place: Place,
+    pipeline: str,
+    stream: str,
+    *,
+    loads: int = 10,
+    unsettled: Collection[str] | None = None,
 ) -> Sequence[tuple[str, LoadProfile]]:
-    """As `profiles`, with what was settled with each load.
-
-    Args:
-        is_settled: no load of the stream is under way, and those that died were taken out.
-    """
+    """As `profiles`, with what was settled with each load."""
     found: dict[str, dict[str, dict[str, ColumnProfile]]] = {}
     settled: dict[str, set[tuple[str, str]]] = {}
     rows = _read(place, "_millstream_profiles", pipeline, stream, newest=NEWEST_PROFILES)
     if len(rows) == NEWEST_PROFILES:
         cut_off = rows[0]["load_id"]
         rows = [row for row in rows if row["load_id"] != cut_off] or rows
-    if not is_settled:
-        rows = _complete(place, pipeline, rows)
+    rows = _settled(place, pipeline, rows, unsettled)
     for row in rows:
         tables = found.setdefault(row["load_id"], {})
         tables.setdefault(row["table_name"], {})[row["column_name"]] = ColumnProfile(
@@ -267,12 +289,13 @@ def recent(
     Args:
         pipeline: any dlt pipeline that loads into the place of the history.
         name: Millstream's name of the pipeline.
-        is_settled: as `seen`.
+        is_settled: no load of the stream is under way, and those that died were taken out.
     """
     place = place_of(pipeline)
     if place is None:
         return ()
-    return [each for _, each in seen(place, name, stream, loads=loads, is_settled=is_settled)]
+    unsettled = () if is_settled else None
+    return [each for _, each in seen(place, name, stream, loads=loads, unsettled=unsettled)]
 
 
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:
@@ -402,8 +425,8 @@ def _read(
     return sorted(rows, key=lambda row: (row["recorded_at"], row.get("position") or 0))
 
 
-def _complete(place: Place, pipeline: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that no load brought which is under way, or died (see `open_loads`)."""
+def unsettled_loads(place: Place, pipeline: str) -> set[str]:
+    """The loads that are noted, and under way or dead (see `open_loads`)."""
     noted = metadata_tables.read(
         place.destination,
         place.dataset,
@@ -415,9 +438,20 @@ def _complete(place: Place, pipeline: str, rows: Sequence[dict[str, Any]]) -> li
         newest_by="recorded_at",
         limit=NEWEST_LOADS,
     )
-    unsettled = {row["load_id"] for row in noted if row["seconds"] is None}
-    died = unsettled - _loaded(place) if unsettled else set()
-    return [row for row in rows if row["load_id"] not in died]
+    found = {row["load_id"] for row in noted if row["seconds"] is None}
+    return found - _loaded(place) if found else found
+
+
+def _settled(
+    place: Place,
+    pipeline: str,
+    rows: Sequence[dict[str, Any]],
+    unsettled: Collection[str] | None,
+) -> list[dict[str, Any]]:
+    """The rows of loads that are complete."""
+    if unsettled is None:
+        unsettled = unsettled_loads(place, pipeline) if rows else ()
+    return [row for row in rows if row["load_id"] not in unsettled]
 
 
 def _loaded(place: Place) -> set[str]:

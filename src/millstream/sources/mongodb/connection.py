@@ -37,7 +37,7 @@ def address() -> str:
     if not found:
         raise SourceAuthError(
             "no MongoDB connection string is set",
-            hint=f"put `{NAMES[1]}=mongodb://user:password@host:27017/database` into .env or the "
+            hint=f"put `{NAMES[1]}=mongodb://USER:PASSWORD@HOST:27017/DATABASE` into .env or the "
             f"environment, or set {NAMES[0]}",
         )
     return found
@@ -70,7 +70,7 @@ def _parsed() -> dict[str, Any]:
         # the driver's message may quote the string, password and all
         raise ConfigError(
             f"the MongoDB connection string can't be read ({type(error).__name__})",
-            hint="it has the form mongodb://user:password@host:27017/database?option=value or "
+            hint="it has the form mongodb://USER:PASSWORD@HOST:27017/DATABASE?option=value or "
             "mongodb+srv://...; characters such as @ : / in a password are written %40 %3A %2F",
         ) from None
 
