@@ -207,6 +207,7 @@ def test_a_bad_line_of_a_file_that_is_read_again_waits_once(shop: Shop) -> None:
     assert (code, "a likely rename" in said) == (1, True)
 
 
+@pytest.mark.nightly
 def test_times_are_those_of_utc_on_every_machine(shop: Shop) -> None:
     shop.write(*rows(0), "{")
     assert shop.call("run")[0] == 0
@@ -237,6 +238,7 @@ def test_a_held_replay_that_is_refused_waits_in_quarantine(shop: Shop) -> None:
     assert (code, "nothing new to load" in said) == (0, True)
 
 
+@pytest.mark.nightly
 def test_a_refused_full_refresh_is_read_by_another_one(shop: Shop) -> None:
     shop.write(*rows(0))
     assert shop.call("run")[0] == 0
@@ -270,6 +272,7 @@ def test_of_a_stream_that_is_replaced_only_the_last_read_waits(shop: Shop) -> No
     assert shop.call("quarantine", "list", "--all")[1].count("superseded") == 4
 
 
+@pytest.mark.nightly
 def test_a_pipeline_without_history_says_why_it_has_no_report(shop: Shop) -> None:
     definition = shop.folder / "defs.yaml"
     document = json.loads(definition.read_text())
