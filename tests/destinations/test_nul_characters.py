@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.destinations.nul_characters import SIGN, keeping, replaced
+from millstream.destinations.nul_characters import keeping, replaced
+from millstream.formats.copy_files import NUL_SIGN
 
 POSTGRES = dlt.destinations.postgres("postgresql://u@localhost/d").capabilities().escape_literal
 
@@ -18,7 +19,7 @@ POSTGRES = dlt.destinations.postgres("postgresql://u@localhost/d").capabilities(
 def test_texts_with_a_nul_stay_apart_from_those_without(text: str) -> None:
     keep = keeping(POSTGRES)
     assert keep is not None
-    assert keep(text) == POSTGRES(text.replace("\0", SIGN))
+    assert keep(text) == POSTGRES(text.replace("\0", NUL_SIGN))
     assert (keep(text) == keep(text.replace("\0", ""))) == ("\0" not in text)
     assert keep.texts == 2 * ("\0" in text)
 

@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from millstream.engine.column_batch import ColumnBatch
-from millstream.engine.copy_writer import NUL_SIGN, CopyWriter
+from millstream.engine.copy_writer import CopyWriter
 from millstream.formats import copy_files
+from millstream.formats.copy_files import NUL_SIGN
 
 COLUMNS: dict[str, Any] = {
     "n": {"name": "n", "data_type": "bigint"},

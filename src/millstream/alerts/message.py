@@ -10,7 +10,7 @@ from typing import get_args
 
 from millstream.model import Decision, Severity
 from millstream.schema_changes.evaluate import fingerprint
-from millstream.schema_changes.messages import accept_command
+from millstream.schema_changes.messages import accept_command, quantity
 from millstream.schema_changes.policy import comes_and_goes
 
 SHOWN = 20
@@ -72,8 +72,7 @@ class Message:
     @property
     def title(self) -> str:
         """One line: where, what happened, how bad."""
-        count = len(self.decisions)
-        what = f"{count} schema change{'s' if count != 1 else ''}, {self.severity}"
+        what = f"{quantity(len(self.decisions), 'schema change')}, {self.severity}"
         return f"{self.pipeline}.{self.stream}: {'held' if self.held else 'loaded'}: {what}"
 
     @property
@@ -154,5 +153,6 @@ def plain(message: Message) -> str:
 
 
 def _rows(message: Message, table: str) -> str:
-    count = message.rows.get(table, 0)
-    return f"{count:,} row{'s' if count != 1 else ''} {'waiting' if message.held else 'loaded'}"
+    return (
+        f"{quantity(message.rows.get(table, 0), 'row')} {'waiting' if message.held else 'loaded'}"
+    )

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from millstream.formats.copy_files import NUL_SIGN
+
 if TYPE_CHECKING:
     import dlt
-
-SIGN = "\N{SYMBOL FOR NULL}"
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ class KeepNul:
     def __call__(self, value: Any) -> Any:
         if isinstance(value, str) and "\0" in value:
             self.note(1)
-            value = value.replace("\0", SIGN)
+            value = value.replace("\0", NUL_SIGN)
         return self._escape(value)
 
     def note(self, texts: int) -> None:
         """Count texts in which NULs were replaced."""
         if not self.texts:  # where processes normalize, the count stays in them
-            logger.warning("texts hold NUL characters: each is loaded as %s (U+2400)", SIGN)
+            logger.warning("texts hold NUL characters: each is loaded as %s (U+2400)", NUL_SIGN)
         self.texts += texts
 
 
@@ -56,5 +56,5 @@ def replaced(pipeline: dlt.Pipeline) -> tuple[str, ...]:
         return ()
     return (
         f"NUL characters in {escape.texts:,} texts: {pipeline.destination.destination_name} can't "
-        f"store them, so each was loaded as {SIGN} (U+2400)",
+        f"store them, so each was loaded as {NUL_SIGN} (U+2400)",
     )

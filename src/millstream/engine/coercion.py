@@ -109,24 +109,6 @@ def time_form(
     return "utc" if origin == "text" else "either"
 
 
-def is_utc_text(text: str) -> bool | None:
-    """Whether a text is a time in full with the offset of UTC; None for any other text.
-
-    >>> is_utc_text("2024-01-01T00:00:00Z"), is_utc_text("2024-01-01T00:00:00")
-    (True, False)
-    >>> is_utc_text("2024-01-01T00:00:00+02:00"), is_utc_text("2020")
-    (None, None)
-    """
-    found = _TIMESTAMP_TEXT.fullmatch(text)
-    if found is None:
-        return None
-    try:
-        _moment(found)
-    except ValueError:
-        return None
-    return found[8] is not None
-
-
 def _integer(value: Any, limits: ColumnLimits) -> int:
     number = int(value)
     half = 1 << (limits.bits - 1)

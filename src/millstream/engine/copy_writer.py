@@ -36,8 +36,8 @@ from dlt.common.time import get_context_timezone_name
 from millstream.engine.column_batch import BackgroundWorker, align, runs
 from millstream.engine.row_columns import column_of_rows, plain_column
 from millstream.formats import copy_files
+from millstream.formats.copy_files import NUL_SIGN
 
-NUL_SIGN = "\N{SYMBOL FOR NULL}"
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _OPTIONS = pyarrow.csv.WriteOptions(include_header=False)
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)

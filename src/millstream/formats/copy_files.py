@@ -12,6 +12,9 @@ from typing import IO
 CAPABILITY = "millstream_loads_copy_files"
 """Attribute of a destination's capabilities: whoever writes for it may write such files."""
 
+NUL_SIGN = "\N{SYMBOL FOR NULL}"
+"""What stands for U+0000, which PostgreSQL's texts do not hold."""
+
 _MARK = b"#millstream "
 
 

@@ -8,7 +8,7 @@ from millstream.html_report.diagram import anchor
 from millstream.html_report.markup import Markup, element, join
 from millstream.html_report.plots import share_bar, spark
 from millstream.model import Column, Table
-from millstream.schema_changes.messages import key_words, percent, type_words
+from millstream.schema_changes.messages import key_words, percent, quantity, type_words
 
 _HEADS = ("column", "type", "present", "null", "distinct", "range", "longest", "loads")
 
@@ -17,11 +17,10 @@ def table(
     described: Table, presence: Sequence[Mapping[tuple[str, str], float]], *, unfolded: bool
 ) -> Markup:
     """One table of the destination: a line per column."""
-    count = len(described.columns)
     rows = max((c.profile.rows for c in described.columns if c.profile), default=None)
-    words = f"{count} column{'' if count == 1 else 's'}"
+    words = quantity(len(described.columns), "column")
     if rows is not None:
-        words += f", {rows:,} row{'' if rows == 1 else 's'} in the newest load"
+        words += f", {quantity(rows, 'row')} in the newest load"
     return element(
         "details",
         element(

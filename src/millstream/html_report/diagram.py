@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from millstream.html_report.markup import Markup, cut, element
 from millstream.model import SchemaVersion, Table
+from millstream.schema_changes.messages import quantity
 
 WIDTH, HEIGHT = 216, 46
 GAP_X, GAP_Y = 40, 12
@@ -85,11 +86,9 @@ def _box(box: Box, rows: Mapping[str, int]) -> Markup:
     table = box.table
     # the parent's name is written to the left already
     short = table.name.removeprefix(table.parent or "") if table.parent else table.name
-    count = len(table.columns)
-    words = f"{count} column{'' if count == 1 else 's'}"
+    words = quantity(len(table.columns), "column")
     if table.name in rows:
-        loaded = rows[table.name]
-        words += f", {loaded:,} row{'' if loaded == 1 else 's'}"
+        words += f", {quantity(rows[table.name], 'row')}"
     return element(
         "a",
         element("title", table.name),

@@ -15,6 +15,7 @@ from millstream.html_report.gather import StreamHistory
 from millstream.html_report.markup import Markup, element, join, sentence
 from millstream.html_report.plots import bars
 from millstream.html_report.timeline import moment, timeline
+from millstream.schema_changes.messages import quantity
 
 UNFOLDED = 3
 """So many tables show their columns at once; of more, each is folded."""
@@ -145,7 +146,7 @@ def _pending(stream: StreamHistory) -> Markup | None:
                 "li",
                 element("span", package.status, class_="tag risky"),
                 f"{moment(package.extracted_at)}, "
-                f"{package.row_count:,} row{'' if package.row_count == 1 else 's'} not loaded: ",
+                f"{quantity(package.row_count, 'row')} not loaded: ",
                 sentence(package.reason.splitlines()[0]),
             )
             for package in stream.pending

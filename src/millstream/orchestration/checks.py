@@ -15,7 +15,7 @@ from millstream.model import Decision, Drift, RunReport
 from millstream.orchestration.metadata import changes_table, explain
 from millstream.schema_changes import comes_and_goes, fingerprint
 from millstream.schema_changes.drift import MIN_LOADS
-from millstream.schema_changes.messages import accept_command, reject_command
+from millstream.schema_changes.messages import accept_command, quantity, reject_command
 
 SCHEMA = "schema"
 PROFILE = "profile"
@@ -100,14 +100,14 @@ def _held(
     waiting: int,
 ) -> Result:
     held = [decision for decision in decisions if decision.action == "hold"]
-    wait = f", {_many(waiting, 'row')} wait{'s' if waiting == 1 else ''}" if waiting else ""
+    wait = f", {quantity(waiting, 'row')} wait{'s' if waiting == 1 else ''}" if waiting else ""
     return Result(
         asset_key=root,
         check_name=SCHEMA,
         passed=False,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{_many(len(held), 'change')} must be accepted first; nothing is loaded{wait}:"
-        f" {accept_command(stream)}",
+        description=f"{quantity(len(held), 'change')} must be accepted first; nothing is loaded"
+        f"{wait}: {accept_command(stream)}",
         metadata={
             "accept": dg.MetadataValue.md(accept_words(stream, held)),
             **_decided(decisions),
@@ -145,7 +145,7 @@ def _would_be_held(
         check_name=SCHEMA,
         passed=False,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"the next run will be held: {_many(len(held), 'change')} must be accepted "
+        description=f"the next run will be held: {quantity(len(held), 'change')} must be accepted "
         f"first: {accept_command(stream)} --from-source",
         metadata=_decided(decisions),
     )
@@ -179,11 +179,11 @@ def schema_result(
     warned = [decision for decision in decisions if decision.action == "warn"]
     when = "loaded, with" if is_loaded else "not loaded yet; the next run makes"
     if warned:
-        description = f"{when} {_many(len(warned), 'change')} to look at"
+        description = f"{when} {quantity(len(warned), 'change')} to look at"
     elif decisions and not is_loaded:
-        description = f"{when} {_many(len(decisions), 'change')}, allowed or accepted"
+        description = f"{when} {quantity(len(decisions), 'change')}, allowed or accepted"
     elif decisions:
-        description = f"{_many(len(decisions), 'change')}, allowed or accepted"
+        description = f"{quantity(len(decisions), 'change')}, allowed or accepted"
     else:
         description = "as accepted"
     return Result(
@@ -216,7 +216,7 @@ def profile_result(
         ]
         named = ", ".join(names[:_NAMED])
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-        description = f"{_many(len(jumps), 'column')} unlike {_last(loads)}: {named}{more}"
+        description = f"{quantity(len(jumps), 'column')} unlike {_last(loads)}: {named}{more}"
     elif not counted:
         description = "nothing to compare: no rows came, or dlt, which counts none, normalized them"
     elif not loads:
@@ -279,8 +279,4 @@ def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:
 
 
 def _last(loads: int) -> str:
-    return "the last load" if loads == 1 else f"the last {_many(loads, 'load')}"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return "the last load" if loads == 1 else f"the last {quantity(loads, 'load')}"

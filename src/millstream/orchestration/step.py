@@ -21,6 +21,7 @@ from millstream.orchestration.retries import already_loaded, carried_on, checks_
 from millstream.orchestration.specs import STREAM, TABLE, child_key, split
 from millstream.runs import runner
 from millstream.runs.parallel import run_parallel
+from millstream.schema_changes.messages import quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +271,8 @@ def _told(
     metadata = tables_metadata(assets, report)
 
     context.log.info(
-        f"{report.stream}: {_many(report.rows, 'row')} in {report.total_seconds:.1f} s, "
-        f"{_many(len(report.changes), 'schema change')}"
+        f"{report.stream}: {quantity(report.rows, 'row')} in {report.total_seconds:.1f} s, "
+        f"{quantity(len(report.changes), 'schema change')}"
     )
     for change in report.changes:
         if change.severity != "safe":
@@ -296,10 +297,6 @@ _GONE = {
     "rows_loaded": 0,
     "note": "This table is in the accepted schema or was in a sample, but is none of the stream's.",
 }
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _failure(

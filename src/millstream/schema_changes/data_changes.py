@@ -11,7 +11,13 @@ from math import lgamma, log
 from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.map_detection import explosions, map_columns
 from millstream.schema_changes.messages import percent, type_words
-from millstream.schema_changes.renames import SEPARATOR, column_renames, describe, list_rename
+from millstream.schema_changes.renames import (
+    SEPARATOR,
+    column_renames,
+    describe,
+    is_own,
+    list_rename,
+)
 from millstream.schema_changes.significance import is_outside, jumped
 from millstream.schema_changes.snapshot import Profile
 
@@ -250,7 +256,7 @@ def _is_gone(old: Column, new: Column) -> bool:
     before, now = old.profile, new.profile
     if before is None or now is None or not now.rows or not before.present or now.present:
         return False
-    if new.variant_of is not None or _is_own(new):
+    if new.variant_of is not None or is_own(new):
         return False
     return _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
 
@@ -390,7 +396,7 @@ def _shares(
         old = before.get(column.name)
         if old is None or old.profile is None or column.profile is None:
             continue
-        if column.name in said or _is_own(column):
+        if column.name in said or is_own(column):
             continue
         if column.variant_of is not None:
             continue
@@ -436,7 +442,3 @@ def _seen(
         return None
     found = (load.get(table, {}).get(column) for load in loads)
     return [profile for profile in found if profile is not None and profile.rows]
-
-
-def _is_own(column: Column) -> bool:
-    return column.name.lower().startswith("_dlt_")

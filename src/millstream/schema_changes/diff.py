@@ -21,7 +21,7 @@ from millstream.model import (
     Table,
 )
 from millstream.schema_changes.data_changes import observe
-from millstream.schema_changes.messages import key_words, percent, type_words
+from millstream.schema_changes.messages import key_words, percent, quantity, type_words
 from millstream.schema_changes.snapshot import Profile
 
 STRUCTURAL: frozenset[ChangeKind] = frozenset(get_args(StructuralChangeKind))
@@ -161,14 +161,13 @@ def _columns(old: Table, new: Table) -> Iterator[SchemaChange]:
 
 
 def _table_added(table: Table) -> SchemaChange:
-    count = len(table.columns)
     below = f" below `{table.parent}`" if table.parent else ""
     return SchemaChange(
         kind="table_added",
         table=table.name,
         new="table",
         severity="safe",
-        message=f"new table `{table.name}`{below}, {count} column{'s' if count != 1 else ''}",
+        message=f"new table `{table.name}`{below}, {quantity(len(table.columns), 'column')}",
         after=table,
     )
 

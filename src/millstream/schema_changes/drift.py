@@ -15,6 +15,7 @@ from millstream.schema_changes.data_changes import in_other_shapes, new_variants
 from millstream.schema_changes.map_detection import map_columns
 from millstream.schema_changes.messages import percent
 from millstream.schema_changes.profile import pool
+from millstream.schema_changes.renames import is_own
 from millstream.schema_changes.significance import JUMP, is_outside, jumped
 from millstream.schema_changes.snapshot import Profile
 
@@ -111,4 +112,4 @@ def _of(load: Profile, table: str, column: str) -> ColumnProfile | None:
 
 def _is_left_out(column: Column) -> bool:
     # what a variant takes, its column lacks: one of the two is enough
-    return column.variant_of is not None or column.name.lower().startswith("_dlt_")
+    return column.variant_of is not None or is_own(column)

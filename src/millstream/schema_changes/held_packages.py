@@ -26,7 +26,7 @@ from millstream.schema_changes.accepted_store import AcceptedSchemaStore
 from millstream.schema_changes.diff import DATA_ALONE, apply, diff
 from millstream.schema_changes.evaluate import fingerprint, govern, judge
 from millstream.schema_changes.map_detection import is_map_at
-from millstream.schema_changes.messages import accept_command, reject_command
+from millstream.schema_changes.messages import accept_command, quantity, reject_command
 
 _WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
 _SHAPES = frozenset(
@@ -110,7 +110,7 @@ def hold(
     lines = [f"  {fingerprint(change)}  {change.table}: {change.message}" for change in held]
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"  and {len(lines) - SHOWN} more"]
-    count = f"{len(held)} schema change{'s' if len(held) != 1 else ''}"
+    count = quantity(len(held), "schema change")
     return SchemaHeldError(
         f"{pipeline}.{stream}: held: {count} must be accepted first; nothing was loaded\n"
         + "\n".join(lines),

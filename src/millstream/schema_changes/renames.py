@@ -121,7 +121,7 @@ def _pairs(gone: Sequence[Column], added: Sequence[Column]) -> Iterator[tuple[st
 
 def _share(old: Column, new: Column, likeness: float) -> float | None:
     """The share of the new column's values that the old one had; None where it proves nothing."""
-    if old.profile is None or new.profile is None or _is_own(old) or _is_own(new):
+    if old.profile is None or new.profile is None or is_own(old) or is_own(new):
         return None
     share, common = matching(new.profile.sketch, old.profile.sketch)
     alike = likeness >= ALIKE
@@ -172,5 +172,6 @@ def _still_arrives(prefix: str, now: Table) -> bool:
     )
 
 
-def _is_own(column: Column) -> bool:
+def is_own(column: Column) -> bool:
+    """Whether a column is dlt's, such as `_dlt_id`; some destinations write it in capitals."""
     return column.name.lower().startswith("_dlt_")
