@@ -113,8 +113,10 @@ def test_rows_of_arrow_tables_are_compared_with_their_columns(place: Place) -> N
 def test_lists_and_scalars_share_no_column_of_arrow_tables(place: Place) -> None:
     config = configured(place, DltConfig(path="behaviour.feed:disposed"))
     scalars = {"n": [1], "text": ["x"], "tree": [{"a": 1}]}
-    FEED.rows = pa.table({"id": [1], **scalars})
+    half = pa.array([0.5], pa.float16())
+    FEED.rows = pa.table({"id": [1], **scalars, "half": half})
     run(config, "orders")
+    assert place.column("orders", "half") == [0.5]
     lists = {"n": [[1], None, None, None], "text": [None, {"b": 2}, None, None]}
     FEED.rows = pa.table({"id": [2, 3, 4, 5], **lists, "tree": [None, None, '{"a": 2}', None]})
     report = run(config, "orders")
