@@ -92,6 +92,8 @@ def test_collections_from_nothing_to_the_ui(
 
     found = run(project, "millstream", "discover")
     assert found.returncode == 0, found.stdout + found.stderr
+    tested = run(project, sys.executable, "-m", "pytest", "-q", "-k", "definitions_load")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
     checked = run(project, "dg", "check", "defs")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "All definitions loaded successfully" in checked.stdout
