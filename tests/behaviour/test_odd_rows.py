@@ -109,14 +109,15 @@ def test_rows_of_arrow_tables_are_compared_with_their_columns(place: Place) -> N
     ]
 
 
-@pytest.mark.nightly_on("bigquery", "filesystem", "postgres")
+@pytest.mark.nightly_on("bigquery", "filesystem")
 def test_lists_and_scalars_share_no_column_of_arrow_tables(place: Place) -> None:
     config = configured(place, DltConfig(path="behaviour.feed:disposed"))
     scalars = {"n": [1], "text": ["x"], "tree": [{"a": 1}]}
-    half = pa.array([0.5], pa.float16())
-    FEED.rows = pa.table({"id": [1], **scalars, "half": half})
+    floats = {"half": pa.array([0.5], pa.float16()), "single": pa.array([0.1], pa.float32())}
+    FEED.rows = pa.table({"id": [1], **scalars, **floats})
     run(config, "orders")
     assert place.column("orders", "half") == [0.5]
+    assert place.column("orders", "single") == [0.10000000149011612]
     lists = {"n": [[1], None, None, None], "text": [None, {"b": 2}, None, None]}
     FEED.rows = pa.table({"id": [2, 3, 4, 5], **lists, "tree": [None, None, '{"a": 2}', None]})
     report = run(config, "orders")
