@@ -38,7 +38,7 @@ demo: $(VENV)/.demo  ## Load real GitHub issues through Dagster into DuckDB (LIV
 	@$(BIN)/millstream demo $(if $(LIVE),--live $(LIVE)) $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests (ARGS="-k github" for some)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not nightly" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -q -m "not nightly" $(ARGS)
 
 # what needs no server, no process of its own and no load
 UNIT := $(addprefix tests/,alerts common config dlt_compat formats html_report test_errors.py) \

@@ -149,7 +149,7 @@ def test_databases_without_a_host_have_addresses_of_their_own():
 def test_what_is_accepted_can_be_kept_only_where_it_can_be_queried():
     config = target("dummy").model_copy(update={"accepted_schema": "destination"})
     with pytest.raises(ConfigError, match="dummy can't be queried"):
-        destinations.keeper(config).check()
+        destinations.accepted_store(config).check()
 
 
 class TestDuckDBFile:

@@ -11,7 +11,7 @@ from dlt.common.schema import Schema
 from dlt.common.storages.load_storage import LoadItemStorage
 from dlt.normalize.configuration import NormalizeConfiguration
 
-from millstream.engine.coercion import Coercion
+from millstream.engine.coercion_rules import Coercion
 from millstream.engine.dlt.normalizer import ColumnarNormalizer
 from millstream.engine.dlt.rules import DltRules
 from millstream.formats.engine_mode import EngineMode, RowRules, current, replace

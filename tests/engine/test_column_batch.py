@@ -15,7 +15,7 @@ def test_a_thread_does_the_work() -> None:
     aside, seen = BackgroundWorker(), []
     for _ in range(2):
         aside.start(lambda: seen.append(current_thread()))
-    aside.settle()
+    aside.wait()
     assert len(seen) == 2
     assert seen[0] is seen[1]
     aside.close()
@@ -33,7 +33,7 @@ def test_one_thing_waits_for_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "wait", [BackgroundWorker.settle, BackgroundWorker.close, lambda aside: aside.start(list)]
+    "wait", [BackgroundWorker.wait, BackgroundWorker.close, lambda aside: aside.start(list)]
 )
 def test_an_error_comes_back(wait: Callable[[BackgroundWorker], None]) -> None:
     def fail() -> None:

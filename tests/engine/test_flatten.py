@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.dlt_rules import ALL_LEVELS, ROOT, rules_of
-from millstream.engine.flatten import FlatTable, unfold
+from millstream.engine.flatten import FlatTable, flatten_rows
 from millstream.engine.schema_rules import NotVectorizableError
 
 scalars = st.none() | st.integers(-3, 3) | st.text("xy", max_size=2) | st.booleans()
@@ -75,7 +75,7 @@ def typed(cells: dict[str, Any]) -> dict[str, Any]:
 @settings(max_examples=35)
 @given(rows=rows_of_any_shape)
 def test_tables_are_those_of_plain_loops(rules: Any, rows: list[dict[str, Any]]) -> None:
-    found = {table.name: table for table in unfold(rows, ROOT, ALL_LEVELS, rules, {})}
+    found = {table.name: table for table in flatten_rows(rows, ROOT, ALL_LEVELS, rules, {})}
     expected = expected_tables(rows)
 
     assert found.keys() == expected.keys()
@@ -97,10 +97,10 @@ def test_tables_are_those_of_plain_loops(rules: Any, rows: list[dict[str, Any]])
 
 def test_no_level_left_keeps_objects_and_lists_whole() -> None:
     rows = [{"a": {"b": {"c": 1}}, "l": [{"x": [1]}]}, {"a": {"b": 2}}]
-    (table,) = unfold(rows, ROOT, 0, RULES, {})
+    (table,) = flatten_rows(rows, ROOT, 0, RULES, {})
     assert cells_of(table) == rows
 
-    root, child = unfold(rows, ROOT, 1, RULES, {})
+    root, child = flatten_rows(rows, ROOT, 1, RULES, {})
     assert cells_of(root) == [{"a__b": {"c": 1}}, {"a__b": 2}]
     assert cells_of(child) == [{"x": [1]}]
 
@@ -116,13 +116,13 @@ def test_no_level_left_keeps_objects_and_lists_whole() -> None:
 )
 def test_two_keys_of_one_name_are_left_to_dlt(rows: list[dict[str, Any]]) -> None:
     with pytest.raises(NotVectorizableError):
-        unfold(rows, ROOT, ALL_LEVELS, RULES, {})
+        flatten_rows(rows, ROOT, ALL_LEVELS, RULES, {})
 
 
 def test_shape_remembers_what_batches_held() -> None:
     shape: dict[str, Any] = {}
-    unfold([{"a": 1, "o": {"x": 1}}, {"a": None, "l": [1]}], ROOT, ALL_LEVELS, RULES, shape)
-    unfold([{"a": [2]}], ROOT, ALL_LEVELS, RULES, shape)
+    flatten_rows([{"a": 1, "o": {"x": 1}}, {"a": None, "l": [1]}], ROOT, ALL_LEVELS, RULES, shape)
+    flatten_rows([{"a": [2]}], ROOT, ALL_LEVELS, RULES, shape)
 
     assert (shape["a"].kind, shape["a"].mixed, shape["a"].null) == ("value", True, True)
     assert not shape["a"].ragged
@@ -133,7 +133,7 @@ def test_shape_remembers_what_batches_held() -> None:
 
 def test_parents_come_before_their_children() -> None:
     rows = [{"z": [{"y": [{"x": [1]}]}]}]
-    tables = unfold(rows, ROOT, ALL_LEVELS, RULES, {})
+    tables = flatten_rows(rows, ROOT, ALL_LEVELS, RULES, {})
     assert [table.name for table in tables] == [
         "items", "items__z", "items__z__y", "items__z__y__x",
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import dlt
 import pytest
 
-from millstream.engine.dlt.key_collisions import SHARED, Finder, Twins
+from millstream.engine.dlt.key_collisions import SHARED, Collision, Finder
 
 
 def test_rows_that_are_no_objects_are_looked_at_too() -> None:
@@ -18,20 +18,20 @@ def test_rows_that_are_no_objects_are_looked_at_too() -> None:
 
     assert suspects == rows[:1]
     found = finder.count("orders", suspects)
-    assert found == {Twins("orders__value", "column", "id", ("Id", "id")): 1}
+    assert found == {Collision("orders__value", "column", "id", ("Id", "id")): 1}
 
 
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({"a__b": 1, "a": {"b": 2}}, Twins("t", "column", "a__b", ("a.b", "a__b"))),
-        ({"a__b": [1], "a": {"b": [2]}}, Twins("t", SHARED, "t__a__b", ("a.b", "a__b"))),
-        ({"B": [1], "b": [2]}, Twins("t", "table", "t__b", ("B", "b"))),
+        ({"a__b": 1, "a": {"b": 2}}, Collision("t", "column", "a__b", ("a.b", "a__b"))),
+        ({"a__b": [1], "a": {"b": [2]}}, Collision("t", SHARED, "t__a__b", ("a.b", "a__b"))),
+        ({"B": [1], "b": [2]}, Collision("t", "table", "t__b", ("B", "b"))),
         ({"a__b": [1], "a": {"b": []}}, None),
         ({"a__b": 1, "a": {"c": 2}}, None),
     ],
 )
-def test_keys_with_two_underscores_meet_those_within(row: Any, expected: Twins | None) -> None:
+def test_keys_with_two_underscores_meet_those_within(row: Any, expected: Collision | None) -> None:
     finder = Finder(dlt.Schema("shop").data_item_normalizer)
     found = finder.count("t", finder.suspects([row]))
     assert found == ({expected: 1} if expected else {})

@@ -277,7 +277,7 @@ def test_a_bug_of_the_engine_is_logged_once(
     def broken(*args: Any) -> Any:
         raise KeyError("a value of a row")
 
-    monkeypatch.setattr(normalizer, "settle", broken)
+    monkeypatch.setattr(normalizer, "coerce_table", broken)
     monkeypatch.setattr(normalizer, "_LOGGED", set())
     engine.enable()
     pipeline = load(tmp_path, "broken", [{"id": n} for n in range(100)])

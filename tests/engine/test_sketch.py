@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from millstream.engine import sketch
@@ -28,6 +28,7 @@ def test_the_example_in_the_docstring() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=300))
+@example(["", "0"])
 def test_texts_of_48_bytes_differ_and_equal_ones_agree(values: list[str]) -> None:
     values = [value for value in values if len(value.encode("utf-8", "ignore")) <= 48]
     values = [value for value in values if value.isprintable()]

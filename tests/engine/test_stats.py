@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from millstream.engine.column_batch import ColumnBatch
-from millstream.engine.dlt.key_collisions import Twins
+from millstream.engine.dlt.key_collisions import Collision
 from millstream.engine.report import EngineReport, collect
 from millstream.engine.stats import FileStats
 from millstream.formats.engine_mode import EngineMode, current, replace
@@ -77,8 +77,8 @@ def test_quarantined_rows_are_numbered_and_summed(tmp_path: Path) -> None:
         stats = FileStats(file)
         for _ in range(rows):
             first = Rejection("refused", f"first of {file}", "orders__lines")
-            numbers.append(stats.put_aside([first, Rejection("contract", "x", "orders")]))
-        numbers.append(stats.put_aside([Rejection("contract", "another", "orders")]))
+            numbers.append(stats.count_quarantined([first, Rejection("contract", "x", "orders")]))
+        numbers.append(stats.count_quarantined([Rejection("contract", "another", "orders")]))
         stats.save(str(tmp_path / "load"), LOAD)
     assert numbers == [1, 2, 3, 1, 2]
     assert collect(tmp_path, [LOAD]).quarantined == (
@@ -90,15 +90,15 @@ def test_quarantined_rows_are_numbered_and_summed(tmp_path: Path) -> None:
 def test_decisions_and_collisions_come_back_as_they_were(tmp_path: Path) -> None:
     decision = Decision(ADDED, "quarantine", "rule 2", "rule")
     other = Decision(NEW_TABLE, "hold", "preset evolve: risky", "preset")
-    twins = Twins("orders", "column", "id", ("Id", "id"))
+    collisions = Collision("orders", "column", "id", ("Id", "id"))
     for file in ("a", "b"):
-        stats = FileStats(file, outcomes=Counter(replayed=1), twins=Counter({twins: 2}))
+        stats = FileStats(file, outcomes=Counter(replayed=1), collisions=Counter({collisions: 2}))
         for each in (decision, decision, other):
             stats.refuse(each)
         stats.save(str(tmp_path / "load"), LOAD)
     report = collect(tmp_path, [LOAD])
     assert report.outcomes == {"replayed": 2}
-    assert report.twins == {twins: 4}
+    assert report.collisions == {collisions: 4}
     plain = replaced(decision, change=replaced(ADDED, after=None))
     assert report.refusals == (plain, other)
 

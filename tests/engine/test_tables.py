@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.dlt_rules import ALL_LEVELS, ROOT, rules_of
-from millstream.engine.coerce import settle
-from millstream.engine.flatten import unfold
+from millstream.engine.coerce_values import coerce_table
+from millstream.engine.flatten import flatten_rows
 from millstream.engine.row_ids import random_ids
 from millstream.engine.tables import add_ids, columns_of
 
@@ -32,11 +32,11 @@ NAMES = RULES.names
 
 
 def tables_of(rows: list[dict[str, Any]], *, propagate: bool) -> dict[str, list[dict[str, Any]]]:
-    flat = unfold(rows, ROOT, ALL_LEVELS, RULES, {})
+    flat = flatten_rows(rows, ROOT, ALL_LEVELS, RULES, {})
     add_ids(flat, random_ids(len(rows), 10), 10)
     found = {}
     for table in flat:
-        columns = columns_of(settle(table, RULES), NAMES, "1.5", propagate=propagate)
+        columns = columns_of(coerce_table(table, RULES), NAMES, "1.5", propagate=propagate)
         lists = {name: array.to_pylist() for name, array in columns.items()}
         assert {len(each) for each in lists.values()} == {table.size}
         found[table.name] = [dict(zip(lists, cells)) for cells in zip(*lists.values())]

@@ -21,7 +21,7 @@ from tests.parity.harness import MEMORY, TOO_LARGE, Case, Outcome, run
 from tests.sources.test_mongodb_values import keys, values
 
 from millstream.engine.bson import documents, reader
-from millstream.engine.coercion import Coercion
+from millstream.engine.coercion_rules import Coercion
 from millstream.engine.dlt import normalizer
 from millstream.formats import engine_mode
 from millstream.formats.engine_mode import EngineMode, RowRules
@@ -320,7 +320,7 @@ class Fields:
     def table_name(self, path: tuple[str, ...]) -> str:
         return "__".join(path)
 
-    def keeps_whole(self, *_: Any) -> bool:
+    def stored_as_json(self, *_: Any) -> bool:
         return False
 
     def max_length(self, _: Any) -> None:
@@ -332,7 +332,7 @@ class Fields:
     def check_table(self, *_: Any, root: bool = False) -> bool:
         return True
 
-    def may_be_null(self, *_: Any) -> bool:
+    def allows_null(self, *_: Any) -> bool:
         return True
 
     def column(self, table: str, name: str) -> Any:

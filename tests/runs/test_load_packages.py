@@ -25,7 +25,7 @@ def files(run):
 def test_a_normalized_package_is_pending_until_it_is_loaded(run):
     folder, pipeline = run
     assert load_packages.pending(folder) == pipeline.list_normalized_load_packages()
-    assert load_packages.untouched(pipeline)
+    assert load_packages.nothing_sent(pipeline)
     pipeline.load()
     assert load_packages.pending(folder) == []
 
@@ -37,9 +37,9 @@ def test_what_was_kept_comes_back_as_it_was(run):
     (load_id,) = load_packages.pending(folder)
     for job in folder.rglob("load/normalized/*/new_jobs/orders*"):
         job.rename(job.parents[1] / "started_jobs" / job.name)
-    assert not load_packages.untouched(pipeline)
+    assert not load_packages.nothing_sent(pipeline)
     assert load_packages.rewind(folder, pipeline) == [load_id]
-    assert load_packages.untouched(pipeline)
+    assert load_packages.nothing_sent(pipeline)
     load_packages.forget(folder)
     assert files(folder) == before
     pipeline.load()
@@ -61,6 +61,6 @@ def test_an_extracted_package_whose_normalized_one_is_there_is_done_with(run):
     (left / "new_jobs").mkdir(parents=True)
     waiting = left.with_name("2000000000.0")
     (waiting / "new_jobs").mkdir(parents=True)
-    load_packages.settle(folder)
+    load_packages.complete_renames(folder)
     assert not left.exists()
     assert waiting.exists()

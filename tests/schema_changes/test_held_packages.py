@@ -64,7 +64,7 @@ def waiting(config: PipelineConfig) -> list[held_packages.Held]:
 
 
 def accept(config: PipelineConfig, found: held_packages.Held, only: Collection[str] = ()) -> None:
-    held_packages.accept(found, destinations.keeper(config), only)
+    held_packages.accept(found, destinations.accepted_store(config), only)
 
 
 def catalogue(place: Place) -> dict[str, Any]:
@@ -139,12 +139,12 @@ def test_held_until_accepted_then_the_next_run_goes_on(merging: Place, where: st
     assert found.rows == {"orders": 1}
     assert [change["action"] for change in found.changes] == ["allow", "hold"]
     accept(config, found)
-    keeper = destinations.keeper(config)
-    assert keeper is not None
-    assert "buyer__login" in keeper.load()["orders"].table["orders"].column
+    accepted_store = destinations.accepted_store(config)
+    assert accepted_store is not None
+    assert "buyer__login" in accepted_store.load()["orders"].table["orders"].column
     assert (config.folder / "schema.yaml").exists() is (where == "file")  # type: ignore[operator]
     if where == "destination":
-        assert keeper.where.startswith("_millstream_accepted_schemas in ")
+        assert accepted_store.where.startswith("_millstream_accepted_schemas in ")
         changed = catalogue(merging)
         assert changed["rows"].pop("_millstream_accepted_schemas") == 2, "the first run's, and this"
         assert before["rows"].pop("_millstream_accepted_schemas") == 1
@@ -251,7 +251,7 @@ def test_killed_while_it_is_held_and_while_it_is_accepted(
     assert catalogue(duckdb_place) == before
 
     with monkeypatch.context() as patch:
-        patch.setattr(held_packages, "waive", die)
+        patch.setattr(held_packages, "approve", die)
         with pytest.raises(Killed):
             accept(config, waiting(config)[0])
     with monkeypatch.context() as patch:

@@ -151,7 +151,7 @@ def test_a_change_that_is_in_no_file_is_waived_by_name() -> None:
     (held,) = govern(seen(100), seen(100), seen(0), EVOLVE, stream="t")
     assert (held.change.kind, held.action) == ("column_gone", "hold")
     name = fingerprint(held.change)
-    (accepted,) = govern(seen(100), seen(100), seen(0), EVOLVE, stream="t", waived={name})
+    (accepted,) = govern(seen(100), seen(100), seen(0), EVOLVE, stream="t", approved={name})
     assert (accepted.action, accepted.reason) == ("allow", "accepted")
 
 

@@ -76,11 +76,11 @@ def test_what_people_accepted_is_let_in() -> None:
     decision = found.refuses("orders", None, {"vip": {"name": "vip", "data_type": "text"}})
     assert decision is not None
     name = found.name_of(decision.change)
-    assert refused(gate_of(QUARANTINE_COLUMNS, waived=[name]), "orders", "vip") is None
+    assert refused(gate_of(QUARANTINE_COLUMNS, approved=[name]), "orders", "vip") is None
     accepted = SchemaVersion((Table("orders", None, (Column("vip", "text"),)),))
     assert refused(gate_of(QUARANTINE_COLUMNS, accepted=accepted), "orders", "vip") is None
     # the answer to another column is its own
-    assert refused(gate_of(QUARANTINE_COLUMNS, waived=[name]), "orders", "vop") is not None
+    assert refused(gate_of(QUARANTINE_COLUMNS, approved=[name]), "orders", "vop") is not None
 
 
 @pytest.mark.parametrize(

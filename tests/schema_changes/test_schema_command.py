@@ -146,19 +146,19 @@ def test_accept_from_the_source_before_any_run(
 def test_two_that_accept_at_once_both_count(project: Path) -> None:
     """Each adds to what it knows, and neither knows of the other yet."""
     (project / "defs.yaml").write_text(f"{DEFS}  accepted_schema: destination\n")
-    keeper = destinations.keeper(read_pipeline(project))
-    assert isinstance(keeper, DestinationStore)
+    accepted_store = destinations.accepted_store(read_pipeline(project))
+    assert isinstance(accepted_store, DestinationStore)
 
     def version(*columns: Column) -> SchemaVersion:
         return SchemaVersion((Table("orders", None, columns),))
 
     known = version(Column("id", "bigint"))
-    assert keeper.add("orders", known)
-    assert not keeper.add("orders", known), "no news"
+    assert accepted_store.add("orders", known)
+    assert not accepted_store.add("orders", known), "no news"
     mine, theirs = (version(Column("id", "bigint"), Column(name, "text")) for name in ("a", "b"))
     for each in (mine, theirs):
-        keeper.append("orders", each)
-    assert keeper.load()["orders"].table["orders"].column.keys() == {"id", "a", "b"}
+        accepted_store.append("orders", each)
+    assert accepted_store.load()["orders"].table["orders"].column.keys() == {"id", "a", "b"}
 
 
 def test_a_stream_that_is_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,9 +196,9 @@ def _accept(options: Namespace) -> int:
         print("\n".join(_not_ahead_lines(found) or [_NONE_PENDING]))
         return 0
     kinds = {change["kind"] for made in accepted.values() for change in made}
-    keeper = destinations.keeper(config)
-    if keeper and (kinds - DATA_ALONE or "column_renamed" in kinds):
-        where = f"written to {keeper.where}"
+    accepted_store = destinations.accepted_store(config)
+    if accepted_store and (kinds - DATA_ALONE or "column_renamed" in kinds):
+        where = f"written to {accepted_store.where}"
     else:  # no schema shows it
         where = "noted beside what is held on this machine"
     with redirect_stdout(sys.stderr):
@@ -298,15 +298,17 @@ def _accept_ahead(
     from millstream.errors import ConfigError
     from millstream.schema_changes import held_packages
 
-    keeper = destinations.keeper(config)
-    if keeper is None:
+    accepted_store = destinations.accepted_store(config)
+    if accepted_store is None:
         raise ConfigError("this pipeline has no folder to keep an accepted schema in")
     agreed = {change["id"] for change in chosen}
     agreed.update(_decision(each)["id"] for each in found.decisions if each.decided_by == "people")
     changes = _open_in(found)
-    keeper.add(
+    accepted_store.add(
         stream,
-        held_packages.agreed_schema(stream, found.schema, changes, agreed, keeper, found.before),
+        held_packages.agreed_schema(
+            stream, found.schema, changes, agreed, accepted_store, found.before
+        ),
     )
 
 
@@ -351,8 +353,8 @@ def _accepted(config: PipelineConfig) -> dict[str, SchemaVersion]:
     from millstream import destinations
 
     with redirect_stdout(sys.stderr):
-        keeper = destinations.keeper(config)
-        return keeper.load() if keeper else {}
+        accepted_store = destinations.accepted_store(config)
+        return accepted_store.load() if accepted_store else {}
 
 
 def _decision(decision: Decision) -> dict[str, Any]:

@@ -27,7 +27,7 @@ upserts     rows marked as deleted are not inserted
 from __future__ import annotations
 
 from millstream.common.redact import redact_foreign as redact
-from millstream.destinations.accepted_table import keeper
+from millstream.destinations.accepted_table import accepted_store
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
 from millstream.destinations.driver_errors import in_use, root_of, words
 from millstream.destinations.existing_tables import refuse_existing, take_over
@@ -49,11 +49,11 @@ from millstream.destinations.migrations import (
 from millstream.destinations.nul_characters import replaced
 from millstream.destinations.partition_rows import (
     clear,
-    confine,
+    merge_schemas,
     refuse_partitioned,
     refuse_unpartitioned,
+    scope_to_partition,
     stored_schema,
-    united,
 )
 from millstream.destinations.preflight_checks import address, ensure_ready, preflight
 from millstream.destinations.restore import loaded_schema, restore
@@ -66,11 +66,11 @@ from millstream.destinations.write_lock import Loads, loads, reader, writer
 
 __all__ = [
     "Loads",
+    "accepted_store",
     "add_root_ids",
     "address",
     "build",
     "clear",
-    "confine",
     "dataset_name",
     "drop_staging_tables",
     "ensure_ready",
@@ -80,12 +80,12 @@ __all__ = [
     "full_names",
     "in_use",
     "is_swept",
-    "keeper",
     "load_ids",
     "loaded_schema",
     "loader_file_format",
     "loads",
     "may_overwrite",
+    "merge_schemas",
     "migrate",
     "nested_table",
     "preflight",
@@ -101,6 +101,7 @@ __all__ = [
     "restore",
     "root_of",
     "row_counts",
+    "scope_to_partition",
     "storage_kind",
     "stored_schema",
     "sweep",
@@ -108,7 +109,6 @@ __all__ = [
     "take_over",
     "turn",
     "undo",
-    "united",
     "update_rows",
     "words",
     "writer",

@@ -109,7 +109,9 @@ class DestinationStore:
             )
 
 
-def keeper(config: TargetConfig, credentials: str | None = None) -> AcceptedSchemaStore | None:
+def accepted_store(
+    config: TargetConfig, credentials: str | None = None
+) -> AcceptedSchemaStore | None:
     """Where a pipeline's accepted schema is; None where there is no folder to keep it in."""
     if config.accepted_schema == "destination":
         return DestinationStore(config, credentials)

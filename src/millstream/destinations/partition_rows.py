@@ -37,7 +37,7 @@ def stored_schema(pipeline: dlt.Pipeline, name: str) -> dlt.Schema | None:
     return dlt.Schema.from_dict(json.loads(found.schema)) if found else None
 
 
-def united(newest: dlt.Schema, mine: dlt.Schema) -> dlt.Schema:
+def merge_schemas(newest: dlt.Schema, mine: dlt.Schema) -> dlt.Schema:
     """The newest schema, and what only this run's has: tables, columns, hints of tables.
 
     Of a column that both have, the newest schema's type holds: rows are in the destination already.
@@ -57,7 +57,7 @@ def united(newest: dlt.Schema, mine: dlt.Schema) -> dlt.Schema:
     return schema
 
 
-def confine(pipeline: dlt.Pipeline, naming: Any, resource: DltResource) -> None:
+def scope_to_partition(pipeline: dlt.Pipeline, naming: Any, resource: DltResource) -> None:
     """Let what a resource loads replace the partition that its rows name.
 
     Raises:

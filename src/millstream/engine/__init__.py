@@ -3,8 +3,8 @@
 The way of a batch, one file a step:
 
     transpose, flatten  rows become columns, and a table per nested list
-    casts, coerce     each column gets the type that dlt would give it; in runs of Millstream a
-                      value enters a column of another type only as `coercion` has it
+    casts,            each column gets the type that dlt would give it; in runs of Millstream a
+    coerce_values     value enters a column of another type only as `coercion_rules` has it
     row_ids, tables   rows get dlt's ids and links, columns become whole tables
     column_batch      tables go into the files that the destination loads: dlt's Parquet,
                       text for PostgreSQL's COPY, or JSON lines
@@ -26,8 +26,8 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from millstream.engine.coercion import Coercion
-from millstream.engine.dlt.key_collisions import told
+from millstream.engine.coercion_rules import Coercion
+from millstream.engine.dlt.key_collisions import describe_collisions
 from millstream.engine.report import EngineReport, collect
 from millstream.formats.engine_mode import EngineMode, RowRules
 
@@ -42,11 +42,11 @@ __all__ = [
     "accelerate",
     "check_arrow_items",
     "collect",
+    "describe_collisions",
     "disable",
     "enable",
     "enabled",
     "fits",
-    "told",
     "unambiguous",
     "warming",
 ]

@@ -27,7 +27,7 @@ from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES
 
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.engine import row_ids
-from millstream.engine.coercion import ColumnLimits, InexactError, MisfitError, coerce
+from millstream.engine.coercion_rules import ColumnLimits, InexactError, MisfitError, coerce
 from millstream.quarantine import envelope
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Values of one Python type to one Arrow array: the fast way, where it gives exactly dlt's result.
 
 A table, not a ladder: data type of the column and Python types of the values -> how. What is not in
-the table, or raises, takes the way value by value in `coerce`.
+the table, or raises, takes the way value by value in `coerce_values`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millstream.engine.coercion import TimeForm
+from millstream.engine.coercion_rules import TimeForm
 
 Values = Sequence[Any]
 

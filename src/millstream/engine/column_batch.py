@@ -83,7 +83,7 @@ class BackgroundWorker:
         self._pool: ThreadPoolExecutor | None = None
         self._doing: Future[Any] | None = None
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Wait for what is being done; raises what it raised."""
         doing, self._doing = self._doing, None
         if doing is not None:
@@ -91,7 +91,7 @@ class BackgroundWorker:
 
     def start(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Do something, once what was started before is done; raises what that raised."""
-        self.settle()
+        self.wait()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "millstream-columns")
         self._doing = self._pool.submit(function, *args, **kwargs)
@@ -101,4 +101,4 @@ class BackgroundWorker:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
-        self.settle()
+        self.wait()

@@ -77,7 +77,7 @@ class CopyWriter(DataWriter):
                     self._write(self._of_arrow(table))
 
     def write_footer(self) -> None:
-        self._aside.settle()
+        self._aside.wait()
 
     def close(self) -> None:
         with suppress(Exception):

@@ -70,7 +70,7 @@ class FlatTable:
     claims: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
 
 
-def unfold(
+def flatten_rows(
     items: Sequence[dict[str, Any]], root: str, level: int, rules: Rules, shape: Shape
 ) -> list[FlatTable]:
     """The tables of a batch, parents before children.
@@ -149,7 +149,7 @@ class _Unfolder:
             values = [self.rules.decode(v) if type(v) is str else v for v in values]
             kinds = set(map(type, values))
         nested = kinds & {dict, list}
-        if nested and not self.rules.keeps_whole(table.name, name, level):
+        if nested and not self.rules.stored_as_json(table.name, name, level):
             plain = kinds - {dict, list}
             if dict in kinds:
                 field.saw("object", _NONE in kinds)
@@ -184,7 +184,7 @@ class _Unfolder:
             raise NotVectorizableError(f"two keys for column {table.name}.{leaf.name}")
         if self.rules.filtered(table.name, leaf.name):
             return
-        if has_null and not self.rules.may_be_null(table.name, leaf.name):
+        if has_null and not self.rules.allows_null(table.name, leaf.name):
             raise NotVectorizableError(f"null in {table.name}.{leaf.name}")
         if leaf.array is not None or leaf.kinds:
             # objects under two keys of one name, `Foo` and `foo`, share their inner columns
@@ -250,7 +250,7 @@ class _Unfolder:
         # nested lists go through a column `list`, which is an item's own name for them
         inner = [items[i] for i in positions]
         name, own = self.rules.column_name((*table.path, *table.own), (), "list")
-        if self.rules.keeps_whole(table.name, name, table.level):
+        if self.rules.stored_as_json(table.name, name, table.level):
             item.saw("list", False)
             self.cells(table, (), "list", inner, index, table.level, Field(name, own))
         else:

@@ -44,14 +44,14 @@ class ColumnarJsonlWriter(JsonlWriter):
     def write_data(self, items: Sequence[Any]) -> None:
         for columnar, part in runs(items):
             if not columnar:
-                self._aside.settle()
+                self._aside.wait()
                 super().write_data(part)
                 continue
             self.items_count += sum(map(len, part))
             self._aside.start(self._encode, part)
 
     def write_footer(self) -> None:
-        self._aside.settle()
+        self._aside.wait()
         super().write_footer()
 
     def close(self) -> None:

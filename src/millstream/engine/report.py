@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from millstream.engine.dlt.key_collisions import Twins
+from millstream.engine.dlt.key_collisions import Collision
 from millstream.model import ColumnProfile, Decision, QuarantinedRows, SchemaChange
 from millstream.quarantine import envelope
 
@@ -26,7 +26,7 @@ class EngineReport:
         refusals: what the policy said of the changes that it kept out of the schema.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`; of
             those whose file was read anew, `read again`.
-        twins: values that were lost to another key of their row.
+        collisions: values that were lost to another key of their row.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class EngineReport:
     quarantined: tuple[QuarantinedRows, ...] = ()
     refusals: tuple[Decision, ...] = ()
     outcomes: Mapping[str, int] = field(default_factory=dict)
-    twins: Mapping[Twins, int] = field(default_factory=dict)
+    collisions: Mapping[Collision, int] = field(default_factory=dict)
 
     @property
     def is_replay(self) -> bool:
@@ -53,7 +53,7 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
     rows: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
-    twins: Counter[Twins] = Counter()
+    collisions: Counter[Collision] = Counter()
     put_aside: dict[tuple[str, Any], QuarantinedRows] = {}
     refusals: dict[tuple[Any, ...], Decision] = {}
     documents: list[Mapping[str, Any]] = []
@@ -65,7 +65,7 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
             reasons.update(document["reasons"])
             outcomes.update(document["outcomes"])
             for (table, what, name, keys), count in document["twins"]:
-                twins[Twins(table, what, name, tuple(keys))] += count
+                collisions[Collision(table, what, name, tuple(keys))] += count
             for table, reason, detail, count in document["quarantined"]:
                 known = put_aside.get((table, reason))
                 count += known.rows if known else 0
@@ -90,5 +90,5 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
         tuple(put_aside.values()),
         tuple(refusals.values()),
         dict(outcomes),
-        dict(twins),
+        dict(collisions),
     )

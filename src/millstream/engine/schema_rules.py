@@ -1,4 +1,4 @@
-"""What the columnar pass asks of the schema that it fills; the seam answers with dlt's rules."""
+"""What the columnar pass asks of the schema that it fills; `dlt` answers with dlt's rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from millstream.engine.coercion import TimeForm
+from millstream.engine.coercion_rules import TimeForm
 
 Columns = MutableMapping[str, Mapping[str, Any]]
 """Column definitions by name, as dlt's schema holds them."""
@@ -50,7 +50,7 @@ class Rules(Protocol):
     def table_name(self, path: tuple[str, ...]) -> str:
         """The table for the normalized path of list names from the root."""
 
-    def keeps_whole(self, table: str, column: str, level: int) -> bool:
+    def stored_as_json(self, table: str, column: str, level: int) -> bool:
         """Whether objects and lists in this column stay JSON; `level` counts down to 0."""
 
     def check_table(self, table: str, root: bool) -> bool:
@@ -79,10 +79,10 @@ class Rules(Protocol):
     def max_length(self, column: Mapping[str, Any]) -> int | None:
         """The characters or bytes that a column holds; None where that is not limited."""
 
-    def may_be_null(self, table: str, column: str) -> bool:
+    def allows_null(self, table: str, column: str) -> bool:
         """Whether an explicit null is allowed; also remembers columns that had nothing else."""
 
-    def untouched(self, column: Mapping[str, Any] | None) -> frozenset[type]:
+    def passthrough_types(self, column: Mapping[str, Any] | None) -> frozenset[type]:
         """Python types whose values a column takes as they are; none where it is not settled."""
 
     def coerce(

@@ -125,6 +125,7 @@ def _hash_texts(texts: pa.Array) -> Hashes:
             mixed = _mix(mixed, _read(words, np.maximum(ends - 8 * step, begins)))
         hashes[long] = mixed
     hashes = _finish(hashes)
+    hashes[lengths == 0] = _FINAL  # not 0, which is the hash of the number
     _replace_whole_numbers(hashes, texts, first, lengths)
     return hashes
 

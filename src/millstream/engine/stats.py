@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.common import atomic_write
-from millstream.engine.dlt.key_collisions import Twins
+from millstream.engine.dlt.key_collisions import Collision
 from millstream.engine.profile import Profile
 from millstream.engine.report import folder_of
 from millstream.formats import engine_mode
@@ -31,7 +31,7 @@ class FileStats:
         refusals: what the policy said of the changes that it kept out, each once.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`; of
             those whose file was read anew, `read again`.
-        twins: values that were lost to another key of their row.
+        collisions: values that were lost to another key of their row.
     """
 
     file: str
@@ -41,7 +41,7 @@ class FileStats:
     quarantined: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     refusals: dict[tuple[str, str, str | None, str | None], Decision] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
-    twins: Counter[Twins] = field(default_factory=Counter)
+    collisions: Counter[Collision] = field(default_factory=Counter)
 
     def count(self, engine: str, rows: int) -> None:
         self.rows[engine] += rows
@@ -50,7 +50,7 @@ class FileStats:
         if reason in self.reasons or len(self.reasons) < 20:
             self.reasons[reason] += 1
 
-    def put_aside(self, problems: Sequence[Rejection]) -> int:
+    def count_quarantined(self, problems: Sequence[Rejection]) -> int:
         """Count a row; its number in this file."""
         first = problems[0]
         detail, rows = self.quarantined.get((first.table, first.reason), (first.detail, 0))
@@ -74,7 +74,7 @@ class FileStats:
             "quarantined": [[*key, *value] for key, value in self.quarantined.items()],
             "refusals": [_plain(decision) for decision in self.refusals.values()],
             "outcomes": self.outcomes,
-            "twins": list(self.twins.items()),
+            "twins": list(self.collisions.items()),
         }
         atomic_write.write(target, json.dumps(content))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millstream.engine.coerce import TypedTable
+from millstream.engine.coerce_values import TypedTable
 from millstream.engine.flatten import FlatTable
 from millstream.engine.row_ids import Ids, nested_ids, to_arrow
 

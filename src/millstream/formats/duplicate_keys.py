@@ -60,7 +60,7 @@ def rows(text: str) -> Iterator[tuple[str, str | None]]:
             at = _after_space(text, at + 1)
 
 
-def told(key: str | None) -> str:
+def describe(key: str | None) -> str:
     """What is wrong with an object that has a key twice."""
     return f"duplicate key `{(key or '')[:60]}`"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from millstream.engine.coercion import Coercion
+    from millstream.engine.coercion_rules import Coercion
     from millstream.quarantine.rules import QuarantineRules
 
 

@@ -191,7 +191,7 @@ class DocumentReader(Protocol):
     def line(self, documents: bytes) -> Line:
         """Documents, end to end, as rows."""
 
-    def tell(self) -> None:
+    def log_warnings(self) -> None:
         """Log what was odd, once all is read."""
 
 

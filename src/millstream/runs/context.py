@@ -30,7 +30,7 @@ class RunContext:
     """One run of one stream, or of one partition of it.
 
     Attributes:
-        keeper: has what people accepted; None where nobody can.
+        accepted_store: has what people accepted; None where nobody can.
         is_preview: nothing is loaded: the destination is read, and nothing is written there.
         pages: so many pages of the source are read; None where all are.
     """
@@ -40,7 +40,7 @@ class RunContext:
     credentials: str | None = None
     progress: Progress = "none"
     partition: Partition | None = None
-    keeper: schema_changes.AcceptedSchemaStore | None = None
+    accepted_store: schema_changes.AcceptedSchemaStore | None = None
     is_preview: bool = False
     pages: int | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
@@ -88,7 +88,7 @@ class RunContext:
 
     def accepted(self) -> SchemaVersion | None:
         """What people accepted of this stream; None where nobody did, or can."""
-        return self.keeper.load().get(self.stream) if self.keeper else None
+        return self.accepted_store.load().get(self.stream) if self.accepted_store else None
 
     def writer(self) -> AbstractContextManager[None]:
         return destinations.writer(self.target, self.credentials)

@@ -101,7 +101,7 @@ class LoadHistory:
             text = redact_foreign(str(error))
             logger.debug("%s: the load was not noted beforehand: %s", self.stream, text)
 
-    def settle(self, pipeline: dlt.Pipeline) -> None:
+    def reconcile(self, pipeline: dlt.Pipeline) -> None:
         """Keep what was loaded of runs that died; take out the rest, and the rows that it brought.
 
         Only while no other run of the stream can load: what is open is complete then, or dead.

@@ -63,12 +63,12 @@ def refreshed(run: Path) -> Mapping[str, str]:
     return found
 
 
-def begin(run: Path, loaded: Sequence[object]) -> None:
+def write_start_marker(run: Path, loaded: Sequence[object]) -> None:
     """Note what the destination has loaded by now, for whoever finishes this run."""
     atomic_write.write(run / "began.json", json.dumps(loaded))
 
 
-def began_with(run: Path, loaded: Sequence[object]) -> bool:
+def unchanged_since_start(run: Path, loaded: Sequence[object]) -> bool:
     """True while the destination has loaded just what it had when the run began.
 
     Else the run's package is out of date, whichever is the higher load id: clocks may differ.
@@ -79,7 +79,7 @@ def began_with(run: Path, loaded: Sequence[object]) -> bool:
         return False
 
 
-def settle(run: Path) -> None:
+def complete_renames(run: Path) -> None:
     """Finish what a process that died between two renames left half done.
 
     dlt moves a normalized package into place, then deletes the extracted one it was made from.
@@ -90,7 +90,7 @@ def settle(run: Path) -> None:
             shutil.rmtree(extracted)
 
 
-def untouched(pipeline: dlt.Pipeline) -> bool:
+def nothing_sent(pipeline: dlt.Pipeline) -> bool:
     """True while no file of the normalized packages has been sent to the destination."""
     return all(
         state == "new_jobs" or not jobs

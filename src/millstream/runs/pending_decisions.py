@@ -37,11 +37,11 @@ def accept(
     Raises:
         ConfigError: the accepted schema can't be read or written; nothing was accepted then.
     """
-    keeper = destinations.keeper(config, credentials)
+    accepted_store = destinations.accepted_store(config, credentials)
     return tuple(
         change
         for found in _waiting(config, stream, credentials)
-        for change in schema_changes.held_packages.accept(found, keeper, changes)
+        for change in schema_changes.held_packages.accept(found, accepted_store, changes)
     )
 
 
@@ -60,7 +60,7 @@ def open_changes(config: TargetConfig, stream: str) -> list[dict[str, Any]]:
     """The changes that `accept` would accept of held packages, each once."""
     found: dict[str, dict[str, Any]] = {}
     for held in _waiting(config, stream, None):
-        done = schema_changes.held_packages.waived(held.folder)
+        done = schema_changes.held_packages.approved(held.folder)
         for change in held.changes:
             if change["id"] not in done:
                 found.setdefault(change["id"], dict(change))

@@ -152,13 +152,13 @@ def read(
 
 def open_changes(waits: held_packages.Held) -> list[Mapping[str, Any]]:
     """The changes of a held package that nobody has accepted yet."""
-    done = held_packages.waived(waits.folder)
+    done = held_packages.approved(waits.folder)
     return [each for each in waits.changes if each["action"] == "hold" and each["id"] not in done]
 
 
 def _told(waits: held_packages.Held) -> tuple[Mapping[str, Any], ...]:
     """The changes of a held package, those marked that were accepted since."""
-    done = held_packages.waived(waits.folder)
+    done = held_packages.approved(waits.folder)
     return tuple(
         {**each, "action": "allow", "reason": "accepted"} if each["id"] in done else each
         for each in waits.changes

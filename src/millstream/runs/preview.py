@@ -67,7 +67,7 @@ def preview(
         config,
         stream,
         partition=config.partition_of(stream, _newest_partition(config, stream)),
-        keeper=destinations.keeper(config),
+        accepted_store=destinations.accepted_store(config),
         is_preview=True,
         pages=pages,
     )
@@ -80,7 +80,7 @@ def preview(
             opened = runner.with_maps(opened, config, stream)
         pipeline = context.pipeline(folder)
         baseline = Baseline()
-        schema_changes.held_packages.remember(folder, stream, baseline.version)
+        schema_changes.held_packages.write_baseline(folder, stream, baseline.version)
         if offline:
             if accepted is not None:
                 pipeline.schemas.save_schema(_schema(context.schema, accepted))
@@ -94,7 +94,7 @@ def preview(
         recent = recorder.recent(pipeline, baseline.loads) if package.seen.profile else ()
         with recorder.step("govern"):
             decisions = stages.decide(context, folder, package.schema, recent, accepted)
-        before = schema_changes.held_packages.recall(folder, stream)
+        before = schema_changes.held_packages.read_baseline(folder, stream)
     decisions = (*package.seen.refusals, *decisions)
     # offline, nothing says what of the accepted schema is loaded
     ahead = (

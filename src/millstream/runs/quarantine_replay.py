@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.sql_client import sql_client
-from millstream.engine.coercion import ColumnLimits, coerce
+from millstream.engine.coercion_rules import ColumnLimits, coerce
 from millstream.errors import ConfigError
 from millstream.quarantine import envelope, store
 from millstream.quarantine.store import Entry
@@ -65,7 +65,7 @@ def entries(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
         )
 
 
-def put_aside(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
+def current_entries(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
     """What was quarantined since all rows were read; none where nobody can tell."""
     if sql_client(pipeline) is None:
         return []

@@ -115,7 +115,7 @@ class RunRecorder:
             self.rows[count.table] += count.rows
             self.bytes[count.table] += count.bytes
 
-    def remember(self, profile: Mapping[str, Mapping[str, ColumnProfile]]) -> None:
+    def add_profile(self, profile: Mapping[str, Mapping[str, ColumnProfile]]) -> None:
         """Note what a package's columns held; a run may load an interrupted one's first."""
         if not any(profile.values()):
             return
@@ -142,10 +142,10 @@ class RunRecorder:
     def accept(self, loaded: SchemaVersion) -> None:
         """Write down what the policy let in, for the next pull request to show."""
         context = self.context
-        if context.keeper is None:
+        if context.accepted_store is None:
             return
         try:
-            context.keeper.add(context.stream, loaded)
+            context.accepted_store.add(context.stream, loaded)
         except Exception as error:  # the rows are in; a project may be deployed read-only
             self.warnings.append(explain(error, context.what, context.stream, "accept").message)
 
@@ -180,7 +180,9 @@ class RunRecorder:
             logger.warning("%s: the schema's history was not read: %s", context.stream, text)
             return ()
 
-    def tell(self, decisions: Sequence[Decision], rows: Mapping[str, int]) -> tuple[str, ...]:
+    def send_alerts(
+        self, decisions: Sequence[Decision], rows: Mapping[str, int]
+    ) -> tuple[str, ...]:
         """Alert whom the configuration names; the alerts that could not be sent."""
         self._told = True
         target = self.context.target
@@ -283,7 +285,7 @@ class RunRecorder:
             return
         place, report = self._finished
         if not self._told:
-            self.tell(report.decisions, self.rows)
+            self.send_alerts(report.decisions, self.rows)
         if place is None or not self.context.target.history:
             return
         if report.load_id in self.history.noted:

@@ -12,7 +12,7 @@ from millstream.runs import load_packages, pending_packages, workdir
 from millstream.runs.context import RunContext
 from millstream.runs.recorder import RunRecorder, StaleCursorError
 from millstream.runs.scope import Baseline, WholeStream
-from millstream.runs.stages import Extracted, deliver, sweep
+from millstream.runs.stages import Extracted, normalize_and_load, sweep
 from millstream.runs.step_errors import pending_hint
 from millstream.runs.turn import Turn
 from millstream.sources import findings
@@ -35,17 +35,17 @@ def finish_abandoned(
     Returns:
         Changes that people accepted for packages that are read again.
     """
-    waived: frozenset[str] = frozenset()
+    approved: frozenset[str] = frozenset()
     for left in workdir.abandoned(context.target.name, context.key, place):
         recorder.history.dead.update(load_packages.pending(left.path))
         if context.partition is not None:
-            waived |= schema_changes.held_packages.waived(left.path)
+            approved |= schema_changes.held_packages.approved(left.path)
         elif drop or schema_changes.held_packages.is_mapped(left.path, context.maps):
             take_out(context, recorder, left.path)
         elif load_packages.pending(left.path):
             _finish(context, recorder, turn, left.path)
         left.remove()
-    return waived
+    return approved
 
 
 def take_out(context: RunContext, recorder: RunRecorder, run: Path) -> None:
@@ -85,7 +85,7 @@ def _load_first(context: RunContext, recorder: RunRecorder, turn: Turn, run: Pat
     recorder.folder = run
     with recorder.step("restore"), context.writer():
         extracted = Extracted(findings.stored(run))
-        load_packages.settle(run)
+        load_packages.complete_renames(run)
         pending_packages.check(run, context.what, context.stream, fully=True)
         pipeline = context.pipeline(run)
         loads = destinations.loads(pipeline, context.schema)
@@ -93,16 +93,18 @@ def _load_first(context: RunContext, recorder: RunRecorder, turn: Turn, run: Pat
         if loads is not None and loads.newest in waiting:
             # killed right after the load
             sweep(context, pipeline, run, waiting, load_packages.counted(run, ()))
-        if not load_packages.began_with(run, Baseline(loads=loads).marks):
+        if not load_packages.unchanged_since_start(run, Baseline(loads=loads).marks):
             raise StaleCursorError  # by another run; or by itself, killed right after its load
         logger.info("%s: loading first what an earlier run had extracted", context.stream)
         stored = destinations.stored_schema(pipeline, context.schema)
-        recorder.history.settle(pipeline)
-        before = schema_changes.held_packages.recall(run, context.stream)
+        recorder.history.reconcile(pipeline)
+        before = schema_changes.held_packages.read_baseline(run, context.stream)
         for load_id in load_packages.rewind(run, pipeline):
             destinations.undo(pipeline, pipeline.default_schema, load_id)
     baseline = Baseline(before, stored, loads)
-    deliver(context, WholeStream(context), recorder, turn, baseline, pipeline, run, extracted)
+    normalize_and_load(
+        context, WholeStream(context), recorder, turn, baseline, pipeline, run, extracted
+    )
     recorder.before = recorder.before or before
     with context.writer():
         recorder.finished(pipeline, before)

@@ -75,7 +75,7 @@ def run(
             stream,
             progress=progress,
             partition=part,
-            keeper=destinations.keeper(config),
+            accepted_store=destinations.accepted_store(config),
         ),
         lambda: with_maps(
             source.open(stream, full_refresh=full_refresh, partition=part), config, stream
@@ -111,7 +111,7 @@ def run_data(
             name,
             credentials,
             progress,
-            keeper=destinations.keeper(target, credentials),
+            accepted_store=destinations.accepted_store(target, credentials),
         ),
         lambda: data,
         full_refresh=full_refresh,
@@ -144,7 +144,7 @@ def replay(
     """
     if corrected is not None and (key := duplicate_keys.twice(corrected)) is not None:
         raise ConfigError(
-            f"the corrected row: {duplicate_keys.told(key)}", hint="take one of them out"
+            f"the corrected row: {duplicate_keys.describe(key)}", hint="take one of them out"
         )
     if corrected is not None:
         corrected = " ".join(corrected.split("\n")).strip()  # rows are kept one a line
@@ -174,7 +174,9 @@ def replay(
         return quarantine_replay.extractable(opened, pipeline.schemas[context.name], planned)
 
     report = execute(
-        RunContext(config, stream, progress=progress, keeper=destinations.keeper(config)),
+        RunContext(
+            config, stream, progress=progress, accepted_store=destinations.accepted_store(config)
+        ),
         lambda: with_maps(source.open(stream), config, stream),
         instead=rows,
     )
@@ -228,7 +230,7 @@ def execute(
 ) -> RunReport:
     """One run of one stream or partition: all of its stages, in order.
 
-    `waived` are changes that people accepted for packages of a partition, which is read again.
+    `approved` are changes that people accepted for packages of a partition, which is read again.
 
     Args:
         open_source: opens what is extracted; a source may read as it is opened.
@@ -237,17 +239,17 @@ def execute(
     recorder, scope = RunRecorder(context), scope_of(context)
     try:
         with recorder.step("prepare"):
-            if context.keeper is not None:
-                context.keeper.check()
+            if context.accepted_store is not None:
+                context.accepted_store.check()
             with context.writer():
                 place = destinations.ensure_ready(context.target, context.credentials)
         with Turn(context) as turn, own_pipeline():
             # not before: what is read later must load later
             with recorder.step("prepare"):
                 opened = open_source()
-            waived = finish_abandoned(context, recorder, turn, place, drop=full_refresh)
+            approved = finish_abandoned(context, recorder, turn, place, drop=full_refresh)
             while True:
-                with _working_folder(context, recorder, place, waived) as run:
+                with _working_folder(context, recorder, place, approved) as run:
                     pipeline = context.pipeline(run)
                     if instead:
                         schema_changes.held_packages.note_replay(run)
@@ -259,7 +261,7 @@ def execute(
                             context, scope, baseline, pipeline, rows, full_refresh=full_refresh
                         )
                     # normalize, govern, load; a change that is held raises
-                    stages.deliver(
+                    stages.normalize_and_load(
                         context, scope, recorder, turn, baseline, pipeline, run, extracted
                     )
                     return _reported(context, recorder, pipeline, baseline)
@@ -280,7 +282,7 @@ def execute(
 
 @contextmanager
 def _working_folder(
-    context: RunContext, recorder: RunRecorder, place: str, waived: Collection[str]
+    context: RunContext, recorder: RunRecorder, place: str, approved: Collection[str]
 ) -> Iterator[Path]:
     """A new folder for a run's package, which stays only while the package waits.
 
@@ -288,7 +290,7 @@ def _working_folder(
     """
     with workdir.create(context.target.name, context.key, place) as folder:
         recorder.folder = folder.path
-        schema_changes.held_packages.waive(folder.path, waived)
+        schema_changes.held_packages.approve(folder.path, approved)
         try:
             yield folder.path
         except SchemaTooLargeError:
@@ -309,7 +311,7 @@ def _reported(
         with recorder.step("report"):
             report = recorder.report(pipeline, baseline.version)
         report = recorder.record(pipeline, report)
-    unsent = recorder.tell(report.decisions, recorder.rows)
+    unsent = recorder.send_alerts(report.decisions, recorder.rows)
     report = replace(report, warnings=(*report.warnings, *unsent))
     if recorder.stopped:
         raise recorder.interruption(report)

@@ -91,7 +91,7 @@ class WholeStream:
     def restore(self, pipeline: dlt.Pipeline, run: Path, history: LoadHistory) -> Baseline:
         name = self.context.schema
         found = Baseline(loads=destinations.loads(pipeline, name))
-        load_packages.begin(run, found.marks)
+        load_packages.write_start_marker(run, found.marks)
         destinations.restore(pipeline, name, found.loads)
         if not pipeline.schemas.has_schema(name):  # no state, and yet partitions loaded
             stored = destinations.stored_schema(pipeline, name)
@@ -100,7 +100,7 @@ class WholeStream:
         known = pipeline.schemas.has_schema(name)
         schema = pipeline.schemas[name].clone() if known else None
         if not self.context.is_preview:
-            history.settle(pipeline)
+            history.reconcile(pipeline)
         version = self.context.version(pipeline)
         # what is stored is complete where the newest load left it
         if not (
@@ -138,9 +138,9 @@ class OnePartition:
 
     def restore(self, pipeline: dlt.Pipeline, run: Path, history: LoadHistory) -> Baseline:
         load_ids = destinations.load_ids(pipeline, self.context.schema)
-        return replace(self.catch_up(pipeline, history), load_ids=load_ids)
+        return replace(self.sync_schema(pipeline, history), load_ids=load_ids)
 
-    def catch_up(self, pipeline: dlt.Pipeline, history: LoadHistory) -> Baseline:
+    def sync_schema(self, pipeline: dlt.Pipeline, history: LoadHistory) -> Baseline:
         """Take over what other partitions of the stream have made of its schema meanwhile.
 
         Its `load_ids` are left out: those from before the partition was read count.
@@ -157,7 +157,7 @@ class OnePartition:
         destinations.refuse_unpartitioned(stored, self.context.what)
         known = stored
         if pipeline.schemas.has_schema(name):
-            known = destinations.united(stored, pipeline.schemas[name])
+            known = destinations.merge_schemas(stored, pipeline.schemas[name])
         pipeline.schemas.save_schema(known)
         return Baseline(before, stored, loads)
 
@@ -165,7 +165,7 @@ class OnePartition:
         self, pipeline: dlt.Pipeline, schema: dlt.Schema, opened: Any, *, full_refresh: bool
     ) -> None:
         for resource in resources_of(opened):
-            destinations.confine(pipeline, schema.naming, resource)
+            destinations.scope_to_partition(pipeline, schema.naming, resource)
 
     def is_overtaken(
         self, pipeline: dlt.Pipeline, baseline: Baseline, profile: TableProfiles

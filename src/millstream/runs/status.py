@@ -51,8 +51,8 @@ def schema(
         return Standing(
             found.decisions, found.schema, {}, accepted=found.accepted, before=found.before
         )
-    keeper = destinations.keeper(config)
-    accepted = keeper.load().get(stream) if keeper else None
+    accepted_store = destinations.accepted_store(config)
+    accepted = accepted_store.load().get(stream) if accepted_store else None
     decisions: dict[str, Decision] = {}
     rows: dict[str, int] = {}
     maps = config.maps_of(stream)
@@ -66,7 +66,7 @@ def schema(
     count = sum(held.row_count for held in waiting)
     made = tuple(decisions.values())
     schema = waiting[-1].schema
-    before = schema_changes.held_packages.recall(waiting[0].folder, stream)
+    before = schema_changes.held_packages.read_baseline(waiting[0].folder, stream)
     ahead = schema_changes.accepted_ahead(before, schema, made, maps)
     return Standing(made, schema, rows, count, ahead, before)
 

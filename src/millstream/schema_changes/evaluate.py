@@ -28,7 +28,7 @@ def govern(
     policy: PolicyConfig,
     *,
     stream: str,
-    waived: Collection[str] = (),
+    approved: Collection[str] = (),
     recent: Sequence[LoadProfile] = (),
     maps: Collection[str] = (),
 ) -> tuple[Decision, ...]:
@@ -40,7 +40,7 @@ def govern(
         before: what the destination has.
         accepted: what `schema.yaml` has of this stream; None where it has nothing.
         new: what would be loaded, with the profile of its rows.
-        waived: fingerprints of changes that people accepted for this very package.
+        approved: fingerprints of changes that people accepted for this very package.
         recent: what the last loads saw, oldest first.
         maps: the paths of objects that the configuration makes tables of: who named one wants that.
 
@@ -52,8 +52,8 @@ def govern(
     first = not before.tables and accepted is None
     changes = describe_maps(changes, new, maps)
     asked = {fingerprint(each) for each in changes if each.new == TABLE_OF_KEYS}
-    agreed = {*waived, *asked}
-    return judge(changes, before, accepted, policy, stream=stream, waived=agreed, first=first)
+    agreed = {*approved, *asked}
+    return judge(changes, before, accepted, policy, stream=stream, approved=agreed, first=first)
 
 
 def accepted_ahead(
@@ -84,7 +84,7 @@ def judge(
     policy: PolicyConfig,
     *,
     stream: str,
-    waived: Collection[str] = (),
+    approved: Collection[str] = (),
     first: bool = False,
 ) -> tuple[Decision, ...]:
     """What the policy says of changes, and people, who may have accepted some of them."""
@@ -92,7 +92,7 @@ def judge(
         accepted_by_people(decision)
         if decision.action != "allow"
         and (
-            fingerprint(decision.change) in waived
+            fingerprint(decision.change) in approved
             or is_accepted_rename(decision.change, before, accepted)
         )
         else decision

@@ -61,16 +61,16 @@ class Held:
     @property
     def is_accepted(self) -> bool:
         """Whether all that this package waited for was accepted: the next run loads it."""
-        done = waived(self.folder)
+        done = approved(self.folder)
         return all(each["id"] in done for each in self.changes if each["action"] == "hold")
 
 
-def remember(folder: Path, stream: str, before: SchemaVersion) -> None:
+def write_baseline(folder: Path, stream: str, before: SchemaVersion) -> None:
     """Keep the schema that the destination has, for whoever finishes this run."""
     atomic_write.write(folder / "before.yaml", accepted_file.render({stream: before}))
 
 
-def recall(folder: Path, stream: str) -> SchemaVersion:
+def read_baseline(folder: Path, stream: str) -> SchemaVersion:
     """The schema that the destination had; an empty one where the run never got that far."""
     return accepted_file.read(folder / "before.yaml").get(stream, SchemaVersion())
 
@@ -162,7 +162,7 @@ def is_mapped(folder: Path, maps: Collection[str]) -> bool:
         held = read(folder)
     except ValueError:  # damaged: the run that goes on with it says so
         return False
-    accepted = waived(folder)
+    accepted = approved(folder)
     return held is not None and any(
         change["kind"] == "map_explosion"
         and change["id"] not in accepted
@@ -171,7 +171,7 @@ def is_mapped(folder: Path, maps: Collection[str]) -> bool:
     )
 
 
-def waived(folder: Path) -> frozenset[str]:
+def approved(folder: Path) -> frozenset[str]:
     """Fingerprints of the changes that were accepted for this folder's package."""
     try:
         return frozenset(json.loads((folder / "accepted.json").read_text(encoding="utf-8")))
@@ -179,7 +179,7 @@ def waived(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-def waive(folder: Path, accepted: Collection[str]) -> None:
+def approve(folder: Path, accepted: Collection[str]) -> None:
     """Note changes that were accepted before, for a folder's package."""
     if accepted:
         atomic_write.write(folder / "accepted.json", json.dumps(sorted(accepted)))
@@ -193,12 +193,12 @@ def standing(
 ) -> tuple[Decision, ...]:
     """What the policy says by now of the changes that a package waits for."""
     known = govern(
-        recall(held.folder, held.stream),
+        read_baseline(held.folder, held.stream),
         accepted,
         held.schema,
         policy,
         stream=held.stream,
-        waived=waived(held.folder),
+        approved=approved(held.folder),
         maps=maps,
     )
     # what only the counts of the load told is in no schema: it is as it was written down
@@ -222,27 +222,27 @@ def standing(
         *known,
         *judge(
             told,
-            recall(held.folder, held.stream),
+            read_baseline(held.folder, held.stream),
             accepted,
             policy,
             stream=held.stream,
-            waived=waived(held.folder),
+            approved=approved(held.folder),
         ),
     )
 
 
 def accept(
-    held: Held, keeper: AcceptedSchemaStore | None, only: Collection[str] = ()
+    held: Held, accepted_store: AcceptedSchemaStore | None, only: Collection[str] = ()
 ) -> tuple[Mapping[str, Any], ...]:
     """Accept what waits, all of it or the changes with these ids; returns those accepted now.
 
-    Tells the keeper, so that other machines know, and leaves a note beside the package, for
+    Tells the store, so that other machines know, and leaves a note beside the package, for
     changes that no schema shows.
 
     Raises:
-        Exception: the keeper's, where it can't be read or written; nothing was accepted then.
+        Exception: the store's, where it can't be read or written; nothing was accepted then.
     """
-    done = waived(held.folder)
+    done = approved(held.folder)
     chosen = [
         change
         for change in held.changes
@@ -251,13 +251,13 @@ def accept(
     if not chosen:
         return ()
     agreed = {*done, *(change["id"] for change in chosen)}
-    if keeper is not None:
-        before = recall(held.folder, held.stream)
-        keeper.add(
+    if accepted_store is not None:
+        before = read_baseline(held.folder, held.stream)
+        accepted_store.add(
             held.stream,
-            agreed_schema(held.stream, held.schema, held.changes, agreed, keeper, before),
+            agreed_schema(held.stream, held.schema, held.changes, agreed, accepted_store, before),
         )
-    waive(held.folder, agreed)
+    approve(held.folder, agreed)
     return tuple(chosen)
 
 
@@ -266,7 +266,7 @@ def agreed_schema(
     schema: SchemaVersion,
     changes: Collection[Mapping[str, Any]],
     agreed: Collection[str],
-    keeper: AcceptedSchemaStore,
+    accepted_store: AcceptedSchemaStore,
     before: SchemaVersion,
 ) -> SchemaVersion:
     """What is accepted already, with the agreed changes made, and those that nobody need accept.
@@ -281,7 +281,7 @@ def agreed_schema(
     ]
     if not open_changes:
         return schema
-    known = keeper.load().get(stream) or before
+    known = accepted_store.load().get(stream) or before
     waiting = {change["id"] for change in open_changes}
     # what these changes make stands for them in a schema: the new name of a rename (see
     # `govern.is_accepted_rename`), the fields of what became an object or a map

@@ -22,14 +22,14 @@ class PolicyGate:
 
     Attributes:
         before: what the destination has; accepted: what people agreed to.
-        waived: fingerprints of changes that people accepted for this very package.
+        approved: fingerprints of changes that people accepted for this very package.
     """
 
     before: SchemaVersion
     accepted: SchemaVersion | None
     policy: PolicyConfig
     stream: str
-    waived: Collection[str] = ()
+    approved: Collection[str] = ()
     _answers: dict[Any, Decision | None] = field(default_factory=dict)
 
     def refuses(
@@ -59,7 +59,7 @@ class PolicyGate:
             SchemaVersion(tuple(tables.values())),
             self.policy,
             stream=self.stream,
-            waived=self.waived,
+            approved=self.approved,
         )
         return next((each for each in decisions if each.action == "quarantine"), None)
 
@@ -70,11 +70,11 @@ def gate(
     policy: PolicyConfig,
     *,
     stream: str,
-    waived: Collection[str] = (),
+    approved: Collection[str] = (),
 ) -> PolicyGate | None:
     """The gate for a run; None where no rule quarantines, or nothing is known to compare with."""
     if not any(rule.action == "quarantine" for rule in policy.rules):
         return None
     if not before.tables and accepted is None:
         return None
-    return PolicyGate(before, accepted, policy, stream, frozenset(waived))
+    return PolicyGate(before, accepted, policy, stream, frozenset(approved))

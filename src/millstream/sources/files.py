@@ -283,8 +283,10 @@ class FilesSource:
         import dlt
 
         folder = Path(dlt.current.pipeline().working_dir) / "parts"
-        parallel, sets_aside = self.config.parallel, self._has_quarantine
-        for part in json_lines.parts(path, content, parallel, folder, sets_aside=sets_aside):
+        parallel, quarantine_enabled = self.config.parallel, self._has_quarantine
+        for part in json_lines.parts(
+            path, content, parallel, folder, quarantine_enabled=quarantine_enabled
+        ):
             yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
     def _all_rows(self, file: ListedFile, settings: FileStream) -> Iterator[list[Any]]:
@@ -298,12 +300,14 @@ class FilesSource:
             yield from json_document.read(
                 path,
                 content,
-                sets_aside=self._has_quarantine,
+                quarantine_enabled=self._has_quarantine,
                 may_be_lines=settings.format is None,
             )
             return
-        parallel, sets_aside = self.config.parallel, self._has_quarantine
-        for found in json_lines.read(path, content, parallel, sets_aside=sets_aside):
+        parallel, quarantine_enabled = self.config.parallel, self._has_quarantine
+        for found in json_lines.read(
+            path, content, parallel, quarantine_enabled=quarantine_enabled
+        ):
             rows = found.each()
             for start in range(0, len(rows), _ROWS):
                 yield list(map(orjson.Fragment, rows[start : start + _ROWS]))

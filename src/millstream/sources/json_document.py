@@ -31,13 +31,13 @@ def is_spread(head: bytes) -> bool:
 
 
 def read(
-    path: str, file: Any, *, sets_aside: bool, may_be_lines: bool = False
+    path: str, file: Any, *, quarantine_enabled: bool, may_be_lines: bool = False
 ) -> Iterator[list[Any]]:
     """A file that is one JSON value: the items of a list, or the one row that it is.
 
     Args:
-        sets_aside: whether an item of a list that is not JSON, or has a duplicate key, goes to
-            quarantine.
+        quarantine_enabled: whether an item of a list that is not JSON, or has a duplicate key, goes
+            to quarantine.
         may_be_lines: whether nobody said that this is one document: if it is not, and a line of it
             is an object, it is read as JSON lines.
 
@@ -56,7 +56,9 @@ def read(
             items = list(json_array.items(text))
         except ValueError as broken:
             if may_be_lines and _is_lines(text):
-                for each in json_lines.read(path, BytesIO(text), 1, sets_aside=sets_aside):
+                for each in json_lines.read(
+                    path, BytesIO(text), 1, quarantine_enabled=quarantine_enabled
+                ):
                     yield from _pages([orjson.Fragment(row) for row in each.each()])
                 return
             why = f" ({broken})" if text.lstrip().startswith(b"[") else ""
@@ -65,7 +67,7 @@ def read(
                 hint="correct the file; nothing of this run was loaded. If each line is a row, set "
                 "`format: jsonl`",
             ) from None
-        yield from _pages(_item_by_item(path, items, sets_aside=sets_aside))
+        yield from _pages(_item_by_item(path, items, quarantine_enabled=quarantine_enabled))
         return
     rows = found if isinstance(found, list) else [found]
     if _LONG_INTEGER.search(text):
@@ -80,7 +82,7 @@ def read(
                 hint="correct the file; nothing of this run was loaded",
             ) from None
     if duplicate_keys.lost(text, found):
-        rows = list(_told_apart(path, text.decode(), rows, sets_aside=sets_aside))
+        rows = list(_told_apart(path, text.decode(), rows, quarantine_enabled=quarantine_enabled))
     yield from _pages(rows)
 
 
@@ -89,7 +91,7 @@ def _pages(rows: list[Any]) -> Iterator[list[Any]]:
         yield rows[start : start + _ROWS]
 
 
-def _item_by_item(path: str, items: list[bytes], *, sets_aside: bool) -> list[Any]:
+def _item_by_item(path: str, items: list[bytes], *, quarantine_enabled: bool) -> list[Any]:
     """The rows of a list, of which some are not JSON."""
     import orjson
 
@@ -98,7 +100,7 @@ def _item_by_item(path: str, items: list[bytes], *, sets_aside: bool) -> list[An
         what, row = json_lines.fault(item)
         where = f"{path}, row {number}"
         if what is not None:
-            if not sets_aside:
+            if not quarantine_enabled:
                 raise SourceDataError(
                     f"{where}: {what}",
                     hint="correct the file; nothing of this run was loaded",
@@ -138,15 +140,17 @@ def _whole(path: str, read: Callable[[int], bytes]) -> bytes:
     return b"".join(pieces)
 
 
-def _told_apart(path: str, text: str, rows: list[Any], *, sets_aside: bool) -> Iterator[Any]:
+def _told_apart(
+    path: str, text: str, rows: list[Any], *, quarantine_enabled: bool
+) -> Iterator[Any]:
     """The rows; in an envelope those that have a key twice, of which one would be lost."""
     written = duplicate_keys.rows(text if text.lstrip().startswith("[") else f"[{text}]")
     for number, (row, (each, key)) in enumerate(zip(rows, written), 1):
         if key is None:
             yield row
             continue
-        where, what = f"{path}, row {number}", duplicate_keys.told(key)
-        if not sets_aside:
+        where, what = f"{path}, row {number}", duplicate_keys.describe(key)
+        if not quarantine_enabled:
             raise SourceDataError(
                 f"{where}: {what}",
                 hint="take one of them out; nothing of this run was loaded",

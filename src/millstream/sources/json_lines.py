@@ -74,12 +74,17 @@ class Part:
 
 
 def read(
-    path: str, file: Any, parallel: int, *, sets_aside: bool = False, check: _Check | None = None
+    path: str,
+    file: Any,
+    parallel: int,
+    *,
+    quarantine_enabled: bool = False,
+    check: _Check | None = None,
 ) -> Iterator[Rows]:
     """A file of JSON lines, checked some blocks ahead while earlier ones are handed on.
 
     Args:
-        sets_aside: whether a line that is not JSON goes to quarantine.
+        quarantine_enabled: whether a line that is not JSON goes to quarantine.
         check: `plain`, unless it says otherwise.
 
     Raises:
@@ -103,7 +108,9 @@ def read(
             if rows is not None:
                 rows, lines = replace(rows, start=number + 1), rows.count
             else:
-                rows, lines, faults = _each(path, block, number, sets_aside=sets_aside)
+                rows, lines, faults = _each(
+                    path, block, number, quarantine_enabled=quarantine_enabled
+                )
                 is_readable = is_readable or rows.count > len(faults)
                 first_fault = first_fault or next(iter(faults), "")
             number += lines
@@ -123,19 +130,25 @@ def read(
             )
 
 
-def parts(path: str, file: Any, parallel: int, folder: Path, *, sets_aside: bool) -> Iterator[Part]:
+def parts(
+    path: str, file: Any, parallel: int, folder: Path, *, quarantine_enabled: bool
+) -> Iterator[Part]:
     """A file's rows in files of about `PART_BYTES`; each is gone when the next is asked for.
 
     Args:
-        sets_aside: whether a line that is not JSON goes to quarantine: then parts are for the
-            engine alone, which has to parse them anyway and finds such lines.
+        quarantine_enabled: whether a line that is not JSON goes to quarantine: then parts are for
+            the engine alone, which has to parse them anyway and finds such lines.
 
     Raises:
         SourceDataError: a line is not JSON, and is not to be quarantined; or is too long.
     """
-    head = raw_part.Header(__name__, {"path": path}, form="lines").line() if sets_aside else b""
-    check = _objects if sets_aside else plain
-    rows = read(path, file, parallel, sets_aside=sets_aside, check=check)
+    head = (
+        raw_part.Header(__name__, {"path": path}, form="lines").line()
+        if quarantine_enabled
+        else b""
+    )
+    check = _objects if quarantine_enabled else plain
+    rows = read(path, file, parallel, quarantine_enabled=quarantine_enabled, check=check)
     folder.mkdir(parents=True, exist_ok=True)
     more = True
     while more:
@@ -228,7 +241,7 @@ def listed(settings: Mapping[str, Any]) -> raw_part.LineReader:
     def lines(block: raw_part.Block) -> Iterator[bytes]:
         rows = plain(block.text)
         if rows is None:
-            rows, _, _ = _each(path, block.text, block.start - 1, sets_aside=True)
+            rows, _, _ = _each(path, block.text, block.start - 1, quarantine_enabled=True)
         if rows.count:
             yield from replace(rows, start=block.start).lines(path)
 
@@ -254,7 +267,7 @@ def _is_json(line: bytes) -> bool:
 
 
 def _each(
-    path: str, block: bytes, before: int, *, sets_aside: bool
+    path: str, block: bytes, before: int, *, quarantine_enabled: bool
 ) -> tuple[Rows, int, Sequence[str]]:
     """The rows of a block line by line, its lines, and what is wrong with some.
 
@@ -279,7 +292,7 @@ def _each(
             for number, part in enumerate(parts, 1):
                 add(part, f"{where}, item {number}")
             return
-        if not sets_aside:
+        if not quarantine_enabled:
             raise SourceDataError(
                 f"{where}: {what}",
                 hint="correct the line, or take it out; nothing of this run was loaded",
@@ -301,7 +314,7 @@ def row_of(line: bytes) -> bytes:
 
 def read_line(path: str, number: int, line: bytes) -> Rows:
     """The rows of one line of a file; in an envelope what is not JSON."""
-    return _each(path, line + b"\n", number - 1, sets_aside=True)[0]
+    return _each(path, line + b"\n", number - 1, quarantine_enabled=True)[0]
 
 
 def fault(row: bytes) -> tuple[str | None, Any]:
@@ -322,7 +335,7 @@ def fault(row: bytes) -> tuple[str | None, Any]:
             )
         return f"not JSON: {error.msg} (column {error.colno})", None
     if duplicate_keys.lost(row, found):
-        return duplicate_keys.told(duplicate_keys.twice(row)), found
+        return duplicate_keys.describe(duplicate_keys.twice(row)), found
     return None, found
 
 

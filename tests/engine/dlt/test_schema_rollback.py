@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.dlt_rules import ROOT, normalizer_of
-from millstream.engine.dlt.schema_rollback import trial
+from millstream.engine.dlt.schema_rollback import rollback_on_error
 
 COLUMNS = {"id": {"data_type": "bigint", "nullable": False}}
 ROWS = [{"id": 1, "lines": [{"price": 2}]}, {"id": 2, "new": "x"}]
@@ -30,7 +30,10 @@ def test_an_error_leaves_the_schema_as_it_was() -> None:
     owner: Any = normalizer_of(COLUMNS)
     before, storage = content(owner), owner.item_storage
     tables = owner.schema._schema_tables
-    with pytest.raises(RefusedError), trial(owner, discarded=nothing, changed=nothing) as buffer:  # noqa: PT012
+    with (  # noqa: PT012
+        pytest.raises(RefusedError),
+        rollback_on_error(owner, discarded=nothing, changed=nothing) as buffer,
+    ):
         owner._normalize_chunk(ROOT, ROWS, False, False)
         assert content(owner) != before
         assert buffer.rows[ROOT]
@@ -43,10 +46,10 @@ def test_an_error_leaves_the_schema_as_it_was() -> None:
 
 def test_rows_after_an_undone_trial_are_seen_as_the_first() -> None:
     owner: Any = normalizer_of(COLUMNS)
-    with pytest.raises(RefusedError), trial(owner, discarded=nothing, changed=nothing):  # noqa: PT012
+    with pytest.raises(RefusedError), rollback_on_error(owner, discarded=nothing, changed=nothing):  # noqa: PT012
         owner._normalize_chunk(ROOT, ROWS, False, False)
         raise RefusedError
-    with trial(owner, discarded=nothing, changed=nothing) as buffer:
+    with rollback_on_error(owner, discarded=nothing, changed=nothing) as buffer:
         owner._normalize_chunk(ROOT, [{"id": 3, "new": 5}], False, False)
     assert owner.schema.tables[ROOT]["columns"]["new"]["data_type"] == "bigint"
     assert "items__lines" not in owner.schema.tables
@@ -60,7 +63,7 @@ def test_success_keeps_what_rows_added() -> None:
     def changed(partial: Any, row: Any) -> None:
         changes.append((partial["name"], {*partial["columns"]} & {*row}))
 
-    with trial(owner, discarded=nothing, changed=changed) as buffer:
+    with rollback_on_error(owner, discarded=nothing, changed=changed) as buffer:
         owner._normalize_chunk(ROOT, ROWS, False, False)
     assert [row["id"] for row in buffer.rows[ROOT]] == [1, 2]
     assert [row["price"] for row in buffer.rows["items__lines"]] == [2]
@@ -75,7 +78,9 @@ def test_tables_that_a_contract_discards_are_named() -> None:
     owner: Any = normalizer_of(COLUMNS)
     owner.schema.set_schema_contract({"tables": "discard_row"})
     discarded: list[str] = []
-    with trial(owner, discarded=lambda name, _: discarded.append(name), changed=nothing) as buffer:
+    with rollback_on_error(
+        owner, discarded=lambda name, _: discarded.append(name), changed=nothing
+    ) as buffer:
         owner._normalize_chunk("others", [{"id": 1}], False, False)
     assert discarded == ["others"]
     assert buffer.rows == {}

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.sources.github.state import Repository
-from millstream.sources.github.streams import STREAMS, finish, key, moment, parents
+from millstream.sources.github.streams import STREAMS, complete_rows, key, moment, parents
 
 HERE = Repository("7", "a/b")
 
 
 def finished(stream: str, *rows: dict[str, Any], repository: Repository = HERE) -> list[Any]:
-    return finish(stream, STREAMS[stream], repository, [dict(row) for row in rows])
+    return complete_rows(stream, STREAMS[stream], repository, [dict(row) for row in rows])
 
 
 @pytest.mark.parametrize("stream", STREAMS)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from millstream.engine.bson import documents as bson
 from millstream.engine.bson.documents import Key
-from millstream.engine.coercion import TimeForm
+from millstream.engine.coercion_rules import TimeForm
 from millstream.engine.flatten import MANY_LEVELS, FlatTable
 from millstream.engine.schema_rules import NotVectorizableError, Rules
 
@@ -258,7 +258,7 @@ class Plan:
             leaf = self._leaf(table, each.name, self._key)
             return leaf if kind in _KEYS[self._key] and self._fits(leaf, kind) else None
         if kind == bson.OBJECT:
-            if rules.keeps_whole(table.name, each.name, MANY_LEVELS):
+            if rules.stored_as_json(table.name, each.name, MANY_LEVELS):
                 return None
             each.object = each.object or Object(table, (*inside.path, each.own))
             return each.object
@@ -281,7 +281,7 @@ class Plan:
 
     def _array(self, each: Field) -> Array | None:
         rules, above = self._rules, each.inside
-        if rules.keeps_whole(above.table.name, each.name or "", MANY_LEVELS):
+        if rules.stored_as_json(above.table.name, each.name or "", MANY_LEVELS):
             return None
         if each.array is None:
             key = each.key.name.decode()

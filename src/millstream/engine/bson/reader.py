@@ -15,7 +15,7 @@ from millstream.engine.bson import values
 from millstream.engine.bson.documents import Documents
 from millstream.engine.bson.plan import Plan, Table
 from millstream.engine.bson.walk import Found, Rows, Walk
-from millstream.engine.coerce import TypedTable
+from millstream.engine.coerce_values import TypedTable
 from millstream.engine.flatten import FlatTable
 from millstream.engine.schema_rules import NotVectorizableError, Rules
 
@@ -169,7 +169,7 @@ class _Settling:
             for column, found in rows.found.items():
                 self._column(settled, column, found, rows, walk.bad)
             for column, count in rows.nulls.items():
-                if not self._rules.may_be_null(name, column):
+                if not self._rules.allows_null(name, column):
                     raise NotVectorizableError(f"null in {name}.{column}")
                 settled.present[column] = settled.present.get(column, 0) + count
         if walk.bad.any():

@@ -23,7 +23,7 @@ from dlt.common.wei import Wei
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from millstream.engine import copy_writer
-from millstream.engine.coercion import (
+from millstream.engine.coercion_rules import (
     ORIGIN,
     ColumnLimits,
     InexactError,

@@ -18,7 +18,7 @@ SHARED = "shared table"
 which is which."""
 
 
-class Twins(NamedTuple):
+class Collision(NamedTuple):
     """Two keys, dots between levels, and what both become."""
 
     table: str
@@ -39,9 +39,9 @@ class Finder:
         """The rows in which two keys of one object may share a name. One look-up an object."""
         return [row for row in rows if not self._all_apart(row)]
 
-    def count(self, root: str, rows: Sequence[Any]) -> Mapping[Twins, int]:
+    def count(self, root: str, rows: Sequence[Any]) -> Mapping[Collision, int]:
         """How many values, or lists, are lost when dlt normalizes these rows."""
-        found: Counter[Twins] = Counter()
+        found: Counter[Collision] = Counter()
         normalizer = self._normalizer
         flatten = normalizer._flatten
 
@@ -82,7 +82,7 @@ class Finder:
             todo += [each for each in value if type(each) in _NESTED]
         return True
 
-    def _in_one(self, table: str, row: Any, level: int) -> Iterator[Twins]:
+    def _in_one(self, table: str, row: Any, level: int) -> Iterator[Collision]:
         """What `_flatten` writes over, in its own order."""
         normalizer = self._normalizer
         seen: dict[tuple[str, ...], tuple[str, Any]] = {}
@@ -106,12 +106,12 @@ class Finder:
                         lists[name] = (at, f"{above}{key}")
                     if value and other != at:
                         first, second = sorted((there, f"{above}{key}"))
-                        yield Twins(table, SHARED, name, (first, second))
+                        yield Collision(table, SHARED, name, (first, second))
                 before, lost = seen.get(at, ("", None))
                 seen[at] = (f"{above}{key}", value)
                 if lost is not None and lost != [] and (type(lost), lost) != (type(value), value):
                     first, second = sorted((before, f"{above}{key}"))
-                    yield Twins(table, "column" if whole else "table", name, (first, second))
+                    yield Collision(table, "column" if whole else "table", name, (first, second))
 
     def _name(self, key: str) -> str:
         blank = not key or key.isspace()
@@ -120,7 +120,7 @@ class Finder:
         return str(name)
 
 
-def told(found: Mapping[Twins, int]) -> Iterator[str]:
+def describe_collisions(found: Mapping[Collision, int]) -> Iterator[str]:
     """A sentence for each two keys."""
     for (table, what, name, (first, second)), count in found.items():
         if what == SHARED:

@@ -25,7 +25,7 @@ from dlt.common.time import get_context_timezone_name
 
 from millstream.engine.bson.documents import blocks
 from millstream.engine.bson.reader import BsonReader, Tables
-from millstream.engine.coerce import TypedTable, settle
+from millstream.engine.coerce_values import TypedTable, coerce_table
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.copy_writer import CopyWriter
 from millstream.engine.dlt.parquet_writer import ColumnarParquetWriter
@@ -33,7 +33,7 @@ from millstream.engine.dlt.quarantining_normalizer import LONG_INTEGER, WatchedN
 from millstream.engine.dlt.rules import DltRules, PrecisionLossError
 from millstream.engine.fast_path.json_reader import Direct
 from millstream.engine.fast_path.scheduler import Lane
-from millstream.engine.flatten import MANY_LEVELS, FlatTable, unfold
+from millstream.engine.flatten import MANY_LEVELS, FlatTable, flatten_rows
 from millstream.engine.json_lines_writer import ColumnarJsonlWriter
 from millstream.engine.schema_rules import NotVectorizableError
 from millstream.engine.schema_size import check_schema_size, check_table_names
@@ -223,7 +223,7 @@ class ColumnarNormalizer(WatchedNormalizer):
                     rules.declare_doubles(root, line.doubles, update)
                 add(update, self._watched_line(root, line.text))
             yield update
-        exact.tell()
+        exact.log_warnings()
 
     def _has_marks(self, line: bytes) -> bool:
         # most texts have no such byte at all, and one byte is found much faster than two
@@ -298,12 +298,12 @@ class ColumnarNormalizer(WatchedNormalizer):
         # rows that are not objects come as the column `value`, as dlt wraps them
         if set(map(type, items)) != {dict}:
             items = [item if type(item) is dict else {rules.value: item} for item in items]
-        tables = unfold(items, root, level, rules, self._lane.shape)
+        tables = flatten_rows(items, root, level, rules, self._lane.shape)
         if self._is_run:
             new = {table.name: table.leaves.keys() for table in tables}
             check_schema_size(root, new, self.schema.tables)
             check_table_names(new, self.schema.tables)
-        settled = [settle(table, rules) for table in tables]
+        settled = [coerce_table(table, rules) for table in tables]
         rules.check_complete(settled)
         propagate = rules.propagates(root)
         add_ids(tables, rules.root_ids(tables[0]), ID_BYTES)

@@ -111,5 +111,5 @@ class ColumnarParquetWriter(PlainParquetWriter):
         super().close()
 
     def _settle(self) -> None:
-        self._aside.settle()
+        self._aside.wait()
         self._keep_up()

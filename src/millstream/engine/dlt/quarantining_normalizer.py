@@ -40,7 +40,7 @@ from millstream.engine.dlt.exact_normalizer import ExactNormalizer, RefusedValue
 from millstream.engine.dlt.key_collisions import Finder
 from millstream.engine.dlt.named_flatten import keep_columns_free, name_keys
 from millstream.engine.dlt.parquet_writer import ColumnarParquetWriter
-from millstream.engine.dlt.schema_rollback import Buffer, trial
+from millstream.engine.dlt.schema_rollback import Buffer, rollback_on_error
 from millstream.engine.row_columns import column_of_rows
 from millstream.engine.schema_size import TooDeepError, check_schema_size, check_table_names
 from millstream.engine.stats import FileStats
@@ -120,7 +120,7 @@ class WatchedNormalizer(ExactNormalizer):
         self._suspicious = False
         self._place: tuple[str, int] | None = None
         self._header: raw_part.Header | None = None
-        self._twins: Finder | None = None
+        self._collisions: Finder | None = None
         self._versions: FileVersions | None = None
         self._current: list[bool] | None = None
         self.key_names: KeyNames | None = None
@@ -128,7 +128,7 @@ class WatchedNormalizer(ExactNormalizer):
         self._nulls: dict[str, Counter[str]] = {}
         self._link_names: LinkNames | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
-            self._twins = Finder(self.schema.data_item_normalizer)
+            self._collisions = Finder(self.schema.data_item_normalizer)
             self._link_names = LinkNames.of_normalizer(self.schema.data_item_normalizer)
         if self._watch is not None:
             self._filtered_tables = _Noticing(self._hit_table)
@@ -166,7 +166,7 @@ class WatchedNormalizer(ExactNormalizer):
             if self.config.workers and self.config.workers > 1:
                 volume = Path(self.load_storage.config.load_volume_path)
                 self.key_names.share(volume.parent / f"names-{self.load_id}.jsonl")
-            self._twins = None  # no two keys share a name any more
+            self._collisions = None  # no two keys share a name any more
             name_keys(self.schema.data_item_normalizer, self.key_names, self.dialect)
 
     def _remember_names(self, updates: list[Any]) -> None:
@@ -271,10 +271,10 @@ class WatchedNormalizer(ExactNormalizer):
             origin = f"{path}, line {first + number}" if path else ""
             if self._watch is None:
                 raise SourceDataError(
-                    f"{origin or root}: {duplicate_keys.told(key)}",
+                    f"{origin or root}: {duplicate_keys.describe(key)}",
                     hint=_NOT_ASIDE,
                 )
-            problem = Rejection("unreadable", duplicate_keys.told(key), root)
+            problem = Rejection("unreadable", duplicate_keys.describe(key), root)
             self._put_aside(root, [problem], text, origin, is_text=True)
         if self._stats is not None:
             self._stats.count("dlt", len(items) - len(kept))
@@ -365,7 +365,7 @@ class WatchedNormalizer(ExactNormalizer):
             return
         problems, document = self._row(root, item["row"], pua, updates)
         if problems:
-            self._stats.put_aside(problems)
+            self._stats.count_quarantined(problems)
             self._entries.append(entry.again(self._watch, found["replay"], problems, document))
         else:
             self._entries.append(entry.closed(found["replay"], "replayed"))
@@ -423,11 +423,11 @@ class WatchedNormalizer(ExactNormalizer):
                     raise _MissingValueError(table, column)
 
     def _suspects(self, rows: list[Any]) -> list[Any]:
-        return self._twins.suspects(rows) if self._twins else []
+        return self._collisions.suspects(rows) if self._collisions else []
 
     def _count_twins(self, root: str, rows: list[Any]) -> None:
-        if rows and self._twins and self._stats:
-            self._stats.twins.update(self._twins.count(root, rows))
+        if rows and self._collisions and self._stats:
+            self._stats.collisions.update(self._collisions.count(root, rows))
 
     def _put_aside(
         self,
@@ -440,7 +440,7 @@ class WatchedNormalizer(ExactNormalizer):
     ) -> None:
         assert self._watch is not None
         assert self._stats is not None
-        number = self._stats.put_aside(problems)
+        number = self._stats.count_quarantined(problems)
         table = self.schema.tables.get(root, {})
         if not is_text and self._header is not None and self._header.form == "lines":
             document = typed_json.escape(document)
@@ -546,7 +546,7 @@ class WatchedNormalizer(ExactNormalizer):
 
     def _trial(self) -> AbstractContextManager[Buffer]:
         self._hits, self._nulls = [], {}
-        return trial(self, discarded=self._hit_table, changed=self._ask_gate)
+        return rollback_on_error(self, discarded=self._hit_table, changed=self._ask_gate)
 
     def _ask_gate(self, partial: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         assert self._watch is not None

@@ -26,8 +26,8 @@ from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
 from dlt.common.schema.utils import new_table
 from dlt.common.time import get_context_timezone_name, normalize_timezone
 
-from millstream.engine.coerce import TypedTable
-from millstream.engine.coercion import TimeForm
+from millstream.engine.coerce_values import TypedTable
+from millstream.engine.coercion_rules import TimeForm
 from millstream.engine.dlt.quarantining_normalizer import WatchedNormalizer, required_columns
 from millstream.engine.flatten import FlatTable, as_row
 from millstream.engine.row_ids import Ids, from_texts, random_ids
@@ -116,7 +116,7 @@ class DltRules(Rules):
         names: KeyNames | None = self.owner.key_names
         return names if names is not None and above[0] == names.root else None
 
-    def keeps_whole(self, table: str, column: str, level: int) -> bool:
+    def stored_as_json(self, table: str, column: str, level: int) -> bool:
         return bool(self.normalizer._is_nested_type(table, column, level))
 
     def check_table(self, table: str, root: bool) -> bool:
@@ -163,7 +163,7 @@ class DltRules(Rules):
         if self.owner._watch is not None:
             raise NotVectorizableError(f"what the contract discards is kept: {what}")
 
-    def may_be_null(self, table: str, column: str) -> bool:
+    def allows_null(self, table: str, column: str) -> bool:
         found = self.schema._schema_tables.get(table)
         known = found["columns"].get(column) if found else None
         if known is None:
@@ -186,7 +186,7 @@ class DltRules(Rules):
     def required(self, table: str) -> list[str]:
         return required_columns(self.schema, table)
 
-    def untouched(self, column: Mapping[str, Any] | None) -> frozenset[type]:
+    def passthrough_types(self, column: Mapping[str, Any] | None) -> frozenset[type]:
         wanted = column.get("data_type") if column else None
         if wanted is None or wanted == "timestamp":  # moments may change their zone
             return frozenset()
@@ -366,7 +366,7 @@ class DltRules(Rules):
     def evolve(
         self, tables: Sequence[TypedTable], update: dict[str, list[Any]], propagate: bool
     ) -> None:
-        """Bring the schema to what the batch needs, by dlt's own inference on the witnesses.
+        """Bring the schema to what the batch needs, by dlt's own inference on those rows.
 
         Raises:
             NotVectorizableError: a contract has a say, or dlt came to other columns than the
@@ -376,14 +376,14 @@ class DltRules(Rules):
         for one in tables:
             table = one.table
             if not self.has_links(table, propagate):
-                one.witnesses.add(0)
-            if (one.witnesses or one.overflows) and not self._evolves_freely(table):
+                one.schema_evolving_rows.add(0)
+            if (one.schema_evolving_rows or one.overflows) and not self._evolves_freely(table):
                 raise NotVectorizableError(f"a contract decides on new columns of {table.name}")
         for one in tables:
-            if not one.witnesses and not one.overflows:
+            if not one.schema_evolving_rows and not one.overflows:
                 continue
             table = one.table
-            for at in sorted(one.witnesses):
+            for at in sorted(one.schema_evolving_rows):
                 self._show(table, at, update, propagate)
             for name, column in one.overflows.items():
                 if self.column(table.name, name) is None:

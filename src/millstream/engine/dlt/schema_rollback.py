@@ -25,7 +25,7 @@ class Buffer:
 
 
 @contextmanager
-def trial(
+def rollback_on_error(
     normalizer: JsonLItemsNormalizer,
     *,
     discarded: Callable[[str, Mapping[str, Any]], None],

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from millstream.engine.casts import timestamps
-from millstream.engine.coerce import TypedTable
+from millstream.engine.coerce_values import TypedTable
 from millstream.engine.fast_path.row_shape import Field, Shape
 from millstream.engine.flatten import FlatTable
 from millstream.engine.schema_rules import NotVectorizableError, Rules

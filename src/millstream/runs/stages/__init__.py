@@ -1,7 +1,7 @@
 """The stages of a run, each a function of what it needs.
 
-`runner.execute` puts them in order; `deliver` has the second half of it, from extracted rows to
-loaded ones, which a run also does for the package that an interrupted one left.
+`runner.execute` puts them in order; `normalize_and_load` has the second half of it, from extracted
+rows to loaded ones, which a run also does for the package that an interrupted one left.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Extracted",
     "decide",
-    "deliver",
     "extract",
     "govern",
     "load",
     "normalize",
+    "normalize_and_load",
     "restore",
     "sweep",
 ]
 
 
-def deliver(
+def normalize_and_load(
     context: RunContext,
     scope: Scope,
     recorder: RunRecorder,
@@ -56,11 +56,11 @@ def deliver(
     with turn.of_stream():
         if isinstance(scope, OnePartition):
             with recorder.step("restore"), context.writer():
-                recorder.history.settle(pipeline)
-                now = scope.catch_up(pipeline, recorder.history)
+                recorder.history.reconcile(pipeline)
+                now = scope.sync_schema(pipeline, recorder.history)
                 baseline = replace(now, load_ids=baseline.load_ids)
                 recorder.before = baseline.version
-                schema_changes.held_packages.remember(run, context.stream, baseline.version)
+                schema_changes.held_packages.write_baseline(run, context.stream, baseline.version)
         accepted = context.accepted()
         with recorder.step("normalize"):
             package = normalize(context, baseline, pipeline, run, accepted)
@@ -81,9 +81,9 @@ def deliver(
         recorder.outcomes.update(package.seen.outcomes)
         recorder.outdated.update(package.outdated)
         recorder.warnings += (*extracted.warnings, *package.warnings, *loaded.warnings)
-        recorder.warnings += engine.told(package.seen.twins)
+        recorder.warnings += engine.describe_collisions(package.seen.collisions)
         recorder.skipped += extracted.findings.skipped
-        recorder.remember(schema_changes.profile_of(package.schema))
+        recorder.add_profile(schema_changes.profile_of(package.schema))
         recorder.decisions += (*package.seen.refusals, *decisions)
         recorder.compare(package.schema, recent, decisions)
         recorder.accept(context.version(pipeline))

@@ -67,7 +67,7 @@ def restore(
             destinations.refuse_unpartitioned(taken, context.what)
         pipeline.schemas.save_schema(taken)
         found = replace(found, version=context.version(pipeline), schema=taken.clone())
-    schema_changes.held_packages.remember(run, context.stream, found.version)
+    schema_changes.held_packages.write_baseline(run, context.stream, found.version)
     return found
 
 
@@ -126,7 +126,9 @@ def extract(
         load_ids.above(newest, stream=context.stream),
         raising_signals(),
         findings.collecting(Path(pipeline.pipelines_dir)) as found,
-        corrected_lines.from_quarantine(lambda: quarantine_replay.put_aside(context, pipeline)),
+        corrected_lines.from_quarantine(
+            lambda: quarantine_replay.current_entries(context, pipeline)
+        ),
     ):
         extracted = pipeline.extract(
             opened,

@@ -23,12 +23,12 @@ def decide(
 ) -> tuple[Decision, ...]:
     """What the policy says of what nobody has accepted yet."""
     decisions = schema_changes.govern(
-        schema_changes.held_packages.recall(run, context.stream),
+        schema_changes.held_packages.read_baseline(run, context.stream),
         accepted,
         new,
         context.target.schema_policy,
         stream=context.stream,
-        waived=schema_changes.held_packages.waived(run),
+        approved=schema_changes.held_packages.approved(run),
         recent=recent,
         maps=context.maps,
     )
@@ -69,6 +69,6 @@ def govern(
             run, target.name, stream, decisions, package.schema, rows
         )
         # with what was loaded first of an interrupted run: one message a run
-        recorder.tell((*recorder.decisions, *decisions), {**recorder.rows, **rows})
+        recorder.send_alerts((*recorder.decisions, *decisions), {**recorder.rows, **rows})
         raise error
     return decisions

@@ -85,7 +85,7 @@ def load(
     recorder.history.note(
         pipeline,
         package.counted,
-        schema_changes.held_packages.recall(run, context.stream),
+        schema_changes.held_packages.read_baseline(run, context.stream),
         package.schema,
         (*package.seen.refusals, *decisions),
         context.started_at,
@@ -130,7 +130,7 @@ def _send(pipeline: dlt.Pipeline, stream: str) -> None:
         retry.call(
             pipeline.load,
             retry.Retries(4, first=0.5, jitter=True, sleep=sleep),
-            lambda _, seconds: seconds if load_packages.untouched(pipeline) else None,
+            lambda _, seconds: seconds if load_packages.nothing_sent(pipeline) else None,
         )
 
 

@@ -111,11 +111,11 @@ def _quarantine_rules(
     if not target.quarantine.enabled:
         return None
     gate = schema_changes.gate(
-        schema_changes.held_packages.recall(run, context.stream),
+        schema_changes.held_packages.read_baseline(run, context.stream),
         accepted,
         target.schema_policy,
         stream=context.stream,
-        waived=schema_changes.held_packages.waived(run),
+        approved=schema_changes.held_packages.approved(run),
     )
     dispositions = {*load_packages.refreshed(run).values()}
     disposition = dispositions.pop() if len(dispositions) == 1 else None

@@ -37,7 +37,7 @@ from millstream.sources.github.rate_limits import (
     retry_after,
     served_at,
 )
-from millstream.sources.github.retry_budget import LONGEST, RetryBudget, told
+from millstream.sources.github.retry_budget import LONGEST, RetryBudget, format_duration
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +265,8 @@ class Client:
         if not self._patience.spend(seconds):
             raise SourceUnavailableError(
                 f"GitHub keeps failing: {problem}: this run has waited for it for "
-                f"{told(self._patience.spent)}, and is asked to wait {told(seconds)} more: {url}",
+                f"{format_duration(self._patience.spent)}, and is asked to wait "
+                f"{format_duration(seconds)} more: {url}",
                 hint=_hint(failure, url),
             )
         log.info("%s: trying again in %.1f s: %s", problem, seconds, url)
@@ -337,7 +338,7 @@ def _document(response: requests.Response, content: bytes) -> tuple[Any, str]:
             and (key := duplicate_keys.twice(content)) is not None
         ):
             raise SourceDataError(
-                f"an answer in which {duplicate_keys.told(key)}: {response.url}",
+                f"an answer in which {duplicate_keys.describe(key)}: {response.url}",
                 hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",
             )
         return found, ""

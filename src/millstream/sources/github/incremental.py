@@ -30,7 +30,7 @@ from millstream.sources.github import page_limit
 from millstream.sources.github.client import Client
 from millstream.sources.github.pagination import Listing, Page, Pager
 from millstream.sources.github.state import PageTags, RepositoryState
-from millstream.sources.github.streams import Row, Spec, finish, key, moment, parents
+from millstream.sources.github.streams import Row, Spec, complete_rows, key, moment, parents
 
 _BEGINNING = "2008-01-01T00:00:00Z"
 """GitHub is not older. It does not take every earlier time, such as 1970, for `since`; rows older
@@ -71,11 +71,11 @@ class Reading:
         tracker = Tracker(self.spec)
         for page in self.pager.read(listing, state.tags if tags else None, tags):
             tracker.note(page)
-            if rows := self.finish(page.rows, state):
+            if rows := self.complete_rows(page.rows, state):
                 yield rows
             if page.limit:
                 for more in page_limit.read(self, state, tracker, page.limit):
-                    if rows := self.finish(more, state):
+                    if rows := self.complete_rows(more, state):
                         yield rows
         state.commit(
             newest=tracker.newest,
@@ -93,12 +93,12 @@ class Reading:
             tracker.note(page)
             if page.limit:
                 for more in page_limit.read(self, state, tracker, page.limit, start=start):
-                    if rows := self.finish(more, state):
+                    if rows := self.complete_rows(more, state):
                         yield rows
                 break
             recent = [row for row in page.rows if (moment(self.spec, row) or start) >= start]
             if recent:
-                yield self.finish(recent, state)
+                yield self.complete_rows(recent, state)
             if not recent:
                 # all older; or unchanged since the last run, and so is everything behind it
                 break
@@ -131,11 +131,11 @@ class Reading:
                 for page in self.pager.read(listing):
                     tracker.note(page)
                     new = [row for row in page.rows if row.get("sha") not in compared]
-                    if rows := self.finish(new, state):
+                    if rows := self.complete_rows(new, state):
                         yield rows
                     if page.limit:
                         for more in page_limit.read(self, state, tracker, page.limit, head=head):
-                            if rows := self.finish(more, state):
+                            if rows := self.complete_rows(more, state):
                                 yield rows
         state.commit(head=head, rows=True)
 
@@ -160,7 +160,7 @@ class Reading:
             )
             for page in self.pager.read(listing):
                 seen.update(page.keys)
-                if rows := self.finish(page.rows, state):
+                if rows := self.complete_rows(page.rows, state):
                     yield rows
                 if page.limit:
                     return False
@@ -217,14 +217,14 @@ class Reading:
             attempts=attempts,
         )
 
-    def finish(self, rows: list[Row], state: RepositoryState) -> list[Row]:
+    def complete_rows(self, rows: list[Row], state: RepositoryState) -> list[Row]:
         earliest = self._config.since
         wanted = [
             row
             for row in rows
             if earliest is None or (moment(self.spec, row) or earliest) >= earliest
         ]
-        return finish(self._stream, self.spec, state.repository, wanted)
+        return complete_rows(self._stream, self.spec, state.repository, wanted)
 
     @property
     def stream(self) -> str:

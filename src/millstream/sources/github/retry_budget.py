@@ -33,10 +33,10 @@ class RetryBudget:
             return True
 
 
-def told(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A span for people.
 
-    >>> told(5400), told(40)
+    >>> format_duration(5400), format_duration(40)
     ('1.5 h', '40 s')
     """
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"

@@ -130,7 +130,7 @@ def parents(rows: list[Row]) -> set[str]:
     return {str(parent["sha"]) for parent in found if parent and parent.get("sha")}
 
 
-def finish(stream: str, spec: Spec, repository: Repository, rows: list[Row]) -> list[Row]:
+def complete_rows(stream: str, spec: Spec, repository: Repository, rows: list[Row]) -> list[Row]:
     """The rows of a page as they are loaded: with their repository, and what GitHub says only
     between the lines.
     """

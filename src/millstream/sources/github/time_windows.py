@@ -77,7 +77,7 @@ def read(reading: Reading, state: RepositoryState, partition: Partition) -> Iter
         pages = _whole(reading, state, listing)
     for rows in pages:
         if mine := window.new(rows):
-            yield reading.finish(mine, state)
+            yield reading.complete_rows(mine, state)
 
 
 class Window:

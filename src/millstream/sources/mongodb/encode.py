@@ -184,7 +184,7 @@ class Encoder:
                 mended = True
         return mended
 
-    def tell(self) -> None:
+    def log_warnings(self) -> None:
         """Log what was renamed so far."""
         for key, name in self.renamed.items():
             logger.warning(

@@ -145,7 +145,7 @@ def read_whole(reader: Reader, spool: Spool, number: int = 0) -> list[Part]:
                     if writer.is_full:
                         parts.append(_closed(writer, encoder, None))
             parts.append(_closed(writer, encoder, None))
-            encoder.tell()
+            encoder.log_warnings()
             return [part for part in parts if part is not None]
         except _driver_errors() as error:
             writer.drop()
@@ -191,7 +191,7 @@ def _read_range(
         raise
     finally:
         writer.drop()
-        encoder.tell()
+        encoder.log_warnings()
 
 
 def _batches(reader: Reader, each: Range, last: Any, begun: bool) -> Iterator[tuple[bytes, Any]]:

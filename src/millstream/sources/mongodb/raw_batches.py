@@ -50,8 +50,8 @@ class RawBatchEncoder:
     def not_finite(self) -> set[Path]:
         return self.encoder.not_finite
 
-    def tell(self) -> None:
-        self.encoder.tell()
+    def log_warnings(self) -> None:
+        self.encoder.log_warnings()
 
     def _has_plain_ids(self, batch: bytes, ends: list[int]) -> bool:
         kind = self.encoder.kind
@@ -102,8 +102,8 @@ class ExactReader:
         found = (self._locate(path) for path in sorted(new))
         return Line(encoded.line, tuple((tuple(tables), column) for tables, column in found))
 
-    def tell(self) -> None:
-        self._encoder.tell()
+    def log_warnings(self) -> None:
+        self._encoder.log_warnings()
 
 
 def exact(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from millstream.engine.coercion import (
+from millstream.engine.coercion_rules import (
     RULES,
     ColumnLimits,
     InexactError,

@@ -3,8 +3,8 @@ elsewhere.
 
 dlt settles types row by row: the first value decides a column's type, later ones are coerced to it
 or go to a variant column. Columns do not influence one another, so each can be settled alone; what
-must be remembered is which rows changed the schema. Those *witnesses*, in order, are what the seam
-then shows to dlt, so that dlt itself evolves the schema.
+must be remembered is which rows changed the schema. These rows, in order, are then shown to dlt, so
+that dlt itself evolves the schema.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TypedTable:
     Attributes:
         arrays: m <= n values by column name, and the rows that they belong to (None for all n).
         new: the definitions that the schema must come to have.
-        witnesses: rows that add a column.
+        schema_evolving_rows: rows that add a column.
         overflows: columns that only the rule for too large integers adds.
         present: rows that had a column's key, null included, where that is not just its values.
     """
@@ -41,12 +41,12 @@ class TypedTable:
     table: FlatTable
     arrays: dict[str, tuple[pa.Array, np.ndarray | None]] = field(default_factory=dict)
     new: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    witnesses: set[int] = field(default_factory=set)
+    schema_evolving_rows: set[int] = field(default_factory=set)
     overflows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     present: dict[str, int] = field(default_factory=dict)
 
 
-def settle(table: FlatTable, rules: Rules) -> TypedTable:
+def coerce_table(table: FlatTable, rules: Rules) -> TypedTable:
     """Type each leaf of a table.
 
     Raises:
@@ -129,7 +129,7 @@ def _each(settled: TypedTable, leaf: ColumnValues, columns: Columns, rules: Rule
     table = settled.table.name
     size = len(leaf.values)
     targets: dict[str, list[Any]] = {}
-    plain = rules.untouched(columns.get(leaf.name))
+    plain = rules.passthrough_types(columns.get(leaf.name))
     known: dict[tuple[type, Any], tuple[str, Any]] = {}
     if plain and not (int in plain and any(map(_is_too_large, leaf.values))):
         targets[leaf.name] = [v if type(v) in plain else None for v in leaf.values]
@@ -189,7 +189,7 @@ def _add(
 ) -> None:
     _claim(settled, leaf, name)
     columns[name] = settled.new[name] = column
-    settled.witnesses.add(at if leaf.index is None else int(leaf.index[at]))
+    settled.schema_evolving_rows.add(at if leaf.index is None else int(leaf.index[at]))
 
 
 def _claim(settled: TypedTable, leaf: ColumnValues, name: str) -> None:

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.dlt_rules import ALL_LEVELS, ROOT, rules_of
-from millstream.engine.coerce import TypedTable, settle
-from millstream.engine.flatten import unfold
+from millstream.engine.coerce_values import TypedTable, coerce_table
+from millstream.engine.flatten import flatten_rows
 from millstream.engine.schema_rules import NotVectorizableError
 
 TYPES = {int: "bigint", float: "double", str: "text", bool: "bool"}
@@ -29,7 +29,7 @@ values = st.lists(
 
 def typed(rows: list[dict[str, Any]], columns: Any = None, *, exact: bool = True) -> TypedTable:
     rules = rules_of(columns, exact=exact)
-    return settle(unfold(rows, ROOT, ALL_LEVELS, rules, {})[0], rules)
+    return coerce_table(flatten_rows(rows, ROOT, ALL_LEVELS, rules, {})[0], rules)
 
 
 def cells(table: TypedTable) -> dict[str, dict[int, Any]]:
@@ -77,7 +77,7 @@ def test_each_value_is_in_one_column_that_gives_it_back(values: list[Any]) -> No
     assert {k: v["data_type"] for k, v in table.new.items()} == {
         name: base if name == "n" else name.removeprefix("n__v_") for name in expected
     }
-    assert table.witnesses == new_at
+    assert table.schema_evolving_rows == new_at
     assert table.present == {"n": len(values)}
     for rows in found.values():
         for row, value in rows.items():
@@ -98,7 +98,7 @@ def test_without_exactness_values_become_what_dlt_makes(
     columns = {"n": {"data_type": data_type}}
     table = typed([{"n": value} for value in values], columns, exact=False)
     assert cells(table) == {"n": dict(enumerate(held))}
-    assert not table.witnesses
+    assert not table.schema_evolving_rows
 
 
 @pytest.mark.parametrize("exact", [True, False])
