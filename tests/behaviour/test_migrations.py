@@ -125,8 +125,9 @@ def test_becomes_history(place: Place) -> None:
                     (3, 1, False, False)]  # fmt: skip
     assert len(leaves(place)) == 5
     asked = FEED.asked
-    with pytest.raises(ConfigError, match="keeps its rows' history"):
-        load(place, [order(1, 3)], {"disposition": "merge", "strategy": "delete-insert"})
+    for other in ("merge", {"disposition": "merge", "strategy": "delete-insert"}):
+        with pytest.raises(ConfigError, match="keeps its rows' history"):
+            load(place, [order(1, 3)], other)
     assert FEED.asked == asked
     assert place.count("orders") == 4
 

@@ -44,6 +44,9 @@ def refuse_unmergeable(
         return
     after = schema.clone()
     after.update_table(coming)
+    if coming.get("write_disposition") == "merge" and not coming.get("x-merge-strategy"):
+        changed: Any = after.tables[name]
+        changed.pop("x-merge-strategy", None)  # else dlt goes on with the one before
     old, new = (_strategy(pipeline, each, name) for each in (schema, after))
     if new is None:
         return
