@@ -107,7 +107,7 @@ def test_a_known_flaw_fails_the_check(
 
 
 @pytest.mark.parametrize("says", [None, b"<html>", b"{}", b'{"results": [{}]}', b"[]"])
-def test_a_database_that_can_not_be_asked_is_told_and_fails_nothing(
+def test_an_unreachable_database_fails_nothing(
     audit: ModuleType,
     database: Database,
     says: bytes | None,

@@ -180,9 +180,7 @@ def test_a_held_run_that_is_retried_says_it_once(office: Slack) -> None:
     assert len(office.taken) == 2, "another change is news"
 
 
-def test_what_was_sent_is_no_failure_where_it_can_not_be_remembered(
-    office: Slack, tmp_path: Path
-) -> None:
+def test_a_sent_alert_that_is_not_remembered(office: Slack, tmp_path: Path) -> None:
     (tmp_path / "millstream-home").mkdir()
     (tmp_path / "millstream-home" / "alerts").touch()  # a file, where its folder should be
     assert send(SlackAlert()) == ()
@@ -348,7 +346,7 @@ def test_mail_is_tried_again_when_the_server_says_later(mailbox: Smtp) -> None:
     assert len(mailbox.mails) == 1
 
 
-def test_mail_in_the_clear_is_not_sent_where_security_is_asked_for(mailbox: Smtp) -> None:
+def test_mail_is_not_sent_without_the_required_security(mailbox: Smtp) -> None:
     secure = by_mail(mailbox).model_copy(update={"security": "starttls"})
     (failure,) = send(secure)
     assert "not sent" in failure

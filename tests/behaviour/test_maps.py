@@ -85,7 +85,7 @@ def test_a_map_is_held_before_its_columns_and_tables_exist(project: Path) -> Non
 
 
 @pytest.mark.nightly
-def test_who_accepts_a_map_gets_its_columns_and_is_not_asked_again(project: Path) -> None:
+def test_an_accepted_map_gets_columns_for_good(project: Path) -> None:
     define(project, FILES)
     write(project, "a.jsonl", row(1))
     assert millstream(project, "run")[0] == 1

@@ -17,7 +17,7 @@ from .conftest import PATIENCE
 pytestmark = pytest.mark.xdist_group("browser")
 
 
-def test_materialize_and_read_rows_schema_and_changes_off_the_page(demo, page):
+def test_a_materialized_asset_shows_rows_and_changes(demo, page):
     from playwright.sync_api import expect
 
     def value(key):
@@ -117,7 +117,7 @@ def failed(demo):
     "strategy",
     ["FROM_FAILURE", pytest.param("FROM_ASSET_FAILURE", marks=pytest.mark.nightly)],
 )
-def test_a_reexecution_from_the_page_of_a_run_loads_only_what_failed(demo, failed, strategy):
+def test_a_reexecution_loads_only_what_failed(demo, failed, strategy):
     demo.github.forget()
 
     run = launched(demo.ask(REEXECUTE, parent=failed, strategy=strategy)["launchRunReexecution"])

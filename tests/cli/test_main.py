@@ -91,7 +91,7 @@ def test_no_command_shows_the_commands_and_is_a_usage_error(
         (["quarantine", "replay", "--id=1", "--row={x"], "--row is not JSON", "single quotes"),
     ],
 )
-def test_a_wrong_command_line_says_what_is_wrong_and_what_was_meant(
+def test_a_wrong_command_line_has_a_suggestion(
     arguments: list[str], message: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
@@ -124,7 +124,7 @@ attributes:
         (["run", "--partition", "2024-01-99"], "run: --partition: no partition '2024-01-99'"),
     ],
 )
-def test_a_value_that_does_not_fit_the_pipeline_is_a_wrong_command_line(
+def test_a_value_that_does_not_fit_the_pipeline(
     arguments: list[str],
     said: str,
     tmp_path: Path,

@@ -155,7 +155,7 @@ def test_doctor_says_what_is_well(shop: Path) -> None:
     assert not (shop / "warehouse.duckdb").exists()
 
 
-def test_doctor_says_what_is_not_with_the_fix_and_without_the_password(shop: Path) -> None:
+def test_doctor_names_the_fix_and_no_password(shop: Path) -> None:
     defs = shop / "defs.yaml"
     defs.write_text(
         defs.read_text().replace("type: duckdb, database: warehouse.duckdb", "type: postgres")

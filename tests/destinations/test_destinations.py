@@ -129,7 +129,7 @@ def test_credentials_are_looked_up_once(monkeypatch):
     assert "first" not in repr(destination)
 
 
-def test_where_there_are_no_credentials_whoever_needs_them_says_so(monkeypatch):
+def test_missing_credentials_are_named(monkeypatch):
     destination = destinations.build(target("postgres"))
     assert "credentials" not in destination.config_params
 
@@ -146,7 +146,7 @@ def test_databases_without_a_host_have_addresses_of_their_own():
     assert len(found) == 2
 
 
-def test_what_is_accepted_can_be_kept_only_where_it_can_be_queried():
+def test_accepted_schemas_need_a_queryable_destination():
     config = target("dummy").model_copy(update={"accepted_schema": "destination"})
     with pytest.raises(ConfigError, match="dummy can't be queried"):
         destinations.accepted_store(config).check()

@@ -155,15 +155,13 @@ def test_lines_and_a_list_are_read_alike() -> None:
         (b'{"n":1}\n{"n":2}\n', {"n": 2}),
     ],
 )
-def test_a_key_that_is_never_null_is_absent_where_it_has_no_value(
-    text: bytes, present: dict[str, int]
-) -> None:
+def test_a_key_without_a_value_is_absent(text: bytes, present: dict[str, int]) -> None:
     direct = Direct("r", 0, {"n": Field("n", "n", "value")}, TypedTable())  # type: ignore[arg-type]
     (table,), _ = direct.read(Block(text, 2))
     assert table.present == present
 
 
-def test_two_keys_of_one_column_are_left_to_dlt_even_if_one_is_only_ever_null() -> None:
+def test_two_keys_of_one_column_are_left_to_dlt() -> None:
     shape = {"n": Field("n", "n", "value"), "N": Field("n", "n", None, null=True)}
     with pytest.raises(NotVectorizableError, match="two keys"):
         Direct("r", 0, shape, TypedTable())  # type: ignore[arg-type]

@@ -71,9 +71,7 @@ def database(request: pytest.FixtureRequest) -> Place:
     return made
 
 
-def test_the_cursor_is_that_of_the_last_load_whatever_the_clock_said(
-    database: Place, clock: SetClock
-) -> None:
+def test_the_cursor_is_the_last_loads_whatever_the_clock(database: Place, clock: SetClock) -> None:
     for shift, upto in ((DAY, 2), (0.0, 4), (-DAY, 6), (0.0, 8)):
         clock(shift)
         runner.run_data(numbers(upto), target(database))
@@ -94,9 +92,7 @@ def test_load_ids_only_grow(duckdb_place: Place, clock: SetClock) -> None:
     assert float(other) < time.time() + 1
 
 
-def test_the_schema_is_that_of_the_last_load_whatever_the_clock_said(
-    database: Place, clock: SetClock
-) -> None:
+def test_the_schema_is_the_last_loads_whatever_the_clock(database: Place, clock: SetClock) -> None:
     clock(DAY)
     runner.run_data([{"id": 1}], target(database), stream="things")
     clock(0.0)
@@ -129,7 +125,7 @@ def test_a_package_is_out_of_date_once_anything_was_loaded_since(
     assert report.warnings == ()
 
 
-def test_where_dlt_keeps_its_clock_elsewhere_a_run_says_so_and_loads_nothing(
+def test_an_unknown_clock_of_dlt_stops_the_run(
     duckdb_place: Place, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock(DAY)

@@ -40,7 +40,7 @@ def test_group_owners_and_tags_come_from_the_configuration(tmp_path):
     assert spec.tags["tier"] == "1"
 
 
-def test_child_tables_become_assets_below_their_parent_table_after_a_reload(known):
+def test_child_tables_become_assets_after_a_reload(known):
     deps = {
         spec.key.path[-1]: [dep.asset_key.path[-1] for dep in spec.deps] for spec in known.specs
     }
@@ -87,7 +87,7 @@ def test_a_second_materialization_in_one_process_works(known):
     assert "schema_changes_explained" not in found["orders"]
 
 
-def test_the_table_name_is_the_same_at_definition_and_at_run_time(known):
+def test_table_names_equal_those_of_the_definitions(known):
     found = loaded(dg.materialize([known]))
 
     for spec in known.specs:
@@ -118,7 +118,7 @@ def test_only_streams_with_a_selected_asset_run(known):
     assert loaded(result).keys() == {"orders__archive"}
 
 
-def test_tables_that_were_loaded_but_not_selected_are_recorded_too(known):
+def test_unselected_tables_are_recorded_too(known):
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([known], selection=[key("orders__items")], instance=instance)
 
@@ -131,7 +131,7 @@ def test_tables_that_were_loaded_but_not_selected_are_recorded_too(known):
         ] == ["shop__orders__items"]
 
 
-def test_new_tables_are_recorded_and_the_log_says_how_they_become_assets(config):
+def test_new_tables_are_recorded_and_logged(config):
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([millstream.assets(config)], instance=instance)
 
@@ -173,7 +173,7 @@ def test_an_unexpected_error_of_one_stream_is_kept_apart_as_well(known):
     assert "ZeroDivisionError: what the source said" in description
 
 
-def test_every_schema_change_is_shown_of_the_stream_and_of_each_table(known):
+def test_schema_changes_by_stream_and_by_table(known):
     shop.rows["orders"] = [
         {"id": 3, "n": "three", "paid": True, "items": [{"sku": "c", "tags": [], "price": 2.5}]},
     ]

@@ -67,7 +67,7 @@ def test_streams_that_are_missing_are_loaded_once(config, instance):
     assert requested([loads], instance, cursor)[0] == set()
 
 
-def test_a_stream_is_loaded_by_a_cron_and_what_is_downstream_follows(config, instance):
+def test_downstream_assets_follow_a_cron(config, instance):
     both = [conditioned(config, dg.AutomationCondition.on_cron("0 6 * * *")), report]
     evening = datetime(2024, 1, 1, 20, tzinfo=timezone.utc)
     names, cursor = requested(both, instance, at=evening)

@@ -77,7 +77,7 @@ def accept(config: Any, *words: str) -> None:
     assert main(["schema", "accept", str(config.folder), *words]) == 0
 
 
-def test_the_checks_are_known_before_the_first_run_and_nothing_is_asked(config):
+def test_checks_are_known_before_the_first_run(config):
     assets = millstream.assets(config)
 
     specs = {spec.key: spec for spec in assets.check_specs}
@@ -91,7 +91,7 @@ def test_the_checks_are_known_before_the_first_run_and_nothing_is_asked(config):
     assert shop.pulls == []
 
 
-def test_blocking_is_a_choice_and_without_history_there_is_no_profile(tmp_path):
+def test_blocking_is_a_choice_and_profile_needs_history(tmp_path):
     chosen = {"schema_check": {"blocking": False}, "profile_check": {"blocking": True}}
     specs = {
         spec.key: spec for spec in millstream.assets(shop_config(tmp_path, **chosen)).check_specs
@@ -146,7 +146,7 @@ def test_red_until_accepted(known, config):
     assert "report" in loaded(result)
 
 
-def test_what_the_policy_warns_of_is_a_warning_and_the_next_run_is_green(orders):
+def test_a_warning_is_gone_in_the_next_run(orders):
     shop.rows["orders"] = [{"id": 3, "n": "three"}]
 
     first = dg.materialize([orders])
@@ -270,7 +270,7 @@ def test_a_reexecution_does_not_slip_past_a_blocking_check(tmp_path):
     assert shop.pulls == []
 
 
-def test_assets_can_be_selected_without_their_checks_and_children_without_their_root(orders):
+def test_selection_without_checks_or_without_the_root(orders):
     only_asset = dg.AssetSelection.assets(key("orders")).without_checks()
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([orders], selection=only_asset, instance=instance)

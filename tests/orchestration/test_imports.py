@@ -58,7 +58,7 @@ def test_the_component_loads_without_dlt_and_without_a_network(tmp_path):
     assert output_of(load, tmp_path) == "3 []"
 
 
-def test_assets_from_python_load_without_dlt_and_without_a_network(tmp_path):
+def test_assets_from_python_load_without_dlt_or_network(tmp_path):
     load = """
         import millstream
         defs = millstream.definitions(
@@ -76,7 +76,7 @@ def test_assets_from_python_load_without_dlt_and_without_a_network(tmp_path):
     assert output_of(load, tmp_path) == "1 []"
 
 
-def test_all_that_the_package_offers_to_dagster_imports_without_dlt(tmp_path):
+def test_exports_for_dagster_import_without_dlt(tmp_path):
     # as `dg` does it to find components: it looks at every public name
     load = """
         import millstream

@@ -120,7 +120,7 @@ def test_secrets_do_not_arrive():
     assert "OSError: no route to postgresql://ann:***@db/x" in text
 
 
-def test_a_formatter_that_dlt_sets_on_our_handler_changes_nothing():
+def test_a_formatter_set_by_dlt_changes_nothing():
     log = Kept()
 
     theirs = set(logging.getLogger("dlt").handlers)

@@ -99,7 +99,7 @@ def test_an_error_reaches_the_asset_as_it_is():
         resource.run(broken(), stream="issues")
 
 
-def test_credentials_come_from_the_environment_and_are_never_shown(tmp_path, monkeypatch):
+def test_credentials_from_the_environment_stay_hidden(tmp_path, monkeypatch):
     secret = f"{tmp_path}/secret-place.duckdb"
     monkeypatch.setenv("WAREHOUSE", secret)
     resource = millstream.MillstreamResource(

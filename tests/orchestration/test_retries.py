@@ -89,7 +89,7 @@ def test_a_reexecution_from_failure_loads_only_what_failed(failed):
     assert f"orders: loaded before, in run {failed[1]}; not loaded again" in lines
 
 
-def test_a_reexecution_of_a_reexecution_looks_back_to_the_first_run(failed):
+def test_a_second_reexecution_looks_back_to_the_first_run(failed):
     again = reexecute(failed, FROM_FAILURE)
     assert not again.success
     assert shop.pulls == ["orders__archive"]

@@ -367,7 +367,7 @@ def test_what_was_extracted_is_read_without_the_engine_too(
     assert sum(each.rows for each in report.quarantined) == 1
 
 
-def test_what_is_no_row_never_becomes_one_when_nothing_is_put_aside_any_more(
+def test_what_is_not_a_row_never_becomes_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted(tmp_path, monkeypatch)

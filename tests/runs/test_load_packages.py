@@ -54,7 +54,7 @@ def test_keeping_twice_keeps_the_first(run):
     assert files(folder / "kept") == kept
 
 
-def test_an_extracted_package_whose_normalized_one_is_there_is_done_with(run):
+def test_an_extracted_package_that_is_normalized_is_done(run):
     folder, _ = run
     (load_id,) = load_packages.pending(folder)
     left = folder / "shop" / "normalize" / "extracted" / load_id

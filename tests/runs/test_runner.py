@@ -250,7 +250,7 @@ def test_stream_names_that_look_alike_stay_apart(shop):
     assert query(shop, f"{names} WHERE schema_name LIKE 'shop_%'") == [(2,)]
 
 
-def test_killed_while_extracting_leaves_nothing_and_the_next_run_reads_again(shop):
+def test_killed_in_extract_the_next_run_reads_again(shop):
     (shop.project / "die").touch()
     assert in_a_process(shop, 'runner.run(config, "orders")').returncode == -9
     (shop.project / "die").unlink()
@@ -263,7 +263,7 @@ def test_killed_while_extracting_leaves_nothing_and_the_next_run_reads_again(sho
 
 @pytest.mark.parametrize("step", ["normalize", "load"])
 @pytest.mark.parametrize(("stream", "total"), [("orders", 2), ("events", 6)])
-def test_killed_after_extracting_the_next_run_loads_the_package_first(shop, step, stream, total):
+def test_killed_after_extract_the_package_loads_first(shop, step, stream, total):
     code = f"""
         import os, signal, dlt
         dlt.Pipeline.{step} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
@@ -335,7 +335,7 @@ def test_run_folders_are_for_their_owner_only(shop, monkeypatch):
     assert set(modes) == {0o700}
 
 
-def test_the_report_says_who_normalized_and_what_was_in_the_columns(shop):
+def test_the_report_says_who_normalized_and_profiles(shop):
     report = runner.run(shop, "orders")
     assert report.engine_rows == {"millstream": 2}
     who = report.schema.table["orders"].column["who"].profile
@@ -399,7 +399,7 @@ def test_a_preview_leaves_the_process_as_it_was_too(shop):
     assert not Container()[PipelineContext].is_active()
 
 
-def test_a_pipeline_that_was_active_and_is_gone_does_not_fail_the_run(shop, tmp_path):
+def test_a_former_active_pipeline_fails_no_run(shop, tmp_path):
     gone = dlt.pipeline("gone", pipelines_dir=str(tmp_path / "gone"), destination="duckdb")
     gone.extract([{"id": 1}], table_name="things")
     shutil.rmtree(tmp_path / "gone")

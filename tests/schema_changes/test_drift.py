@@ -21,7 +21,7 @@ def found(new: Profile, *loads: Profile, **settings: float) -> tuple[Drift, ...]
     return jumps(version(new), loads, **settings)  # type: ignore[arg-type]
 
 
-def test_a_share_that_left_the_range_of_recent_loads_is_told_once() -> None:
+def test_a_share_outside_the_range_is_reported_once() -> None:
     (jump,) = found(load(500, 100), load(500, 480), load(400, 400), load(400, 400))
     assert (jump.table, jump.column, jump.share) == ("t", "a", "presence")
     assert (jump.now, jump.lowest, jump.highest, jump.rows) == (0.2, 0.96, 1.0, 500)

@@ -163,7 +163,7 @@ def test_held_until_accepted_then_the_next_run_goes_on(merging: Place, where: st
     assert FEED.cursor == 2  # type: ignore[attr-defined]
 
 
-def test_acceptance_by_a_commit_is_enough_where_the_package_is_not(duckdb_place: Place) -> None:
+def test_acceptance_by_a_commit_on_another_machine(duckdb_place: Place) -> None:
     """Held on one machine, accepted by pull request, loaded on another."""
     config = configured(duckdb_place)
     load(config, FIRST)
@@ -281,7 +281,7 @@ def test_a_full_refresh_drops_what_waits(duckdb_place: Place) -> None:
     assert waiting(config) == []
 
 
-def test_a_full_refresh_that_is_held_takes_nothing_out_before_it_is_accepted(
+def test_a_held_full_refresh_deletes_nothing(
     duckdb_place: Place,
 ) -> None:
     config = configured(duckdb_place)
@@ -371,7 +371,7 @@ def test_the_history_tells_what_was_decided(duckdb_place: Place) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["held again", "the source is gone"])
-def test_what_a_run_finished_is_in_the_history_though_the_run_itself_fails(
+def test_a_recovered_package_is_recorded_if_the_run_fails(
     duckdb_place: Place, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with slack() as office:
@@ -449,7 +449,7 @@ def test_whoever_is_named_is_told_once(
         )
 
 
-def test_a_field_that_stops_arriving_is_noticed_although_the_schema_stays(
+def test_a_field_that_stops_arriving_is_noticed(
     duckdb_place: Place,
 ) -> None:
     config = configured(duckdb_place)

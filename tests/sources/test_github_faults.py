@@ -78,7 +78,7 @@ def test_slow_answers_time_out_and_are_retried(clock: FakeClock) -> None:
     assert clock.waits == [1.0]
 
 
-def test_an_answer_that_is_given_up_half_read_blocks_no_connection(clock: FakeClock) -> None:
+def test_a_half_read_answer_blocks_no_connection(clock: FakeClock) -> None:
     """Its text is no gzip, and longer than what is read at once."""
     fault = Fault(status=200, headers={"Content-Encoding": "gzip"}, body="x" * 500_000)
     found: list[int] = []
@@ -101,9 +101,7 @@ def test_waits_as_long_as_a_failing_server_asks(clock: FakeClock) -> None:
     assert clock.waits == [20.0]
 
 
-def test_a_server_that_fails_now_and_then_is_not_waited_for_for_ever(
-    clock: FakeClock, token: str
-) -> None:
+def test_a_flaky_server_is_given_up_in_the_end(clock: FakeClock, token: str) -> None:
     """Each page comes at its second attempt, an hour later."""
     with GitHubServer(issues(100), clock=clock.now, token=token) as server:
         for page in range(2, 11):

@@ -65,7 +65,7 @@ def test_a_primary_that_steps_down_under_a_change_stream(shop: Shop) -> None:
     assert admin.command("hello")["isWritablePrimary"]
 
 
-def test_a_connection_that_drops_in_a_getmore_costs_no_other_collection(shop: Shop) -> None:
+def test_a_dropped_connection_costs_one_collection(shop: Shop) -> None:
     import dagster as dg
 
     names = ["a", "b", "c", "d"]

@@ -188,7 +188,7 @@ def test_a_part_that_dlt_took_by_hard_link_is_never_written_to(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("small")
-def test_what_was_read_is_forgotten_when_the_question_or_the_collection_changes(
+def test_another_query_or_collection_is_read_anew(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.db.things.insert_many([{"_id": n, "old": True} for n in range(1000)])
