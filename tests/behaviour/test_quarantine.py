@@ -10,7 +10,8 @@ import pytest
 from behaviour.conftest import configured, forget
 from behaviour.feed import FEED
 from millstream.config import DltConfig, PipelineConfig
-from millstream.runs import load_packages, runner, stages
+from millstream.runs import load_packages, runner
+from millstream.runs.stages import loading
 from services.places import Place
 
 FIRST = [{"id": n, "n": n, "lines": [{"price": n}]} for n in range(6)]
@@ -101,7 +102,7 @@ def test_a_replay_that_dies_loads_each_row_once(
 
     with monkeypatch.context() as patch:
         if moment == "before the load":
-            patch.setattr(stages, "_send", die)
+            patch.setattr(loading, "_send", die)
         else:
             patch.setattr(load_packages, "forget", die)
         with pytest.raises(Killed):

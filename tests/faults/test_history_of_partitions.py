@@ -17,12 +17,13 @@ import json, os, signal, sys
 from pathlib import Path
 from faults.overlap_worker import WORLD
 from millstream.config import PipelineConfig
-from millstream.runs import recorder, runner, stages
+from millstream.runs import recorder, runner
+from millstream.runs.stages import loading
 
 task = json.loads(sys.argv[1])
 WORLD.rows = task["rows"]
 if task["dies_in"]:
-    place = stages if task["dies_in"] == "_send" else recorder.RunRecorder
+    place = loading if task["dies_in"] == "_send" else recorder.RunRecorder
     setattr(place, task["dies_in"], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 runner.run(PipelineConfig.model_validate(task["config"]), "orders", partition=task["partition"])
 """

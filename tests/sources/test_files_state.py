@@ -164,6 +164,7 @@ class OldState(FileState):
     """State as the version before wrote it."""
 
     def __init__(self, state: Any, files: Any, project: Path) -> None:
+        self._files = {}
         self._old = state.setdefault("files", {})
 
     def is_current(self, file: Any) -> bool:

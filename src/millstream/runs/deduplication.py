@@ -169,8 +169,9 @@ def _forget_new_nested(pipeline: dlt.Pipeline, name: str, stored: dlt.Schema | N
             continue
         known = {*before[table_name]["columns"], *declared.get(table_name, {}).get("columns", ())}
         for column in set(table["columns"]) - known:
-            changed = True
-            del table["columns"][column]
+            if not table["columns"][column].get("root_key"):  # that one has been migrated
+                changed = True
+                del table["columns"][column]
     if changed:
         pipeline.schemas.save_schema(schema)
 
