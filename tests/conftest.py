@@ -24,6 +24,8 @@ _THEIRS = re.compile(
     re.VERBOSE,
 )
 _KEPT = frozenset({"MILLSTREAM_NIGHTLY"})
+_LONG = frozenset({"browser", "demo", "scaffold", "terminal"})
+"""Folders of tests that start programs and wait for them."""
 
 
 # no test fails because the machine is busy
@@ -33,7 +35,11 @@ hypothesis.settings.load_profile("unhurried")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`nightly_on("bigquery")`: with that parameter, a test is left out of `make test`."""
+    """`nightly_on("bigquery")`: with that parameter, a test is left out of `make test`.
+
+    Tests that take long go first, or one worker would end with them while the others have nothing.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in _LONG)
     for item in items:
         places = {place for mark in item.iter_markers("nightly_on") for place in mark.args}
         callspec = getattr(item, "callspec", None)

@@ -189,6 +189,7 @@ def test_a_column_that_is_wide_enough_stays(place: Place) -> None:
     assert place.column("orders", "v") == [Decimal("5.2512"), 7, Decimal("1.25")]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_a_column_becomes_text(place: Place) -> None:
     databases(place)
     load(place, FIRST, "replace")
@@ -204,6 +205,7 @@ def test_a_column_becomes_text(place: Place) -> None:
         assert place.column("orders", "v") == ["x1"]
 
 
+@pytest.mark.nightly_on("bigquery")
 def test_a_type_that_would_change_values_is_refused(place: Place) -> None:
     databases(place)
     load(place, [order(1, 2**53 + 1)], "merge")

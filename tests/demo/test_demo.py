@@ -165,6 +165,7 @@ def test_without_dagster_it_says_how_to_install_it(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.nightly
 def test_live_loads_one_repository_from_the_api(tmp_path: Path) -> None:
     dataset = {"octo/hello": generate("octo/hello", issues=130)}
     with GitHubServer(dataset, token="a-token-of-mine") as server:

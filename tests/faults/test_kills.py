@@ -138,14 +138,8 @@ def test_duckdb(disposition: str, tmp_path: Path) -> None:
     survive(disposition, "duckdb", tmp_path, query)
 
 
-DISPOSITIONS = [
-    "merge",
-    pytest.param("append", marks=pytest.mark.nightly),
-    pytest.param("replace", marks=pytest.mark.nightly),
-]
-
-
-@pytest.mark.parametrize("disposition", DISPOSITIONS)
+@pytest.mark.nightly
+@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
 def test_full_refresh_on_duckdb(disposition: str, tmp_path: Path) -> None:
     def query(name: str, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(tmp_path / f"{name}_db.duckdb"), read_only=True) as connection:
