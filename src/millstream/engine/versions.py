@@ -11,33 +11,21 @@ normalized once more, without the rows that lost: their child rows never come in
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from millstream.engine.report import folder_of
+from millstream.engine.version_order import joined, sort_columns, sorted_positions
 
 _KEYS, _OUTDATED, _NUMBER = "keys", "outdated", "number"
-
-_VARIANTS = ("bigint", "double", "decimal", "wei", "timestamp", "date", "text")
-"""Of the column that orders versions: values that it would not give back are in these."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d+))? ?(Z|[+-]\d\d:?\d\d)?)?\Z"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +128,14 @@ class FileVersions:
         self._flush()
         if not self.notes or not self._parts:
             return
-        columns = {name: _together(parts) for name, parts in self._parts.items()}
+        columns = {name: joined(parts) for name, parts in self._parts.items()}
         table = pa.table(columns).replace_schema_metadata({"table": self.table})
         self.target.parent.mkdir(parents=True, exist_ok=True)
         with pa.OSFile(str(self.target), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
 
     def _names(self) -> tuple[str, ...]:
-        return (*self.key.columns, *_sort_columns(self.key.sort))
+        return (*self.key.columns, *sort_columns(self.key.sort))
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
@@ -278,7 +266,7 @@ def _current(files: Sequence[pa.Table], key: RowKey) -> np.ndarray | None:
     codes, unique = np.zeros(total, np.int64), 1
     missing = np.zeros(total, bool)
     for name in key.columns:
-        array = _together([chunk for each in files for chunk in each.column(name).chunks])
+        array = joined([chunk for each in files for chunk in each.column(name).chunks])
         if array.null_count:
             missing |= array.is_null().to_numpy(zero_copy_only=False)
         found = array.dictionary_encode(null_encoding="encode")
@@ -292,7 +280,7 @@ def _current(files: Sequence[pa.Table], key: RowKey) -> np.ndarray | None:
         return None
     order = np.arange(total)
     if key.sort is not None:
-        order = _sorted(files, key)
+        order = sorted_positions(files, key.sort, descending=key.descending)
     if key.first:
         order = order[::-1]
     winner = np.empty(unique, np.int64)
@@ -301,91 +289,6 @@ def _current(files: Sequence[pa.Table], key: RowKey) -> np.ndarray | None:
     if not key.nulls_match:
         keep |= missing
     return None if keep.all() else keep
-
-
-def _sorted(files: Sequence[pa.Table], key: RowKey) -> np.ndarray:
-    """The positions of all rows so that the last one of a key wins; rows without a value lose."""
-    array, *variants = (
-        _together([chunk for each in files for chunk in each.column(name).chunks])
-        for name in _sort_columns(key.sort)
-    )
-    if any(variant.null_count < len(variant) for variant in variants):
-        return _sorted_across(array, variants, key)
-    if pa.types.is_null(array.type):
-        return np.arange(len(array))
-    order = "ascending" if key.descending else "descending"
-    ranks = pc.rank(array, sort_keys=order, tiebreaker="dense").to_numpy().astype(np.int64)
-    ranks[array.is_null().to_numpy(zero_copy_only=False)] = 0
-    return np.argsort(ranks, kind="stable")
-
-
-def _sorted_across(array: pa.Array, variants: Sequence[pa.Array], key: RowKey) -> np.ndarray:
-    """The same where variants hold values: those that compare with the column's own count, too."""
-    values = array.to_pylist()
-    for variant in variants:
-        if variant.null_count < len(variant):
-            values = [b if a is None else a for a, b in zip(values, variant.to_pylist())]
-    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
-    is_time = pa.types.is_temporal(array.type)
-    measure = _as_text if is_text else _as_time if is_time else _as_number
-    measured = [measure(value) for value in values]
-    found = sorted({each for each in measured if each is not None}, reverse=not key.descending)
-    ranks = {value: number for number, value in enumerate(found, 1)}
-    return np.argsort(
-        np.array([0 if each is None else ranks[each] for each in measured]), kind="stable"
-    )
-
-
-def _sort_columns(sort: str | None) -> tuple[str, ...]:
-    return (sort, *(f"{sort}__v_{kind}" for kind in _VARIANTS)) if sort else ()
-
-
-def _as_text(value: Any) -> bytes | None:
-    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else None
-
-
-def _as_number(value: Any) -> Fraction | float | None:
-    if isinstance(value, (bool, str)) or not isinstance(value, (int, float, Decimal)):
-        return None
-    try:
-        return Fraction(value)
-    except (ValueError, OverflowError):
-        return None if value != value else float(value)  # infinities
-
-
-def _as_time(value: Any) -> Fraction | None:
-    """Seconds, to the last digit; a time without an offset counts as UTC."""
-    if isinstance(value, str):
-        match = _TIME.match(value)
-        if match is None:
-            return None
-        day, clock, digits, offset = match.groups()
-        offset = (offset or "Z").replace("Z", "+00:00")
-        offset = offset if ":" in offset else f"{offset[:3]}:{offset[3:]}"
-        try:
-            value = datetime.fromisoformat(f"{day}T{clock or '00:00'}{offset}")
-        except ValueError:
-            return None
-        seconds = _as_time(value)
-        return seconds + Fraction(f"0.{digits}") if seconds is not None and digits else seconds
-    if isinstance(value, datetime):
-        value = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-        return Fraction((value - _EPOCH) // timedelta(microseconds=1), 1_000_000)
-    if isinstance(value, date):
-        return _as_time(datetime(value.year, value.month, value.day))
-    return None
-
-
-def _together(parts: Sequence[pa.Array]) -> pa.Array:
-    """Arrays as one; of one type where they have it, else as texts."""
-    kinds = {part.type for part in parts} - {pa.null()}
-    if not parts or not kinds:
-        return pa.nulls(sum(len(part) for part in parts))
-    if len(kinds) > 1 and all(pa.types.is_decimal(kind) for kind in kinds):
-        kinds = {pa.decimal256(76, max(kind.scale for kind in kinds))}
-    kind = kinds.pop() if len(kinds) == 1 else pa.string()
-    same = [part if part.type == kind else part.cast(kind) for part in parts]
-    return pa.concat_arrays(same)
 
 
 def _column(values: list[Any]) -> pa.Array:
@@ -397,7 +300,7 @@ def _column(values: list[Any]) -> pa.Array:
 
 def _of_parquet(path: Path, table: Mapping[str, Any] | None) -> pa.Table:
     key = row_key(table, replaced=True) if table else None
-    wanted = (*key.columns, *_sort_columns(key.sort)) if key else ()
+    wanted = (*key.columns, *sort_columns(key.sort)) if key else ()
     file = pq.ParquetFile(path)
     found = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
     columns = {
