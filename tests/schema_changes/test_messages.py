@@ -14,7 +14,6 @@ from millstream.schema_changes.messages import (
     accept_command,
     key_words,
     percent,
-    quantity,
     reject_command,
     type_words,
 )
@@ -74,10 +73,3 @@ def test_the_keys_of_a_column(flags: dict[str, bool], words: str) -> None:
 def test_a_command_names_the_stream_whatever_it_is_called(stream: str) -> None:
     for command, verb in ((accept_command(stream), "accept"), (reject_command(stream), "reject")):
         assert shlex.split(command) == ["millstream", "schema", verb, "--stream", stream]
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (12_345, "12,345 rows")]
-)
-def test_so_many_rows(count: int, words: str) -> None:
-    assert quantity(count, "row") == words

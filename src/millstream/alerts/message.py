@@ -8,9 +8,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import get_args
 
+from millstream.common.text import quantity
 from millstream.model import Decision, Severity
 from millstream.schema_changes.evaluate import fingerprint
-from millstream.schema_changes.messages import accept_command, quantity
+from millstream.schema_changes.messages import accept_command
 from millstream.schema_changes.policy import comes_and_goes
 
 SHOWN = 20

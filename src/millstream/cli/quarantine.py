@@ -13,7 +13,6 @@ from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stre
 from millstream.cli.terminal import print_json, print_listing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from millstream.config import PipelineConfig
@@ -53,7 +52,7 @@ def _list(options: Namespace) -> int:
     config, streams = open_pipeline(options)
     since = _time(options.since) if options.since else None
     with redirect_stdout(sys.stderr):
-        found = _settled(config, _entries(config, documents=options.json))
+        found = _entries(config, documents=options.json, is_current=True)
     shown = [
         entry
         for entry in found
@@ -164,22 +163,23 @@ def _time(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _entries(config: PipelineConfig, *, documents: bool = False) -> list[Entry]:
-    from millstream import destinations
-    from millstream.quarantine import store
+def _entries(
+    config: PipelineConfig, *, documents: bool = False, is_current: bool = False
+) -> list[Entry]:
+    """The entries of a pipeline.
 
-    with destinations.reader(config) as destination:
-        return store.entries(destination, config.dataset, config.name, documents=documents)
-
-
-def _settled(config: PipelineConfig, found: Sequence[Entry]) -> list[Entry]:
-    """The entries, those that a later read of the whole source has made out of date as such."""
+    Args:
+        is_current: those that a later read of the whole source made out of date come as such.
+    """
     from millstream import destinations
     from millstream.quarantine import store
     from millstream.runs.context import RunContext
 
-    schemas = {each.stream: RunContext(config, each.stream).schema for each in found}
     with destinations.reader(config) as destination:
+        found = store.entries(destination, config.dataset, config.name, documents=documents)
+        if not is_current:
+            return found
+        schemas = {each.stream: RunContext(config, each.stream).schema for each in found}
         return store.settle_replaced(destination, config.dataset, found, schemas)
 
 

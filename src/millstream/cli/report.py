@@ -8,7 +8,8 @@ from itertools import groupby
 from shlex import quote
 from typing import TextIO
 
-from millstream.cli.terminal import align, count, paint, seconds, size, tree
+from millstream.cli.terminal import align, paint, seconds, size, tree
+from millstream.common.text import quantity
 from millstream.model import RunReport, SchemaChange, TableLoad
 
 _WIDTH = 80
@@ -24,7 +25,7 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     head = paint(f"{report.pipeline}.{report.stream}{part}", "bold", stream=stream)
     lines = [
         f"{head} → {report.destination}, dataset {report.dataset}: "
-        f"{count(report.rows, 'row')} in {seconds(report.total_seconds)}",
+        f"{quantity(report.rows, 'row')} in {seconds(report.total_seconds)}",
         *(
             paint(line, "dim", stream=stream)
             for line in textwrap.wrap(
@@ -41,7 +42,7 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     else:
         lines += ["", *change_lines(report.changes, stream)]
     lines += [
-        f"  {table}: {count(rows, 'older version')} of rows in the same load not loaded"
+        f"  {table}: {quantity(rows, 'older version')} of rows in the same load not loaded"
         for table, rows in report.outdated.items()
     ]
     lines += quarantine_lines(report, stream)
@@ -55,7 +56,7 @@ def slow_lines(report: RunReport) -> list[str]:
     """Why rows took dlt's own way, which is right and slower; for `--debug`."""
     if not report.engine_reasons:
         return []
-    batches = count(sum(report.engine_reasons.values()), "batch", "batches")
+    batches = quantity(sum(report.engine_reasons.values()), "batch", "batches")
     return [
         f"  {batches} left to dlt's own normalizer, which is slower",
         *(f"    {times:,}  {reason}" for reason, times in report.engine_reasons.items()),
@@ -66,7 +67,7 @@ def skipped_lines(report: RunReport, stream: TextIO) -> list[str]:
     """The parts of the source that were not read; nothing where all were."""
     if not report.skipped:
         return []
-    head = f"  {count(len(report.skipped), 'part')} of the source skipped"
+    head = f"  {quantity(len(report.skipped), 'part')} of the source skipped"
     return [
         paint(head, "yellow", stream=stream),
         *(f"    {each.name}: {each.reason}: {each.detail}" for each in report.skipped),
@@ -80,7 +81,7 @@ def quarantine_lines(report: RunReport, stream: TextIO) -> list[str]:
         outcomes = ", ".join(f"{rows:,} {words}" for words, rows in report.replayed.items())
         lines.append(f"  from quarantine: {outcomes}")
     if report.quarantined:
-        rows = count(sum(each.rows for each in report.quarantined), "row")
+        rows = quantity(sum(each.rows for each in report.quarantined), "row")
         lines.append(paint(f"  {rows} in quarantine", "yellow", stream=stream))
         lines += [
             f"    {each.rows:,}  {each.table}: {each.reason}: {each.example}"
@@ -124,7 +125,7 @@ def change_lines(
     changes = tuple(changes)
     if not changes:
         return ["  no schema changes"]
-    lines = [f"  {count(len(changes), 'schema change')}"]
+    lines = [f"  {quantity(len(changes), 'schema change')}"]
     for table, group in groupby(changes, key=lambda change: change.table):
         of_table = list(group)
         if [change.kind for change in of_table] != ["table_added"]:  # that one names its table
@@ -144,7 +145,7 @@ def change_lines(
 def _folded_change_lines(report: RunReport, stream: TextIO) -> list[str]:
     """Many changes: safe ones by their names, the others as sentences, of both the first ones."""
     changes = report.changes
-    lines = [f"  {count(len(changes), 'schema change')}"]
+    lines = [f"  {quantity(len(changes), 'schema change')}"]
     new_tables = [each.table for each in changes if each.kind == "table_added"]
     columns = [f"{each.table}.{each.column}" for each in changes if _is_new_column(each)]
     for names, noun in ((new_tables, "new table"), (columns, "new column")):
@@ -152,10 +153,8 @@ def _folded_change_lines(report: RunReport, stream: TextIO) -> list[str]:
             lines += _paragraph(noun, names, stream, most=_SHOWN)
     others = [each for each in changes if each.kind != "table_added" and not _is_new_column(each)]
     others.sort(key=lambda each: each.severity != "breaking")
-    for each in others[:_SHOWN]:
-        lines += _marked(f"{each.table}: {each.message}", _MARKS[each.severity], stream)
-    if len(others) > _SHOWN:
-        lines.append(f"    and {len(others) - _SHOWN:,} more")
+    marked = [(f"{each.table}: {each.message}", each.severity) for each in others]
+    lines += _first_lines(marked, stream, without_end=_SHOWN)
     if report.history:
         lines.append(f"  `millstream schema log --stream {quote(report.stream)} --limit 0` has all")
     return lines
@@ -174,31 +173,32 @@ def warned_lines(report: RunReport, stream: TextIO) -> list[str]:
     }
     if not warned:
         return []
-    lines = ["", f"  {count(len(warned), 'warning')} by the schema policy"]
-    shown = list(warned.items())
-    shown.sort(key=lambda each: each[1].change.severity != "breaking")
-    if len(shown) > 2 * _SHOWN:
-        del shown[_SHOWN:]
-    for name, decision in shown:
-        change = decision.change
-        text = f"{change.table}: {change.message} ({decision.reason}, id {name})"
-        lines += _marked(text, _MARKS[change.severity], stream)
-    if len(shown) < len(warned):
-        lines.append(f"    and {len(warned) - len(shown):,} more")
-    return lines
+    lines = ["", f"  {quantity(len(warned), 'warning')} by the schema policy"]
+    found = sorted(warned.items(), key=lambda each: each[1].change.severity != "breaking")
+    marked = [
+        (f"{it.change.table}: {it.change.message} ({it.reason}, id {name})", it.change.severity)
+        for name, it in found
+    ]
+    return [*lines, *_first_lines(marked, stream, without_end=2 * _SHOWN)]
 
 
 def jump_lines(report: RunReport, stream: TextIO) -> list[str]:
     """The columns that are unlike what recent loads had."""
     if not report.jumps:
         return []
-    lines = ["", f"  {count(len(report.jumps), 'column')} unlike recent loads"]
-    shown = report.jumps if len(report.jumps) <= 2 * _SHOWN else report.jumps[:_SHOWN]
-    for jump in shown:
-        lines += _marked(f"{jump.table}: {jump.message}", _MARKS["risky"], stream)
-    if len(shown) < len(report.jumps):
-        lines.append(f"    and {len(report.jumps) - len(shown):,} more")
-    return lines
+    lines = ["", f"  {quantity(len(report.jumps), 'column')} unlike recent loads"]
+    marked = [(f"{jump.table}: {jump.message}", "risky") for jump in report.jumps]
+    return [*lines, *_first_lines(marked, stream, without_end=2 * _SHOWN)]
+
+
+def _first_lines(
+    marked: Sequence[tuple[str, str]], stream: TextIO, *, without_end: int
+) -> list[str]:
+    """Sentences with their severity: the first ones where there are more than `without_end`."""
+    shown = marked if len(marked) <= without_end else marked[:_SHOWN]
+    lines = [line for text, mark in shown for line in _marked(text, _MARKS[mark], stream)]
+    more = len(marked) - len(shown)
+    return [*lines, f"    and {more:,} more"] if more else lines
 
 
 def _marked(text: str, mark: tuple[str, str], stream: TextIO) -> list[str]:
@@ -217,7 +217,7 @@ def _paragraph(
 ) -> list[str]:
     told = ", ".join(names[:most])
     rest = f" and {len(names) - most:,} more" if most and len(names) > most else ""
-    text = f"{count(len(names), noun)}: {told}{rest}"
+    text = f"{quantity(len(names), noun)}: {told}{rest}"
     first, *more = textwrap.wrap(text, _WIDTH - 4, break_long_words=False)
     mark = paint("+", "green", "bold", stream=stream)
     return [f"  {mark} {first}", *(f"    {line}" for line in more)]

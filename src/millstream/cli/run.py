@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from millstream.cli import malloc
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
-from millstream.cli.terminal import count, paint, print_json
+from millstream.cli.terminal import paint, print_json
+from millstream.common.text import quantity
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -143,7 +144,7 @@ def _tell_dagster(
         text = redact(f"{type(error).__name__}: {error}")
         print(f"warning: Dagster was not told of these loads: {text}", file=sys.stderr)
     else:
-        print(f"reported to Dagster: {count(told, 'asset')} materialized", file=sys.stderr)
+        print(f"reported to Dagster: {quantity(told, 'asset')} materialized", file=sys.stderr)
 
 
 def _print_interruption(

@@ -18,7 +18,8 @@ from millstream.cli.changes import (
 )
 from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_dlt, repeatable
-from millstream.cli.terminal import count, print_json, print_listing
+from millstream.cli.terminal import print_json, print_listing
+from millstream.common.text import quantity
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -148,7 +149,9 @@ def _log(options: Namespace) -> int:
         rows, map(_log_line, rows), as_json=options.json, if_empty="no schema changes recorded"
     )
     if earlier:
-        print(f"{count(earlier, 'earlier change')} omitted: --limit 0 lists all", file=sys.stderr)
+        print(
+            f"{quantity(earlier, 'earlier change')} omitted: --limit 0 lists all", file=sys.stderr
+        )
     return 0
 
 
@@ -217,7 +220,7 @@ def _accept(options: Namespace) -> int:
         print(where)
     for stream, number in will_be_held.items():
         if number:
-            changes = count(number, "schema change")
+            changes = quantity(number, "schema change")
             print(f"{stream}: the next run will be held: {changes} must be accepted")
     for packages in still_held.values():
         for package in packages:

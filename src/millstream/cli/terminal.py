@@ -23,14 +23,6 @@ def paint(text: str, *styles: str, stream: TextIO) -> str:
     return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
 
 
-def count(number: int, singular: str, plural: str | None = None) -> str:
-    """
-    >>> count(1, "table"), count(1200, "table"), count(0, "change")
-    ('1 table', '1,200 tables', '0 changes')
-    """
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
-
-
 def size(number: int) -> str:
     """Bytes, in powers of ten.
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 from millstream.common.redact import redact_foreign as redact
 from millstream.destinations.accepted_table import accepted_store
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
-from millstream.destinations.driver_errors import in_use, root_of, words
+from millstream.destinations.driver_errors import error_text, in_use, root_error
 from millstream.destinations.existing_tables import refuse_existing, take_over
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
@@ -74,6 +74,7 @@ __all__ = [
     "dataset_name",
     "drop_staging_tables",
     "ensure_ready",
+    "error_text",
     "excludes_others",
     "fallbacks",
     "free_former_keys",
@@ -99,7 +100,7 @@ __all__ = [
     "replace_through_staging",
     "replaced",
     "restore",
-    "root_of",
+    "root_error",
     "row_counts",
     "scope_to_partition",
     "storage_kind",
@@ -110,6 +111,5 @@ __all__ = [
     "turn",
     "undo",
     "update_rows",
-    "words",
     "writer",
 ]

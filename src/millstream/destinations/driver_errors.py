@@ -76,7 +76,7 @@ def explain(
         return error
     if (open_elsewhere := in_use(error)) is not None:
         return open_elsewhere
-    root = root_of(error)
+    root = root_error(error)
     if isinstance(root, ImportError):
         return not_installed(config.destination.type, root)
     said = redact_foreign(_said(root), secrets) or type(root).__name__
@@ -84,7 +84,7 @@ def explain(
     return kind(f"{where}: {said}", hint=_hint(kind, config, said))
 
 
-def words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What a driver said, without the texts of whole rows that PostgreSQL adds.
 
     The column and the value that a row was refused for are kept, where the server names them.
@@ -106,7 +106,7 @@ def words(error: BaseException) -> str:
 
 def in_use(error: BaseException) -> DestinationUnavailableError | None:
     """The error to raise where another process has a DuckDB file open; None for other errors."""
-    said = str(root_of(error))
+    said = str(root_error(error))
     if not re.search(_LOCKED, said):
         return None
     found = re.search(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", said)
@@ -205,7 +205,7 @@ def secrets_of(credentials: Any) -> list[str]:
     ]
 
 
-def root_of(error: BaseException) -> BaseException:
+def root_error(error: BaseException) -> BaseException:
     """The driver's own exception, out of what dlt wrapped around it."""
     for _ in range(10):
         inner = getattr(error, "inner_exc", None) or error.__cause__

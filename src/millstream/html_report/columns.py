@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from millstream.common.text import quantity
 from millstream.html_report.diagram import anchor
 from millstream.html_report.markup import Markup, element, join
 from millstream.html_report.plots import share_bar, spark
 from millstream.model import Column, Table
-from millstream.schema_changes.messages import key_words, percent, quantity, type_words
+from millstream.schema_changes.messages import key_words, percent, type_words
 
 _HEADS = ("column", "type", "present", "null", "distinct", "range", "longest", "loads")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from millstream.common.text import quantity
 from millstream.html_report.markup import Markup, cut, element
 from millstream.model import SchemaVersion, Table
-from millstream.schema_changes.messages import quantity
 
 WIDTH, HEIGHT = 216, 46
 GAP_X, GAP_Y = 40, 12

@@ -8,6 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
 
+from millstream.common.text import quantity
 from millstream.config import PipelineConfig
 from millstream.html_report import columns
 from millstream.html_report.diagram import diagrams
@@ -15,7 +16,6 @@ from millstream.html_report.gather import StreamHistory
 from millstream.html_report.markup import Markup, element, join, sentence
 from millstream.html_report.plots import bars
 from millstream.html_report.timeline import moment, timeline
-from millstream.schema_changes.messages import quantity
 
 UNFOLDED = 3
 """So many tables show their columns at once; of more, each is folded."""

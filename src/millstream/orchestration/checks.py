@@ -9,13 +9,14 @@ from typing import Any
 
 import dagster as dg
 
+from millstream.common.text import quantity
 from millstream.config import PipelineConfig
 from millstream.errors import SchemaHeldError
 from millstream.model import Decision, Drift, RunReport
 from millstream.orchestration.metadata import changes_table, explain
 from millstream.schema_changes import comes_and_goes, fingerprint
 from millstream.schema_changes.drift import MIN_LOADS
-from millstream.schema_changes.messages import accept_command, quantity, reject_command
+from millstream.schema_changes.messages import accept_command, reject_command
 
 SCHEMA = "schema"
 PROFILE = "profile"
@@ -101,18 +102,26 @@ def _held(
 ) -> Result:
     held = [decision for decision in decisions if decision.action == "hold"]
     wait = f", {quantity(waiting, 'row')} wait{'s' if waiting == 1 else ''}" if waiting else ""
+    return _red(
+        root,
+        f"{quantity(len(held), 'change')} must be accepted first; nothing is loaded{wait}: "
+        f"{accept_command(stream)}",
+        {
+            "accept": dg.MetadataValue.md(accept_words(stream, held)),
+            **_decided(decisions),
+            "rows_waiting": dg.MetadataValue.json(dict(rows)),
+        },
+    )
+
+
+def _red(root: dg.AssetKey, description: str, metadata: Mapping[str, Any]) -> Result:
     return Result(
         asset_key=root,
         check_name=SCHEMA,
         passed=False,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{quantity(len(held), 'change')} must be accepted first; nothing is loaded"
-        f"{wait}: {accept_command(stream)}",
-        metadata={
-            "accept": dg.MetadataValue.md(accept_words(stream, held)),
-            **_decided(decisions),
-            "rows_waiting": dg.MetadataValue.json(dict(rows)),
-        },
+        description=description,
+        metadata=metadata,
     )
 
 
@@ -140,14 +149,11 @@ def _would_be_held(
     root: dg.AssetKey, stream: str, decisions: Sequence[Decision], held: Sequence[Decision]
 ) -> Result:
     """What `schema` says of a stream whose source shows what the policy holds, before a run."""
-    return Result(
-        asset_key=root,
-        check_name=SCHEMA,
-        passed=False,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=f"the next run will be held: {quantity(len(held), 'change')} must be accepted "
-        f"first: {accept_command(stream)} --from-source",
-        metadata=_decided(decisions),
+    return _red(
+        root,
+        f"the next run will be held: {quantity(len(held), 'change')} must be accepted first: "
+        f"{accept_command(stream)} --from-source",
+        _decided(decisions),
     )
 
 

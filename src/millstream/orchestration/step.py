@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from millstream import alerts
+from millstream.common.text import quantity
 from millstream.config import PipelineConfig, load_dotenv
 from millstream.errors import MillstreamError, SchemaHeldError
 from millstream.model import RunReport
@@ -21,7 +22,6 @@ from millstream.orchestration.retries import already_loaded, carried_on, checks_
 from millstream.orchestration.specs import STREAM, TABLE, child_key, split
 from millstream.runs import runner
 from millstream.runs.parallel import run_parallel
-from millstream.schema_changes.messages import quantity
 
 
 @dataclass(frozen=True, slots=True)

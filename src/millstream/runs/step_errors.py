@@ -76,12 +76,12 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
 
 
 def _words(error: BaseException) -> str:
-    return redact_foreign(destinations.words(error))
+    return redact_foreign(destinations.error_text(error))
 
 
 def describe_job_error(error: BaseException) -> str:
     """Why a file was not loaded, in one line without rows and secrets."""
-    root = destinations.root_of(error)
+    root = destinations.root_error(error)
     return f"{type(root).__name__}: {' '.join(_words(root).split())}"
 
 

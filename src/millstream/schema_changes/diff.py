@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import get_args
 
+from millstream.common.text import quantity
 from millstream.model import (
     ChangeKind,
     Column,
@@ -21,7 +22,7 @@ from millstream.model import (
     Table,
 )
 from millstream.schema_changes.data_changes import observe
-from millstream.schema_changes.messages import key_words, percent, quantity, type_words
+from millstream.schema_changes.messages import key_words, percent, type_words
 from millstream.schema_changes.snapshot import Profile
 
 STRUCTURAL: frozenset[ChangeKind] = frozenset(get_args(StructuralChangeKind))

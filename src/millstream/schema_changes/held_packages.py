@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.common import atomic_write
+from millstream.common.text import quantity
 from millstream.config import PolicyConfig
 from millstream.errors import ConfigError, SchemaHeldError
 from millstream.model import Decision, SchemaChange, SchemaVersion
@@ -26,7 +27,7 @@ from millstream.schema_changes.accepted_store import AcceptedSchemaStore
 from millstream.schema_changes.diff import DATA_ALONE, apply, diff
 from millstream.schema_changes.evaluate import fingerprint, govern, judge
 from millstream.schema_changes.map_detection import is_map_at
-from millstream.schema_changes.messages import accept_command, quantity, reject_command
+from millstream.schema_changes.messages import accept_command, reject_command
 
 _WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
 _SHAPES = frozenset(

@@ -36,15 +36,6 @@ def key_words(column: Column) -> str:
     return ", ".join(words for is_set, words in flags if is_set)
 
 
-def quantity(count: int, noun: str) -> str:
-    """So many of something.
-
-    >>> quantity(1, "row"), quantity(1200, "row")
-    ('1 row', '1,200 rows')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def percent(share: float) -> str:
     """A share of 0 to 1 for people; never 0% of something, nor 100% of less than all.
 
