@@ -121,3 +121,16 @@ def test_a_waiting_package_of_inserts_is_loaded_first(
     assert "loaded first what an earlier run had extracted" in report.warnings
     assert postgres_place.column("orders", "id") == [1, 2, 3]
     assert postgres_place.column("orders", "body") == ["", "", None]
+
+
+def test_long_values_are_compressed_as_the_server_was_told(postgres_place: Place) -> None:
+    has_lz4 = "SELECT 1 FROM pg_settings WHERE 'lz4' = ANY (enumvals)"
+    if not postgres_place.query(has_lz4):
+        pytest.skip("this PostgreSQL was built without LZ4")
+    asked = f"SELECT DISTINCT pg_column_compression(body) FROM {NAME}.orders"
+    load(postgres_place, NAME, [{"id": 1, "body": "long " * 2000}])
+    assert postgres_place.query(asked) == [("lz4",)]
+    database = postgres_place.extra["database"]
+    postgres_place.query(f"ALTER DATABASE {database} SET default_toast_compression = 'pglz'")
+    load(postgres_place, NAME, [{"id": 2, "body": "long " * 2000}])
+    assert sorted(postgres_place.query(asked)) == [("lz4",), ("pglz",)]

