@@ -163,8 +163,8 @@ def environment(name: str, *packages: str) -> None:
 
 
 def prepare_ours() -> None:
-    """As `pip install millstream[mongodb]` makes it."""
-    environment("ours", "-e", f"{ROOT}[mongodb]")
+    """As `pip install millstream[mongodb,fast]` makes it."""
+    environment("ours", "-e", f"{ROOT}[mongodb,fast]")
 
 
 def prepare_verified() -> None:

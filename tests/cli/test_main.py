@@ -44,6 +44,7 @@ def test_every_command_has_help_with_an_example(
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = ["dlt", "dagster", "pydantic", "yaml", "rich", "pyarrow", "duckdb", "requests", "numpy"]
+    heavy += ["numba"]
     script = (
         "import sys; from millstream.cli import main; "
         "codes = [main(['--help']), main(['run', '--help'])]; "

@@ -151,7 +151,7 @@ def test_doctor_says_what_is_well(shop: Path) -> None:
     document = json.loads(done.stdout)
     assert document["ok"] is True
     names = [check["name"] for check in document["checks"]]
-    assert names[:5] == ["millstream", "python", "dlt", "dagster", "pipeline"]
+    assert names[:6] == ["millstream", "python", "dlt", "dagster", "kernels", "pipeline"]
     assert not (shop / "warehouse.duckdb").exists()
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 
-HEAVY = ("dlt", "requests", "pyarrow", "pandas", "duckdb", "pymongo")
+HEAVY = ("dlt", "requests", "pyarrow", "pandas", "duckdb", "pymongo", "numba")
 
 PROGRAM = """
 import socket, sys

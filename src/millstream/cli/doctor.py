@@ -57,7 +57,27 @@ def _versions() -> list[Check]:
         except metadata.PackageNotFoundError:
             # Dagster is optional: its absence is worth a line, not a failure
             checks.append(Check(name, name != "dlt", "not installed", hint))
-    return checks
+    return [*checks, _kernels()]
+
+
+def _kernels() -> Check:
+    """Compiled here, so that no run has to; optional, too."""
+    from importlib import metadata
+
+    from millstream.engine import kernels
+    from millstream.model import Check
+
+    if kernels.setting() == "off":
+        return Check("kernels", True, "off: MILLSTREAM_KERNELS")
+    if not kernels.is_installed():
+        hint = 'pip install "millstream[fast]"; needed for nothing, faster for millions of rows'
+        return Check("kernels", True, "not installed", hint)
+    loaded = kernels.load()
+    version = f"numba {metadata.version('numba')}"
+    if loaded.problem:
+        return Check("kernels", True, f"{version}: not used: {loaded.problem}")
+    when = f" now, in {loaded.seconds:.1f} s" if loaded.seconds else ""
+    return Check("kernels", True, f"{version}: compiled{when}")
 
 
 def _pipeline(path: Path) -> list[Check]:

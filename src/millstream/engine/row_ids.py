@@ -14,6 +14,8 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
+from millstream.engine import kernels
+
 Ids = np.ndarray
 """n ids of equal length as bytes, dtype `S<length>`."""
 
@@ -31,13 +33,21 @@ def nested_ids(table: str, parents: Ids, positions: np.ndarray, size: int) -> Id
     The same digest as `dlt.common.normalizers.json.helpers.get_nested_row_hash`.
     """
     middle = b"_" + table.encode() + b"_"
+    compiled = kernels.for_rows(len(parents))
+    if compiled and parents.dtype.itemsize + len(middle) <= compiled.LONGEST_PREFIX:
+        digests = np.empty((len(parents), _padded(size)), np.uint8)
+        starts = np.ascontiguousarray(parents).view(np.uint8).reshape(len(parents), -1)
+        numbers = np.ascontiguousarray(positions, np.int64)
+        compiled.hash_rows(starts, np.frombuffer(middle, np.uint8), numbers, digests)
+        digests[:, size:] = 0
+        return _encode(digests.tobytes(), len(parents), size)
     endings = np.array([middle + b"%d" % n for n in range(int(positions.max()) + 1)])
     shake = hashlib.shake_128
     pad = bytes(_padded(size) - size)
     # what is hashed is put together in one call: half of a hash is the work around it
     texts = np.char.add(parents, endings[positions]).tolist()
-    digests = [shake(text, usedforsecurity=False).digest(size) for text in texts]
-    return _encode(pad.join(digests) + pad, len(digests), size)
+    data = pad.join([shake(text, usedforsecurity=False).digest(size) for text in texts])
+    return _encode(data + pad, len(texts), size)
 
 
 def from_texts(texts: Iterable[str]) -> Ids:
