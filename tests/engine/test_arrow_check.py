@@ -33,7 +33,8 @@ def checked(
         else:
             assert envelope.is_one(part)
             inside = part[envelope.KEY]
-            left[inside["text"]] = inside["unreadable"]
+            text = json.dumps(part["row"], default=str, separators=(",", ":"))
+            left[text] = inside["refused"]
     return rows, left
 
 

@@ -47,6 +47,7 @@ def test_envelopes_are_told_from_rows(row: dict[str, Any]) -> None:
     entry = {"id": "e1", **row}
     for item in (
         envelope.unreadable("{", detail="not JSON", origin="a.jsonl:1"),
+        envelope.refused(row, detail="`id`: more than 64 bits", path="id"),
         envelope.replay(entry, row),
         envelope.superseded(entry),
     ):

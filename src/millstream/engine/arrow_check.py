@@ -10,7 +10,6 @@ destination requires them, and a merge finds rows by them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +27,15 @@ from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.engine import row_ids
 from millstream.engine.coercion_rules import ColumnLimits, InexactError, MisfitError, coerce
+from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
 
 Column = Mapping[str, Any]
+_Reasons = dict[int, tuple[str, str]]
+"""By the position of a row: the column that is wrong, and what is wrong with it."""
 
 _STORED = "x-millstream-stored"
 """In a column: its type is that of the schema, not one that a resource declares."""
@@ -74,7 +76,7 @@ class ArrowCheck:
         if table is None or not table.num_rows:
             yield item
             return
-        reasons: dict[int, str] = {}
+        reasons: _Reasons = {}
         columns = self._columns(item)
         checked = self._with_ids(self._checked(table, columns, reasons), columns)
         if not reasons:
@@ -84,13 +86,13 @@ class ArrowCheck:
         good[list(reasons)] = False
         if good.any():
             yield checked.filter(pa.array(good))
-        bad = _readable(table.take(pa.array(sorted(reasons)))).to_pylist()
+        bad = _storable_rows(table.take(pa.array(sorted(reasons))))
         for at, row in zip(sorted(reasons), bad):
-            text = json.dumps(row, default=str, separators=(",", ":"))
-            yield envelope.unreadable(text, detail=reasons[at], origin="")
+            name, detail = reasons[at]
+            yield envelope.refused(row, detail=f"`{name}`{detail}", path=json_path("", name))
 
     def _checked(
-        self, table: pa.Table, columns: Mapping[str, Column], reasons: dict[int, str]
+        self, table: pa.Table, columns: Mapping[str, Column], reasons: _Reasons
     ) -> pa.Table:
         names = [self._normalize(name) for name in table.schema.names]
         for name, column in columns.items():
@@ -100,7 +102,7 @@ class ArrowCheck:
                 else:
                     missing = _where(pc.is_null(table.column(names.index(name))))
                 for at in missing:
-                    reasons.setdefault(at, f"`{name}`, which may not be null, is missing")
+                    reasons.setdefault(at, (name, ", which may not be null, is missing"))
         if not self._is_exact:
             return table
         for at, name in enumerate(names):
@@ -123,7 +125,7 @@ class ArrowCheck:
         return table
 
     def _fitted(
-        self, name: str, array: pa.ChunkedArray, column: Column | None, reasons: dict[int, str]
+        self, name: str, array: pa.ChunkedArray, column: Column | None, reasons: _Reasons
     ) -> pa.ChunkedArray | None:
         """The values in another type, where that is needed; None where they stay as they are."""
         kind = array.type
@@ -133,7 +135,7 @@ class ArrowCheck:
             given = get_column_type_from_py_arrow(kind).get("data_type")
         except UnsupportedArrowTypeException:
             for at in _where(pc.is_valid(array)):
-                reasons.setdefault(at, f"`{name}`: a value of type {kind} can not be stored")
+                reasons.setdefault(at, (name, f": a value of type {kind} can not be stored"))
             return pa.chunked_array([pa.nulls(len(array))])
         wanted = column.get("data_type") if column else None
         if given is None:
@@ -181,9 +183,9 @@ class ArrowCheck:
         return None
 
     @staticmethod
-    def _note(name: str, wrong: Any, detail: str, reasons: dict[int, str]) -> None:
+    def _note(name: str, wrong: Any, detail: str, reasons: _Reasons) -> None:
         for at in wrong:
-            reasons.setdefault(at, f"`{name}`: {detail}")
+            reasons.setdefault(at, (name, f": {detail}"))
 
     def _converted(
         self,
@@ -191,7 +193,7 @@ class ArrowCheck:
         array: pa.ChunkedArray,
         column: Column,
         given: str,
-        reasons: dict[int, str],
+        reasons: _Reasons,
     ) -> pa.ChunkedArray:
         """Value by value, as rows of other sources are."""
         wanted = column["data_type"]
@@ -201,7 +203,7 @@ class ArrowCheck:
             try:
                 values.append(None if value is None else coerce(wanted, given, value, limits))
             except (InexactError, MisfitError) as error:
-                reasons.setdefault(at, f"`{name}`: {error}")
+                reasons.setdefault(at, (name, f": {error}"))
                 values.append(None)
         target = get_py_arrow_datatype(column, self._caps, "UTC")  # type: ignore[arg-type]
         return pa.chunked_array([pa.array(values, type=target, from_pandas=False)])
@@ -262,13 +264,17 @@ def _as_table(item: Any) -> pa.Table | None:
     return None
 
 
-def _readable(table: pa.Table) -> pa.Table:
-    """Times with nanoseconds as text: Python has none."""
+def _storable_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as Python has them; as text what it lacks, or what no row can be written with."""
     for at, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
             plain = table.column(at).cast(pa.timestamp("ns"))
             table = table.set_column(at, field.name, plain.cast(pa.string()))
-    return table
+        elif pa.types.is_duration(field.type):
+            texts = [None if each is None else str(each) for each in table.column(at).to_pylist()]
+            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 def _outside(array: pa.ChunkedArray, bits: int) -> pa.ChunkedArray:

@@ -1,6 +1,7 @@
 """How something that is no plain row travels through an extracted file to the normalizer.
 
     {"_millstream_quarantine": {"unreadable": "...", "text": "...", "origin": "..."}}
+    {"_millstream_quarantine": {"refused": "...", "path": "..."}, "row": {...}}
     {"_millstream_quarantine": {"replay": {ENTRY}}, "row": {...}}
     {"_millstream_quarantine": {"superseded": {ENTRY}}}
     {"_millstream_quarantine": {"superseded": {ENTRY}, "outcome": "read again"}}
@@ -36,6 +37,16 @@ def unreadable(text: str, *, detail: str, origin: str) -> dict[str, Any]:
         origin: where it was: a file and a line, a document's id.
     """
     return {KEY: {"unreadable": detail, "text": text, "origin": origin}}
+
+
+def refused(row: Any, *, detail: str, path: str) -> dict[str, Any]:
+    """For a row that was read, and that its table would not give back.
+
+    Args:
+        detail: what is wrong with it, in words that do not quote it.
+        path: the JSON path of the value that is wrong.
+    """
+    return {KEY: {"refused": detail, "path": path}, "row": row}
 
 
 def replay(entry: Mapping[str, Any], row: Any) -> dict[str, Any]:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 STATE = "_millstream"
 """What a run keeps for itself in the state of a source."""
+_UNKNOWN_ORDER = (
+    "the table has a row with its key, and no load id tells which was read last: "
+    "load it with --row"
+)
 _TOGETHER = 50
 """Keys that one query looks up."""
 
@@ -126,7 +130,7 @@ def plan(
         else:
             tables.setdefault(str(table["name"]), (table, Plan()))[1].rows.append((each, text))
     for table, part in tables.values():
-        _drop_outdated(pipeline, schema, table, part)
+        _drop_outdated(pipeline, schema, table, part, is_corrected=corrected is not None)
         made.rows += part.rows
         made.superseded += part.superseded
         made.left += part.left
@@ -298,7 +302,12 @@ def _why_left(entry: Entry, table: Mapping[str, Any], corrected: str | None) -> 
 
 
 def _drop_outdated(
-    pipeline: dlt.Pipeline, schema: dlt.Schema, table: Mapping[str, Any], made: Plan
+    pipeline: dlt.Pipeline,
+    schema: dlt.Schema,
+    table: Mapping[str, Any],
+    made: Plan,
+    *,
+    is_corrected: bool,
 ) -> None:
     """Supersede rows of which the table, or the plan, has a newer version by the primary key."""
     if table.get("write_disposition") != "merge":
@@ -328,7 +337,9 @@ def _drop_outdated(
         if load_id > str(newest[values][0].fields["load_id"])
     ]
     made.superseded += [entry for entry, _ in outdated]
-    made.rows[:] = [row for row in made.rows if row not in outdated]
+    unknown = [] if is_corrected else [newest[key] for key, load_id in loaded.items() if not load_id]
+    made.left += [(entry, _UNKNOWN_ORDER) for entry, _ in unknown]
+    made.rows[:] = [row for row in made.rows if row not in (*outdated, *unknown)]
 
 
 def _key(
@@ -370,7 +381,7 @@ def _newest_loads(
     key: Sequence[str],
     wanted: Sequence[tuple[Any, ...]],
 ) -> dict[tuple[Any, ...], str]:
-    """The load that the table's row of each key came with.
+    """The load that the table's row of each key came with; empty where the row has no load id.
 
     Raises:
         LookupError: there is no such table.
@@ -396,10 +407,14 @@ def _newest_loads(
 def _lookup(
     client: SqlClientBase[Any], schema: dlt.Schema, table: str, key: Sequence[str], at: int
 ) -> str:
-    load_id = client.escape_column_name(schema.naming.normalize_identifier("_dlt_load_id"))
+    name = schema.naming.normalize_identifier("_dlt_load_id")
+    # of Arrow tables alone it is not a column; rows of theirs may be beside others
+    has_it = name in schema.tables[table]["columns"]
+    newest = f"COALESCE(MAX({client.escape_column_name(name)}), '')" if has_it else "''"
     where = " AND ".join(f"{client.escape_column_name(name)} = %s" for name in key)
     return (
-        f"SELECT {at} AS position, MAX({load_id}) AS load_id "  # noqa: S608 (escaped by dlt)
+        f"SELECT {at} AS position, "  # noqa: S608 (escaped by dlt)
+        f"CASE WHEN COUNT(*) > 0 THEN {newest} END AS load_id "
         f"FROM {client.make_qualified_table_name(table)} WHERE {where}"
     )
 

@@ -359,6 +359,10 @@ class WatchedNormalizer(ExactNormalizer):
             problem = Rejection("unreadable", found["unreadable"], root)
             self._put_aside(root, [problem], found["text"], found["origin"], is_text=True)
             return
+        if "refused" in found:
+            problem = Rejection("refused", found["refused"], root, found["path"])
+            self._put_aside(root, [problem], item["row"])
+            return
         if "superseded" in found:
             self._entries.append(entry.closed(found["superseded"], "superseded"))
             self._stats.outcomes[found.get("outcome", "superseded")] += 1
@@ -631,11 +635,9 @@ def add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> Non
 def _refuse_unreadable(root: str, items: Iterable[Any]) -> None:
     """What was put into an envelope is no row, once nothing is quarantined any more."""
     for item in items:
-        if envelope.is_one(item) and "unreadable" in item[envelope.KEY]:
-            found = item[envelope.KEY]
-            raise SourceDataError(
-                f"{found.get('origin') or root}: {found['unreadable']}", hint=_NOT_ASIDE
-            )
+        found = item[envelope.KEY] if envelope.is_one(item) else {}
+        if detail := found.get("unreadable") or found.get("refused"):
+            raise SourceDataError(f"{found.get('origin') or root}: {detail}", hint=_NOT_ASIDE)
 
 
 def _refusal(root: str, error: Exception) -> Rejection:
