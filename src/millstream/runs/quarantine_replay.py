@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 STATE = "_millstream"
 """What a run keeps for itself in the state of a source."""
 _UNKNOWN_ORDER = (
-    "the table has a row with its key, and no load id tells which was read last: "
-    "load it with --row"
+    "the table has a row with its key, and no load id tells which was read last: load it with --row"
 )
 _TOGETHER = 50
 """Keys that one query looks up."""
@@ -337,7 +336,9 @@ def _drop_outdated(
         if load_id > str(newest[values][0].fields["load_id"])
     ]
     made.superseded += [entry for entry, _ in outdated]
-    unknown = [] if is_corrected else [newest[key] for key, load_id in loaded.items() if not load_id]
+    unknown = (
+        [] if is_corrected else [newest[key] for key, load_id in loaded.items() if not load_id]
+    )
     made.left += [(entry, _UNKNOWN_ORDER) for entry, _ in unknown]
     made.rows[:] = [row for row in made.rows if row not in (*outdated, *unknown)]
 

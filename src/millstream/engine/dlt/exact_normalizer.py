@@ -185,6 +185,8 @@ class ExactNormalizer(JsonLItemsNormalizer):
             )
         if column is not None and _is_key(column):
             detail = f"a value of type {given} in a key of type {wanted}"
+            if is_large and wanted == given:
+                detail = "more than 64 bits"
             raise RefusedValueError(table_name, col_name, detail)
         if is_large:
             if not known and wanted == "bigint":
