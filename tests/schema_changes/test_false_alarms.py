@@ -121,6 +121,29 @@ def test_a_rename_is_accepted_on_another_machine(duckdb_place: Place) -> None:
     assert told(load(config, rows(300, contact))) == []
 
 
+@pytest.mark.parametrize("form", ["rows", "arrow"])
+def test_deletions_say_nothing_of_fields(duckdb_place: Place, form: str) -> None:
+    """Rows that dlt's `hard_delete` marks lack what the rows have that they take out."""
+    hints = {"gone": {"data_type": "bool", "hard_delete": True}}
+    source = DltConfig(path="behaviour.feed:versions", arguments={"hints": hints, "form": form})
+    config = configured(duckdb_place).model_copy(update={"source": source})
+    for first in (0, 100, 200):
+        load(config, [{"id": n, "note": f"n{n}", "gone": None} for n in range(first, first + 200)])
+    report = load(config, [{"id": n, "note": None, "gone": True} for n in range(100)])
+    assert told(report) == []
+    assert duckdb_place.count("orders") == 300
+    some = [
+        {"id": n, "note": f"m{n}" if n % 2 else None, "gone": True if n % 4 < 2 else None}
+        for n in range(100, 300)
+    ]
+    report = load(config, some)
+    assert told(report) == [
+        ("null_share_changed", "note", "warn"),
+        ("jump", "note", "null share"),
+    ]
+    assert report.jumps[0].message == "`note` is null in 50% of 100 rows, in the last 3 loads in 0%"
+
+
 def test_a_field_that_comes_back_is_told_once(duckdb_place: Place) -> None:
     config = configured(duckdb_place)
     for first in (0, 100, 200):

@@ -97,7 +97,9 @@ def shop(
         yield Shop(place, client[database]["orders"], capsys)
 
 
-RENAME = "`email` is gone and `contact` came, a likely rename: 100% of its values were in `email`"
+RENAME = (
+    "`email` is gone and `contact` came, a likely rename: about 100% of its values were in `email`"
+)
 
 
 def test_a_rename_is_refused_then_accepted(shop: Shop) -> None:

@@ -56,6 +56,30 @@ def test_inserts_updates_replaces_and_deletes_arrive(shop: Shop) -> None:
     mirror(shop)
 
 
+@pytest.mark.parametrize("deletes", ["hard", "soft"])
+def test_deletions_are_no_news_of_fields(shop: Shop, deletes: str) -> None:
+    """Nothing is missed of their rows, and shares leave them out."""
+    settings: Any = {"changes": True, "deletes": deletes}
+    things = shop.db.create_collection("things", changeStreamPreAndPostImages={"enabled": True})
+    things.insert_many([document(n) | {"note": f"note {n}"} for n in range(300)])
+    for n in (1, 2):
+        shop.load("things", **settings)
+        things.update_many({}, {"$set": {"n": n}})
+    shop.load("things", **settings)
+    things.delete_many({"_id": {"$lt": 100}})
+    report = shop.load("things", **settings)
+    assert (report.decisions, report.jumps) == ((), ())
+
+    things.delete_many({"_id": {"$lt": 200}})
+    things.update_many({}, {"$unset": {"note": 1}})
+    report = shop.load("things", **settings)
+    assert [decision.change.message for decision in report.decisions] == [
+        "`note` no longer arrives: in none of 100 rows, before in 100%"
+    ]
+    assert [jump.column for jump in report.jumps] == ["note"]
+    assert len(shop.rows("things", "_id")) == (100 if deletes == "hard" else 300)
+
+
 def test_the_full_load_joins_the_stream_without_gap_or_overlap(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from millstream.errors import (
 from millstream.sources.mongodb import discovery
 from services import free_port, mongod
 from sources.mongodb_kit import Shop
+from sources.mongodb_project import Project
 
 pytestmark = pytest.mark.xdist_group("mongodb")
 
@@ -136,6 +137,22 @@ def test_no_such_collection_or_database(shop: Shop) -> None:
         discovery.discover(shop.config(databases=["inventori"]).source)
     assert discovered.value.hint == "did you mean 'inventory'?"
     client.drop_database("inventory")
+
+
+def test_diff_goes_on_where_a_collection_is_gone(duckdb_project: Project) -> None:
+    """As a run does: what is known of the others is said."""
+    db = duckdb_project.db
+    db.things.insert_one({"n": 1})
+    db.others.insert_one({"n": 1})
+    duckdb_project.define("")
+    duckdb_project.command("discover")
+    db.things.drop()
+    said = duckdb_project.command("schema", "diff", fails=True)
+    assert f"things failed: no such collection: {db.name}.things" in said
+    assert "where it was dropped or renamed, `millstream discover` takes it off the list" in said
+    assert "shop.others: 1 change\n" in said
+    assert "things  gone" in duckdb_project.command("discover")
+    assert "things" not in duckdb_project.command("schema", "diff")
 
 
 def test_no_database_is_named(shop: Shop) -> None:

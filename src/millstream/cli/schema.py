@@ -89,6 +89,8 @@ def _accept_arguments(parser: ArgumentParser) -> None:
 
 
 def _diff(options: Namespace) -> int:
+    from millstream.cli.error_output import complain
+    from millstream.errors import SourceAuthError, SourceNotFoundError
     from millstream.schema_changes import comes_and_goes
 
     quieten_dlt()
@@ -96,13 +98,19 @@ def _diff(options: Namespace) -> int:
     found: dict[str, Sequence[Decision]] = {}
     with redirect_stdout(sys.stderr):
         for stream in streams:
-            standing = _standing(config, stream, options)
+            try:
+                standing = _standing(config, stream, options)
+            except (SourceNotFoundError, SourceAuthError) as error:  # of this stream alone
+                complain(error, debug=options.debug, what=stream)
+                continue
             found[stream] = (*standing.decisions, *standing.accepted)
     if options.json:
         print_json({stream: [_decision(d) for d in made] for stream, made in found.items()})
     else:
         for stream, made in found.items():
             print("\n".join(_decision_lines(f"{config.name}.{stream}", made)))
+    if len(found) < len(streams):
+        return 1
     told = [
         d.change.severity
         for made in found.values()

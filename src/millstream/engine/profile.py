@@ -123,12 +123,15 @@ class _Batches:
 class Profile:
     """The statistics of every column of every table that passed by.
 
+    Rows that tell of a deletion are counted in `deletions` alone: they lack what the rows have.
+
     A thread of its own counts: most of it needs no interpreter lock.
     """
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[str, ColumnStats]] = {}
         self.rows: dict[str, int] = {}
+        self.deletions: dict[str, int] = {}
         self._waiting: dict[str, _Batches] = {}
         self._list_index: dict[str, str] = {}
         self._aside = BackgroundWorker()
@@ -139,11 +142,16 @@ class Profile:
         batch: ColumnBatch,
         skip: frozenset[str],
         list_index: str | None = None,
+        deletion: str | None = None,
     ) -> None:
         """Count one batch of one table, soon; `skip` names the columns that link tables.
 
         Of `list_index`, one of them, `present` counts the lists that the rows come from.
+        `deletion` is the column that marks rows as deletions.
         """
+        if deletion in batch.columns:
+            rows, batch = len(batch), _without_deletions(batch, str(deletion))
+            self.deletions[table] = self.deletions.get(table, 0) + rows - len(batch)
         if list_index in batch.columns:
             self._list_index[table] = str(list_index)
         waiting = self._waiting.setdefault(table, _Batches())
@@ -174,6 +182,7 @@ class Profile:
         self._count_all()
         return {
             "rows": self.rows,
+            "deletions": self.deletions,
             "tables": {
                 table: {name: _as_json(stats) for name, stats in columns.items()}
                 for table, columns in self.tables.items()
@@ -184,6 +193,8 @@ class Profile:
         """Merge what `to_json` said, here or in another process."""
         for table, rows in document["rows"].items():
             self.rows[table] = self.rows.get(table, 0) + rows
+        for table, rows in document.get("deletions", {}).items():
+            self.deletions[table] = self.deletions.get(table, 0) + rows
         for table, columns in document["tables"].items():
             known = self.tables.setdefault(table, {})
             for name, values in columns.items():
@@ -197,6 +208,24 @@ class Profile:
             table: {name: _profile(stats, self.rows[table]) for name, stats in known.items()}
             for table, known in self.tables.items()
         }
+
+
+def _without_deletions(batch: ColumnBatch, marker: str) -> ColumnBatch:
+    """The rows of a batch that are none: true in `marker`, or of another type and not null."""
+    marks = batch.columns[marker]
+    deleted = pc.fill_null(marks, False) if pa.types.is_boolean(marks.type) else marks.is_valid()
+    gone = deleted.true_count
+    if not gone:
+        return batch
+    kept, size = pc.invert(deleted), len(batch) - gone
+    columns = {name: array.filter(kept) for name, array in batch.columns.items()}
+    present = {}
+    for name, count in batch.present.items():
+        # which of the rows had a key with null is not known: as many as may be
+        if (array := batch.columns.get(name)) is not None:
+            count += array.null_count - len(array) + size - columns[name].null_count
+        present[name] = min(count, size)
+    return ColumnBatch(columns, size, present)
 
 
 def _alike(arrays: Sequence[pa.Array]) -> Iterator[pa.ChunkedArray]:

@@ -22,6 +22,7 @@ class EngineReport:
         rows: extracted rows by who normalized them, `{"millstream": 119, "dlt": 1}`.
         reasons: why rows were left to dlt, and how many batches of them each time.
         profile: by table and column.
+        deletions: rows by table that tell of a deletion, and are not in the profile.
         quarantined: rows that were quarantined, by table and reason.
         refusals: what the policy said of the changes that it kept out of the schema.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`; of
@@ -32,6 +33,7 @@ class EngineReport:
     rows: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     profile: Mapping[str, Mapping[str, ColumnProfile]] = field(default_factory=dict)
+    deletions: Mapping[str, int] = field(default_factory=dict)
     quarantined: tuple[QuarantinedRows, ...] = ()
     refusals: tuple[Decision, ...] = ()
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -87,6 +89,7 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
         dict(rows),
         dict(reasons),
         profile.columns(),
+        profile.deletions,
         tuple(put_aside.values()),
         tuple(refusals.values()),
         dict(outcomes),

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 
 from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.messages import percent
-from millstream.schema_changes.sketch import matching
+from millstream.schema_changes.sketch import SIZE, matching
 
 SEPARATOR = "__"
 SHARE = 0.5
@@ -29,12 +29,14 @@ class Rename:
         old, new: the columns, or the objects or lists that hold them.
         share: of the values of a column of `new`, those that a column of `old` had.
         columns: the columns that are gone with it.
+        is_exact: whether all values were compared, and not a sample of them.
     """
 
     old: str
     new: str
     share: float
     columns: frozenset[str]
+    is_exact: bool = True
 
 
 def column_renames(
@@ -56,15 +58,15 @@ def column_renames(
     ]
     names = {column.name for column in gone}
     renames: dict[str, Rename] = {}
-    for old, new, share in _pairs(gone, added):
+    for old, new, share, is_exact in _pairs(gone, added):
         objects = _objects(old, new)
         if objects is None or _still_arrives(objects[0], now):
-            renames[old] = Rename(old, new, share, frozenset({old}))
+            renames[old] = Rename(old, new, share, frozenset({old}), is_exact)
             continue
         before, after = (prefix.removesuffix(SEPARATOR) for prefix in objects)
         fields = frozenset(name for name in names if name.startswith(objects[0]))
         # the best pair comes first; further ones of the same objects add nothing
-        renames.setdefault(before, Rename(before, after, share, fields))
+        renames.setdefault(before, Rename(before, after, share, fields, is_exact))
     return [
         rename
         for rename in renames.values()
@@ -80,16 +82,17 @@ def list_rename(was: Table, old: SchemaVersion, new: SchemaVersion) -> Rename | 
     for table in new.tables:
         if table.parent != was.parent or table.name in old.table:
             continue
-        for before, after, share in _pairs(was.columns, table.columns):
+        for before, after, share, is_exact in _pairs(was.columns, table.columns):
             if before == after and (best is None or best.share < share):
                 names = was.name.removeprefix(prefix), table.name.removeprefix(prefix)
-                best = Rename(*names, share, frozenset())
+                best = Rename(*names, share, frozenset(), is_exact)
     return best
 
 
 def describe(table: str, rename: Rename, what: str = "") -> SchemaChange:
     """The change that tells of a rename; `what` is said of both names, such as `the list`."""
     fields = f" with its {len(rename.columns)} fields" if len(rename.columns) > 1 else ""
+    share = percent(rename.share) if rename.is_exact else f"about {rename.share:.0%}"
     return SchemaChange(
         kind="column_renamed",
         table=table,
@@ -98,25 +101,34 @@ def describe(table: str, rename: Rename, what: str = "") -> SchemaChange:
         new=rename.new,
         severity="breaking",
         message=f"{what}`{rename.old}`{fields} is gone and `{rename.new}` came, a likely rename: "
-        f"{percent(rename.share)} of its values were in `{rename.old}` before",
+        f"{share} of its values were in `{rename.old}` before",
     )
 
 
-def _pairs(gone: Sequence[Column], added: Sequence[Column]) -> Iterator[tuple[str, str, float]]:
-    """Old and new name and the share of common values, best first; no name twice."""
+def _pairs(
+    gone: Sequence[Column], added: Sequence[Column]
+) -> Iterator[tuple[str, str, float, bool]]:
+    """Old and new name, the share of common values, whether exact, best first; no name twice."""
     candidates = [
-        (share, alike, old.name, new.name)
+        (share, alike, old.name, new.name, _is_complete(old) and _is_complete(new))
         for old in gone
         for new in added
         if (share := _share(old, new, alike := _likeness(old.name, new.name))) is not None
     ]
     taken_old: set[str] = set()
     taken_new: set[str] = set()
-    for share, _, old, new in sorted(candidates, key=lambda each: (-each[0], -each[1], *each[2:])):
+    for share, _, old, new, is_exact in sorted(
+        candidates, key=lambda each: (-each[0], -each[1], *each[2:])
+    ):
         if old not in taken_old and new not in taken_new:
             taken_old.add(old)
             taken_new.add(new)
-            yield old, new, share
+            yield old, new, share, is_exact
+
+
+def _is_complete(column: Column) -> bool:
+    """Whether the sketch has all values of a column."""
+    return column.profile is not None and len(column.profile.sketch) < SIZE
 
 
 def _share(old: Column, new: Column, likeness: float) -> float | None:

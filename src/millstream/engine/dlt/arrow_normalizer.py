@@ -14,6 +14,7 @@ from millstream.engine.row_columns import plain_column
 from millstream.engine.stats import FileStats
 from millstream.engine.tables import LinkNames
 from millstream.formats import engine_mode
+from millstream.formats.deletions import deletion_column
 
 
 class ArrowNormalizer(ArrowItemsNormalizer):
@@ -35,6 +36,7 @@ class ArrowNormalizer(ArrowItemsNormalizer):
         skipped = frozenset[str]()
         if isinstance(own, DataItemNormalizer):
             skipped = LinkNames.of_normalizer(own).all()
+        deletion = deletion_column(self.schema.get_table_columns(table))
         storage = self.normalize_storage.extracted_packages.storage
         # dlt links such a file into the package as it is, so its columns are read here
         with storage.open_file(extracted_items_file, "rb") as file:
@@ -45,6 +47,8 @@ class ArrowNormalizer(ArrowItemsNormalizer):
                     present[name] = len(batch)
                     if column.null_count < len(column):
                         columns[name] = plain_column(column).combine_chunks()
-                stats.profile.add(table, ColumnBatch(columns, len(batch), present), skipped)
+                stats.profile.add(
+                    table, ColumnBatch(columns, len(batch), present), skipped, deletion=deletion
+                )
                 stats.count("arrow", len(batch))
         stats.save(self.load_storage.config.load_volume_path, self.load_id)

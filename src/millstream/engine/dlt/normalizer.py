@@ -40,6 +40,7 @@ from millstream.engine.schema_size import check_schema_size, check_table_names
 from millstream.engine.tables import add_ids, columns_of
 from millstream.errors import SchemaTooLargeError
 from millstream.formats import raw_part
+from millstream.formats.deletions import deletion_column
 from millstream.formats.key_names import KeyNames
 from millstream.formats.raw_part import Block
 from millstream.quarantine import envelope
@@ -326,7 +327,9 @@ class ColumnarNormalizer(WatchedNormalizer):
                 )
             if self._is_run:
                 names = self._rules.names
-                self._stats.profile.add(name, column_set, names.all(), names.list_idx)
+                self._stats.profile.add(
+                    name, column_set, names.all(), names.list_idx, deletion_column(known)
+                )
             writer.write_data_item(column_set, known)
             self._report_progress(name, len(column_set))
         for name, column in self._rules.null_only:

@@ -48,6 +48,7 @@ from millstream.engine.tables import LinkNames
 from millstream.engine.versions import FileVersions, file_versions
 from millstream.errors import SourceDataError
 from millstream.formats import duplicate_keys, raw_part, typed_json
+from millstream.formats.deletions import deletion_column
 from millstream.formats.json_path import variant_base
 from millstream.formats.key_names import KeyNames
 from millstream.model import Decision
@@ -525,7 +526,8 @@ class WatchedNormalizer(ExactNormalizer):
         names = self._link_names
         skipped = names.all() if names else frozenset()
         list_idx = names.list_idx if names else None
-        self._stats.profile.add(table, ColumnBatch(arrays, len(rows), present), skipped, list_idx)
+        batch = ColumnBatch(arrays, len(rows), present)
+        self._stats.profile.add(table, batch, skipped, list_idx, deletion_column(columns))
 
     def _profiled_column(self, rows: list[Any], name: str, column: Mapping[str, Any]) -> pa.Array:
         kind = get_py_arrow_datatype(cast("Any", column), self._caps, get_context_timezone_name())

@@ -60,7 +60,8 @@ def load(
     from dlt.common.runtime import signals
 
     pending_packages.check(run, context.what, context.stream, fully=False)
-    profile = package.seen.profile if package.is_profiled else {}
+    is_counted = package.is_profiled and not package.seen.deletions
+    profile = package.seen.profile if is_counted else {}
     if scope.is_overtaken(pipeline, baseline, profile):
         raise StaleCursorError
     warnings: list[str] = []

@@ -59,7 +59,10 @@ class Normalized:
             for table, columns in self.seen.profile.items()
         }
         loaded = {table: count for table, count in self.rows.items() if count}
-        return all(rows.get(table) == count for table, count in loaded.items())
+        deletions = self.seen.deletions
+        return all(
+            rows.get(table, 0) + deletions.get(table, 0) == count for table, count in loaded.items()
+        )
 
 
 def normalize(

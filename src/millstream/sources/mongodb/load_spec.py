@@ -166,7 +166,9 @@ def facts(client: Client, job_database: str, name: str, what: str) -> Collection
             hint=did_you_mean(job_database, _databases(client)),
         )
     raise SourceNotFoundError(
-        f"no such collection: {job_database}.{name}", hint=did_you_mean(name, names)
+        f"no such collection: {job_database}.{name}",
+        hint=f"{did_you_mean(name, names)}; where it was dropped or renamed, `millstream discover` "
+        "takes it off the list",
     )
 
 

@@ -20,6 +20,7 @@ from bson import encode as encode_bson
 
 from millstream.common.retry import Retries
 from millstream.errors import SourceError
+from millstream.formats.deletions import MARKS_DELETIONS
 from millstream.sources.mongodb import connection, errors, ids
 from millstream.sources.mongodb.encode import EXACT, Encoded, Encoder
 from millstream.sources.mongodb.values import EPOCH
@@ -68,7 +69,7 @@ def columns(deletes: str, *, merges: bool) -> dict[str, Any]:
         if merges:
             found[DELETED]["hard_delete"] = True
     else:
-        found[DELETED_AT] = {"data_type": "timestamp"}
+        found[DELETED_AT] = {"data_type": "timestamp", MARKS_DELETIONS: True}
     if merges:
         found[CLUSTER_TIME]["dedup_sort"] = "desc"
     return found
