@@ -17,6 +17,7 @@ from behaviour.feed import FEED
 from millstream.config import DltConfig, PipelineConfig
 from millstream.errors import ConfigError
 from millstream.model import RunReport
+from millstream.runs import status
 from millstream.runs.runner import run
 from services.places import Place
 from services.processes import python_code
@@ -155,6 +156,43 @@ def test_rows_by_a_key(place: Place) -> None:
     load(config, "7", *rows)
     load(config, "eu", *rows)
     assert orders(place) == [(0, "eu"), (2, "7"), (3, "eu")]
+
+
+def test_static_keys_are_compared_each_with_itself(place: Place) -> None:
+    """What rows of another key have is not missed here, and shares are their own."""
+    config = parted(place, type="static", field="region", values=["eu", "us"])
+    rows = [
+        {"id": n, "region": ("eu", "us")[n % 2], ("vat", "state")[n % 2]: f"v{n}"}
+        for n in range(200)
+    ]
+    for n in range(3):
+        for key in ("eu", "us"):
+            report = load(config, key, *({**row, "n": n} for row in rows))
+            assert {each.change.kind for each in report.decisions} <= {
+                "table_added",
+                "column_added",
+            }
+            assert report.jumps == ()
+    assert status.profile(config, "orders") == ((), 2)
+    report = load(config, "eu", *({"id": n, "region": "eu", "n": n} for n in range(0, 200, 2)))
+    assert [each.change.message for each in report.decisions] == [
+        "`vat` no longer arrives: in none of 100 rows, before in 100%"
+    ]
+    assert [jump.column for jump in report.jumps] == ["vat"]
+    assert status.profile(config, "orders") == (report.jumps, 3)
+
+
+def test_a_history_without_partitions_is_read(duckdb_place: Place) -> None:
+    """That of a version that noted none: nothing is compared, and nothing fails."""
+    config = parted(duckdb_place, type="static", field="region", values=["eu"])
+    load(config, "eu", *({"id": n, "region": "eu", "vat": "x"} for n in range(30)))
+    duckdb_place.query("ALTER TABLE shop._millstream_loads DROP COLUMN partition_key")
+    duckdb_place.query("DELETE FROM shop._dlt_version WHERE schema_name = 'millstream_ledger'")
+    report = load(config, "eu", *({"id": n, "region": "eu"} for n in range(30)))
+    assert (report.decisions, report.warnings) == ((), ())
+    assert duckdb_place.query(
+        "SELECT partition_key FROM shop._millstream_loads ORDER BY load_id"
+    ) == [(None,), ("eu",)]
 
 
 def test_a_window_bounds_a_resources_own_cursor(place: Place) -> None:

@@ -40,6 +40,7 @@ class LoadHistory:
     target: TargetConfig
     stream: str
     schema_name: str
+    partition: str | None = None
     dead: set[str] = field(default_factory=set)
     noted: dict[str, bool] = field(default_factory=dict)
 
@@ -92,6 +93,7 @@ class LoadHistory:
             changes=schema_changes.describe_maps(schema_changes.diff(before, new), new, self._maps),
             schema=new,
             decisions=tuple(decisions),
+            partition=self.partition,
         )
         place = schema_changes.history.place_of(pipeline)
         try:

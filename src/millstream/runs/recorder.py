@@ -79,7 +79,12 @@ class RunRecorder:
 
     def __post_init__(self) -> None:
         context = self.context
-        self.history = LoadHistory(context.target, context.stream, context.schema)
+        self.history = LoadHistory(
+            context.target,
+            context.stream,
+            context.schema,
+            context.partition.key if context.partition else None,
+        )
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -157,7 +162,7 @@ class RunRecorder:
         Args:
             loads: those that the destination has.
         """
-        context = self.context
+        context, part = self.context, self.context.partition
         if not context.target.history or loads is None:
             return ()
         try:
@@ -167,6 +172,8 @@ class RunRecorder:
                     context.target.name,
                     context.stream,
                     is_settled=not context.is_preview,
+                    # windows of time follow each other; what holds one key is data of its own kind
+                    partition=part.key if part is not None and part.window is None else None,
                 )
             if not self.profile or self.history.noted:
                 return known

@@ -81,7 +81,8 @@ def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int
         place = schema_changes.history.Place(destination, config.dataset)
         history = schema_changes.history
         unsettled = history.unsettled_loads(place, config.name)
-        loads = history.seen(place, config.name, stream, loads=11, unsettled=unsettled)
+        among = _of_newest_partition(config, stream, place)
+        loads = history.seen(place, config.name, stream, loads=11, unsettled=unsettled, among=among)
         versions = history.versions(place, config.name, stream, unsettled=unsettled)
         changes = history.changes(place, config.name, stream, unsettled=unsettled)
     if not loads or not versions:
@@ -104,3 +105,15 @@ def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int
         explained=schema_changes.columns_of(agreed, newest.profile),
     )
     return found, len(before)
+
+
+def _of_newest_partition(
+    config: PipelineConfig, stream: str, place: schema_changes.history.Place
+) -> set[str] | None:
+    """The loads of the static partition that was loaded last; None of any other stream."""
+    parts = config.partitions
+    if parts is None or parts.type != "static" or not parts.covers(stream):
+        return None
+    known = schema_changes.history.partitions(place, config.name, stream)
+    newest = next(iter(known.values()), None)
+    return {load_id for load_id, key in known.items() if key == newest}

@@ -44,6 +44,8 @@ HistoryTable = Literal[
     "_millstream_loads",
 ]
 CHANGES: HistoryTable = "_millstream_schema_changes"
+PARTITION = "partition_key"
+"""A column that tables of earlier versions lack until the next load: asked for by itself."""
 _RUN = {
     "pipeline": "text",
     "stream": "text",
@@ -96,6 +98,7 @@ _COLUMNS: dict[HistoryTable, dict[str, str]] = {
         "row_count": "bigint",
         "byte_count": "bigint",
         "table_rows": "text",
+        PARTITION: "text",
     },
 }
 
@@ -252,8 +255,13 @@ def seen(
     *,
     loads: int = 10,
     unsettled: Collection[str] | None = None,
+    among: Collection[str] | None = None,
 ) -> Sequence[tuple[str, LoadProfile]]:
-    """As `profiles`, with what was settled with each load."""
+    """As `profiles`, with what was settled with each load.
+
+    Args:
+        among: only these loads.
+    """
     found: dict[str, dict[str, dict[str, ColumnProfile]]] = {}
     settled: dict[str, set[tuple[str, str]]] = {}
     rows = _read(place, "_millstream_profiles", pipeline, stream, newest=NEWEST_PROFILES)
@@ -262,6 +270,8 @@ def seen(
         rows = [row for row in rows if row["load_id"] != cut_off] or rows
     rows = _settled(place, pipeline, rows, unsettled)
     for row in rows:
+        if among is not None and row["load_id"] not in among:
+            continue
         tables = found.setdefault(row["load_id"], {})
         tables.setdefault(row["table_name"], {})[row["column_name"]] = ColumnProfile(
             rows=row["row_count"],
@@ -281,8 +291,35 @@ def seen(
     ]
 
 
+def partitions(place: Place, pipeline: str, stream: str) -> dict[str, str]:
+    """The partition that each of the newest loads of a stream loaded, by load id."""
+    from dlt.destinations.exceptions import DatabaseException
+
+    try:
+        rows = metadata_tables.read(
+            place.destination,
+            place.dataset,
+            SCHEMA_NAME,
+            "_millstream_loads",
+            _COLUMNS["_millstream_loads"],
+            {"pipeline": pipeline, "stream": stream},
+            only=["pipeline", "stream", "load_id", PARTITION, "recorded_at"],
+            newest_by="recorded_at",
+            limit=NEWEST_LOADS,
+        )
+    except DatabaseException:  # of a version that noted none
+        return {}
+    return {row["load_id"]: row[PARTITION] for row in rows if row[PARTITION] is not None}
+
+
 def recent(
-    pipeline: dlt.Pipeline, name: str, stream: str, *, loads: int = 10, is_settled: bool = False
+    pipeline: dlt.Pipeline,
+    name: str,
+    stream: str,
+    *,
+    loads: int = 10,
+    is_settled: bool = False,
+    partition: str | None = None,
 ) -> Sequence[LoadProfile]:
     """What the last loads of a stream saw, oldest first; empty where no history tells.
 
@@ -290,12 +327,17 @@ def recent(
         pipeline: any dlt pipeline that loads into the place of the history.
         name: Millstream's name of the pipeline.
         is_settled: no load of the stream is under way, and those that died were taken out.
+        partition: only loads of this partition.
     """
     place = place_of(pipeline)
     if place is None:
         return ()
-    unsettled = () if is_settled else None
-    return [each for _, each in seen(place, name, stream, loads=loads, unsettled=unsettled)]
+    unsettled, among = () if is_settled else None, None
+    if partition is not None:
+        known = partitions(place, name, stream)
+        among = {load_id for load_id, key in known.items() if key == partition}
+    found = seen(place, name, stream, loads=loads, unsettled=unsettled, among=among)
+    return [each for _, each in found]
 
 
 def version_from(row: Mapping[str, Any]) -> SchemaVersion:
@@ -393,6 +435,7 @@ def _load_rows(
             "row_count": report.rows,
             "byte_count": sum(table.bytes for table in report.tables),
             "table_rows": json.dumps(tables),
+            PARTITION: report.partition,
         }
     ]
 
@@ -419,6 +462,7 @@ def _read(
         table,
         _COLUMNS[table],
         where,
+        only=[name for name in _COLUMNS[table] if name != PARTITION],
         newest_by="recorded_at",
         limit=newest,
     )
