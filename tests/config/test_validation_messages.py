@@ -53,6 +53,16 @@ def parse(tmp_path, **attributes):
             " source.path: there is no such attribute",
             "`path` belongs under `source` of type dlt",
         ),
+        (
+            {"source": {"type": "files", "streams": {"a": {"path": "x"}}, "path": "x"}},
+            " source.path: there is no such attribute",
+            "write `streams: {NAME: {path: ...}}`",
+        ),
+        (
+            {"source": {"type": "files", "streams": {"orders": "orders.jsonl"}}},
+            " source.streams.orders: must be names with values",
+            "write {path: ...}",
+        ),
         ({"dataset": "x"}, " dataset: there is no such", "`dataset` belongs under `destination`"),
         (
             {"destination": {"schedule": "x"}},

@@ -65,6 +65,13 @@ def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:
     return config, _chosen(options.streams, streams, options.command)
 
 
+def import_arrow_for(config: PipelineConfig) -> None:
+    """Import Arrow before anything else does: only a source of dlt's has frames of pandas."""
+    from millstream.common.arrow_import import import_arrow
+
+    import_arrow(frames=config.source.type == "dlt")
+
+
 def show_log() -> None:
     """Progress lines and warnings of a run on stderr; of dlt, what it says is wrong."""
     import logging

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.cli import malloc
 from millstream.cli.command import Command
-from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
+from millstream.cli.pipeline import (
+    import_arrow_for,
+    open_pipeline,
+    path_argument,
+    show_log,
+    stream_option,
+)
 from millstream.cli.terminal import print_json, print_listing
 
 if TYPE_CHECKING:
@@ -99,6 +105,7 @@ def _replay(options: Namespace) -> int:
     malloc.few()
     show_log()
     config, streams = open_pipeline(options)
+    import_arrow_for(config)
     with redirect_stdout(sys.stderr):
         found = [each for each in _entries(config) if each.status == "waiting"]
     ids = set(options.ids or ())

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.cli import malloc
 from millstream.cli.command import Command
-from millstream.cli.pipeline import open_pipeline, path_argument, show_log, stream_option
+from millstream.cli.pipeline import (
+    import_arrow_for,
+    open_pipeline,
+    path_argument,
+    show_log,
+    stream_option,
+)
 from millstream.cli.terminal import paint, print_json
 from millstream.common.text import quantity
 
@@ -53,6 +59,7 @@ def _run(options: Namespace) -> int:
 
         show_log()
         config, streams = open_pipeline(options)
+        import_arrow_for(config)
         loads = _loads(config, streams, options.partitions or [])
     except KeyboardInterrupt:
         _print_interruption([], [], ())

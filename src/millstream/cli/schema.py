@@ -17,7 +17,13 @@ from millstream.cli.changes import (
     print_packages,
 )
 from millstream.cli.command import Command
-from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_dlt, repeatable
+from millstream.cli.pipeline import (
+    import_arrow_for,
+    open_pipeline,
+    pipeline_arguments,
+    quieten_dlt,
+    repeatable,
+)
 from millstream.cli.terminal import print_json, print_listing
 from millstream.common.text import quantity
 
@@ -95,6 +101,7 @@ def _diff(options: Namespace) -> int:
 
     quieten_dlt()
     config, streams = open_pipeline(options)
+    import_arrow_for(config)
     found: dict[str, Sequence[Decision]] = {}
     with redirect_stdout(sys.stderr):
         for stream in streams:

@@ -30,6 +30,7 @@ _WORDS = {
 }
 """By pydantic's type of error: https://docs.pydantic.dev/latest/errors/validation_errors/"""
 
+_NOT_A_MODEL = ("model_type", "model_attributes_type")
 _SECRET = re.compile(
     r"(.+_)?(token|secret|password|passwd|credentials?|uri|dsn|url|api_?key|auth|connection(_string)?)"
 )
@@ -121,6 +122,9 @@ def _remedy(problem: _Problem, root: type[Model], destination: str) -> str | Non
         if _is_credential(problem):
             return _where_credentials_belong(place, destination)
         return _misplaced(str(name), _model_at(root, place), root)
+    if kind in _NOT_A_MODEL and (model := _model_at(root, problem["loc"])):
+        needed = [each for each, field in model.model_fields.items() if field.is_required()]
+        return "write {" + ", ".join(f"{each}: ..." for each in needed) + "}" if needed else None
     if kind == "union_tag_invalid":
         return _did_you_mean(str(context["tag"]), _tags(problem))
     if kind == "literal_error":
@@ -152,6 +156,10 @@ def _misplaced(name: str, model: type[Model] | None, root: type[Model]) -> str |
     if model is None:
         return None
     own = [each for each, field in model.model_fields.items() if not field.exclude]
+    for each in own:  # of each of what it names, such as a stream
+        held = model.model_fields[each].annotation
+        if get_origin(held) is Mapping and any(name in at.model_fields for at in _within(held)):
+            return f"write `{each}: {{NAME: {{{name}: ...}}}}`"
     places = [at for at, other in _models(root) if name in other.model_fields]
     if len(places) > 1:  # of several sources, whichever it is
         places = [places[0].partition(" of type ")[0]]

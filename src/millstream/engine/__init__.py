@@ -26,6 +26,7 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from millstream.common.arrow_import import import_arrow
 from millstream.engine.coercion_rules import Coercion
 from millstream.engine.dlt.key_collisions import describe_collisions
 from millstream.engine.report import EngineReport, collect
@@ -139,13 +140,8 @@ def unambiguous() -> Iterator[None]:
 @contextmanager
 def warming() -> Iterator[None]:
     """Import what normalizing needs in a thread, while the block waits for its source."""
-    # dlt looks at modules that are only half imported, and Arrow imports pandas where it is
-    # installed: both are whole before the block begins
-    import pyarrow  # noqa: F401
-
-    with suppress(ImportError):
-        import pandas  # noqa: F401
-
+    # dlt looks at modules that are only half imported: Arrow is whole before the block begins
+    import_arrow()
     thread = Thread(target=_warm, name="millstream-warming")
     thread.start()
     try:

@@ -15,6 +15,7 @@ from signal import SIGINT
 from typing import TypeVar
 
 from millstream import destinations
+from millstream.common.arrow_import import import_arrow
 from millstream.config import PipelineConfig
 from millstream.errors import MillstreamError
 
@@ -61,7 +62,8 @@ def _import_first(config: PipelineConfig) -> None:
     A thread that looks at a module which another one is still importing sees half of it; dlt looks
     at these whenever they are in `sys.modules`.
     """
-    for name in ("pyarrow", "pandas", "polars", "millstream.engine.dlt.patch"):
+    import_arrow()
+    for name in ("polars", "millstream.engine.dlt.patch"):
         with suppress(ImportError):
             import_module(name)
     with suppress(MillstreamError):  # each run will say what is wrong
