@@ -41,7 +41,8 @@ ENVIRONMENT = {
     "`off` never; when unset, they are loaded where a run has rows enough to gain by it.",
     "MILLSTREAM_MAX_TABLES": "how many tables a stream may have; 500 when unset. dlt's time grows "
     "with their square.",
-    "MILLSTREAM_MAX_COLUMNS": "how many columns a table may have; 6,000 when unset.",
+    "MILLSTREAM_MAX_COLUMNS": "how many columns a table may have; 6,000 when unset, or what "
+    "the destination holds where that is less.",
     "MILLSTREAM_DAGSTER_URL": "where people reach Dagster's UI, such as "
     "`https://dagster.example.org`; alerts then link to the run and to the asset's checks.",
     "NO_COLOR": "set to anything: no colours in the terminal.",

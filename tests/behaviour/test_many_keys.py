@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,59 @@ def test_too_many_columns_name_the_object(
     monkeypatch.setenv("MILLSTREAM_MAX_COLUMNS", "100")
     assert project.load() == [0, 1]
     assert project.load() == [0, 1]
+
+
+@pytest.mark.xdist_group("postgres")
+@pytest.mark.parametrize(
+    ("keys", "values"),
+    [
+        pytest.param(980, (1,), marks=pytest.mark.nightly),
+        (830, (1, True, "text", -0.5, "a text of more than 24 bytes")),
+        pytest.param(440, ("a text of more than 24 bytes",), marks=pytest.mark.nightly),
+    ],
+    ids=["numbers", "mixed", "texts"],
+)
+def test_rows_larger_than_a_page_are_quarantined(
+    postgres_place: Place,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    keys: int,
+    values: tuple[Any, ...],
+) -> None:
+    """Around the limit: each row is loaded or quarantined, and none fails the load."""
+    project = FileProject(tmp_path / "project", postgres_place, capsys)
+    widths = [0] * 40 + list(range(keys - 30, keys + 30, 3))
+    lines = [
+        json.dumps({"id": at, **{f"k{n}": values[n % len(values)] for n in range(width)}})
+        for at, width in enumerate(widths)
+    ]
+    project.write("a.jsonl", "\n".join(lines) + "\n")
+    project.configure("a.jsonl", {"schema_policy": "anything"})
+    loaded = project.load()
+    assert 40 < len(loaded) < len(widths)
+    aside = [why for _, why in project.quarantined()]
+    assert len(aside) == len(widths) - len(loaded)
+    said = r"its [\d,]+ values take [78],\d+ bytes; a row of PostgreSQL has 7,936"
+    assert re.fullmatch(said, aside[0])
+
+
+@pytest.mark.xdist_group("postgres")
+def test_more_columns_than_a_table_holds(
+    postgres_place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused before anything is sent, whatever the environment allows: nothing waits to fail."""
+    project = FileProject(tmp_path / "project", postgres_place, capsys)
+    project.write("a.jsonl", '{"id": 1, "k0": 1}\n')
+    project.configure("*.jsonl", {"schema_policy": "anything"})
+    assert project.load() == [1]
+    project.write("b.jsonl", json.dumps({f"k{n}": None if n else 1 for n in range(1700)}) + "\n")
+    project.write("c.jsonl", json.dumps({"id": 2, **{f"k{n}": n for n in range(1700)}}) + "\n")
+    assert project.run() == 1
+    said = "rows need more than 1,596 columns in table `t`, the most that PostgreSQL holds beside"
+    assert said in project.err
+    assert "hint: leave fields out at the source, or nest them in lists. No data" in project.err
+    (project.folder / "c.jsonl").unlink()
+    assert project.load() == [1, None]
 
 
 def test_rows_of_a_map_keep_their_numbers(project: FileProject) -> None:

@@ -110,5 +110,5 @@ def test_without_quarantine_the_error_names_table_and_column(duckdb_place: Place
     FEED.rows = rows(0, 2)
     run(config, "orders")
     FEED.rows = [{"n": 2}]
-    with pytest.raises(SourceDataError, match=r"no value for `id`.*in `orders`"):
+    with pytest.raises(SourceDataError, match="orders: `id`, which may not be null, is missing"):
         run(config, "orders")

@@ -12,10 +12,10 @@ import pytest
 
 from behaviour.conftest import configured
 from behaviour.feed import FEED
-from millstream.config import DltConfig
-from millstream.errors import SourceDataError
+from millstream.config import DltConfig, PipelineConfig
+from millstream.errors import SchemaTooLargeError, SourceDataError
 from millstream.runs.runner import replay, run
-from services.places import Place
+from services.places import NAME, Place
 
 LARGE = 2**70
 
@@ -171,6 +171,29 @@ def test_lists_and_scalars_share_no_column_of_arrow_tables(place: Place) -> None
         "`text`: json is not text",
         "`tree`: text is not json",
     ]
+
+
+@pytest.mark.xdist_group("postgres")
+def test_arrow_rows_and_tables_too_wide_for_postgres(postgres_place: Place) -> None:
+    config = PipelineConfig(
+        name=NAME,
+        source=DltConfig(path="behaviour.feed:disposed"),
+        destination=postgres_place.destination,
+        project=postgres_place.project,
+        schema_policy="anything",
+    )
+    wide = {f"k{n}": [None, n, None] for n in range(1200)}
+    FEED.rows = pa.table({"id": [1, 2, 3], **wide})
+    run(config, "orders")
+    assert postgres_place.column("orders", "id") == [1, 3]
+    details = postgres_place.column("_millstream_quarantine", "detail")
+    assert details == ["its values take more than the 7,936 bytes of a row"]
+    FEED.rows = pa.table({"id": [4], **{f"n{n}": [n] for n in range(700)}})
+    with pytest.raises(SchemaTooLargeError, match="more than 1,596 columns"):
+        run(config, "orders")
+    FEED.rows = pa.table({"id": [4]})
+    run(config, "orders")
+    assert postgres_place.column("orders", "id") == [1, 3, 4]
 
 
 @pytest.mark.parametrize("kind", ["pandas.DataFrame", "polars.DataFrame", "polars.LazyFrame"])

@@ -24,7 +24,7 @@ def checked(
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The rows that stay; and those that left, as JSON, with what is wrong."""
     named = {name: {"name": name, **column} for name, column in columns.items()}
-    check = ArrowCheck(lambda _: named, NORMALIZE, CAPS, is_exact=exact)
+    check = ArrowCheck(lambda _: "orders", lambda _: named, NORMALIZE, CAPS, is_exact=exact)
     rows: list[dict[str, Any]] = []
     left: dict[str, str] = {}
     for part in check(table):
@@ -126,7 +126,7 @@ def test_rows_without_a_key_leave(exact: bool) -> None:
 
 
 def test_what_is_not_arrow_passes() -> None:
-    check = ArrowCheck(lambda _: {}, NORMALIZE, CAPS, is_exact=True)
+    check = ArrowCheck(str, lambda _: {}, NORMALIZE, CAPS, is_exact=True)
     for item in ({"a": 1}, [{"a": 1}], [], "text"):
         assert check(item) is item
     table, batch = pa.table({"a": [1]}), pa.record_batch({"a": [2]})

@@ -25,8 +25,9 @@ from dlt.common.libs.pyarrow import (
 from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES
 
 from millstream.dlt_compat.pipes import pipe_of
-from millstream.engine import row_ids
+from millstream.engine import row_ids, row_size
 from millstream.engine.coercion_rules import ColumnLimits, InexactError, MisfitError, coerce
+from millstream.engine.schema_size import check_schema_size
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
 
@@ -45,7 +46,8 @@ class ArrowCheck:
     """A step of a resource: items in, items without rows that do not fit out.
 
     Args:
-        columns: gives the columns of the table that an item goes to, by their names there.
+        name: gives the name of the table that an item goes to.
+        columns: gives its columns, by their names there.
         normalize: makes a column's name of a key.
         capabilities: of the destination.
         is_exact: whether values are compared with their columns; else keys alone are.
@@ -53,12 +55,14 @@ class ArrowCheck:
 
     def __init__(
         self,
+        name: Callable[[Any], str],
         columns: Callable[[Any], Mapping[str, Column]],
         normalize: Callable[[str], str],
         capabilities: Any,
         *,
         is_exact: bool,
     ) -> None:
+        self._name = name
         self._columns = columns
         self._normalize = normalize
         self._caps = capabilities
@@ -78,6 +82,10 @@ class ArrowCheck:
             return
         reasons: _Reasons = {}
         columns = self._columns(item)
+        self._check_width(item, table, columns)
+        if self._caps.sqlglot_dialect == "postgres":
+            for at in row_size.too_large(table):
+                reasons[at] = "", f"its values take more than the {row_size.ROOM:,} bytes of a row"
         checked = self._with_ids(self._checked(table, columns, reasons), columns)
         if not reasons:
             yield checked
@@ -89,7 +97,15 @@ class ArrowCheck:
         bad = _storable_rows(table.take(pa.array(sorted(reasons))))
         for at, row in zip(sorted(reasons), bad):
             name, detail = reasons[at]
-            yield envelope.refused(row, detail=f"`{name}`{detail}", path=json_path("", name))
+            detail = f"`{name}`{detail}" if name else detail
+            yield envelope.refused(row, detail=detail, path=json_path("", name))
+
+    def _check_width(self, item: Any, table: pa.Table, columns: Mapping[str, Column]) -> None:
+        if len(columns) + table.num_columns >= row_size.FEWEST:
+            names = [self._normalize(name) for name in table.schema.names]
+            name = self._name(item)
+            known = {name: {"columns": columns}}
+            check_schema_size(name, {name: names}, known, self._caps.sqlglot_dialect)
 
     def _checked(
         self, table: pa.Table, columns: Mapping[str, Column], reasons: _Reasons
@@ -215,13 +231,14 @@ def check_arrow_items(
     """Have rows of Arrow tables that do not fit their columns quarantined, at a resource's end."""
     normalize = schema.naming.normalize_identifier
 
-    def columns(item: Any) -> Mapping[str, Column]:
+    def name_of(item: Any) -> str:
         declared = resource.compute_table_schema(item)
-        name = schema.naming.normalize_tables_path(str(declared["name"]))
-        found: dict[str, Column] = {
-            normalize(each): column for each, column in declared["columns"].items()
-        }
-        known = schema.tables.get(name, {}).get("columns", {})
+        return str(schema.naming.normalize_tables_path(str(declared["name"])))
+
+    def columns(item: Any) -> Mapping[str, Column]:
+        declared = resource.compute_table_schema(item)["columns"]
+        found: dict[str, Column] = {normalize(each): column for each, column in declared.items()}
+        known = schema.tables.get(name_of(item), {}).get("columns", {})
         return {
             each: {
                 **found.get(each, {}),
@@ -231,7 +248,7 @@ def check_arrow_items(
             for each, column in {**found, **known}.items()
         }
 
-    check = ArrowCheck(columns, normalize, capabilities, is_exact=is_exact)
+    check = ArrowCheck(name_of, columns, normalize, capabilities, is_exact=is_exact)
     # behind the cursor, which is told of all rows
     resource.add_step(check, insert_at=len(pipe_of(resource)))
 

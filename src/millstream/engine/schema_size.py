@@ -15,7 +15,16 @@ from millstream.errors import ConfigError, SchemaTooLargeError
 
 MAX_TABLES = 500
 MAX_COLUMNS = 6000
+HELD = {
+    "postgres": ("PostgreSQL", 1600),
+    "redshift": ("Redshift", 1600),
+    "tsql": ("SQL Server", 1024),
+    "bigquery": ("BigQuery", 10_000),
+}
+"""What destinations are called, and the columns that their tables may have, by SQL dialect."""
 SEPARATOR = "__"
+_OWN = 4
+"""Columns of dlt's own that a table has at most: its id, its parent's, its root's, its position."""
 LONGEST_NAME = 220
 """In bytes: files are called by their table, dlt adds some 30 bytes, and most systems hold 255."""
 
@@ -49,13 +58,17 @@ def check_table_names(new: Iterable[str], tables: Mapping[str, Any]) -> None:
 
 
 def check_schema_size(
-    root: str, new: Mapping[str, Collection[str]], tables: Mapping[str, Mapping[str, Any]]
+    root: str,
+    new: Mapping[str, Collection[str]],
+    tables: Mapping[str, Mapping[str, Any]],
+    dialect: str | None = None,
 ) -> None:
     """Refuse rows that would need too many tables or columns.
 
     Args:
         new: the columns that rows have, by table.
         tables: the schema's tables, as dlt has them.
+        dialect: of SQL, of the destination.
 
     Raises:
         SchemaTooLargeError: names the object whose keys make most of them.
@@ -66,19 +79,26 @@ def check_schema_size(
         if len(names) >= limit:
             what = f"more than {limit:,} tables"
             raise _too_large(root, root, names, what, "MILLSTREAM_MAX_TABLES")
-    limit = _limit("MILLSTREAM_MAX_COLUMNS", MAX_COLUMNS)
+    variable: str | None = "MILLSTREAM_MAX_COLUMNS"
+    limit, whose = _limit("MILLSTREAM_MAX_COLUMNS", MAX_COLUMNS), ""
+    if dialect in HELD and HELD[dialect][1] <= limit:
+        whose, limit = HELD[dialect]
+        variable, limit = None, limit - _OWN
     for table, columns in new.items():
         known = tables.get(table, {}).get("columns", {})
         if len(columns) + len(known) > limit:
             names = {*columns, *known}
+            if whose:
+                names = {name for name in names if not name.startswith("_dlt_")}
             if len(names) > limit:
                 what = f"more than {limit:,} columns in table `{table}`"
+                what += f", the most that {whose} holds beside dlt's own" if whose else ""
                 below = {f"{table}{SEPARATOR}{name}" for name in names}
-                raise _too_large(root, table, below, what, "MILLSTREAM_MAX_COLUMNS")
+                raise _too_large(root, table, below, what, variable)
 
 
 def _too_large(
-    root: str, table: str, names: Iterable[str], what: str, variable: str
+    root: str, table: str, names: Iterable[str], what: str, variable: str | None
 ) -> SchemaTooLargeError:
     keys: dict[str, set[str]] = {}
     for name in names:
@@ -90,14 +110,15 @@ def _too_large(
     path = ".".join(filter(None, (where, path)))
     example = ", ".join(f"`{key}`" for key in sorted(found)[:2])
     place = f"the object `{path}` has" if path else "rows have"
-    advice = (
-        f"`maps: {{{root}: [{path}]}}` in defs.yaml makes a row of each key; or " if path else ""
-    )
+    ways = [f"`maps: {{{root}: [{path}]}}` in defs.yaml makes a row of each key"] if path else []
+    if variable:
+        ways.append(f"set {variable} in the environment to allow more")
+    elif not path:
+        ways.append("leave fields out at the source, or nest them in lists")
     return SchemaTooLargeError(
         f"{root}: rows need {what}: {place} {len(found):,} keys or more ({example}, ...), which "
         "look like data",
-        hint=f"{advice}set {variable} in the environment to allow more. No data was lost: the next "
-        "run reads these rows again",
+        hint=f"{'; or '.join(ways)}. No data was lost: the next run reads these rows again",
     )
 
 

@@ -302,7 +302,7 @@ class ColumnarNormalizer(WatchedNormalizer):
         tables = flatten_rows(items, root, level, rules, self._lane.shape)
         if self._is_run:
             new = {table.name: table.leaves.keys() for table in tables}
-            check_schema_size(root, new, self.schema.tables)
+            check_schema_size(root, new, self.schema.tables, self.dialect)
             check_table_names(new, self.schema.tables)
         settled = [coerce_table(table, rules) for table in tables]
         rules.check_complete(settled)

@@ -35,6 +35,7 @@ from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.common.time import get_context_timezone_name
 
 from millstream.common.metadata_tables import is_own
+from millstream.engine import row_size
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.dlt.exact_normalizer import ExactNormalizer, RefusedValueError
 from millstream.engine.dlt.key_collisions import Finder
@@ -85,13 +86,14 @@ class _Refused(Exception):  # noqa: N818
         super().__init__(problem.detail)
 
 
-class _MissingValueError(ValueError):
-    """A row has no value for a column that may not be null, such as a key."""
+class _UnloadableError(ValueError):
+    """A row that the destination would refuse."""
 
-    def __init__(self, table: str, column: str) -> None:
+    def __init__(self, table: str, column: str | None, detail: str) -> None:
         self.table = table
         self.column = column
-        super().__init__(f"no value for `{column}`, which may not be null, in `{table}`")
+        self.detail = detail
+        super().__init__(f"{table}: {detail}")
 
 
 class _Noticing(set[str]):
@@ -415,17 +417,35 @@ class WatchedNormalizer(ExactNormalizer):
         try:
             yield buffer
             self._check_complete(buffer)
-        except _MissingValueError as error:
+        except _UnloadableError as error:
             raise SourceDataError(str(error), hint=_NOT_ASIDE) from None
         finally:
             self.item_storage = storage
 
     def _check_complete(self, buffer: Buffer) -> None:
-        """Find a row without a value that it must have, which dlt leaves to the destination."""
+        """Find a row that lacks a value or has too many of them: dlt leaves it to the destination.
+
+        Raises:
+            _UnloadableError: there is one.
+        """
         for table, rows in buffer.rows.items():
             for column in required_columns(self.schema, table):
                 if not all(column in row for row in rows):
-                    raise _MissingValueError(table, column)
+                    detail = f"`{column}`, which may not be null, is missing"
+                    raise _UnloadableError(table, column, detail)
+            if self.dialect != "postgres":
+                continue
+            columns: Any = None
+            for row in rows:
+                if len(row) < row_size.FEWEST:
+                    continue
+                columns = columns or self.schema.get_table_columns(table)
+                if (size := row_size.stored_size(row, columns)) > row_size.ROOM:
+                    detail = (
+                        f"its {len(row):,} values take {size:,} bytes; a row of PostgreSQL "
+                        f"has {row_size.ROOM:,}"
+                    )
+                    raise _UnloadableError(table, None, detail)
 
     def _suspects(self, rows: list[Any]) -> list[Any]:
         return self._collisions.suspects(rows) if self._collisions else []
@@ -557,7 +577,7 @@ class WatchedNormalizer(ExactNormalizer):
     def _ask_gate(self, partial: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         assert self._watch is not None
         new = {partial["name"]: partial["columns"].keys()}
-        check_schema_size(self._root, new, self.schema.tables)
+        check_schema_size(self._root, new, self.schema.tables, self.dialect)
         check_table_names(new, self.schema.tables)
         if self._watch.gate is None:
             return
@@ -648,9 +668,9 @@ def _refusal(root: str, error: Exception) -> Rejection:
         detail = f"a value that is {error.from_type} does not fit the column, {error.to_type}"
         path = path_of(root, error.table_name, error.column_name)
         return Rejection("refused", detail, error.table_name, path)
-    if isinstance(error, _MissingValueError):
-        detail = f"`{error.column}`, which may not be null, is missing"
-        return Rejection("refused", detail, error.table, path_of(root, error.table, error.column))
+    if isinstance(error, _UnloadableError):
+        path = path_of(root, error.table, error.column)
+        return Rejection("refused", error.detail, error.table, path)
     if isinstance(error, RefusedValueError):
         detail = f"`{error.column}`: {error.detail}"
         return Rejection("refused", detail, error.table, path_of(root, error.table, error.column))

@@ -31,6 +31,7 @@ from millstream.engine.coercion_rules import TimeForm
 from millstream.engine.dlt.quarantining_normalizer import WatchedNormalizer, required_columns
 from millstream.engine.flatten import FlatTable, as_row
 from millstream.engine.row_ids import Ids, from_texts, random_ids
+from millstream.engine.row_size import may_be_too_large
 from millstream.engine.schema_rules import Columns, NotVectorizableError, Rules
 from millstream.engine.tables import LinkNames
 from millstream.formats import typed_json
@@ -182,6 +183,8 @@ class DltRules(Rules):
                 array, index = one.arrays.get(name, (None, None))
                 if array is None or array.null_count or index is not None:
                     raise NotVectorizableError(f"no value for {one.table.name}.{name} in some rows")
+            if self.owner.dialect == "postgres" and may_be_too_large(one):
+                raise NotVectorizableError(f"rows of {one.table.name} may not fit a page")
 
     def required(self, table: str) -> list[str]:
         return required_columns(self.schema, table)
