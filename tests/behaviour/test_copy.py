@@ -134,3 +134,21 @@ def test_long_values_are_compressed_as_the_server_was_told(postgres_place: Place
     postgres_place.query(f"ALTER DATABASE {database} SET default_toast_compression = 'pglz'")
     load(postgres_place, NAME, [{"id": 2, "body": "long " * 2000}])
     assert sorted(postgres_place.query(asked)) == [("lz4",), ("pglz",)]
+
+
+@pytest.mark.parametrize("disposition", ["append", "merge"])
+def test_a_check_that_fails_is_named_with_its_columns(
+    postgres_place: Place, disposition: str
+) -> None:
+    source = DltConfig(path="behaviour.feed:disposed", arguments={"write_disposition": disposition})
+    config = configured(postgres_place, source)
+    FEED.rows = [{"id": 1, "price": 2, "size": 1}]
+    run(config, "orders")
+    postgres_place.query("ALTER TABLE shop.orders ADD CONSTRAINT sane CHECK (price > size)")
+    FEED.rows = [{"id": 2, "price": 2, "size": 7777}]
+    with pytest.raises(RunError) as refused:
+        run(config, "orders")
+    said = str(refused.value)
+    assert 'new row for relation "orders" violates check constraint "sane"' in said
+    assert ": it is CHECK ((price > size)), on `price`, `size`\n" in said
+    assert "7777" not in said

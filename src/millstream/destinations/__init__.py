@@ -29,7 +29,12 @@ from __future__ import annotations
 from millstream.common.redact import redact_foreign as redact
 from millstream.destinations.accepted_table import accepted_store
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
-from millstream.destinations.driver_errors import error_text, in_use, root_error
+from millstream.destinations.driver_errors import (
+    error_text,
+    in_use,
+    root_error,
+    violated_check,
+)
 from millstream.destinations.existing_tables import refuse_existing, take_over
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
@@ -111,5 +116,6 @@ __all__ = [
     "turn",
     "undo",
     "update_rows",
+    "violated_check",
     "writer",
 ]

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millstream.common.redact import redact_foreign
+from millstream.common.sql_client import sql_client
 from millstream.config import TargetConfig
 from millstream.destinations.factory import credentials_variable, not_installed
 from millstream.errors import (
@@ -20,6 +21,9 @@ from millstream.errors import (
     DestinationUnavailableError,
     MillstreamError,
 )
+
+if TYPE_CHECKING:
+    import dlt
 
 _LOCKED = r"Could not set lock|Conflicting lock"
 # The first pattern found in the driver's text decides. Drivers give no code for a connection that
@@ -54,7 +58,18 @@ _ANOTHER_FILE = "name another file as `database`: this one is left as it is"
 # fields of dlt's configuration that users don't set
 _SET_BY_US = frozenset({"dataset_name", "local_dir"})
 
-_ROW_IN_DETAIL = frozenset({"23502", "23514"})
+_CHECK = "23514"
+_CHECK_DEFINITION = """
+    SELECT pg_get_constraintdef(c.oid), ARRAY(
+        SELECT a.attname::text FROM pg_attribute AS a
+        WHERE a.attrelid = t.oid AND a.attnum = ANY (c.conkey) ORDER BY a.attnum
+    )
+    FROM pg_constraint AS c
+    JOIN pg_class AS t ON t.oid = c.conrelid
+    JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    WHERE n.nspname = %s AND t.relname = %s AND c.conname = %s
+"""
+_ROW_IN_DETAIL = frozenset({"23502", _CHECK})
 """Null where none may be, and a check that failed: "Failing row contains (1, ...)"."""
 _DATA_EXCEPTION = "22"
 """Their context names a column and its value, all others' the whole row."""
@@ -102,6 +117,26 @@ def error_text(error: BaseException) -> str:
     elif said.context and (place := re.match(r"COPY [^,\n]+, [^,:\n]+", said.context)):
         parts.append(place[0])
     return "\n".join(parts)
+
+
+def violated_check(pipeline: dlt.Pipeline, error: BaseException) -> str | None:
+    """The columns and the condition of the check that PostgreSQL refused a row by; None of others.
+
+    The server names the constraint alone: of other constraints it names columns itself.
+    """
+    said = getattr(root_error(error), "diag", None)
+    if said is None or said.sqlstate != _CHECK or not said.table_name:
+        return None
+    opened = sql_client(pipeline)
+    if opened is None:
+        return None
+    with suppress(Exception), opened as client:  # a help, where the server still answers
+        rows = client.execute_sql(
+            _CHECK_DEFINITION, said.schema_name, said.table_name, said.constraint_name
+        )
+        for definition, columns in rows or ():
+            return f"it is {definition}, on {', '.join(f'`{name}`' for name in columns)}"
+    return None
 
 
 def in_use(error: BaseException) -> DestinationUnavailableError | None:

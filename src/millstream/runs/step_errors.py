@@ -85,6 +85,16 @@ def describe_job_error(error: BaseException) -> str:
     return f"{type(root).__name__}: {' '.join(_words(root).split())}"
 
 
+def refused_by_check(error: BaseException, check: str, where: str, stream: str) -> RunError:
+    """The destination refused a row by a constraint of which only its `check` names the columns."""
+    return RunError(
+        f"{where}: load failed: {describe_job_error(error)}: {check}",
+        stream=stream,
+        step="load",
+        hint=pending_hint(stream),
+    )
+
+
 def _advising(error: BaseException, root: BaseException) -> BaseException:
     """The innermost error of dlt's that says more than its cause does: what to set, or to write.
 

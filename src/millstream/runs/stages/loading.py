@@ -23,7 +23,7 @@ from millstream.runs.recorder import RunRecorder, StaleCursorError
 from millstream.runs.scope import Baseline, Scope
 from millstream.runs.stages.extracting import Extracted
 from millstream.runs.stages.normalizing import Normalized
-from millstream.runs.step_errors import describe_job_error
+from millstream.runs.step_errors import describe_job_error, refused_by_check
 
 if TYPE_CHECKING:
     import dlt
@@ -101,8 +101,10 @@ def load(
         emptied = _emptied(stored, pipeline, run, package.counted)
         try:
             _send(pipeline, context.stream)
-        except Exception:
+        except Exception as error:
             recorder.history.retract(pipeline)
+            if check := destinations.violated_check(pipeline, error):
+                raise refused_by_check(error, check, context.what, context.stream) from None
             raise
         sweep(context, pipeline, run, loading, package.counted)
         warnings += (*emptied, *extracted.findings.warnings, *corrected)
