@@ -222,6 +222,15 @@ def test_a_list_that_is_gone_unless_its_rows_could_not_hold_it() -> None:
     assert observed(was, (table(seen("id", 0, 0)), empty)) == []
 
 
+def test_a_field_that_was_a_list_and_a_scalar_is_gone_once() -> None:
+    lists = table(seen("_dlt_list_idx", 500, 800), name="t__tags", parent="t")
+    empty = table(seen("_dlt_list_idx", 0, 0), name="t__tags", parent="t")
+    was = (table(seen("id", 1_000), seen("tags", 400)), lists)
+    assert observed(was, (table(seen("id", 1_000), seen("tags", 0)), empty)) == [
+        ("column_gone", "tags", "40%", "0%")
+    ]
+
+
 def test_a_share_within_the_range_of_recent_loads_is_not_told() -> None:
     was, now = (table(seen("a", 900)),), (table(seen("a", 500)),)
     assert observed(was, now) == [("presence_changed", "a", "90%", "50%")]

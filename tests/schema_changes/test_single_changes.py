@@ -207,6 +207,29 @@ def test_a_bad_line_of_a_file_that_is_read_again_waits_once(shop: Shop) -> None:
     assert (code, "a likely rename" in said) == (1, True)
 
 
+def test_a_refused_row_of_a_file_that_is_read_again(shop: Shop) -> None:
+    """Its file says what became of it: corrected, taken out, or as bad as it was."""
+    file = shop.folder / "grows.jsonl"
+    bad = [{"note": "no key"}, {"id": None}, {"id": "x"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows(0), *bad]))
+    shop.write({"id": 900}, {"id": None, "note": "of another file"})
+    code, said = shop.call("run")
+    assert (code, "4 rows in quarantine" in said) == (0, True)
+
+    bad = [{"id": 501, "note": "no key"}, {"id": "x"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows(0), *bad]))
+    code, said = shop.call("run")
+    assert (code, "from quarantine: 3 read again" in said) == (0, True)
+    assert "1 row in quarantine" in said
+    listed = json.loads(shop.call("quarantine", "list", "--json")[1])
+    assert {each["origin"].rpartition("/")[2] for each in listed} == {"1.jsonl", "grows.jsonl"}
+    assert sorted(each["document"] for each in listed) == [
+        '{"id":"x"}',
+        '{"id":null,"note":"of another file"}',
+    ]
+    assert shop.place.count(NAME) == 102
+
+
 @pytest.mark.nightly
 def test_times_are_those_of_utc_on_every_machine(shop: Shop) -> None:
     shop.write(*rows(0), "{")

@@ -80,7 +80,7 @@ def _lines(entry: Entry) -> list[str]:
     fields = entry.fields
     table = fields["table_name"]
     where = [entry.stream, *([table] if table != entry.stream else [])]
-    where += [found] if (found := fields["json_path"] or fields["origin"]) else []
+    where += [found for found in (fields["json_path"], fields["origin"]) if found]
     status = "" if entry.status == "waiting" else f"  {entry.status}"
     part = "  (the rest of the row is loaded)" if fields["partial"] else ""
     return [

@@ -330,7 +330,8 @@ def _lists_gone(
         if not holders or not lists or not before:
             continue
         name = table.name.removeprefix(f"{parent.name}{SEPARATOR}")
-        if any((parent.name, around) in told for around in _ancestors(name)):
+        # of a field that was a list, then a scalar, and now is neither, one change tells
+        if any((parent.name, around) in told for around in (name, *_ancestors(name))):
             continue
         arriving = _arriving(parent, new)
         if arriving.get(name, set()) - {"list"} or any(

@@ -42,14 +42,17 @@ def from_quarantine(entries: Callable[[], Sequence[Entry]]) -> Iterator[None]:
 
 
 def waiting_in(path: str) -> list[Entry]:
-    """The rows of a file that wait in quarantine; they come again with the whole of it."""
+    """The rows of a file that wait in quarantine; they come again with the whole of it.
+
+    Of a line that can't be read the line is known, too; of any other row of JSON lines the file.
+    """
     entries = _entries.get()
     return [
         entry
         for entry in (entries() if entries else ())
         if entry.status == "waiting"
-        and (origin := _ORIGIN.fullmatch(str(entry.put_aside["origin"])))
-        and origin[1] == path
+        and (origin := str(entry.put_aside["origin"]))
+        and path in (origin, _ORIGIN.sub(r"\1", origin))
     ]
 
 

@@ -355,7 +355,8 @@ class WatchedNormalizer(ExactNormalizer):
         if not envelope.is_one(item):
             problems, document = self._row(root, item, pua, updates)
             if problems:
-                self._put_aside(root, problems, document)
+                # which line it was, nobody counts: a line may be a list, or be blank
+                self._put_aside(root, problems, document, self._place[0] if self._place else "")
             return
         found = item[envelope.KEY]
         if "unreadable" in found:
