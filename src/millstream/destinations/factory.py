@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 from millstream.config import TargetConfig
 from millstream.destinations import nul_characters
 from millstream.destinations.duckdb_file import duckdb_file
+from millstream.destinations.settled_settings import settle
 from millstream.destinations.upserts import leave_deleted_out
 from millstream.errors import ConfigError, MissingDependencyError
 
@@ -111,6 +112,8 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
             from millstream.destinations.copy_job import CopyPostgres
 
             destination = CopyPostgres(**arguments)
+        if found:
+            settle(destination)
     except UnknownDestinationModule:
         raise _unknown(name) from None
     except (MissingDependencyException, ModuleNotFoundError) as error:
@@ -129,11 +132,7 @@ def settings(destination: AnyDestination, config: TargetConfig) -> Any:
 
 
 def _settled_credentials(destination: AnyDestination, config: TargetConfig) -> Any:
-    """The credentials, looked up once; None where they are missing, or hang on a pipeline.
-
-    dlt looks them up again for each of a hundred questions that one run asks of its destination,
-    which is a tenth of a short run's time.
-    """
+    """The credentials, looked up once; None where they are missing, or hang on a pipeline."""
     from dlt.common.storages import WithLocalFiles
 
     # a local file may be named after the pipeline, which is not known here; DuckDB's is named
