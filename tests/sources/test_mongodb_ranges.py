@@ -16,6 +16,7 @@ from millstream.sources.mongodb import range_reader, ranges, spool
 from millstream.sources.mongodb.encode import EXACT, Encoded, documents, id_of
 from millstream.sources.mongodb.ids import extended
 from sources.mongodb_kit import Shop
+from sources.mongodb_project import Project
 
 pytestmark = pytest.mark.xdist_group("mongodb")
 
@@ -260,3 +261,15 @@ def test_views_and_time_series(shop: Shop) -> None:
     with shop.failing("getMore", {"times": 1}):
         shop.load("series", chunk_size=3)
     assert [n for (n,) in shop.rows("series", "n", order="n")] == list(range(20))
+
+
+def test_a_look_at_the_source_leaves_nothing_to_go_on_with(duckdb_project: Project) -> None:
+    """What `schema diff` or `preview` has read is old by the next run."""
+    shop = duckdb_project
+    shop.db.things.insert_many([{"_id": n, "v": "old"} for n in range(3)])
+    shop.define("collections: [things]\n")
+    shop.command("schema", "diff")
+    shop.command("preview", "things")
+    shop.db.things.update_many({}, {"$set": {"v": "new"}})
+    assert "broke off" not in shop.run()
+    assert shop.rows("things", "_id", "v") == [(n, "new") for n in range(3)]

@@ -59,13 +59,12 @@ def _extract(job: LoadSpec, table: str) -> Iterator[Any]:
     kept = dlt.current.resource_state().pop("read", None)
     known = None if job.full else ReadState.from_json(state.get("read") or kept, job.what)
     running: Any = dlt.current.pipeline()
-    pipeline = running.pipeline_name
     naming = dlt.current.source_schema().naming
     normalize = naming.normalize_identifier
     table = naming.normalize_table_identifier(table)  # as long as the destination allows
     with (
         connection.connect() as client,
-        spool.opened(_folder(pipeline, job)) as parts,
+        spool.opened(_spool_folder(running, job)) as parts,
     ):
         collection = _collection(client, job)
         dialect = running.destination.capabilities().sqlglot_dialect
@@ -347,5 +346,8 @@ def _collection(client: Client, job: LoadSpec) -> Collection[Any]:
     return client[database].get_collection(job.located.collection, codec_options=EXACT)
 
 
-def _folder(pipeline: str, job: LoadSpec) -> Path:
-    return data_dir() / "spool" / pipeline / job.fingerprint[:12]
+def _spool_folder(pipeline: Any, job: LoadSpec) -> Path:
+    """Where a run finds again what it had read; of a preview, where nobody does."""
+    is_run = Path(pipeline.working_dir).is_relative_to(data_dir() / "runs")
+    folder = data_dir() if is_run else Path(pipeline.working_dir)
+    return folder / "spool" / pipeline.pipeline_name / job.fingerprint[:12]
