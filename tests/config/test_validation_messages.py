@@ -63,6 +63,11 @@ def parse(tmp_path, **attributes):
             " source.streams.orders: must be names with values",
             "write {path: ...}",
         ),
+        (
+            {"source": {"type": "mongodb", "database": "shop"}},
+            " source.database: there is no such attribute",
+            "did you mean `databases`?",
+        ),
         ({"dataset": "x"}, " dataset: there is no such", "`dataset` belongs under `destination`"),
         (
             {"destination": {"schedule": "x"}},

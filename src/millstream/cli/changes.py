@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli.terminal import print_listing
+from millstream.common.text import quantity
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
+    from millstream.model import Decision
     from millstream.runs.pending_packages import PendingPackage
 
 
@@ -19,6 +21,23 @@ def change_line(change: Mapping[str, Any], stream: str | None = None) -> str:
     action = "accepted" if decided_by(change["reason"]) == "people" else change["action"]
     told = describe(change, stream) if stream else f"{change['table']}: {change['message']}"
     return f"{change['id']}  {change['severity']:<8}  {action:<10}  {told}"
+
+
+def decision_fields(decision: Decision) -> dict[str, Any]:
+    """What `--json` prints of a change, and what lines are made of."""
+    from millstream.schema_changes.held_packages import to_dict
+
+    return to_dict(decision)
+
+
+def decision_lines(name: str, made: Sequence[Decision]) -> list[str]:
+    """What the policy says of a stream's changes, a line each."""
+    if not made:
+        return [f"{name}: no changes"]
+    return [
+        f"{name}: {quantity(len(made), 'change')}",
+        *(f"  {change_line(decision_fields(decision))}" for decision in made),
+    ]
 
 
 def describe(change: Mapping[str, Any], stream: str) -> str:

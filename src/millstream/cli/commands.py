@@ -9,6 +9,7 @@ from millstream.cli import (
     html_report,
     init,
     pending,
+    preview,
     quarantine,
     run,
     schema,
@@ -22,6 +23,7 @@ ROOT = Command(
     commands=(
         init.COMMAND,
         discover.COMMAND,
+        preview.COMMAND,
         run.COMMAND,
         schema.COMMAND,
         quarantine.COMMAND,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.cli.changes import (
     change_line,
+    decision_fields,
+    decision_lines,
     describe,
     dropped_lines,
     held_lines,
@@ -112,10 +114,10 @@ def _diff(options: Namespace) -> int:
                 continue
             found[stream] = (*standing.decisions, *standing.accepted)
     if options.json:
-        print_json({stream: [_decision(d) for d in made] for stream, made in found.items()})
+        print_json({stream: [decision_fields(d) for d in made] for stream, made in found.items()})
     else:
         for stream, made in found.items():
-            print("\n".join(_decision_lines(f"{config.name}.{stream}", made)))
+            print("\n".join(decision_lines(f"{config.name}.{stream}", made)))
     if len(found) < len(streams):
         return 1
     told = [
@@ -223,7 +225,7 @@ def _accept(options: Namespace) -> int:
         still_held = held_packages(config, [*accepted])
     will_be_held = {
         stream: sum(
-            each.action == "hold" and all(_decision(each)["id"] != it["id"] for it in made)
+            each.action == "hold" and all(decision_fields(each)["id"] != it["id"] for it in made)
             for each in found[stream].decisions
         )
         for stream, made in accepted.items()
@@ -291,7 +293,7 @@ def _open_in(found: Standing | None) -> list[dict[str, Any]]:
     from millstream.schema_changes import is_in_schema
 
     return [
-        _decision(each)
+        decision_fields(each)
         for each in (found.decisions if found else ())
         if is_in_schema(each.change) and each.decided_by != "people"
     ]
@@ -300,11 +302,11 @@ def _open_in(found: Standing | None) -> list[dict[str, Any]]:
 def _not_ahead_lines(found: Mapping[str, Standing]) -> list[str]:
     """The changes that the next run is held for, and that can't be accepted before it is."""
     return [
-        f"not accepted  {_decision(each)['id']}  {describe(_decision(each), stream)}: no schema "
-        "shows it; accept it once a run is held"
+        f"not accepted  {fields['id']}  {describe(fields, stream)}: no schema shows it; accept it "
+        "once a run is held"
         for stream, standing in found.items()
-        for each in standing.decisions
-        if each.action == "hold"
+        for fields in map(decision_fields, standing.decisions)
+        if fields["action"] == "hold"
     ]
 
 
@@ -320,7 +322,9 @@ def _accept_ahead(
     if accepted_store is None:
         raise ConfigError("this pipeline has no folder to keep an accepted schema in")
     agreed = {change["id"] for change in chosen}
-    agreed.update(_decision(each)["id"] for each in found.decisions if each.decided_by == "people")
+    agreed.update(
+        decision_fields(each)["id"] for each in found.decisions if each.decided_by == "people"
+    )
     changes = _open_in(found)
     accepted_store.add(
         stream,
@@ -373,21 +377,6 @@ def _accepted(config: PipelineConfig) -> dict[str, SchemaVersion]:
     with redirect_stdout(sys.stderr):
         accepted_store = destinations.accepted_store(config)
         return accepted_store.load() if accepted_store else {}
-
-
-def _decision(decision: Decision) -> dict[str, Any]:
-    from millstream.schema_changes.held_packages import to_dict
-
-    return to_dict(decision)
-
-
-def _decision_lines(name: str, made: Sequence[Decision]) -> list[str]:
-    if not made:
-        return [f"{name}: no changes"]
-    return [
-        f"{name}: {len(made)} change{'s' if len(made) != 1 else ''}",
-        *(f"  {change_line(_decision(decision))}" for decision in made),
-    ]
 
 
 COMMAND = Command(

@@ -156,6 +156,8 @@ def _misplaced(name: str, model: type[Model] | None, root: type[Model]) -> str |
     if model is None:
         return None
     own = [each for each, field in model.model_fields.items() if not field.exclude]
+    if get_close_matches(name, own, n=1, cutoff=0.9):  # such as a missing s
+        return _did_you_mean(name, own)
     for each in own:  # of each of what it names, such as a stream
         held = model.model_fields[each].annotation
         if get_origin(held) is Mapping and any(name in at.model_fields for at in _within(held)):

@@ -6,6 +6,7 @@ Nothing is loaded, written to the destination or remembered: cursors stay where 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,10 @@ from millstream.config import PipelineConfig
 from millstream.destinations.duckdb_file import duckdb_file
 from millstream.formats.json_path import KEY_PATH, own_keys
 from millstream.formats.key_names import UNKNOWN
-from millstream.model import Column, Decision, SchemaVersion
+from millstream.model import Column, Decision, QuarantinedRows, SchemaVersion
 from millstream.runs import runner, stages
 from millstream.runs.context import RunContext
+from millstream.runs.package_rows import TableRows, first_rows
 from millstream.runs.recorder import RunRecorder
 from millstream.runs.scope import Baseline, scope_of
 
@@ -38,20 +40,32 @@ class Preview:
         schema: what would be loaded.
         accepted: the changes that were accepted ahead.
         before: what the destination has.
+        read: rows, by table.
+        quarantined: rows that would be quarantined.
+        tables: the first rows of each table, where they were asked for.
     """
 
     decisions: tuple[Decision, ...]
     schema: SchemaVersion
     accepted: tuple[Decision, ...] = ()
     before: SchemaVersion = field(default_factory=SchemaVersion)
+    read: Mapping[str, int] = field(default_factory=dict)
+    quarantined: tuple[QuarantinedRows, ...] = ()
+    tables: tuple[TableRows, ...] = ()
 
 
 def preview(
-    config: PipelineConfig, stream: str, *, pages: int | None = PAGES, offline: bool = False
+    config: PipelineConfig,
+    stream: str,
+    *,
+    pages: int | None = PAGES,
+    offline: bool = False,
+    rows: int = 0,
 ) -> Preview:
     """What the next run of a stream would find changed in the source; of partitions, the newest.
 
     Args:
+        rows: how many of the first rows to keep, of each root table with its child tables.
         pages: how many pages to read, from the stream's cursor on; None reads all.
         offline: ask the destination for nothing. The source is read from its beginning then, and
             compared with the accepted schema, as if that were loaded; what only earlier loads tell,
@@ -95,6 +109,7 @@ def preview(
         with recorder.step("govern"):
             decisions = stages.decide(context, folder, package.schema, recent, accepted)
         before = schema_changes.held_packages.read_baseline(folder, stream)
+        tables = first_rows(pipeline, context.schema, rows) if rows else ()
     decisions = (*package.seen.refusals, *decisions)
     # offline, nothing says what of the accepted schema is loaded
     ahead = (
@@ -102,7 +117,15 @@ def preview(
         if offline
         else schema_changes.accepted_ahead(before, package.schema, decisions, context.maps)
     )
-    return Preview(decisions, package.schema, ahead, before)
+    return Preview(
+        decisions,
+        package.schema,
+        ahead,
+        before,
+        package.rows,
+        tuple(package.seen.quarantined),
+        tables,
+    )
 
 
 def _newest_partition(config: PipelineConfig, stream: str) -> str | None:

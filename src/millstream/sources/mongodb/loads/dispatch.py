@@ -348,6 +348,7 @@ def _collection(client: Client, job: LoadSpec) -> Collection[Any]:
 
 def _spool_folder(pipeline: Any, job: LoadSpec) -> Path:
     """Where a run finds again what it had read; of a preview, where nobody does."""
-    is_run = Path(pipeline.working_dir).is_relative_to(data_dir() / "runs")
-    folder = data_dir() if is_run else Path(pipeline.working_dir)
-    return folder / "spool" / pipeline.pipeline_name / job.fingerprint[:12]
+    name: str = pipeline.pipeline_name
+    folder = Path(pipeline.working_dir)
+    is_run = folder.is_relative_to(data_dir() / "runs")
+    return (data_dir() if is_run else folder) / "spool" / name / job.fingerprint[:12]
