@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import pytest
 
 from behaviour.conftest import configured
 from behaviour.feed import FEED
+from millstream.cli import main
 from millstream.config import DltConfig, PipelineConfig
 from millstream.errors import ConfigError
 from millstream.model import RunReport
 from millstream.runs import status
-from millstream.runs.runner import run
+from millstream.runs.runner import replay, run
 from services.places import Place
 from services.processes import python_code
 
@@ -48,9 +50,10 @@ def order(number: int, day: int, *books: str, **more: Any) -> dict[str, Any]:
 
 def parted(place: Place, path: str = "behaviour.feed:orders", **partitions: Any) -> PipelineConfig:
     disposition = partitions.pop("disposition", None)
+    arguments = partitions.pop("arguments", {})
     source = DltConfig(
         path=path,
-        arguments={"write_disposition": disposition} if disposition else {},
+        arguments={"write_disposition": disposition} if disposition else arguments,
         streams=["orders"],
     )
     return configured(place, source).model_copy(
@@ -270,7 +273,7 @@ def test_a_partition_must_be_named_and_exist(place: Place) -> None:
 WORKER = """
 import json, sys
 from millstream.config import PipelineConfig
-from millstream.runs.runner import run
+from millstream.runs.runner import replay, run
 
 given = json.loads(sys.argv[1])
 config = PipelineConfig(**given)
@@ -312,3 +315,44 @@ def test_a_backfill_side_by_side_and_again(place: Place) -> None:
         f"JOIN {place.from_clause('orders')} AS o ON b._dlt_parent_id = o._dlt_id"
     ) == [(10 * PARTS,)]
     assert place.count("orders__books") == 10 * PARTS
+
+
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+@pytest.mark.parametrize("key", ["id", None])
+def test_a_partition_quarantines_a_row_once(
+    place: Place, key: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Read again, it replaces what it quarantined before, too."""
+    arguments = {"key": key, "write_disposition": "merge" if key else "append"}
+    config = parted(place, "behaviour.feed:disposed", arguments=arguments)
+    odd = {"id": None} if key else {"id": 2, "span": timedelta(1)}
+    bad, other = [{**order(2, 1, **odd), "v": v} for v in (1, 2)]
+    load(config, "2024-01-02", order(3, 2), {**bad, "at": "2024-01-02T00:00:00Z"})
+    load(config, "2024-01-01", order(1, 1), bad, bad, other)
+    load(config, "2024-01-01", order(1, 1), bad, bad, other)
+    assert len(waiting(config, capsys)) == 4
+    load(config, "2024-01-01", order(1, 1), bad)  # the others were corrected
+    load(config, "2024-01-01", order(1, 1), bad)
+    assert len(waiting(config, capsys)) == 2
+    if key is None:
+        return
+    (mine,) = [each for each in waiting(config, capsys) if "2024-01-01T" in each["document"]]
+    corrected = json.dumps({**order(2, 1), "_millstream_partition": "2024-01-01"})
+    replay(config, "orders", ids=[mine["id"]], corrected=corrected)
+    assert orders(place)[:2] == [(1, "2024-01-01"), (2, "2024-01-01")]
+    assert len(waiting(config, capsys)) == 1
+    _, plan = replay(config, "orders")
+    assert len(plan.left) == 1  # it still has no key
+
+
+def waiting(config: PipelineConfig, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What `quarantine list` says."""
+    assert config.project is not None
+    file = config.project / "defs.yaml"
+    attributes = config.model_dump(mode="json", include={"name", "source", "destination"})
+    attributes["partitions"] = DAYS
+    file.write_text(json.dumps({"type": "millstream.Pipeline", "attributes": attributes}))
+    capsys.readouterr()
+    assert main(["quarantine", "list", str(file), "--json"]) == 0
+    listed: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return listed

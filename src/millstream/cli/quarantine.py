@@ -178,16 +178,19 @@ def _entries(
     Args:
         is_current: those that a later read of the whole source made out of date come as such.
     """
-    from millstream import destinations
+    from millstream import destinations, schema_changes
     from millstream.quarantine import store
     from millstream.runs.context import RunContext
+    from millstream.runs.quarantine_replay import loaded_partitions
 
     with destinations.reader(config) as destination:
         found = store.entries(destination, config.dataset, config.name, documents=documents)
         if not is_current:
             return found
         schemas = {each.stream: RunContext(config, each.stream).schema for each in found}
-        return store.settle_replaced(destination, config.dataset, found, schemas)
+        place = schema_changes.history.Place(destination, config.dataset)
+        parts = {stream: loaded_partitions(config, stream, place) for stream in schemas}
+        return store.settle_replaced(destination, config.dataset, found, schemas, parts)
 
 
 COMMAND = Command(

@@ -54,6 +54,7 @@ from millstream.destinations.migrations import (
 from millstream.destinations.nul_characters import replaced
 from millstream.destinations.partition_rows import (
     clear,
+    forget_scopes,
     merge_schemas,
     refuse_partitioned,
     refuse_unpartitioned,
@@ -82,6 +83,7 @@ __all__ = [
     "error_text",
     "excludes_others",
     "fallbacks",
+    "forget_scopes",
     "free_former_keys",
     "full_names",
     "in_use",

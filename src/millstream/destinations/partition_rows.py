@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from dlt.sources import DltResource
 
 
+_SCOPE = "x-merge-destination-scope"
+"""dlt's name for a `destination_scope` in a table's hints."""
+
+
 def stored_schema(pipeline: dlt.Pipeline, name: str) -> dlt.Schema | None:
     """The newest schema of this name in the destination; None where there is none yet."""
     import dlt
@@ -96,6 +100,18 @@ def scope_to_partition(pipeline: dlt.Pipeline, naming: Any, resource: DltResourc
         },
         columns={PARTITION_COLUMN: {"data_type": "text"}},
     )
+
+
+def forget_scopes(schema: dlt.Schema) -> None:
+    """Let tables that partitions were loaded into be merged by their keys alone.
+
+    dlt keeps how a table was last written: a row that is loaded by itself would take the place of
+    all rows of its partition.
+    """
+    column = schema.naming.normalize_identifier(PARTITION_COLUMN)
+    for table in schema.data_tables():
+        if column in str(table.get(_SCOPE, "")):
+            del schema.tables[str(table["name"])][_SCOPE]  # type: ignore[misc]
 
 
 def refuse_unpartitioned(schema: dlt.Schema, what: str) -> None:

@@ -86,7 +86,7 @@ def make(
     document: Any,
     *,
     load_id: str,
-    position: str,
+    position: str | None,
     disposition: str,
     origin: str = "",
     is_text: bool = False,
@@ -95,11 +95,17 @@ def make(
 
     Args:
         document: the row; or, with `is_text`, the text that could not be read as one.
-        position: of the row in its load, which never has two at one position.
+        position: of the row in its load, which never has two at one position. None for a row of a
+            table with a primary key: the same row, read again by a later load, is the same entry.
         disposition: how the stream's table is written: `append`, `merge` or `replace`.
     """
+    own_id = (
+        identity(f"{watch.pipeline}.{watch.stream}", _typed_text(document))
+        if position is None
+        else identity(load_id, position)
+    )
     return {
-        "id": identity(load_id, position),
+        "id": own_id,
         "status": "waiting",
         "pipeline": watch.pipeline,
         "stream": watch.stream,
@@ -131,8 +137,8 @@ def closed(known: dict[str, Any], status: Status) -> dict[str, Any]:
     return {**known, "status": status, "attempts": known["attempts"] + 1, "document": None}
 
 
-def identity(load_id: str, position: str) -> str:
-    return sha256(f"{load_id}\0{position}".encode()).hexdigest()[:16]
+def identity(*parts: str) -> str:
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _why(problems: Sequence[Rejection]) -> dict[str, Any]:

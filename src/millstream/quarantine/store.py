@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,11 @@ class Entry:
     fields: Mapping[str, Any]
     put_aside: Mapping[str, Any] = field(default_factory=dict)
     loads: frozenset[str] = frozenset()
+
+    @property
+    def load_id(self) -> str:
+        """The load that read it last."""
+        return str(self.fields["load_id"])
 
     def without_document(self) -> dict[str, Any]:
         """Its fields, as an envelope carries them."""
@@ -64,32 +69,53 @@ def entries(
 
 
 def settle_replaced(
-    destination: Any, dataset: str, entries: Sequence[Entry], schemas: Mapping[str, str]
+    destination: Any,
+    dataset: str,
+    entries: Sequence[Entry],
+    schemas: Mapping[str, str],
+    partitions: Mapping[str, Mapping[str, str]],
 ) -> list[Entry]:
-    """The entries, those superseded whose table was replaced since by a later read of its source.
+    """The entries, those superseded whose rows a later load read again and replaced.
 
     A replay notes that; until then nothing in the table of entries says so.
 
     Args:
         schemas: the name of each stream's dlt schema.
+        partitions: by stream, the partitions that loads loaded, by load id.
     """
-    if not any(each.status == "waiting" and _is_replaced(each) for each in entries):
+    if not any(
+        each.status == "waiting" and (_is_replaced(each) or each.load_id in partitions[each.stream])
+        for each in entries
+    ):
         return [*entries]
     columns = {"load_id": "text", "schema_name": "text"}
     rows = metadata_tables.read(destination, dataset, _SCHEMA, "_dlt_loads", columns, {})
     replays = {load_id for each in entries for load_id in each.loads}
-    newest: dict[str, str] = {}
+    complete: dict[str, set[str]] = {}
     for row in rows:
-        if row["load_id"] not in replays:
-            newest[row["schema_name"]] = max(newest.get(row["schema_name"], ""), row["load_id"])
-    return [
-        replace(each, status="superseded", fields={**each.fields, "status": "superseded"})
-        if each.status == "waiting"
-        and _is_replaced(each)
-        and str(each.put_aside["load_id"]) < newest.get(schemas.get(each.stream, ""), "")
-        else each
-        for each in entries
-    ]
+        complete.setdefault(row["schema_name"], set()).add(row["load_id"])
+    settled = []
+    for each in entries:
+        loads = complete.get(schemas.get(each.stream, ""), set())
+        newest = max(loads - replays, default="") if _is_replaced(each) else ""
+        newest = newest_of_partition(each.load_id, partitions[each.stream], loads) or newest
+        is_old = each.status == "waiting" and each.load_id < newest
+        fields = {**each.fields, "status": "superseded"}
+        settled.append(replace(each, status="superseded", fields=fields) if is_old else each)
+    return settled
+
+
+def newest_of_partition(
+    load_id: str, partitions: Mapping[str, str], complete: Collection[str]
+) -> str | None:
+    """The newest complete load of the partition that a load loaded; None where it loaded none.
+
+    Args:
+        partitions: by load id.
+    """
+    key = partitions.get(load_id)
+    same = (load for load, each in partitions.items() if each == key and load in complete)
+    return max(same, default=None) if key is not None else None
 
 
 def _is_replaced(entry: Entry) -> bool:

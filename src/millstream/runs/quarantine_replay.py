@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from millstream import schema_changes
 from millstream.common.sql_client import sql_client
+from millstream.config import PipelineConfig, TargetConfig
 from millstream.engine.coercion_rules import ColumnLimits, coerce
 from millstream.errors import ConfigError
 from millstream.quarantine import envelope, store
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 STATE = "_millstream"
 """What a run keeps for itself in the state of a source."""
+_NOT_OF_ROWS = ("x-merge-strategy", "x-merge-destination-scope", "x-normalizer")
 _UNKNOWN_ORDER = (
     "the table has a row with its key, and no load id tells which was read last: load it with --row"
 )
@@ -77,6 +80,16 @@ def current_entries(context: RunContext, pipeline: dlt.Pipeline) -> list[Entry]:
     return [entry for entry in found if str(entry.put_aside["load_id"]) > refreshed]
 
 
+def loaded_partitions(
+    target: TargetConfig, stream: str, place: schema_changes.history.Place | None
+) -> Mapping[str, str]:
+    """The partition that each load of a stream loaded, by load id, as far as its history tells."""
+    partitions = target.partitions if isinstance(target, PipelineConfig) else None
+    if place is None or partitions is None or not partitions.covers(stream):
+        return {}
+    return schema_changes.history.partitions(place, target.name, stream)
+
+
 def remember_refresh(pipeline: dlt.Pipeline, schema_name: str, newest: str | None) -> None:
     """Note in the state, which lands with the package, that all rows are read again.
 
@@ -98,6 +111,7 @@ def plan(
     *,
     ids: Collection[str] = (),
     corrected: str | None = None,
+    partitions: Mapping[str, str] | None = None,
 ) -> Plan:
     """Sort what waits.
 
@@ -106,6 +120,7 @@ def plan(
         opened: what the stream's source would be extracted from; only its hints are read.
         ids: of the entries asked for; all where left out.
         corrected: the JSON text to load instead of the one entry's own.
+        partitions: that loads loaded, by load id.
     """
     known = list(entries)
     asked = [each for each in known if each.status == "waiting" and (not ids or each.id in ids)]
@@ -116,13 +131,15 @@ def plan(
     tables: dict[str, tuple[TTableSchema, Plan]] = {}
     refreshed = newest_refreshed(pipeline, schema_name)
     replays = frozenset(load for each in known for load in each.loads)
-    ordinary = [load for load in _loads(pipeline, schema_name) if load not in replays]
+    loads = _loads(pipeline, schema_name)
+    ordinary = [load for load in loads if load not in replays]
     for each in asked:
-        load_id = str(each.fields["load_id"])
+        load_id = each.load_id
         replaced = each.fields["disposition"] == "replace" and ordinary and load_id < ordinary[-1]
         text = corrected or str(each.fields["document"])
         _, table = target(opened, schema, each, text)
-        if load_id <= refreshed or replaced:
+        newest = store.newest_of_partition(load_id, partitions or {}, loads)
+        if load_id <= refreshed or replaced or (newest or "") > load_id:
             made.superseded.append(each)
         elif why := _why_left(each, table, corrected):
             made.left.append((each, why))
@@ -214,7 +231,7 @@ def _hints(table: Any) -> dict[str, Any]:
     further = {
         name: value
         for name, value in table.items()
-        if name.startswith("x-") and name not in ("x-merge-strategy", "x-normalizer")
+        if name.startswith("x-") and name not in _NOT_OF_ROWS
     }
     return {
         "table_name": table["name"],

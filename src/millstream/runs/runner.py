@@ -168,8 +168,15 @@ def replay(
         if not found:
             return quarantine_replay.nothing()
         with context.writer():
+            place = schema_changes.history.place_of(pipeline)
             planned = quarantine_replay.plan(
-                pipeline, context.name, opened, found, ids=ids, corrected=corrected
+                pipeline,
+                context.name,
+                opened,
+                found,
+                ids=ids,
+                corrected=corrected,
+                partitions=quarantine_replay.loaded_partitions(config, stream, place),
             )
         return quarantine_replay.extractable(opened, pipeline.schemas[context.name], planned)
 

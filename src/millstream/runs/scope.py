@@ -114,6 +114,7 @@ class WholeStream:
     def prepare(
         self, pipeline: dlt.Pipeline, schema: dlt.Schema, opened: Any, *, full_refresh: bool
     ) -> None:
+        destinations.forget_scopes(schema)
         for resource in resources_of(opened):
             destinations.refuse_partitioned(schema, resource, self.context.what)
             if not full_refresh:

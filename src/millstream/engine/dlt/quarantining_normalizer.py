@@ -129,6 +129,7 @@ class WatchedNormalizer(ExactNormalizer):
         self.key_names: KeyNames | None = None
         self.dialect: str | None = None
         self._nulls: dict[str, Counter[str]] = {}
+        self._alike: Counter[str] = Counter()
         self._link_names: LinkNames | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
             self._collisions = Finder(self.schema.data_item_normalizer)
@@ -140,6 +141,7 @@ class WatchedNormalizer(ExactNormalizer):
         if root_table_name in self.schema.dlt_table_names():
             return super().__call__(extracted_items_file, root_table_name)
         self._stats = FileStats(extracted_items_file)
+        self._alike = Counter()
         self._root = root_table_name
         self._header = self._header_of(extracted_items_file)
         self._versions = self._versions_of(extracted_items_file, root_table_name)
@@ -470,18 +472,26 @@ class WatchedNormalizer(ExactNormalizer):
         table = self.schema.tables.get(root, {})
         if not is_text and self._header is not None and self._header.form == "lines":
             document = typed_json.escape(document)
-        self._entries.append(
-            entry.make(
-                self._watch,
-                problems,
-                document,
-                load_id=self.load_id,
-                position=f"{Path(self._stats.file).name}:{number}",
-                disposition=self._watch.disposition or table.get("write_disposition") or "append",
-                origin=origin,
-                is_text=is_text,
-            )
+        is_keyed = table.get("write_disposition") == "merge" and any(
+            column.get("primary_key") for column in table["columns"].values()
         )
+        made = entry.make(
+            self._watch,
+            problems,
+            document,
+            load_id=self.load_id,
+            position=None
+            if is_keyed and not is_text
+            else f"{Path(self._stats.file).name}:{number}",
+            disposition=self._watch.disposition or table.get("write_disposition") or "append",
+            origin=origin,
+            is_text=is_text,
+        )
+        same = made["id"]
+        if self._alike[same]:  # the same row twice in one file is two
+            made["id"] = entry.identity(same, str(self._alike[same]))
+        self._alike[same] += 1
+        self._entries.append(made)
 
     def _keep(self, updates: dict[str, list[Any]]) -> None:
         """Write what was quarantined to its table, through dlt's normalizer as it is."""
