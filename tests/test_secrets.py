@@ -8,6 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -91,6 +94,41 @@ def test_nothing_that_is_written_holds_a_secret(
         assert done.returncode == ends, done.stderr[-2000:]
         said += (done.stdout + done.stderr).encode()
     assert leaks(tmp_path, said) == []
+
+
+def test_a_signed_url_is_told_without_its_signature(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It is in defs.yaml, where who writes it puts it, and nowhere else."""
+    served = tmp_path_factory.mktemp("served")
+    (served / "a.jsonl").write_text('{"id": 1}\n{"id": null}\n{\n')
+    (tmp_path / "pyproject.toml").touch()
+    handler = partial(Quiet, directory=str(served))
+    said = b""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, ends in (("a", 0), ("none", 1)):
+            url = f"http://me:m4rkm4rkprivatekeym4rk@127.0.0.1:{server.server_port}/{name}.jsonl"
+            path = f"{url}?sig={MARKS['hook']}&X-Amz-Signature={MARKS['key']}"
+            source = f'files\n    streams: {{orders: {{path: "{path}", primary_key: id}}}}'
+            text = DEFS.format(source=source, destination="duckdb").partition("  alerts")[0]
+            (tmp_path / "defs.yaml").write_text(text)
+            for command in (["run", "--debug"], ["doctor"], ["quarantine", "list", "--json"]):
+                done = millstream(tmp_path, *command)
+                assert done.returncode == (0 if command[0] == "quarantine" else ends), done.stderr
+                said += (done.stdout + done.stderr).encode()
+        server.shutdown()
+    assert b'.jsonl, line 3"' in said
+    (tmp_path / "defs.yaml").unlink()
+    assert leaks(tmp_path, said) == []
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def translate_path(self, path: str) -> str:
+        return super().translate_path(path.partition("?")[0])
+
+    def log_message(self, *args: object) -> None:
+        pass
 
 
 TOUR = """

@@ -3,7 +3,8 @@
 The last line of defence: every layer below keeps secrets out of its errors. `redact` blanks the
 environment's own secrets by value, and what has the form of a secret. `redact_foreign` is for texts
 of drivers and of other programs: it goes by words such as `password:` too, which would also blank
-hints of Millstream's. `redact_logins` blanks the user of a URL as well.
+hints of Millstream's. `redact_logins` blanks the user of a URL as well; `redact_url` is for what is
+known to be one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 BLANK = "***"
 
@@ -35,6 +36,14 @@ _IN_TEXT = re.compile(
     r"(?P<secret>\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
     re.IGNORECASE,
 )
+_QUERY_SECRETS = re.compile(
+    r"X-(Amz|Goog)-.*|AWSAccessKeyId|GoogleAccessId|Signature|Expires|Key-Pair-Id|Policy"
+    r"|access_token|token|api_?key|key|password|secret",
+    re.IGNORECASE,
+)
+# of Azure, beside `sig`
+_AZURE = re.compile(r"s(ig|e|p|pr|r|rt|s|t|v|koid|ktid|kt|ke|ks|kv)")
+_HTTP = re.compile(r"\bhttps?://[^\s'\"<>]+\?[^\s'\"<>]+")
 _LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^@\s/]*@")
 
 
@@ -50,7 +59,7 @@ def redact(text: str) -> str:
         text = text.replace(value, BLANK)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
-    return text
+    return _HTTP.sub(lambda url: redact_url(url[0]), text)
 
 
 def redact_foreign(text: str, secrets: Iterable[str] = ()) -> str:
@@ -73,6 +82,38 @@ def redact_logins(text: str) -> str:
     'no primary at mongodb+srv://***@db/x'
     """
     return _LOGIN.sub(rf"\1{BLANK}@", text)
+
+
+def redact_url(url: str) -> str:
+    """A URL without password and signature, which differ by the day and are nobody's business.
+
+    >>> redact_url("a/*.jsonl"), redact_url("simplecache::http://u:p@h/a?v=1&sig=x")
+    ('a/*.jsonl', 'simplecache::http://h/a?v=1')
+    """
+    return "::".join(map(_redact_part, url.split("::")))
+
+
+def _redact_part(url: str) -> str:
+    try:
+        split = urlsplit(url)
+    except ValueError:  # a pattern with `[`
+        return url
+    if not split.scheme or "://" not in url:
+        return url
+    host = split.netloc.rpartition("@")[2]
+    plain = f"{split.scheme}://{host}"
+    path = url[url.index("://") + 3 + len(split.netloc) :]
+    if split.scheme not in ("http", "https"):
+        return plain + path  # `?` and `#` are characters of names there
+    path, _, query = path.partition("?")
+    pairs = [(pair, pair.partition("=")[0]) for pair in query.split("&") if pair]
+    is_azure = any(name == "sig" for _, name in pairs)
+    kept = [
+        pair
+        for pair, name in pairs
+        if not _QUERY_SECRETS.fullmatch(name) and not (is_azure and _AZURE.fullmatch(name))
+    ]
+    return plain + path + ("?" + "&".join(kept) if kept else "")
 
 
 def _secret_values() -> set[str]:

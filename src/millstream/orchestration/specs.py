@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from millstream import destinations, sources
+from millstream.common.redact import redact_url
 from millstream.config import DltConfig, FilesConfig, GitHubConfig, MongoDBConfig, PipelineConfig
 from millstream.errors import ConfigError
 from millstream.model import SchemaVersion, Stream, Table
@@ -64,7 +65,7 @@ def source_spec(config: PipelineConfig) -> dg.AssetSpec:
         case MongoDBConfig():
             what = f"MongoDB: {', '.join(source.databases) or 'the database in MONGODB_URI'}"
         case FilesConfig():
-            what = f"Files: {', '.join(each.path for each in source.streams.values())}"
+            what = f"Files: {', '.join(redact_url(each.path) for each in source.streams.values())}"
         case DltConfig():
             what = f"The dlt source `{source.path}`"
     return dg.AssetSpec(

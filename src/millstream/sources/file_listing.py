@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from millstream.common.redact import redact_url
 from millstream.errors import SourceNotFoundError
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -35,7 +35,7 @@ class ListedFile:
     Attributes:
         fs: its file system.
         name: what the file system calls it.
-        url: how people are told of it.
+        url: how people are told of it, without secrets.
         key: what it is in the state: relative to the project, or a URL.
         other_key: what it was, if the configuration named it absolutely before, and relative to the
             project now, or the other way round.
@@ -91,7 +91,17 @@ def list_files(path: str, project: Path, options: Mapping[str, Any]) -> list[Lis
         size = info.get("size")
         files.setdefault(
             key,
-            ListedFile(fs, name, url, key, other_key, f"{tag} {size}", bool(tag), size, changed),
+            ListedFile(
+                fs,
+                name,
+                redact_url(url),
+                key,
+                other_key,
+                f"{tag} {size}",
+                bool(tag),
+                size,
+                changed,
+            ),
         )
     return sorted(files.values(), key=lambda file: file.url)
 
@@ -109,7 +119,7 @@ def key_of(url: str, project: Path, *, relative: bool = False) -> str:
     ('file:///srv/a.jsonl', 'http://h/a')
     """
     if not url.startswith("file://"):
-        return _without_secrets(url)
+        return redact_url(url)
     local = Path(_resolved_dots(url.removeprefix("file://")))
     home = project.absolute()
     if local.is_relative_to(home):
@@ -217,33 +227,3 @@ def _resolved_dots(path: str) -> str:
         return os.path.normpath(path)  # `//` and `/./`
     head, dots, tail = path.rpartition("/../")
     return str(Path(head + dots).resolve() / tail)
-
-
-_SECRETS = re.compile(
-    r"X-(Amz|Goog)-.*|AWSAccessKeyId|GoogleAccessId|Signature|Expires|Key-Pair-Id|Policy"
-    r"|access_token|token|api_?key|key|password|secret",
-    re.IGNORECASE,
-)
-# of Azure, beside `sig`
-_AZURE = re.compile(r"s(ig|e|p|pr|r|rt|s|t|v|koid|ktid|kt|ke|ks|kv)")
-
-
-def _without_secrets(url: str) -> str:
-    """A URL without password and signature, which differ by the day and are nobody's business."""
-    split = urlsplit(url)
-    if not split.scheme or "://" not in url:
-        return url
-    host = split.netloc.rpartition("@")[2]
-    plain = f"{split.scheme}://{host}"
-    path = url[url.index("://") + 3 + len(split.netloc) :]
-    if split.scheme not in ("http", "https"):
-        return plain + path  # `?` and `#` are characters of names there
-    path, _, query = path.partition("?")
-    pairs = [(pair, pair.partition("=")[0]) for pair in query.split("&") if pair]
-    is_azure = any(name == "sig" for _, name in pairs)
-    kept = [
-        pair
-        for pair, name in pairs
-        if not _SECRETS.fullmatch(name) and not (is_azure and _AZURE.fullmatch(name))
-    ]
-    return plain + path + ("?" + "&".join(kept) if kept else "")

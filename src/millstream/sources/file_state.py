@@ -122,8 +122,9 @@ def migrate(
     made: dict[str, dict[str, Any]] = {}
     left = dict(old)
     for file in files:
-        if file.url in left:
-            made[file.key] = {"version": _version(left.pop(file.url), file)}
+        address = file.name if file.name in left else file.url  # of a URL, with its secrets
+        if address in left:
+            made[file.key] = {"version": _version(left.pop(address), file)}
     if any(file.is_local for file in files):
         for root, up in _roots(left, files):
             for url in [url for url in left if url.startswith(root)]:

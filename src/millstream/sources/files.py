@@ -17,6 +17,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from millstream.common.redact import redact_url
 from millstream.config import FilesConfig, FileStream
 from millstream.errors import (
     ConfigError,
@@ -78,7 +79,11 @@ class FilesSource:
 
     def streams(self) -> Sequence[Stream]:
         return [
-            Stream(name, primary_key=each.primary_key, description=f"Files {each.path}")
+            Stream(
+                name,
+                primary_key=each.primary_key,
+                description=f"Files {redact_url(each.path)}",
+            )
             for name, each in self.config.streams.items()
         ]
 
@@ -234,7 +239,9 @@ class FilesSource:
             except MillstreamError as error:
                 checks.append(Check(name, False, error.message, error.hint))
             else:
-                checks.append(Check(name, True, f"files that fit {settings.path}: {len(found)}"))
+                checks.append(
+                    Check(name, True, f"files that fit {redact_url(settings.path)}: {len(found)}")
+                )
         return checks
 
     def _settings(self, stream: str) -> FileStream:
@@ -254,18 +261,18 @@ class FilesSource:
         except MillstreamError:
             raise
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"stream {stream!r}: {settings.path}: {error}") from None
+            raise ConfigError(f"stream {stream!r}: {redact_url(settings.path)}: {error}") from None
         except Exception as error:  # each file system has errors of its own
             if (refused := redirects.refusal(error)) is not None:
                 raise refused from None
             if not isinstance(error, FileNotFoundError):
                 raise SourceUnavailableError(
-                    f"stream {stream!r}: {settings.path} can't be listed: {error}"
+                    f"stream {stream!r}: {redact_url(settings.path)} can't be listed: {error}"
                 ) from error
             files = []
         if not files and not may_be_none:
             raise SourceNotFoundError(
-                f"stream {stream!r}: no file fits {settings.path}",
+                f"stream {stream!r}: no file fits {redact_url(settings.path)}",
                 hint=f"relative paths start from {self.project}",
             )
         return files
@@ -379,7 +386,7 @@ def _for(partition: Partition | None, stream: str, settings: FileStream) -> File
     if partition is None:
         if place:
             raise ConfigError(
-                f"stream {stream!r}: {settings.path} is the files of a partition",
+                f"stream {stream!r}: {redact_url(settings.path)} is the files of a partition",
                 hint="name `partitions` in defs.yaml, or put a `*` into the path",
             )
         return settings
@@ -397,7 +404,8 @@ def _for(partition: Partition | None, stream: str, settings: FileStream) -> File
             return partition.key
         if partition.start is None:
             raise ConfigError(
-                f"stream {stream!r}: {found[0]} in {settings.path} is for windows of time",
+                f"stream {stream!r}: {found[0]} in {redact_url(settings.path)} is for windows of "
+                "time",
                 hint="`{partition}` alone stands for a static key",
             )
         return partition.start.astimezone(ZoneInfo(partition.timezone)).strftime(found[1])
