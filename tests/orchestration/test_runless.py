@@ -16,9 +16,27 @@ attributes:
   name: shop
   source: {type: files, streams: {orders: {path: "data/*.jsonl", primary_key: [id]}}}
   destination: {type: duckdb, database: warehouse.duckdb}
+  source_asset: true
 """
 ORDERS = dg.AssetKey(["shop", "orders"])
 LINES = dg.AssetKey(["shop", "orders__lines"])
+SOURCE = dg.AssetKey(["sources", "shop"])
+
+
+COMES_FROM = {
+    ORDERS: {"id": (SOURCE, "orders.id"), "title": (SOURCE, "orders.title")},
+    LINES: {
+        "n": (SOURCE, "orders.lines[].n"),
+        "_dlt_parent_id": (ORDERS, "_dlt_id"),
+        "_dlt_root_id": (ORDERS, "_dlt_id"),
+    },
+}
+
+
+def lineage(load: dg.AssetMaterialization) -> dict[str, tuple[dg.AssetKey, str]]:
+    """Where the columns of an asset come from, by column."""
+    found = load.metadata["dagster/column_lineage"].value.deps_by_column
+    return {name: (dep.asset_key, dep.column_name) for name, (dep,) in found.items()}
 
 
 @pytest.fixture
@@ -51,6 +69,7 @@ def test_what_run_loaded_is_materialized_in_dagster(project: Path) -> None:
             assert event is not None
             assert event.asset_materialization is not None
             assert event.asset_materialization.metadata["rows_loaded"].value == rows
+            assert lineage(event.asset_materialization) == COMES_FROM[key]
         (record,) = instance.event_log_storage.get_asset_check_execution_history(
             dg.AssetCheckKey(ORDERS, "schema"), limit=1
         )

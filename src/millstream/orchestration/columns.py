@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 
@@ -39,6 +39,32 @@ def table_schema(table: Table, changes: Iterable[SchemaChange] = ()) -> dg.Table
         if len(keys) > 1
         else None,
     )
+
+
+def column_lineage(
+    table: Table,
+    stream: str,
+    source: dg.AssetKey | None,
+    root: dg.AssetKey,
+    key_of: Callable[[str], dg.AssetKey],
+) -> dg.TableColumnLineage:
+    """Where each column comes from: a place in the JSON, or the row that a child row belongs to.
+
+    Args:
+        source: the asset of the source, whose columns are called after their JSON path, such as
+            `issues.labels[].name`; None where there is none.
+        root: the asset of the stream's own table.
+        key_of: the asset of a table.
+    """
+    deps: dict[str, list[dg.TableColumnDep]] = {}
+    for column in table.columns:
+        if column.name == "_dlt_parent_id" and table.parent:
+            deps[column.name] = [dg.TableColumnDep(key_of(table.parent), "_dlt_id")]
+        elif column.name == "_dlt_root_id":
+            deps[column.name] = [dg.TableColumnDep(root, "_dlt_id")]
+        elif column.path and source is not None:
+            deps[column.name] = [dg.TableColumnDep(source, f"{stream}.{column.path}")]
+    return dg.TableColumnLineage(deps)
 
 
 def _column(table: Table, column: Column, news: Sequence[str], *, sole_key: bool) -> dg.TableColumn:

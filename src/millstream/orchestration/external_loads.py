@@ -34,7 +34,7 @@ def report_loads(
     with dg.DagsterInstance.get() as instance:
         for report in reports:
             assets = streams[report.stream]
-            for key, metadata in tables_metadata(assets, report).items():
+            for key, metadata in tables_metadata(config, assets, report).items():
                 instance.report_runless_asset_event(
                     dg.AssetMaterialization(key, metadata=metadata, partition=report.partition)
                 )

@@ -16,10 +16,11 @@ from millstream.config import PipelineConfig, load_dotenv
 from millstream.errors import MillstreamError, SchemaHeldError
 from millstream.model import RunReport
 from millstream.orchestration import checks, logs
+from millstream.orchestration.columns import column_lineage
 from millstream.orchestration.downstream import downstream_of, history_page, links_of
 from millstream.orchestration.metadata import child_metadata, stream_metadata
 from millstream.orchestration.retries import already_loaded, carried_on, checks_carried_on
-from millstream.orchestration.specs import STREAM, TABLE, child_key, split
+from millstream.orchestration.specs import STREAM, TABLE, child_key, source_key, split
 from millstream.runs import runner
 from millstream.runs.parallel import run_parallel
 
@@ -96,7 +97,7 @@ def load(
     for stream, outcome in run_parallel(config, list(todo), load_one):
         assets = todo[stream]
         if not isinstance(outcome, _StreamFailure):
-            yield from _results(context, assets, outcome)
+            yield from _results(context, config, assets, outcome)
             yield from _checked(
                 context, assets, checks.results(config, assets.root, _together(outcome))
             )
@@ -110,11 +111,24 @@ def load(
         raise _failure(config, in_order, [stream.stream for stream in wanted])
 
 
-def tables_metadata(assets: StreamAssets, report: RunReport) -> dict[dg.AssetKey, dict[str, Any]]:
+def tables_metadata(
+    config: PipelineConfig, assets: StreamAssets, report: RunReport
+) -> dict[dg.AssetKey, dict[str, Any]]:
     """What a load did to each of its tables, by asset; new tables included."""
-    _, others = split(report.tables, assets.table)
+    root, others = split(report.tables, assets.table)
     metadata = {assets.root: stream_metadata(report, assets.table) | history_page(assets.root)}
-    return metadata | {assets.key_of(table.name): child_metadata(report, table) for table in others}
+    metadata |= {assets.key_of(table.name): child_metadata(report, table) for table in others}
+    source = source_key(config) if config.source_asset else None
+
+    def key_of(table: str) -> dg.AssetKey:
+        return assets.root if root is not None and table == root.name else assets.key_of(table)
+
+    for table in report.schema.tables:
+        if key_of(table.name) in metadata:
+            metadata[key_of(table.name)]["dagster/column_lineage"] = column_lineage(
+                table, report.stream, source, assets.root, key_of
+            )
+    return metadata
 
 
 def selected_streams(context: dg.AssetExecutionContext) -> Sequence[StreamAssets]:
@@ -238,10 +252,13 @@ def _checked(
 
 
 def _results(
-    context: dg.AssetExecutionContext, assets: StreamAssets, reports: Sequence[RunReport]
+    context: dg.AssetExecutionContext,
+    config: PipelineConfig,
+    assets: StreamAssets,
+    reports: Sequence[RunReport],
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """What the loads of a stream did: one of all of it, or one of each partition, oldest first."""
-    told = [_told(context, assets, report) for report in reports]
+    told = [_told(context, config, assets, report) for report in reports]
     for key in (assets.root, *assets.children.values()):
         if key not in assets.selected:
             continue
@@ -264,11 +281,14 @@ def _together(reports: Sequence[RunReport]) -> RunReport:
 
 
 def _told(
-    context: dg.AssetExecutionContext, assets: StreamAssets, report: RunReport
+    context: dg.AssetExecutionContext,
+    config: PipelineConfig,
+    assets: StreamAssets,
+    report: RunReport,
 ) -> dict[dg.AssetKey, dict[str, Any]]:
     """The metadata of each of a load's tables; those that are not selected are told at once."""
     _, others = split(report.tables, assets.table)
-    metadata = tables_metadata(assets, report)
+    metadata = tables_metadata(config, assets, report)
 
     context.log.info(
         f"{report.stream}: {quantity(report.rows, 'row')} in {report.total_seconds:.1f} s, "
