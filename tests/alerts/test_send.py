@@ -94,6 +94,18 @@ def test_a_new_column_or_table_is_told_by_default(office: Slack) -> None:
     assert "new table `issues__labels`" in said(payload)
 
 
+def test_what_is_kept_out_is_not_told_as_made(office: Slack) -> None:
+    """The table has no such column, and the rows are elsewhere."""
+    rules = [{"action": "quarantine", "change": "became_object"}]
+    policy = PolicyConfig.model_validate({"preset": "anything", "rules": rules})
+    changes = [d.change for d in decisions("user") if d.change.kind == "became_object"]
+    assert send(SlackAlert(), decide(changes, policy, stream="issues")) == ()
+    (payload,) = office.taken
+    assert payload["text"] == "github.issues: loaded: 1 schema change kept out, breaking"
+    assert "kept out of the table: `user` was text, now it is also an object" in said(payload)
+    assert "`millstream quarantine list --stream issues`" in said(payload)
+
+
 def test_nothing_to_say_is_not_said(office: Slack) -> None:
     breaking = tuple(d for d in decisions("user", preset="anything") if d.change.severity != "safe")
     assert send(SlackAlert(), breaking) == ()

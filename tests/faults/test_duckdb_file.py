@@ -16,6 +16,7 @@ import pytest
 
 from millstream import destinations
 from millstream.config import TargetConfig
+from millstream.destinations import machine_lock
 from millstream.errors import DestinationUnavailableError
 from millstream.runs import runner
 from services import wait_for
@@ -127,3 +128,28 @@ def test_a_check_of_the_file_does_not_end_its_lock(duckdb_place: Place) -> None:
             text=True,
         )
     assert f"PID {os.getpid()}" in other.stderr
+
+
+def test_streams_of_one_command_take_turns_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None of them is another run."""
+    config = TargetConfig.model_validate(
+        {"name": "shop", "project": tmp_path, "destination": {"type": "duckdb", "database": "w.db"}}
+    )
+    done: list[int] = []
+
+    def write() -> None:
+        with destinations.writer(config):
+            done.append(len(done))
+
+    threads = [Thread(target=write) for _ in range(3)]
+    with caplog.at_level(logging.INFO, "millstream"):
+        with destinations.writer(config):
+            for thread in threads:
+                thread.start()
+            wait_for(lambda: 4 in machine_lock._users.values(), seconds=60, what="three that wait")
+        for thread in threads:
+            thread.join()
+    assert done == [0, 1, 2]
+    assert "waiting" not in caplog.text

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import get_args
 
 from millstream.common.text import quantity
@@ -16,6 +17,8 @@ from millstream.schema_changes.policy import comes_and_goes
 
 SHOWN = 20
 """Changes that a message lists; the rest is counted."""
+
+ROWS_OF_KEPT_OUT = "The rows that need what was kept out are in quarantine:"
 
 _ORDER: tuple[Severity, ...] = get_args(Severity)
 
@@ -73,8 +76,20 @@ class Message:
     @property
     def title(self) -> str:
         """One line: where, what happened, how bad."""
-        what = f"{quantity(len(self.decisions), 'schema change')}, {self.severity}"
+        kept_out = sum(decision.action == "quarantine" for decision in self.decisions)
+        made = len(self.decisions) - kept_out
+        counts = [_changes(made)] if made else []
+        if kept_out:
+            counts.append(f"{kept_out} kept out" if made else f"{_changes(kept_out)} kept out")
+        what = ", ".join((*counts, self.severity))
         return f"{self.pipeline}.{self.stream}: {'held' if self.held else 'loaded'}: {what}"
+
+    @property
+    def quarantine_command(self) -> str | None:
+        """The command that lists the rows of changes that were kept out; None where none was."""
+        if any(decision.action == "quarantine" for decision in self.decisions):
+            return f"millstream quarantine list --stream {quote(self.stream)}"
+        return None
 
     @property
     def command(self) -> str | None:
@@ -97,6 +112,16 @@ class Message:
     @property
     def left_out(self) -> int:
         return max(0, len(self.decisions) - SHOWN)
+
+
+def change_words(decision: Decision) -> str:
+    """What happened, in a sentence; of a change that was kept out, that it did not."""
+    message = decision.change.message
+    return f"kept out of the table: {message}" if decision.action == "quarantine" else message
+
+
+def _changes(count: int) -> str:
+    return quantity(count, "schema change")
 
 
 def compose(
@@ -140,12 +165,14 @@ def plain(message: Message) -> str:
     lines = [message.title]
     for table, decisions in message.tables():
         lines += ["", f"{table} ({_rows(message, table)})"]
-        lines += [f"  - {d.change.severity}, {d.action}: {d.change.message}" for d in decisions]
+        lines += [f"  - {d.change.severity}, {d.action}: {change_words(d)}" for d in decisions]
     if message.left_out:
         lines += ["", f"and {message.left_out} more"]
     if message.held:
         lines += ["", "Nothing was loaded; the rows wait until the changes are accepted:"]
         lines += [f"  {message.command}"]
+    if message.quarantine_command:
+        lines += ["", ROWS_OF_KEPT_OUT, f"  {message.quarantine_command}"]
     if message.context.downstream:
         lines += ["", f"Downstream: {', '.join(message.context.downstream)}"]
     for label, address in message.context.links.items():

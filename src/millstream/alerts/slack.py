@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from millstream.alerts.delivery import post, secret
-from millstream.alerts.message import Message, _rows
+from millstream.alerts.message import ROWS_OF_KEPT_OUT, Message, _rows, change_words
 from millstream.config import SlackAlert
 
 BLOCKS = 50
@@ -37,7 +37,7 @@ def payload(message: Message) -> dict[str, Any]:
     for table, decisions in message.tables():
         lines = [f"*{escape(table)}* ({_rows(message, table)})"]
         lines += [
-            f"{_SIGNS[d.change.severity]} {escape(d.change.message)} (_{d.action}_)"
+            f"{_SIGNS[d.change.severity]} {escape(change_words(d))} (_{d.action}_)"
             for d in decisions
         ]
         blocks += [_section(part) for part in parts(lines)]
@@ -50,6 +50,8 @@ def payload(message: Message) -> dict[str, Any]:
                 f"`{escape(message.command)}`"
             )
         )
+    if message.quarantine_command:
+        blocks.append(_section(f"{ROWS_OF_KEPT_OUT}\n`{escape(message.quarantine_command)}`"))
     if message.context.downstream:
         names = cut(f"Downstream: {escape(', '.join(message.context.downstream))}", SECTION)
         blocks.append(_section(names))

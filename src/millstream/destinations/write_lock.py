@@ -47,7 +47,7 @@ def writer(config: TargetConfig, credentials: str | None = None) -> Iterator[Non
     file = duckdb_file(config, credentials)
     make_folder(file, config.project)
     what, folder = f"the database {file.name}", lock_folder(file)
-    with machine_lock("write", what=what, folder=folder), ExitStack() as kept:
+    with machine_lock("write", what=what, folder=folder, is_shared=True), ExitStack() as kept:
         if file.exists():  # connecting would make it
             _open(config, credentials, kept)
         yield
