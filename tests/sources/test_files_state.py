@@ -93,6 +93,19 @@ def test_links_and_dots_are_one_file(local: FileProject, tmp_path: Path) -> None
 
 
 @pytest.mark.nightly_on("postgres")
+def test_a_file_that_was_empty_is_read_once_filled(project: FileProject) -> None:
+    project.configure("data/*")
+    project.write("data/a.jsonl", ONE)
+    project.write("data/b.jsonl", "")
+    project.write("data/c.jsonl.gz", gzip.compress(b""))
+    assert project.load() == [1]
+    project.write("data/b.jsonl", TWO)
+    project.write("data/c.jsonl.gz", gzip.compress(b'{"id": 3}\n'))
+    assert project.load() == [1, 2, 3]
+    assert project.load() == [1, 2, 3]
+
+
+@pytest.mark.nightly_on("postgres")
 def test_a_file_written_anew_is_compared(project: FileProject) -> None:
     project.configure("data/*")
     file = project.write("data/a.jsonl", ONE)

@@ -45,6 +45,10 @@ _ZEROS = {
 }
 
 
+EMPTY = sha256().hexdigest()[:32]
+"""The digest of a file without content."""
+
+
 class Digested:
     """Reads a file, and takes its digest on the way."""
 

@@ -145,7 +145,8 @@ class FilesSource:
                     seen.add(file, digest)
                     return
                 raw.seek(0)
-            if seen.knows(file) and not settings.primary_key:
+            # a file that was empty, such as one whose writer had only begun, has nothing to double
+            if seen.knows(file) and not settings.primary_key and before != file_content.EMPTY:
                 correction = self._correction(file, raw, settings, before)
                 yield from _corrected_rows(file.url, correction)
                 seen.add(file, correction.digest)
