@@ -167,6 +167,32 @@ def test_a_newer_version_is_not_overwritten(duckdb_place: Place) -> None:
     assert duckdb_place.query("SELECT n__v_text FROM shop.orders WHERE id = 2") == [("newer",)]
 
 
+@pytest.mark.parametrize("engine", ["millstream", "dlt"])
+def test_of_one_load_the_version_read_last_stays(
+    duckdb_place: Place, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it lands at once, or is replayed."""
+    monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
+
+    def config(contract: str) -> PipelineConfig:
+        return shop(duckdb_place, contract, write_disposition="merge", key="id")
+
+    FEED.rows = FIRST
+    runner.run(config("discard_row"), "orders")
+    FEED.rows = [
+        {"id": 1, "n": "bad first"}, {"id": 2, "n": 20}, {"id": 3, "n": "bad"}, {"id": 3, "n": 30},
+        {"id": 1, "n": 10}, {"id": 2, "n": "bad last"}, {"id": 3, "n": "bad last"},
+        *({"id": number, "n": 0} for number in range(4, 900)),
+    ]  # fmt: skip
+    report = runner.run(config("discard_row"), "orders")
+    assert [each.rows for each in report.quarantined] == [2]
+    assert duckdb_place.column("orders", "n")[1:4] == [10, 20, 30]
+    report, plan = runner.replay(config("evolve"), "orders")
+    assert (report.replayed, plan.left) == ({"replayed": 2}, [])
+    assert duckdb_place.column("orders", "n")[1:4] == [10, None, None]
+    assert duckdb_place.column("orders", "n__v_text")[1:4] == [None, "bad last", "bad last"]
+
+
 @pytest.mark.parametrize("disposition", ["append", "replace"])
 def test_what_was_read_again_is_not_replayed(duckdb_place: Place, disposition: str) -> None:
     config = shop(duckdb_place, write_disposition=disposition)

@@ -146,3 +146,23 @@ def test_rows_that_lost_leave_a_parquet_file(tmp_path: Path) -> None:
     confirm_outdated(tmp_path, LOAD)
     leave_out_of_parquet(tmp_path, LOAD, path)
     assert pq.read_table(path).to_pylist() == [{"id": 2, "x": "b"}, {"id": 1, "x": "new"}]
+
+
+def test_a_refused_version_outdates_none_and_may_be_outdated(tmp_path: Path) -> None:
+    """`+` lands, `-` goes to quarantine; -0.0 is the key 0.0."""
+    noted = FileVersions(RowKey(("id",)), tmp_path / "engine" / LOAD / "keys" / "f.arrow", "orders")
+    versions = [
+        ("-", 1.0), ("+", 2.0), ("+", 0.0), ("-", 3.0), ("+", 1.0), ("-", 2.0), ("+", -0.0),
+        ("-", 3.0), ("-", None), ("-", 2.0),
+    ]  # fmt: skip
+    for mark, key in versions:
+        if mark == "+":
+            noted.note_rows([{"id": key}])
+        else:
+            noted.note_refused({"id": key})
+        noted.passed(1)
+    noted.save()
+    tables = {"orders": table_of()}
+    assert find_outdated(tmp_path, LOAD, tables, ["f"], replaced=False, arrow_files={})
+    confirm_outdated(tmp_path, LOAD)
+    assert np.load(tmp_path / "engine" / LOAD / "outdated" / "f.npy").tolist() == [0, 2]

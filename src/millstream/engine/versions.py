@@ -20,12 +20,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from millstream.engine.report import folder_of
 from millstream.engine.version_order import joined, sort_columns, sorted_positions
 
 _KEYS, _OUTDATED, _NUMBER = "keys", "outdated", "number"
+_REFUSED = "refused"
+"""Whether a row goes to quarantine: it is outdated by a later row that lands, and outdates none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class FileVersions:
     outdated: np.ndarray | None = None
     read: int = 0
     _parts: dict[str, list[pa.Array]] = field(default_factory=dict)
-    _rows: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    _rows: list[tuple[int, bool, Mapping[str, Any]]] = field(default_factory=list)
 
     @property
     def notes(self) -> bool:
@@ -112,17 +115,24 @@ class FileVersions:
     def note_columns(self, columns: Mapping[str, pa.Array], rows: int) -> None:
         """Note the keys of the next rows, which are in columns; passes them."""
         self._flush()
-        for name in self._names():
+        for name in self.names():
             array = columns.get(name)
             self._parts.setdefault(name, []).append(pa.nulls(rows) if array is None else array)
         self._parts.setdefault(_NUMBER, []).append(pa.array(np.arange(self.read, self.read + rows)))
+        self._parts.setdefault(_REFUSED, []).append(pa.array(np.zeros(rows, bool)))
         self.read += rows
 
     def note_rows(self, rows: Sequence[Mapping[str, Any]], *, at: int = 0) -> None:
         """Note the keys of rows that landed; the first is the one at `at` of the next rows."""
-        names = self._names()
+        names = self.names()
         for position, row in enumerate(rows, self.read + at):
-            self._rows.append((position, {name: row.get(name) for name in names}))
+            self._rows.append((position, False, {name: row.get(name) for name in names}))
+
+    def note_refused(self, row: Mapping[str, Any]) -> None:
+        """Note the key of the next row, which goes to quarantine, if it has all of it."""
+        needed = (*self.key.columns, *filter(None, [self.key.sort]))
+        if all(row.get(name) is not None for name in needed):
+            self._rows.append((self.read, True, {name: row.get(name) for name in self.names()}))
 
     def save(self) -> None:
         self._flush()
@@ -134,17 +144,20 @@ class FileVersions:
         with pa.OSFile(str(self.target), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
 
-    def _names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
+        """The columns that are noted."""
         return (*self.key.columns, *sort_columns(self.key.sort))
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
         if not rows:
             return
-        for name in self._names():
-            self._parts.setdefault(name, []).append(_column([row[name] for _, row in rows]))
-        numbers = pa.array([number for number, _ in rows], pa.int64())
+        for name in self.names():
+            self._parts.setdefault(name, []).append(_column([row[name] for *_, row in rows]))
+        numbers = pa.array([number for number, *_ in rows], pa.int64())
         self._parts.setdefault(_NUMBER, []).append(numbers)
+        refused = pa.array([is_refused for _, is_refused, _ in rows], pa.bool_())
+        self._parts.setdefault(_REFUSED, []).append(refused)
 
 
 def file_versions(
@@ -267,6 +280,8 @@ def _current(files: Sequence[pa.Table], key: RowKey) -> np.ndarray | None:
     missing = np.zeros(total, bool)
     for name in key.columns:
         array = joined([chunk for each in files for chunk in each.column(name).chunks])
+        if pa.types.is_floating(array.type):
+            array = pc.add(array, 0.0)  # to destinations -0.0 is 0.0
         if array.null_count:
             missing |= array.is_null().to_numpy(zero_copy_only=False)
         found = array.dictionary_encode(null_encoding="encode")
@@ -283,12 +298,24 @@ def _current(files: Sequence[pa.Table], key: RowKey) -> np.ndarray | None:
         order = sorted_positions(files, key.sort, descending=key.descending)
     if key.first:
         order = order[::-1]
-    winner = np.empty(unique, np.int64)
-    winner[codes[order]] = order  # of equal codes the last one stays
+    refused = np.concatenate([_refused(each) for each in files]) if files else np.zeros(0, bool)
+    landing = order[~refused[order]]
+    winner = np.full(unique, -1, np.int64)
+    winner[codes[landing]] = landing  # of equal codes the last one stays
     keep: np.ndarray = winner[codes] == np.arange(total)
+    if refused.any():
+        place = np.empty(total, np.int64)
+        place[order] = np.arange(total)
+        keep |= refused & ((winner[codes] < 0) | (place > place[winner[codes]]))
     if not key.nulls_match:
         keep |= missing
     return None if keep.all() else keep
+
+
+def _refused(file: pa.Table) -> np.ndarray:
+    if _REFUSED not in file.column_names:  # Arrow tables
+        return np.zeros(file.num_rows, bool)
+    return np.asarray(file.column(_REFUSED))
 
 
 def _column(values: list[Any]) -> pa.Array:

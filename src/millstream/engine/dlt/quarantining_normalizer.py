@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import pyarrow as pa
+from dlt.common.data_types import py_type_to_sc_type
 from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.json import json, may_have_pua
 from dlt.common.libs.pyarrow import get_py_arrow_datatype
@@ -36,6 +37,7 @@ from dlt.common.time import get_context_timezone_name
 
 from millstream.common.metadata_tables import is_own
 from millstream.engine import row_size
+from millstream.engine.coercion_rules import ColumnLimits, coerce
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.dlt.exact_normalizer import ExactNormalizer, RefusedValueError
 from millstream.engine.dlt.key_collisions import Finder
@@ -130,6 +132,7 @@ class WatchedNormalizer(ExactNormalizer):
         self.dialect: str | None = None
         self._nulls: dict[str, Counter[str]] = {}
         self._alike: Counter[str] = Counter()
+        self._tried: Mapping[str, Any] = {}
         self._link_names: LinkNames | None = None
         if isinstance(self.schema.data_item_normalizer, DataItemNormalizer):
             self._collisions = Finder(self.schema.data_item_normalizer)
@@ -357,6 +360,8 @@ class WatchedNormalizer(ExactNormalizer):
         if not envelope.is_one(item):
             problems, document = self._row(root, item, pua, updates)
             if problems:
+                if problems[0].whole:
+                    self._note_refused()
                 # which line it was, nobody counts: a line may be a list, or be blank
                 self._put_aside(root, problems, document, self._place[0] if self._place else "")
             return
@@ -389,6 +394,7 @@ class WatchedNormalizer(ExactNormalizer):
         assert self._stats is not None
         kept = deepcopy(row) if pua else row  # dlt decodes in place what stays whole
         suspects = self._suspects([row])
+        self._tried = {}
         try:
             with self._trial() as buffer:
                 found = super()._normalize_chunk(root, [row], pua, False)
@@ -524,6 +530,24 @@ class WatchedNormalizer(ExactNormalizer):
         if self._versions is not None and self._versions.notes:
             self._versions.passed(rows)
 
+    def _note_refused(self) -> None:
+        """Note the key of the row that was tried last, as its columns would hold it."""
+        if self._versions is None or not self._versions.notes:
+            return
+        columns: Any = self.schema.tables.get(self._root, {}).get("columns", {})
+        key = {}
+        for name in self._versions.names():
+            value = self._tried.get(name)
+            wanted = columns.get(name, {}).get("data_type")
+            if wanted and value is not None:
+                try:
+                    given = py_type_to_sc_type(type(value))
+                    value = coerce(wanted, given, value, ColumnLimits(texts="either"))
+                except (ValueError, TypeError):
+                    return
+            key[name] = value
+        self._versions.note_refused(key)
+
     def _discards_rows(self, table: str) -> bool:
         contract = self.schema.resolve_contract_settings_for_table(table)
         return "discard_row" in contract.values()
@@ -567,6 +591,8 @@ class WatchedNormalizer(ExactNormalizer):
         return column_of_rows(rows, name, kind, is_json=column["data_type"] == "json")
 
     def _coerce_row(self, table_name: str, parent_table: str, row: Any) -> Any:
+        if table_name == self._root:
+            self._tried = typed_json.decode({**row}) if self._is_marked else row
         if self._is_run:
             for name, value in row.items():
                 if value is None:
