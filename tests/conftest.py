@@ -24,6 +24,12 @@ _THEIRS = re.compile(
     re.VERBOSE,
 )
 _KEPT = frozenset({"MILLSTREAM_NIGHTLY"})
+_SERVERS = {
+    "bigquery": {"bigquery_emulator", "bigquery", "bigquery-emulator"},
+    "postgres": {"postgres_server", "postgres"},
+    "mongodb": {"mongodb_server"},
+}
+"""By group, what a test asks for that needs its server: a fixture or a parameter."""
 _LONG = frozenset({"browser", "demo", "scaffold", "terminal"})
 """Folders of tests that start programs and wait for them."""
 
@@ -44,8 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         places = {place for mark in item.iter_markers("nightly_on") for place in mark.args}
         callspec = getattr(item, "callspec", None)
         params = callspec.params.values() if callspec is not None else ()
-        if places & {value for value in params if isinstance(value, str)}:
+        named = {value for value in params if isinstance(value, str)}
+        if places & named:
             item.add_marker("nightly")
+        # tests of one server go to one worker, or each worker would start it
+        asked = {*getattr(item, "fixturenames", ())} | named
+        group = next((group for group, names in _SERVERS.items() if names & asked), None)
+        if group is not None and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)
