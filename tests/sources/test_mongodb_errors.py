@@ -154,6 +154,14 @@ def test_diff_goes_on_where_a_collection_is_gone(duckdb_project: Project) -> Non
     assert "things  gone" in duckdb_project.command("discover")
     assert "things" not in duckdb_project.command("schema", "diff")
 
+    db.more.insert_one({"n": 1})
+    duckdb_project.command("discover")
+    db.command({"collMod": "others", "changeStreamPreAndPostImages": {"enabled": True}})
+    duckdb_project.define("changes: true\ndeletes: soft")
+    said = duckdb_project.command("schema", "diff", fails=True)
+    assert "more failed: collection more: `deletes: soft` keeps" in said
+    assert "shop.others: 1 change\n" in said
+
 
 def test_no_database_is_named(shop: Shop) -> None:
     with pytest.raises(ConfigError, match="in which database"):

@@ -98,19 +98,22 @@ def _accept_arguments(parser: ArgumentParser) -> None:
 
 def _diff(options: Namespace) -> int:
     from millstream.cli.error_output import complain
-    from millstream.errors import SourceAuthError, SourceNotFoundError
+    from millstream.errors import DestinationError, MillstreamError, SourceUnavailableError
     from millstream.schema_changes import comes_and_goes
 
     quieten_dlt()
     config, streams = open_pipeline(options)
     import_arrow_for(config)
     found: dict[str, Sequence[Decision]] = {}
+    failed: dict[str, MillstreamError] = {}
     with redirect_stdout(sys.stderr):
         for stream in streams:
             try:
                 standing = _standing(config, stream, options)
-            except (SourceNotFoundError, SourceAuthError) as error:  # of this stream alone
-                complain(error, debug=options.debug, what=stream)
+            except (DestinationError, SourceUnavailableError):  # it is the same for all
+                raise
+            except MillstreamError as error:
+                failed[stream] = error
                 continue
             found[stream] = (*standing.decisions, *standing.accepted)
     if options.json:
@@ -118,7 +121,11 @@ def _diff(options: Namespace) -> int:
     else:
         for stream, made in found.items():
             print("\n".join(decision_lines(f"{config.name}.{stream}", made)))
-    if len(found) < len(streams):
+    if len({*map(str, failed.values())}) == 1 and not found:
+        raise next(iter(failed.values()))
+    for stream, failure in failed.items():
+        complain(failure, debug=options.debug, what=stream)
+    if failed:
         return 1
     told = [
         d.change.severity

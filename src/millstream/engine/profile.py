@@ -116,7 +116,7 @@ class _Batches:
                 values = len(array) - array.null_count
                 self.nulls[name] = self.nulls.get(name, 0) + batch.present[name] - values
         for name, present in batch.present.items():
-            if name not in batch.columns:  # only null so far, and of no type yet
+            if name not in batch.columns and name not in skip:  # only null so far, of no type yet
                 self.nulls[name] = self.nulls.get(name, 0) + present
 
 
@@ -147,8 +147,10 @@ class Profile:
         """Count one batch of one table, soon; `skip` names the columns that link tables.
 
         Of `list_index`, one of them, `present` counts the lists that the rows come from.
-        `deletion` is the column that marks rows as deletions.
+        `deletion` is the column that marks rows as deletions; it is not counted either.
         """
+        if deletion is not None:
+            skip |= {deletion}
         if deletion in batch.columns:
             rows, batch = len(batch), _without_deletions(batch, str(deletion))
             self.deletions[table] = self.deletions.get(table, 0) + rows - len(batch)
