@@ -80,9 +80,17 @@ def smallest(known: tuple[int, ...], hashes: Hashes) -> tuple[int, ...]:
         return known
     if len(hashes) > 8 * SIZE:  # sorting the smallest alone takes a tenth of the time
         few = np.partition(hashes, 2 * SIZE)[: 2 * SIZE]
-        if len(np.unique(few)) >= SIZE:
+        if len(_distinct(few)) >= SIZE:
             hashes = few
-    return tuple(sorted({*known, *np.unique(hashes)[:SIZE].tolist()})[:SIZE])
+    return tuple(sorted({*known, *_distinct(hashes)[:SIZE].tolist()})[:SIZE])
+
+
+def _distinct(hashes: Hashes) -> Hashes:
+    """`np.unique` of numpy 2.3 and later takes 3 to 16 times as long for integers."""
+    ordered: Hashes = np.sort(hashes)
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
 
 
 def _hash_numbers(values: Numbers) -> Hashes:
