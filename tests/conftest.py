@@ -23,7 +23,7 @@ _THEIRS = re.compile(
     )""",
     re.VERBOSE,
 )
-_KEPT = frozenset({"MILLSTREAM_NIGHTLY"})
+_KEPT = frozenset({"MILLSTREAM_NIGHTLY", "MILLSTREAM_KERNELS"})
 _SERVERS = {
     "bigquery": {"bigquery_emulator", "bigquery", "bigquery-emulator"},
     "postgres": {"postgres_server", "postgres"},

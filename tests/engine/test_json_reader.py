@@ -53,6 +53,17 @@ SHAPE["l"] = Field(
 )
 DIRECT = Direct("r", 0, SHAPE, TypedTable())  # type: ignore[arg-type]
 
+
+@pytest.fixture(autouse=True, params=["off", "on"])
+def readers(
+    isolated: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow's reader, and the compiled one before it."""
+    if request.param == "on":
+        pytest.importorskip("numba")
+    monkeypatch.setenv("MILLSTREAM_KERNELS", request.param)
+
+
 TEXTS = st.text(max_size=4)
 ROWS = st.fixed_dictionaries(
     {},

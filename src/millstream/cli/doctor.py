@@ -72,11 +72,12 @@ def _kernels() -> Check:
     if not kernels.is_installed():
         hint = 'pip install "millstream[fast]"; needed for nothing, faster for millions of rows'
         return Check("kernels", True, "not installed", hint)
-    loaded = kernels.load()
     version = f"numba {metadata.version('numba')}"
-    if loaded.problem:
-        return Check("kernels", True, f"{version}: not used: {loaded.problem}")
-    when = f" now, in {loaded.seconds:.1f} s" if loaded.seconds else ""
+    try:
+        seconds = kernels.load().seconds
+    except kernels.KernelError as error:
+        return Check("kernels", True, f"{version}: not used: {error}")
+    when = f" now, in {seconds:.1f} s" if seconds else ""
     return Check("kernels", True, f"{version}: compiled{when}")
 
 

@@ -33,12 +33,12 @@ def nested_ids(table: str, parents: Ids, positions: np.ndarray, size: int) -> Id
     The same digest as `dlt.common.normalizers.json.helpers.get_nested_row_hash`.
     """
     middle = b"_" + table.encode() + b"_"
-    compiled = kernels.for_rows(len(parents))
-    if compiled and parents.dtype.itemsize + len(middle) <= compiled.LONGEST_PREFIX:
+    ready = kernels.ready(kernels.PER_ID * len(parents))
+    if ready and parents.dtype.itemsize + len(middle) <= ready.shake128.LONGEST_PREFIX:
         digests = np.empty((len(parents), _padded(size)), np.uint8)
         starts = np.ascontiguousarray(parents).view(np.uint8).reshape(len(parents), -1)
         numbers = np.ascontiguousarray(positions, np.int64)
-        compiled.hash_rows(starts, np.frombuffer(middle, np.uint8), numbers, digests)
+        ready.shake128.hash_rows(starts, np.frombuffer(middle, np.uint8), numbers, digests)
         digests[:, size:] = 0
         return _encode(digests.tobytes(), len(parents), size)
     endings = np.array([middle + b"%d" % n for n in range(int(positions.max()) + 1)])

@@ -6,6 +6,8 @@ parse the next ones by an explicit schema. It takes exactly that shape: an unkno
 for a text, 1.0 for an integer, an integer beyond 64 bits or a key given twice is an error, and
 then the batch takes the way through Python. It is never asked to infer anything. Two things it
 does not tell apart are told apart here: an absent key and a null, where that matters.
+
+A compiled kernel, where it is loaded, reads lines first; what it does not take is left to Arrow's.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
+from millstream.engine import kernels
 from millstream.engine.casts import timestamps
 from millstream.engine.coerce_values import TypedTable
+from millstream.engine.fast_path.compiled_rows import CompiledRows
 from millstream.engine.fast_path.row_shape import Field, Shape
 from millstream.engine.flatten import FlatTable
 from millstream.engine.schema_rules import NotVectorizableError, Rules
@@ -66,6 +70,7 @@ class Direct:
         row, self._steps = self._object(root, shape)
         self._alone = pa.schema(list(row))
         self._in_list = pa.schema([("rows", pa.list_(row))])
+        self._reader: CompiledRows | None = None
 
     def read(self, block: Block) -> Tables:
         """The tables of a block; from any thread, and mostly without the interpreter's lock.
@@ -100,6 +105,8 @@ class Direct:
                     raise NotVectorizableError("not one list")
                 rows = found.column(0).chunk(0).values
             else:
+                if (rows := self._compiled(text, block.rows)) is not None:
+                    return rows
                 if objects(text) != block.rows:
                     raise NotVectorizableError("rows that are not objects")
                 found = self._read(text, self._alone)
@@ -114,6 +121,18 @@ class Direct:
             raise NotVectorizableError(f"another shape: {error}") from None
         if rows.null_count or not len(rows):
             raise NotVectorizableError("rows that are null, or none")
+        return rows
+
+    def _compiled(self, text: bytes, count: int) -> Any:
+        """The rows, by a compiled kernel; None where there is none, or it leaves them to Arrow."""
+        ready = kernels.ready(kernels.PER_TEN_BYTES * len(text) // 10)
+        if ready is None:
+            return None
+        if self._reader is None:
+            self._reader = CompiledRows(ready.json_rows, pa.struct(list(self._alone)))
+        rows = self._reader.read(text, count)
+        if rows is not None:
+            rows.validate(full=True)  # UTF-8
         return rows
 
     @staticmethod

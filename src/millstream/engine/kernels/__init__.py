@@ -1,8 +1,9 @@
 """Loops over bytes that numba compiles, where it is installed and the rows are many enough to pay.
 
-    shake128    the hashes that nested rows get their ids from
+    shake128     the hashes that nested rows get their ids from
+    json_rows    lines of JSON to columns
 
-To import numba and load what it compiled before takes 0.4 s of CPU time; to compile, 5 s, once per
+To import numba and load what it compiled before takes 0.5 s of CPU time; to compile, 9 s, once per
 installation and kind of processor. numba keeps the result beside the module, or in the user's cache
 folder where that can't be written. Both happen in a thread, while rows go on without.
 """
@@ -23,47 +24,58 @@ from types import ModuleType
 
 import numpy as np
 
-PAYS_AFTER = 450_000
-"""Nested rows that a process hashes without: 0.85 µs is saved on each one that follows."""
+COST = 500_000_000
+"""Nanoseconds of CPU time that loading takes: so much must have been lost, or be foreseen."""
+PER_ID = 850
+"""Nanoseconds that a nested row's id takes longer without; and, by ten, a byte of JSON."""
+PER_TEN_BYTES = 25
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """What became of loading them.
+    """Compiled modules.
 
     Attributes:
-        shake128: the module; None where it can't be used, for `problem`.
-        seconds: how long it took to compile it; 0.0 if it had been.
+        seconds: how long it took to compile them; 0.0 if they had been.
     """
 
-    shake128: ModuleType | None = None
-    problem: str = ""
+    shake128: ModuleType
+    json_rows: ModuleType
     seconds: float = 0.0
 
 
 class Loader:
-    """Counts rows, and loads the kernels when they pay."""
+    """Adds up what kernels would save, and loads them when that pays."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rows = 0
+        self._lost = 0
         self._thread: threading.Thread | None = None
         self._kernels: Kernels | None = None
+        self._is_over = False
 
-    def for_rows(self, rows: int) -> ModuleType | None:
-        """What hashes these `rows`, once so many have come before them that loading it pays."""
+    def ready(self, saved: int) -> Kernels | None:
+        """The kernels, for work on which they save so many nanoseconds; None until loaded.
+
+        Once work has been done without that would have paid for loading them, a thread does.
+        """
         wanted = setting()
         if wanted == "off":
             return None
-        if self._kernels is None:
-            self._rows += rows
+        if not self._is_over:
+            self._lost += saved
             if wanted == "on":
                 self._load()
-            elif self._rows > PAYS_AFTER and self._thread is None and is_installed():
-                self._thread = threading.Thread(target=self._load, name="millstream kernels")
-                self._thread.start()
-        return self._kernels.shake128 if self._kernels else None
+            else:
+                self.expect(self._lost)
+        return self._kernels
+
+    def expect(self, saved: int) -> None:
+        """Load the kernels, aside, if they will save more than that costs."""
+        if saved > COST and self._thread is None and setting() != "off" and is_installed():
+            self._thread = threading.Thread(target=self._load, name="millstream kernels")
+            self._thread.start()
 
     def wait(self) -> None:
         """Until a thread that loads them is done."""
@@ -72,16 +84,23 @@ class Loader:
 
     def _load(self) -> None:
         with self._lock:
-            if self._kernels is None:
-                kernels = load()
-                if kernels.problem:
-                    logger.warning("kernels are not used: %s", kernels.problem)
-                elif kernels.seconds:
-                    logger.info("compiled the kernels in %.1f s, once", kernels.seconds)
-                self._kernels = kernels
+            if self._is_over:
+                return
+            try:
+                self._kernels = load()
+                if self._kernels.seconds:
+                    logger.info("compiled the kernels in %.1f s, once", self._kernels.seconds)
+            except KernelError as error:
+                logger.warning("kernels are not used: %s", error)
+            self._is_over = True
 
 
-for_rows = Loader().for_rows
+_loader = Loader()
+ready, expect = _loader.ready, _loader.expect
+
+
+class KernelError(Exception):
+    """Kernels can't be used here, and why."""
 
 
 def setting() -> str:
@@ -96,25 +115,31 @@ def is_installed() -> bool:
 
 
 def load() -> Kernels:
-    """Import numba and the kernels, compile them where they have not been, and try them."""
+    """Import numba and the kernels, compile them where they have not been, and try them.
+
+    Raises:
+        KernelError: they can't be used.
+    """
     if not is_installed():
-        return Kernels(problem="numba is not installed")
-    name = f"{__name__}.shake128"
-    is_loaded = name in sys.modules
+        raise KernelError("numba is not installed")
+    names = [f"{__name__}.{name}" for name in ("shake128", "json_rows")]
+    is_loaded = names[-1] in sys.modules
     started = time.monotonic()
     try:
         from numba import config
 
-        module = import_module(name)
-        _try(module)
+        shake128, json_rows = map(import_module, names)
+        _try(shake128)
     except Exception as error:  # a numba that does not fit, no folder that can be written
-        return Kernels(problem=f"{type(error).__name__}: {error}".splitlines()[0])
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise KernelError(text) from None
     if config.DISABLE_JIT:
         # plain Python, a thousand times slower: for tests, which ask for it
-        problem = "" if setting() == "on" else "NUMBA_DISABLE_JIT is set"
-        return Kernels(None if problem else module, problem)
-    is_fresh = module.hash_rows.stats.cache_misses and not is_loaded
-    return Kernels(module, seconds=time.monotonic() - started if is_fresh else 0.0)
+        if setting() != "on":
+            raise KernelError("NUMBA_DISABLE_JIT is set")
+        return Kernels(shake128, json_rows)
+    is_fresh = not is_loaded and json_rows.read_rows.stats.cache_misses
+    return Kernels(shake128, json_rows, time.monotonic() - started if is_fresh else 0.0)
 
 
 def _try(module: ModuleType) -> None:

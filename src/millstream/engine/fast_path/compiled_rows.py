@@ -1,0 +1,162 @@
+"""Rows of one known shape from JSON text to an Arrow array of structs, by a compiled kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+_ROOM = 4
+"""Items of a list that there are cells for, a row, until more are met."""
+
+
+@dataclass(slots=True)
+class _Node:
+    type: pa.DataType
+    kind: int
+    key: bytes = b""
+    owner: int = 0
+    """The node that says how many cells it has: the row, or a list's items."""
+    first: int = 0
+    last: int = 0
+
+
+class CompiledRows:
+    """Reads lines of one struct type; from any thread.
+
+    Args:
+        kernel: `kernels.json_rows`.
+        row: a type of structs, lists, texts, 64-bit numbers, booleans and nulls.
+    """
+
+    def __init__(self, kernel: ModuleType, row: pa.StructType) -> None:
+        self._kernel = kernel
+        self._nodes = nodes = [_Node(row, kernel.OBJECT)]
+        for node in nodes:  # which grow meanwhile
+            node.first = len(nodes)
+            if node.kind == kernel.OBJECT:
+                for each in node.type:
+                    nodes.append(self._node(each.type, each.name, node.owner))
+            elif node.kind == kernel.LIST:
+                nodes.append(self._node(node.type.value_type, "", len(nodes)))
+            node.last = len(nodes)
+        sizes = [len(node.key) for node in nodes]
+        keys = b"".join(node.key for node in nodes) + bytes(8)
+        self._plan = (
+            *(_integers(getattr(n, name) for n in nodes) for name in ("kind", "first", "last")),
+            np.cumsum([0, *sizes[:-1]], dtype=np.int64),
+            _integers(sizes),
+            _words(np.frombuffer(keys, np.uint8)),
+        )
+        self._owners = _integers(node.owner for node in nodes)
+        self._room: dict[int, int] = {}
+
+    def _node(self, kind: pa.DataType, name: str, owner: int) -> _Node:
+        import orjson
+
+        kernel = self._kernel
+        if pa.types.is_struct(kind):
+            code = kernel.OBJECT
+        elif pa.types.is_list(kind):
+            code = kernel.LIST
+        else:
+            code = {
+                pa.string(): kernel.TEXT,
+                pa.int64(): kernel.INTEGER,
+                pa.float64(): kernel.DOUBLE,
+                pa.bool_(): kernel.BOOLEAN,
+                pa.null(): kernel.NULL,
+            }[kind]
+        return _Node(kind, code, orjson.dumps(name)[1:], owner)
+
+    def read(self, text: bytes, rows: int) -> pa.StructArray | None:
+        """The rows of a text with an object on each line; None where it has anything else."""
+        kernel = self._kernel
+        room = dict(self._room)
+        while True:
+            buffer = np.empty(len(text) + kernel.PADDING, np.uint8)
+            buffer[: len(text)] = np.frombuffer(text, np.uint8)
+            buffer[len(text) :] = 0
+            sizes = [
+                rows if node.owner == 0 else int(rows * room.get(node.owner, _ROOM)) + _ROOM
+                for node in self._nodes
+            ]
+            base = np.cumsum([0, *sizes], dtype=np.int64)
+            filled = np.zeros(len(sizes), np.int64)
+            cells, valid = np.zeros(base[-1], np.int64), np.zeros(base[-1], np.uint8)
+            found = kernel.read_rows(
+                buffer, _words(buffer), *self._plan, base, rows, filled, cells, valid
+            )
+            if found == kernel.OTHER:
+                return None
+            if found == kernel.DONE:
+                self._room = room
+                filled[0] = rows
+                return self._arrays(text, buffer, base, filled, cells, valid)
+            room[found] = 2 * room.get(found, _ROOM)
+
+    def _arrays(
+        self,
+        text: bytes,
+        buffer: np.ndarray,
+        base: np.ndarray,
+        filled: np.ndarray,
+        cells: np.ndarray,
+        valid: np.ndarray,
+    ) -> pa.StructArray:
+        kernel, nodes = self._kernel, self._nodes
+        for at in np.flatnonzero(valid == kernel.UNPARSED).tolist():
+            begin, size = int(cells[at]) >> 32, int(cells[at]) & 0xFFFFFFFF
+            cells[at] = np.float64(text[begin : begin + size]).view(np.int64)
+        counts = filled[self._owners]
+        offsets = np.zeros(len(cells) + len(nodes), np.int32)
+        bits = np.zeros((2, len(cells) // 8 + len(nodes) + 1), np.uint8)
+        data = np.empty(len(text) + kernel.PADDING, np.uint8)
+        found = np.empty((len(nodes), 2), np.int64)
+        kernel.fill_buffers(
+            _words(buffer),
+            self._plan[0],
+            counts,
+            base,
+            cells,
+            valid,
+            offsets,
+            bits,
+            _words(data),
+            found,
+        )
+        sizes, firsts, (nulls, begins) = counts.tolist(), base.tolist(), found.T.tolist()
+        all_cells, all_offsets, all_data = map(pa.py_buffer, (cells, offsets, data))
+        all_valid, all_true = map(pa.py_buffer, bits)
+
+        def array(number: int) -> pa.Array:
+            node, count, first = nodes[number], sizes[number], firsts[number]
+            if node.kind == kernel.NULL:
+                return pa.nulls(count)
+            place = (first >> 3) + number
+            buffers = [all_valid.slice(place) if nulls[number] else None]
+            if node.kind in (kernel.TEXT, kernel.LIST):
+                buffers.append(all_offsets.slice(4 * (first + number), 4 * (count + 1)))
+                if node.kind == kernel.TEXT:
+                    buffers.append(all_data.slice(begins[number]))
+            elif node.kind == kernel.BOOLEAN:
+                buffers.append(all_true.slice(place))
+            elif node.kind != kernel.OBJECT:
+                buffers.append(all_cells.slice(8 * first, 8 * count))
+            inner = [array(child) for child in range(node.first, node.last)]
+            return pa.Array.from_buffers(node.type, count, buffers, nulls[number], children=inner)
+
+        return array(0)
+
+
+def _words(text: np.ndarray) -> np.ndarray:
+    """The eight bytes at each position."""
+    words: np.ndarray = np.ndarray((len(text) - 7,), "<u8", text, strides=(1,))
+    return words
+
+
+def _integers(values: Any) -> np.ndarray:
+    return np.array([*values], np.int64)
