@@ -11,6 +11,8 @@ import pyarrow as pa
 
 _ROOM = 4
 """Items of a list that there are cells for, a row, until more are met."""
+_MOST_CELLS, _FEW_CELLS = 2, 1 << 16
+"""For a byte of text; and however short that is."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,11 @@ class CompiledRows:
         return _Node(kind, code, orjson.dumps(name)[1:], owner)
 
     def read(self, text: bytes, rows: int) -> pa.StructArray | None:
-        """The rows of a text with an object on each line; None where it has anything else."""
+        """The rows of a text with an object on each line; None where it has anything else.
+
+        Raises:
+            pa.ArrowInvalid: a number is beyond a double.
+        """
         kernel = self._kernel
         room = dict(self._room)
         while True:
@@ -81,10 +87,11 @@ class CompiledRows:
             buffer[: len(text)] = np.frombuffer(text, np.uint8)
             buffer[len(text) :] = 0
             sizes = [
-                rows if node.owner == 0 else int(rows * room.get(node.owner, _ROOM)) + _ROOM
-                for node in self._nodes
+                rows * (room.get(node.owner, _ROOM) if node.owner else 1) for node in self._nodes
             ]
             base = np.cumsum([0, *sizes], dtype=np.int64)
+            if base[-1] > max(_MOST_CELLS * len(text), _FEW_CELLS):
+                return None  # of many keys each row has few
             filled = np.zeros(len(sizes), np.int64)
             cells, valid = np.zeros(base[-1], np.int64), np.zeros(base[-1], np.uint8)
             found = kernel.read_rows(
@@ -95,12 +102,11 @@ class CompiledRows:
             if found == kernel.DONE:
                 self._room = room
                 filled[0] = rows
-                return self._arrays(text, buffer, base, filled, cells, valid)
+                return self._arrays(buffer, base, filled, cells, valid)
             room[found] = 2 * room.get(found, _ROOM)
 
     def _arrays(
         self,
-        text: bytes,
         buffer: np.ndarray,
         base: np.ndarray,
         filled: np.ndarray,
@@ -108,13 +114,13 @@ class CompiledRows:
         valid: np.ndarray,
     ) -> pa.StructArray:
         kernel, nodes = self._kernel, self._nodes
-        for at in np.flatnonzero(valid == kernel.UNPARSED).tolist():
-            begin, size = int(cells[at]) >> 32, int(cells[at]) & 0xFFFFFFFF
-            cells[at] = np.float64(text[begin : begin + size]).view(np.int64)
+        places = np.flatnonzero(valid == kernel.UNPARSED)
+        if places.size:
+            cells[places] = _doubles(buffer, cells[places] >> 32, cells[places] & 0xFFFFFFFF)
         counts = filled[self._owners]
         offsets = np.zeros(len(cells) + len(nodes), np.int32)
         bits = np.zeros((2, len(cells) // 8 + len(nodes) + 1), np.uint8)
-        data = np.empty(len(text) + kernel.PADDING, np.uint8)
+        data = np.empty_like(buffer)
         found = np.empty((len(nodes), 2), np.int64)
         kernel.fill_buffers(
             _words(buffer),
@@ -150,6 +156,19 @@ class CompiledRows:
             return pa.Array.from_buffers(node.type, count, buffers, nulls[number], children=inner)
 
         return array(0)
+
+
+def _doubles(text: np.ndarray, begins: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The bits of the numbers at n places of a text, parsed by Arrow."""
+    views = np.empty((len(begins), 4), np.int32)
+    twelves = np.ndarray((len(text) - 11,), "V12", text, strides=(1,))
+    views[:, 0], views[:, 1:] = sizes, twelves[begins].view(np.int32).reshape(-1, 3)
+    long = sizes > 12
+    views[long, 2], views[long, 3] = 0, begins[long]
+    buffers = [None, pa.py_buffer(views), pa.py_buffer(text)]
+    texts = pa.Array.from_buffers(pa.string_view(), len(begins), buffers)
+    numbers: np.ndarray = texts.cast(pa.string()).cast(pa.float64()).to_numpy()
+    return numbers.view(np.int64)
 
 
 def _words(text: np.ndarray) -> np.ndarray:
