@@ -20,6 +20,11 @@ pytest.importorskip("numba")
 from millstream.engine.kernels import shake128
 
 
+@pytest.fixture(autouse=True)
+def unset(isolated: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MILLSTREAM_KERNELS", raising=False)
+
+
 def check(starts: list[bytes], middle: bytes, numbers: list[int], size: int) -> None:
     digests = np.zeros((len(starts), size), np.uint8)
     shake128.hash_rows(
