@@ -121,7 +121,7 @@ class CompiledRows:
         offsets = np.zeros(len(cells) + len(nodes), np.int32)
         bits = np.zeros((2, len(cells) // 8 + len(nodes) + 1), np.uint8)
         data = np.empty_like(buffer)
-        found = np.empty((len(nodes), 2), np.int64)
+        found = np.empty((len(nodes), 3), np.int64)
         kernel.fill_buffers(
             _words(buffer),
             self._plan[0],
@@ -134,7 +134,7 @@ class CompiledRows:
             _words(data),
             found,
         )
-        sizes, firsts, (nulls, begins) = counts.tolist(), base.tolist(), found.T.tolist()
+        sizes, firsts, (nulls, begins, lengths) = counts.tolist(), base.tolist(), found.T.tolist()
         all_cells, all_offsets, all_data = map(pa.py_buffer, (cells, offsets, data))
         all_valid, all_true = map(pa.py_buffer, bits)
 
@@ -143,13 +143,13 @@ class CompiledRows:
             if node.kind == kernel.NULL:
                 return pa.nulls(count)
             place = (first >> 3) + number
-            buffers = [all_valid.slice(place) if nulls[number] else None]
+            buffers = [all_valid.slice(place, count // 8 + 1) if nulls[number] else None]
             if node.kind in (kernel.TEXT, kernel.LIST):
                 buffers.append(all_offsets.slice(4 * (first + number), 4 * (count + 1)))
                 if node.kind == kernel.TEXT:
-                    buffers.append(all_data.slice(begins[number]))
+                    buffers.append(all_data.slice(begins[number], lengths[number]))
             elif node.kind == kernel.BOOLEAN:
-                buffers.append(all_true.slice(place))
+                buffers.append(all_true.slice(place, count // 8 + 1))
             elif node.kind != kernel.OBJECT:
                 buffers.append(all_cells.slice(8 * first, 8 * count))
             inner = [array(child) for child in range(node.first, node.last)]

@@ -380,7 +380,7 @@ def fill_buffers(words, kinds, counts, base, cells, valid, offsets, bits, data, 
         bits: which cells are valid; and which are true.
         data: the eight bytes at each position of all texts, one behind the other: what is too much
             of one is written again by the next, or is `PADDING`.
-        found: of each node, how many cells are not valid, and where its texts begin.
+        found: of each node, how many cells are not valid, where its texts begin, and their size.
     """
     to = 0
     for node in range(len(kinds)):
@@ -403,3 +403,4 @@ def fill_buffers(words, kinds, counts, base, cells, valid, offsets, bits, data, 
                     to += length
                     size += length
                 offsets[first + node + n + 1] = size
+        found[node, 2] = to - found[node, 1]
