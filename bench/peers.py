@@ -22,8 +22,8 @@ ENVIRONMENTS = WORK / "envs"
 ADBC = WORK / "adbc"
 PAGE = 1000
 PACKAGES = {
-    "millstream": ("-e", str(ROOT)),
-    "millstream-postgres": ("-e", f"{ROOT}[postgres]"),
+    "millstream": ("-e", f"{ROOT}[fast]"),
+    "millstream-postgres": ("-e", f"{ROOT}[postgres,fast]"),
     "dlt": ("dlt[duckdb,parquet]==1.31.0", "sqlglot<30.22", "orjson"),
     "dlt-postgres": ("dlt[postgres,parquet]==1.31.0", "sqlglot<30.22", "orjson"),
     "duckdb": ("duckdb",),

@@ -137,6 +137,7 @@ def test_without_a_folder_to_write_kernels_are_not_used() -> None:
         "kernels.expect(1); kernels._loader.wait(); row_ids.nested_ids('t', parents, at, 10)\n"
         "assert kernels.ready(1) is None",
         NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator",
+        NUMBA_CACHE_DIR="",
     )
     assert "kernels are not used: RuntimeError: cannot cache" in said
 
