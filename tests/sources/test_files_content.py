@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from millstream.engine.fast_path.compiled_rows import CompiledRows
 from services.places import Place
 from sources.files_kit import FileProject
 
@@ -162,3 +164,54 @@ def test_one_bad_value_takes_its_row_alone(project: FileProject) -> None:
     assert "c.json, line 1: not JSON" in project.err
     assert "the list has no end" in project.err
     assert project.ids() == [1, 3, 5]
+
+
+def test_compiled_kernels_load_the_same_rows(
+    tmp_path: Path,
+    duckdb_place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Escapes, doubles of any length, lists, absent keys and other orders; once for each reader."""
+    pytest.importorskip("numba")
+    read, compiled = [], CompiledRows.read
+
+    def noted(*call: Any) -> Any:
+        read.append(compiled(*call))
+        return read[-1]
+
+    monkeypatch.setattr(CompiledRows, "read", noted)
+    rows = [
+        {
+            "id": n,
+            "name": "Zoë\n😀\\" * (n % 4),
+            "ratio": n / 7,
+            **({"size": n**4} if n % 3 else {}),
+            "tags": [{"at": f"t{at}", "n": None if at else n} for at in range(n % 5)],
+            "owner": {"id": -n, "ok": n % 2 == 0} if n % 7 else None,
+        }
+        for n in range(2_000)
+    ]
+    shuffled = [dict(reversed(row.items())) if row["id"] % 11 == 0 else row for row in rows]
+    content = "".join(json.dumps(row) + "\n" for row in shuffled)
+    loaded = []
+    for setting in ("off", "on"):
+        monkeypatch.setenv("MILLSTREAM_KERNELS", setting)
+        project = FileProject(tmp_path / setting, duckdb_place, capsys)
+        project.write("rows.jsonl", content)
+        project.configure("rows.jsonl")
+        assert len(project.load("--full-refresh")) == 2_000, project.out + project.err
+        select = "SELECT * EXCLUDE (_dlt_id, _dlt_load_id) FROM {} ORDER BY id"
+        nested = (
+            "SELECT p.id, _dlt_list_idx, c.at, c.n FROM {} p JOIN {} c "
+            "ON c._dlt_parent_id = p._dlt_id"
+        )
+        table, child = duckdb_place.from_clause("t"), duckdb_place.from_clause("t__tags")
+        loaded.append(
+            (
+                duckdb_place.query(select.format(table)),
+                sorted(duckdb_place.query(nested.format(table, child)), key=str),
+            )
+        )
+    assert loaded[0] == loaded[1]
+    assert [len(found) for found in read if found is not None] == [2_000 - 256]
