@@ -9,6 +9,10 @@ A plan numbers the nodes of a shape: node 0 is the row, the keys of an object fo
 list has one node for its items. Node n has the cells from `base[n]` on, one for each row or item.
 """
 
+# numba finds the types of what it compiles itself
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
+# mypy: disallow-untyped-decorators=False, check-untyped-defs=False
+
 from __future__ import annotations
 
 import numpy as np
