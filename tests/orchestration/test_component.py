@@ -172,6 +172,13 @@ def test_the_schema_is_the_models_and_leaves_room_for_templates():
 
     assert complaints(SHOP) == []
     assert complaints({**SHOP, "owners": "{{ env.OWNERS }}"}) == []
+    # what may be written shorter is no mistake to `dg check` either
+    rule = {"action": "hold", "change": "risky"}
+    file = {"path": "*.jsonl", "primary_key": "id"}
+    assert complaints({**SHOP, "schema_policy": "strict"}) == []
+    assert complaints({**SHOP, "schema_policy": {"rules": [rule]}}) == []
+    assert complaints({**SHOP, "source": {"type": "files", "streams": {"a": file}}}) == []
+    assert complaints({**SHOP, "schema_policy": "strickt"})
     assert complaints({**SHOP, "owners": 3})
     assert complaints({**SHOP, "owners": "ann"})
     # of several kinds of sources only the one that was meant complains

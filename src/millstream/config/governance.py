@@ -7,12 +7,13 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    BeforeValidator,
     Field,
     field_validator,
     model_validator,
 )
 
-from millstream.config.base import Model
+from millstream.config.base import Model, OneOrMany
 from millstream.model import Action, ChangeKind, Severity
 
 MADE_BY_ROWS: frozenset[ChangeKind] = frozenset(
@@ -35,7 +36,7 @@ class PolicyRule(Model):
         description="`allow`, `warn`, `hold`, or `quarantine`, which puts the rows aside that need "
         "the change, and loads the others without it."
     )
-    change: tuple[str, ...] = Field(
+    change: OneOrMany = Field(
         default=(), description="Kinds (`variant_added`) or severities (`risky`); one or a list."
     )
     stream: str = Field(default="*", min_length=1, description="A pattern of streams' names.")
@@ -43,11 +44,6 @@ class PolicyRule(Model):
     column: str = Field(
         default="*", min_length=1, description="Any pattern but `*` leaves out changes of tables."
     )
-
-    @field_validator("change", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("change")
     @classmethod
@@ -70,15 +66,28 @@ class PolicyRule(Model):
         return self
 
 
+Preset = Literal["evolve", "strict", "anything"]
+
+
 class PolicyConfig(Model):
     """What happens when a schema changes: the first rule that matches, else the preset."""
 
-    preset: Literal["evolve", "strict", "anything"] = Field(
+    preset: Preset = Field(
         default="evolve",
         description="`evolve` allows safe changes, warns of risky ones and holds breaking ones; "
         "`strict` holds every change; `anything` allows all.",
     )
     rules: tuple[PolicyRule, ...] = ()
+
+
+def _preset_alone(value: Any) -> Any:
+    return {"preset": value} if isinstance(value, str) else value
+
+
+Policy = Annotated[
+    PolicyConfig, BeforeValidator(_preset_alone, json_schema_input_type=Preset | PolicyConfig)
+]
+"""A policy; a preset without rules may be written as its name alone."""
 
 
 class QuarantineConfig(Model):

@@ -16,7 +16,7 @@ from pydantic import (
 from millstream.config import cron, validation_messages
 from millstream.config.base import Model, check_paths, invalid
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
-from millstream.config.governance import AlertConfig, PolicyConfig, QuarantineConfig
+from millstream.config.governance import AlertConfig, Policy, PolicyConfig, QuarantineConfig
 from millstream.config.partitions import PartitionsConfig
 from millstream.config.sources import FilesConfig, MongoDBConfig, SourceConfig
 from millstream.errors import ConfigError
@@ -64,7 +64,7 @@ class TargetConfig(Model):
         description="Load into tables that are in the dataset and that this pipeline did not make, "
         "with the columns that dlt's schema there says; refused where false.",
     )
-    schema_policy: PolicyConfig = Field(
+    schema_policy: Policy = Field(
         default=PolicyConfig(),
         description="What happens when the schema changes: a preset's name, or preset and rules.",
     )
@@ -109,11 +109,6 @@ class TargetConfig(Model):
     def names_keys(self) -> bool:
         """Whether Millstream names the columns, or dlt, as for what a dlt source yields."""
         return False
-
-    @field_validator("schema_policy", mode="before")
-    @classmethod
-    def _preset_alone(cls, value: Any) -> Any:
-        return {"preset": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _somewhere_to_go(self) -> TargetConfig:

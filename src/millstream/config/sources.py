@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from millstream.config.base import Model, check_paths
+from millstream.config.base import Model, OneOrMany, check_paths
 from millstream.config.extended_json import to_extended_json
 
 GitHubStream = Literal[
@@ -234,7 +234,7 @@ class FileStream(Model):
         description="The text encoding, as Python names it, such as `windows-1252`. Default: "
         "UTF-8; UTF-16 and UTF-32 are detected.",
     )
-    primary_key: tuple[str, ...] = Field(
+    primary_key: OneOrMany = Field(
         default=(),
         description="Merge on these; one or a list. `customer.id` is the key `id` of the object "
         "`customer`. Rows are appended when left out.",
@@ -244,11 +244,6 @@ class FileStream(Model):
         description="Objects whose keys are data, by path (`users`, `a.b`): a child table with a "
         "row for each key, instead of columns for each.",
     )
-
-    @field_validator("primary_key", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("maps")
     @classmethod
