@@ -21,7 +21,7 @@ from millstream.scaffold import DESTINATIONS, SOURCES, Project, write_project
 from services import free_port, wait_for
 from services.mongod import Mongod
 
-PAIRS = [("github_issues", destination) for destination in DESTINATIONS]
+PAIRS = [(source, each) for source in ("github_issues", "files") for each in DESTINATIONS]
 BIN = Path(sys.executable).parent
 
 pytest.importorskip("dagster_dg_cli", reason="dagster-dg-cli comes with the group `demo`")

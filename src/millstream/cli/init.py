@@ -56,7 +56,11 @@ def _run(options: Namespace) -> int:
     print(f"{project.defs.relative_to(project.folder)}\n")
     steps = [
         ("cp .env.example .env", "then fill it in"),
-        *([("millstream discover", "what is there?")] if SOURCES[options.source].discovers else []),
+        *(
+            [("millstream discover", "what is there?")]
+            if SOURCES[options.source].known == "discovered"
+            else []
+        ),
         ("millstream doctor", "all well?"),
         ("dg dev", "Dagster on http://localhost:3000, or: millstream run"),
     ]
@@ -135,6 +139,7 @@ COMMAND = Command(
         "millstream init github_issues duckdb",
         "millstream init github_issues bigquery my_issues --repository dlt-hub/dlt",
         "millstream init mongodb postgres my_shop --database shop",
+        "millstream init files duckdb my_files",
     ),
     arguments=_arguments,
     run=_run,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from millstream.runs.package_rows import TableRows
     from millstream.runs.preview import Preview
 
-_CELL = 24
+_CELL = 26
 """Characters of a value that are shown."""
 
 

@@ -3,13 +3,14 @@
 A new source is a folder in `templates/sources` and a line in `SOURCES`; its files are
 `source.yaml.tmpl` (the block of defs.yaml), `env.tmpl`, `tables.tmpl` (what its README says of the
 tables), `schema.yaml` where the tables are known beforehand (as a real load made them) and whatever
-`tests` names. A destination likewise.
+`tests` and `data` name. A destination likewise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,10 @@ class SourceKind:
         table: one of its tables, for examples.
         tests: files of the project's `tests` folder.
         tested: what these do, and what they need.
+        data: files of the project's `data` folder, for a first run.
         lists: placeholders that are written as YAML lists, with what stands there by default.
-        discovers: whether `millstream discover` must ask first what there is; else the tables are
-            known, in `schema.yaml`.
+        known: how Dagster knows the tables before the first run: from `schema.yaml` (`tables`),
+            from what `millstream discover` found (`discovered`), or not (`open`).
         extra: Millstream's extra that the source needs, if any.
     """
 
@@ -35,8 +37,9 @@ class SourceKind:
     table: str
     tests: tuple[str, ...]
     tested: str
+    data: tuple[str, ...] = ()
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    discovers: bool = False
+    known: Literal["tables", "discovered", "open"] = "open"
     extra: str | None = None
 
 
@@ -64,6 +67,7 @@ SOURCES: Mapping[str, SourceKind] = {
                 "repositories": ("dlt-hub/verified-sources",),
                 "streams": ("issues", "issue_comments"),
             },
+            known="tables",
         ),
         SourceKind(
             name="mongodb",
@@ -75,8 +79,18 @@ SOURCES: Mapping[str, SourceKind] = {
             "(`MONGODB_TEST_URI`, or the one on localhost), in a database of its own that it "
             "drops again",
             lists={"databases": ("shop",)},
-            discovers=True,
+            known="discovered",
             extra="mongodb",
+        ),
+        SourceKind(
+            name="files",
+            title="JSON files",
+            pipeline="files",
+            table="orders",
+            tests=("test_pipeline.py",),
+            tested="`pytest` loads the definitions, and the first file of `data/`: "
+            "no network needed",
+            data=("orders.jsonl",),
         ),
     )
 }

@@ -49,9 +49,9 @@ def render(
     words["source"] = _template(f"{here}/source.yaml.tmpl", words).rstrip()
     words["source_env"] = _template(f"{here}/env.tmpl", words)
     words["tables"] = _template(f"{here}/tables.tmpl", words).rstrip()
-    for name in ("known", "steps"):
-        kind = "discovered" if source.discovers else "fixed"
-        words[name] = _template(f"project/{name}_{kind}.tmpl", words).rstrip()
+    steps = "discovered" if source.known == "discovered" else "fixed"
+    words["known"] = _template(f"project/known_{source.known}.tmpl", words).rstrip()
+    words["steps"] = _template(f"project/steps_{steps}.tmpl", words).rstrip()
     words["destination"] = _template(f"{there}/destination.yaml.tmpl", words).rstrip()
     words["destination_env"] = _template(f"{there}/env.tmpl", words).rstrip()
     words["destination_look"] = _template(f"{there}/look.tmpl", words).rstrip()
@@ -68,9 +68,11 @@ def render(
         f"{inside}/definitions.py": _template("project/definitions.py.tmpl", words),
         f"{inside}/defs/__init__.py": _template("project/defs.py.tmpl", words),
         f"{defs}/defs.yaml": _template("project/defs.yaml.tmpl", words),
-        **({} if source.discovers else {f"{defs}/schema.yaml": _text(f"{here}/schema.yaml")}),
         **{f"tests/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.tests},
+        **{f"data/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.data},
     }
+    if source.known == "tables":
+        written[f"{defs}/schema.yaml"] = _text(f"{here}/schema.yaml")
     return {PurePosixPath(path): text for path, text in written.items()}
 
 
