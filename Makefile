@@ -38,6 +38,8 @@ demo: $(VENV)/.demo  ## Load real GitHub issues through Dagster into DuckDB (LIV
 	@$(BIN)/millstream demo $(if $(LIVE),--live $(LIVE)) $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests (ARGS="-k github" for some)
+	@# compiled once, not by each worker
+	@$(BIN)/python -c "from millstream.engine import kernels; kernels.load()" || true
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -q -m "not nightly" $(ARGS)
 
 # what needs no server, no process of its own and no load

@@ -8,6 +8,10 @@ step writes is not what the next message reads, and makes no vectors.
 Imported only through the package, which knows when that pays.
 """
 
+# numba finds the types of what it compiles itself
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
+# mypy: disallow-untyped-decorators=False, check-untyped-defs=False
+
 from __future__ import annotations
 
 import numpy as np
