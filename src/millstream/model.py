@@ -282,6 +282,7 @@ class RunReport:
         replayed: rows that came again from there, by what became of them: `replayed`, `waiting`
             (still can't be loaded), `superseded`, `read again` with the whole of their file.
         outdated: rows by table that were not loaded, since the same load has a later version.
+        deletions: rows by table, among those that were loaded, that tell of a deletion.
         partition: the key of the partition that was loaded; None of a stream without any.
         history: the full name of the table that keeps the schema's changes; None where none does.
         jumps: shares that moved further than they did in recent loads.
@@ -311,6 +312,7 @@ class RunReport:
     compared_loads: int = 0
     skipped: tuple[Skipped, ...] = ()
     engine_reasons: Mapping[str, int] = field(default_factory=dict)
+    deletions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

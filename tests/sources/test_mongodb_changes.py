@@ -69,6 +69,7 @@ def test_deletions_are_no_news_of_fields(shop: Shop, deletes: str) -> None:
     things.delete_many({"_id": {"$lt": 100}})
     report = shop.load("things", **settings)
     assert (report.decisions, report.jumps) == ((), ())
+    assert (report.rows, report.deletions) == (100, {"things": 100})
 
     things.delete_many({"_id": {"$lt": 200}})
     things.update_many({}, {"$unset": {"note": 1}})

@@ -45,6 +45,11 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
         f"  {table}: {quantity(rows, 'older version')} of rows in the same load not loaded"
         for table, rows in report.outdated.items()
     ]
+    lines += [
+        f"  {table}: {quantity(rows, 'of the loaded rows tells', 'of the loaded rows tell')} of a "
+        "deletion"
+        for table, rows in report.deletions.items()
+    ]
     lines += quarantine_lines(report, stream)
     lines += [*warned_lines(report, stream), *jump_lines(report, stream)]
     lines += skipped_lines(report, stream)

@@ -89,7 +89,7 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
         dict(rows),
         dict(reasons),
         profile.columns(),
-        profile.deletions,
+        {table: rows for table, rows in profile.deletions.items() if rows},
         tuple(put_aside.values()),
         tuple(refusals.values()),
         dict(outcomes),

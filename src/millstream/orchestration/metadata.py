@@ -50,6 +50,8 @@ def stream_metadata(report: RunReport, own: str | None = None) -> dict[str, Any]
     metadata |= _quarantine(report)
     if report.outdated:
         metadata["rows_outdated"] = sum(report.outdated.values())
+    if report.deletions:
+        metadata["rows_deleted"] = sum(report.deletions.values())
     if report.history:
         metadata["schema_history"] = dg.MetadataValue.md(
             f"`millstream schema log --stream {report.stream}`, or the table `{report.history}`"

@@ -47,6 +47,7 @@ class RunRecorder:
     Attributes:
         outcomes: of rows that came again from quarantine.
         outdated: rows by table that were not loaded, since the load has a later version of them.
+        deletions: rows by table that tell of a deletion.
         before: what the destination had before an interrupted run, whose package this one finished,
             or before a partition was loaded.
         folder: the working folder whose package is being loaded.
@@ -66,6 +67,7 @@ class RunRecorder:
     quarantined: list[QuarantinedRows] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     outdated: Counter[str] = field(default_factory=Counter)
+    deletions: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
     jumps: dict[tuple[str, str], Drift] = field(default_factory=dict)
     compared_loads: int = 0
@@ -240,6 +242,7 @@ class RunRecorder:
             quarantined=tuple(self.quarantined),
             replayed=dict(self.outcomes),
             outdated=dict(self.outdated),
+            deletions=dict(self.deletions),
             partition=self.context.partition.key if self.context.partition else None,
             history=names[schema_changes.history.CHANGES] if target.history else None,
             jumps=tuple(self.jumps.values()),

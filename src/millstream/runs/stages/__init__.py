@@ -80,6 +80,7 @@ def normalize_and_load(
         recorder.quarantined += package.seen.quarantined
         recorder.outcomes.update(package.seen.outcomes)
         recorder.outdated.update(package.outdated)
+        recorder.deletions.update(package.seen.deletions)
         recorder.warnings += (*extracted.warnings, *package.warnings, *loaded.warnings)
         recorder.warnings += engine.describe_collisions(package.seen.collisions)
         recorder.skipped += extracted.findings.skipped
