@@ -72,7 +72,10 @@ def shelves(count: int = 4) -> Any:
 
 
 def guarded(
-    write_disposition: str = "append", contract: Any = "discard_row", key: str | None = None
+    write_disposition: str = "append",
+    contract: Any = "discard_row",
+    key: str | None = None,
+    columns: Any = None,
 ) -> Any:
     """A resource `orders` with a contract on its columns and their types, and a cursor."""
 
@@ -80,6 +83,7 @@ def guarded(
         name="orders",
         primary_key=key,
         write_disposition=write_disposition,  # type: ignore[call-overload]
+        columns=columns,
         schema_contract={"tables": "evolve", "columns": contract, "data_type": contract},
     )
     def rows() -> Iterator[list[dict[str, Any]]]:

@@ -167,6 +167,39 @@ def test_a_newer_version_is_not_overwritten(duckdb_place: Place) -> None:
     assert duckdb_place.query("SELECT n__v_text FROM shop.orders WHERE id = 2") == [("newer",)]
 
 
+def test_a_version_is_as_old_as_when_it_was_read(duckdb_place: Place) -> None:
+    """Not as the replay that loaded it: a newer one may be replayed after it."""
+    hints = {"write_disposition": "merge", "key": "id"}
+    FEED.rows = FIRST
+    runner.run(shop(duckdb_place, **hints), "orders")
+    for n in ("older", "newer"):
+        FEED.rows = [{"id": 7, "n": n}, {"id": 8, "n": 8}]
+        runner.run(shop(duckdb_place, **hints), "orders")
+    newer, older = (row[0] for row in sorted(last_words(duckdb_place), key=lambda row: row[4]))
+    for entry, text in [(older, "older"), (newer, "newer")]:
+        runner.replay(shop(duckdb_place, "evolve", **hints), "orders", ids=[entry])
+        assert duckdb_place.query("SELECT n__v_text FROM shop.orders WHERE id = 7") == [(text,)]
+
+
+def test_a_row_that_was_deleted_since_is_not_replayed(duckdb_place: Place) -> None:
+    gone = {"gone": {"data_type": "bool", "hard_delete": True}}
+    hints = {"write_disposition": "merge", "key": "id", "columns": gone}
+    FEED.rows = FIRST
+    runner.run(shop(duckdb_place, **hints), "orders")
+    FEED.rows = [{"id": 1, "n": "one"}, {"id": 7, "n": "seven"}, {"id": 8, "n": 8}]
+    runner.run(shop(duckdb_place, **hints), "orders")
+    FEED.rows = [{"id": 7, "gone": True}]
+    runner.run(shop(duckdb_place, **hints), "orders")
+    report, plan = runner.replay(shop(duckdb_place, "evolve", **hints), "orders")
+    assert report.replayed == {"replayed": 1}
+    ((entry, why),) = plan.left
+    assert why.startswith("later loads may have deleted it")
+    assert duckdb_place.column("orders", "id") == [0, 1, 2, 3, 4, 5, 8]
+    row = '{"id": 7, "n": 7}'  # whoever writes it down knows that it is there
+    runner.replay(shop(duckdb_place, "evolve", **hints), "orders", ids=[entry.id], corrected=row)
+    assert duckdb_place.column("orders", "id") == [0, 1, 2, 3, 4, 5, 7, 8]
+
+
 @pytest.mark.parametrize("engine", ["millstream", "dlt"])
 def test_of_one_load_the_version_read_last_stays(
     duckdb_place: Place, engine: str, monkeypatch: pytest.MonkeyPatch

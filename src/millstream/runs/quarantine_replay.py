@@ -33,6 +33,10 @@ _NOT_OF_ROWS = ("x-merge-strategy", "x-merge-destination-scope", "x-normalizer")
 _UNKNOWN_ORDER = (
     "the table has a row with its key, and no load id tells which was read last: load it with --row"
 )
+_MAY_BE_DELETED = (
+    "later loads may have deleted it at its source's word, which leaves no trace: "
+    "load it with --row"
+)
 _TOGETHER = 50
 """Keys that one query looks up."""
 
@@ -146,7 +150,8 @@ def plan(
         else:
             tables.setdefault(str(table["name"]), (table, Plan()))[1].rows.append((each, text))
     for table, part in tables.values():
-        _drop_outdated(pipeline, schema, table, part, is_corrected=corrected is not None)
+        later = max(ordinary, default="") if corrected is None else None
+        _drop_outdated(pipeline, schema, table, part, known, newest_load=later)
         made.rows += part.rows
         made.superseded += part.superseded
         made.left += part.left
@@ -322,10 +327,16 @@ def _drop_outdated(
     schema: dlt.Schema,
     table: Mapping[str, Any],
     made: Plan,
+    entries: Sequence[Entry],
     *,
-    is_corrected: bool,
+    newest_load: str | None,
 ) -> None:
-    """Supersede rows of which the table, or the plan, has a newer version by the primary key."""
+    """Supersede rows of which the table, or the plan, has a newer version by the primary key.
+
+    Args:
+        entries: all of the stream: a row that was replayed is as old as its entry.
+        newest_load: of the stream; None where the row was corrected by hand, and is to be loaded.
+    """
     if table.get("write_disposition") != "merge":
         return
     name = schema.naming.normalize_tables_path(str(table["name"]))
@@ -347,17 +358,25 @@ def _drop_outdated(
         loaded = _newest_loads(pipeline, schema, name, key, list(newest))
     except LookupError:  # nothing was ever loaded
         return
+    for entry in entries:
+        document = entry.put_aside.get("document")
+        if entry.status == "replayed" and document and entry.loads & {*loaded.values()}:
+            values = _key(schema, name, key, known, str(document))
+            if not isinstance(values, str) and loaded.get(values) in entry.loads:
+                loaded[values] = entry.load_id
     outdated = [
-        newest[values]
-        for values, load_id in loaded.items()
-        if load_id > str(newest[values][0].fields["load_id"])
+        newest[values] for values, load_id in loaded.items() if load_id > newest[values][0].load_id
     ]
     made.superseded += [entry for entry, _ in outdated]
-    unknown = (
-        [] if is_corrected else [newest[key] for key, load_id in loaded.items() if not load_id]
-    )
-    made.left += [(entry, _UNKNOWN_ORDER) for entry, _ in unknown]
-    made.rows[:] = [row for row in made.rows if row not in (*outdated, *unknown)]
+    left: list[tuple[Entry, str]] = []
+    if newest_load is not None:
+        left += [(newest[each][0], _UNKNOWN_ORDER) for each, load in loaded.items() if not load]
+        if any(hint.get("hard_delete") for hint in known.values()):
+            gone = (entry for each, (entry, _) in newest.items() if each not in loaded)
+            left += [(entry, _MAY_BE_DELETED) for entry in gone if entry.load_id < newest_load]
+    made.left += left
+    taken = {entry.id for entry, _ in (*outdated, *left)}
+    made.rows[:] = [row for row in made.rows if row[0].id not in taken]
 
 
 def _key(
