@@ -15,13 +15,14 @@ from typing import Any
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
+import duckdb
 import pytest
 
 from millstream.scaffold import DESTINATIONS, SOURCES, Project, write_project
 from services import free_port, wait_for
 from services.mongod import Mongod
 
-PAIRS = [(source, each) for source in ("github_issues", "files") for each in DESTINATIONS]
+PAIRS = [(source, each) for source in SOURCES if source != "mongodb" for each in DESTINATIONS]
 BIN = Path(sys.executable).parent
 
 pytest.importorskip("dagster_dg_cli", reason="dagster-dg-cli comes with the group `demo`")
@@ -39,7 +40,7 @@ def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.nightly_on("bigquery", "postgres")
+@pytest.mark.nightly_on("bigquery", "postgres", "filesystem", "dlt")
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
 def test_dagster_accepts_it_and_its_own_tests_pass(
     source: str, destination: str, tmp_path: Path
@@ -53,6 +54,15 @@ def test_dagster_accepts_it_and_its_own_tests_pass(
     tested = run(project, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert "skipped" not in tested.stdout
+
+
+def test_python_code_is_loaded_before_the_project_is_installed(tmp_path: Path) -> None:
+    project = write_project("dlt", "filesystem", tmp_path / "warehouse_loads")
+    done = run(project, "millstream", "run")
+    assert done.returncode == 0, done.stderr
+    orders = str(project.folder / "lake" / "shop" / "orders" / "*.parquet")
+    names = duckdb.sql(f"SELECT customer__name FROM '{orders}' ORDER BY id").fetchall()
+    assert names == [("Ann",), ("Bob",), ("Cy",)]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 A new source is a folder in `templates/sources` and a line in `SOURCES`; its files are
 `source.yaml.tmpl` (the block of defs.yaml), `env.tmpl`, `tables.tmpl` (what its README says of the
 tables), `schema.yaml` where the tables are known beforehand (as a real load made them) and whatever
-`tests` and `data` name. A destination likewise.
+`tests`, `data` and `code` name. A destination likewise.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class SourceKind:
         tests: files of the project's `tests` folder.
         tested: what these do, and what they need.
         data: files of the project's `data` folder, for a first run.
+        code: modules of the project's package.
         lists: placeholders that are written as YAML lists, with what stands there by default.
         known: how Dagster knows the tables before the first run: from `schema.yaml` (`tables`),
             from what `millstream discover` found (`discovered`), or not (`open`).
@@ -38,6 +39,7 @@ class SourceKind:
     tests: tuple[str, ...]
     tested: str
     data: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     known: Literal["tables", "discovered", "open"] = "open"
     extra: str | None = None
@@ -92,6 +94,15 @@ SOURCES: Mapping[str, SourceKind] = {
             "no network needed",
             data=("orders.jsonl",),
         ),
+        SourceKind(
+            name="dlt",
+            title="A dlt source",
+            pipeline="shop",
+            table="orders",
+            tests=("test_pipeline.py",),
+            tested="`pytest` loads the definitions, and the rows of `rows.py`",
+            code=("rows.py",),
+        ),
     )
 }
 
@@ -101,5 +112,6 @@ DESTINATIONS: Mapping[str, DestinationKind] = {
         DestinationKind("duckdb", "DuckDB"),
         DestinationKind("postgres", "PostgreSQL", extra="postgres"),
         DestinationKind("bigquery", "BigQuery", extra="bigquery"),
+        DestinationKind("filesystem", "Parquet files"),
     )
 }

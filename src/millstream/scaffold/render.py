@@ -69,6 +69,7 @@ def render(
         f"{inside}/defs/__init__.py": _template("project/defs.py.tmpl", words),
         f"{defs}/defs.yaml": _template("project/defs.yaml.tmpl", words),
         **{f"tests/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.tests},
+        **{f"{inside}/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.code},
         **{f"data/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.data},
     }
     if source.known == "tables":

@@ -145,16 +145,17 @@ class DltSourceAdapter:
 
     def _function(self) -> Callable[..., Any]:
         module_name, _, name = self.config.path.partition(":")
-        if (
-            str(Path.cwd()) not in sys.path
-        ):  # as `python -m` would have it; `millstream` is a script
-            sys.path.insert(0, str(Path.cwd()))
+        here, packages = str(Path.cwd()), Path.cwd() / "src"
+        if here not in sys.path:  # as `python -m` would have it; `millstream` is a script
+            sys.path.insert(0, here)
+        if packages.is_dir() and str(packages) not in sys.path:  # of a project not installed yet
+            sys.path.append(str(packages))
         try:
             function = getattr(import_module(module_name), name)
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"source path {self.config.path!r}: {error}",
-                hint="the module must be importable from the project's folder or installed",
+                hint="the module must be in the project's folder, in its `src`, or installed",
             ) from error
         except AttributeError as error:
             close = get_close_matches(name, dir(import_module(module_name)), n=1)
