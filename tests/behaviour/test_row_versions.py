@@ -277,3 +277,34 @@ def test_several_workers_know_the_order_of_files(
 ) -> None:
     monkeypatch.setenv("NORMALIZE__WORKERS", "2")
     test_files_are_read_in_the_order_of_their_names(duckdb_place, False)
+
+
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+@pytest.mark.parametrize("engine", ["millstream", pytest.param("dlt", marks=pytest.mark.nightly)])
+def test_a_row_that_comes_twice_is_one_version_of_scd2(
+    place: Place, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hash is its id: PostgreSQL refused the load, and each one after it."""
+    monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
+    config = shop(place, strategy="scd2", key=None)
+    row = {"id": 1, "v": 1, "items": [{"sku": "a"}, {"sku": "b"}]}
+    for rows in ([row, row], [row, {**row, "v": 2}, row, {**row, "v": 2}]):
+        FEED.rows = [*rows, {"id": 2, "v": 0}]
+        run(config, "orders")
+    assert place.column("orders", "v", "v") == [0, 1, 2]
+    assert children(place) == ["a", "a", "b", "b"]
+
+
+@pytest.mark.nightly_on("bigquery")
+def test_insert_only_brings_no_child_to_a_row_that_stays(place: Place) -> None:
+    if not place.merges:
+        pytest.skip(f"{place.kind} appends")
+    config = shop(place, strategy="insert-only")
+    FEED.rows = [{"id": 1, "v": 1, "items": [{"sku": "a", "parts": [1]}]}]
+    run(config, "orders")
+    new = [{"sku": "b", "parts": [2, 3]}, {"sku": "c", "parts": [4]}]
+    FEED.rows = [{"id": 1, "v": 2, "items": new}, {"id": 2, "v": 1, "items": new[1:]}]
+    run(config, "orders")
+    assert place.column("orders", "v") == [1, 1]
+    assert children(place) == ["a", "c"]
+    assert sorted(place.column("orders__items__parts", "value", "value")) == [1, 4]

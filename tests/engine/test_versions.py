@@ -109,7 +109,7 @@ def test_one_row_a_key_is_loaded(
         (table_of(sort="asc"), RowKey(("id",), sort="at", descending=False)),
         (table_of("upsert", sort="desc"), RowKey(("id",), sort="at", nulls_match=False)),
         (table_of("insert-only"), RowKey(("id",), first=True, nulls_match=False)),
-        (table_of("scd2"), None),
+        (table_of("scd2"), RowKey(("_dlt_id",), nulls_match=False)),
         (table_of(write_disposition="append"), None),
         (table_of(write_disposition="replace"), None),
         (table_of(primary_key=None), None),

@@ -328,6 +328,12 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
                     "hard_delete_col deleted_cond insert_only not_deleted_cond changed_cond "
                     "insert_cond source_filter",
                 ),
+                Name(
+                    "gen_upsert_sql",
+                    "the statements that merge a table and those below it, by `upsert` and "
+                    "`insert-only`",
+                    "table_chain sql_client insert_only delete_absent skip_unchanged",
+                ),
             ),
         ),
     ),

@@ -58,8 +58,11 @@ def row_key(table: Mapping[str, Any], *, replaced: bool = False) -> RowKey | Non
     """
     disposition = table.get("write_disposition")
     strategy = table.get("x-merge-strategy") or "delete-insert"
-    merged = disposition == "merge" and strategy != "scd2"  # that one keeps all versions
     columns = table["columns"]
+    if disposition == "merge" and strategy == "scd2":  # keeps all versions, each of them once
+        hash_of_row = [name for name, column in columns.items() if column.get("x-row-version")]
+        return RowKey((*hash_of_row,), nulls_match=False) if hash_of_row else None
+    merged = disposition == "merge"
     keys = tuple(name for name, column in columns.items() if column.get("primary_key"))
     if table.get("parent") or not keys or not (merged or (replaced and disposition == "replace")):
         return None
