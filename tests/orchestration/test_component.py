@@ -289,10 +289,25 @@ def test_a_scaffolded_dlt_source_loads_and_runs(tmp_path, monkeypatch, scaffold_
     defs = dg.load_from_defs_folder(path_within_project=folder)
     found = loaded(defs.resolve_job_def("rows").execute_in_process())
     assert {name: metadata["rows_loaded"] for name, metadata in found.items()} == {
-        "rows": 1,
-        "rows__labels": 2,
+        "orders": 3,
+        "orders__items": 3,
     }
     assert (folder / "schema.yaml").is_file()
+
+
+@pytest.mark.parametrize("source", ["github", "mongodb", "files", "dlt"])
+def test_each_source_is_scaffolded_as_it_is_read(tmp_path, source):
+    from dagster.components import ScaffoldRequest
+
+    from millstream.orchestration.scaffolder import PipelineParams, PipelineScaffolder
+
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    request = ScaffoldRequest(
+        "millstream.Pipeline", folder, "yaml", tmp_path, PipelineParams(source=source)
+    )
+    PipelineScaffolder().scaffold(request)
+    assert read_pipeline(folder / "defs.yaml").source.type == source
 
 
 def test_a_second_pipeline_is_appended_to_a_file(tmp_path):

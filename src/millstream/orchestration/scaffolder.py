@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 from typing import Literal
 
+import yaml
 from dagster.components import Scaffolder, ScaffoldRequest
 from pydantic import BaseModel, Field
 
 from millstream.errors import ConfigError
+from millstream.scaffold import SOURCES, code, source_block
 
 _YAML = """\
 type: millstream.Pipeline
@@ -21,32 +23,6 @@ attributes:
     type: {destination}{destination_note}
   # schedule: "0 6 * * *"   # every day at 6:00 UTC; switch it on in Dagster's UI
 """
-
-_SOURCES = {
-    "github": """\
-  source:
-    type: github              # its token: GITHUB_TOKEN, in the environment or in .env
-    repositories: [dlt-hub/dlt]
-    streams: [issues, issue_comments]
-""",
-    "dlt": """\
-  source:
-    type: dlt                 # any dlt source or resource: package.module:function
-    path: {module}:rows
-    streams: [rows]
-""",
-}
-
-_DLT_SOURCE = '''\
-"""The rows to load: replace them with your own dlt source or resource."""
-
-import dlt
-
-
-@dlt.resource(primary_key="id", write_disposition="merge")
-def rows():
-    yield [{"id": 1, "name": "first", "labels": [{"name": "red"}, {"name": "blue"}]}]
-'''
 
 _PYTHON = """\
 from pathlib import Path
@@ -68,16 +44,16 @@ def load(context: dg.ComponentLoadContext) -> millstream.Pipeline:
     )
 """
 
-_PYTHON_SOURCES = {
-    "github": '{"type": "github", "repositories": ["dlt-hub/dlt"]}',
-    "dlt": '{{"type": "dlt", "path": "{module}:rows", "streams": ["rows"]}}',
-}
+_KINDS = {"github": "github_issues", "mongodb": "mongodb", "files": "files", "dlt": "dlt"}
+"""By type of source, what `millstream init` calls it."""
 
 
 class PipelineParams(BaseModel):
     """What `dg scaffold defs` asks for."""
 
-    source: Literal["github", "dlt"] = Field(default="github", description="Where rows come from.")
+    source: Literal["github", "mongodb", "files", "dlt"] = Field(
+        default="github", description="Where rows come from."
+    )
     destination: str = Field(
         default="duckdb",
         pattern=r"^[a-z][a-z0-9_]*$",
@@ -94,29 +70,27 @@ class PipelineScaffolder(Scaffolder[PipelineParams]):
 
     def scaffold(self, request: ScaffoldRequest[PipelineParams]) -> None:
         folder = request.target_path.parent if request.append else request.target_path
-        source, destination = request.params.source, request.params.destination
-        module = f"{_module(folder, request.project_root)}.source"
-        if source == "dlt" and not all(part.isidentifier() for part in module.split(".")):
+        destination = request.params.destination
+        kind = SOURCES[_KINDS[request.params.source]]
+        package, name = _module(folder, request.project_root), _name(folder)
+        if kind.code and not all(part.isidentifier() for part in package.split(".")):
             raise ConfigError(
-                f"{folder}: Python can't import {module!r}, where the rows come from",
-                hint=f"name the folder {_name(folder)!r}",
+                f"{folder}: Python can't import {package!r}, where the rows come from",
+                hint=f"name the folder {name!r}",
             )
-        name = _name(folder)
-        if source == "dlt" and not (folder / "source.py").exists():
-            (folder / "source.py").write_text(_DLT_SOURCE, encoding="utf-8")
+        for module, text in code(kind).items():
+            if not (folder / module).exists():
+                (folder / module).write_text(text, encoding="utf-8")
+        source = source_block(kind, package)
         if request.scaffold_format == "python":
             text = _PYTHON.format(
-                name=name,
-                source=_PYTHON_SOURCES[source].format(module=module)
-                if source == "dlt"
-                else _PYTHON_SOURCES[source],
-                destination=destination,
+                name=name, source=yaml.safe_load(source)["source"], destination=destination
             )
             (folder / "component.py").write_text(text, encoding="utf-8")
             return
         text = _YAML.format(
             name=f"{name}_2" if request.append else name,
-            source=_SOURCES[source].format(module=module).rstrip(),
+            source=source,
             destination=destination,
             destination_note=""
             if destination in ("duckdb", "filesystem")

@@ -1,4 +1,4 @@
-"""What `millstream init` writes.
+"""What `millstream init` and `dg scaffold defs` write.
 
 catalog     the table of sources and destinations
 render      templates -> the text of every file
@@ -10,5 +10,6 @@ from __future__ import annotations
 
 from millstream.scaffold.catalog import DESTINATIONS, SOURCES
 from millstream.scaffold.project import Project, write_project
+from millstream.scaffold.render import code, source_block
 
-__all__ = ["DESTINATIONS", "SOURCES", "Project", "write_project"]
+__all__ = ["DESTINATIONS", "SOURCES", "Project", "code", "source_block", "write_project"]

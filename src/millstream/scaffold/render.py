@@ -32,21 +32,16 @@ def render(
     """
     words = {
         "project": project,
-        "package": package,
-        "kind": source.name,
-        "title": source.title,
         "pipeline": source.pipeline,
         "dataset": source.pipeline,
-        "table": source.table,
         "tested": source.tested,
         "destination_title": destination.title,
         "version": millstream.__version__,
         "extras": ",".join(filter(None, ("dagster", source.extra, destination.extra))),
+        **_source_words(source, package, lists),
     }
-    for name, values in {**source.lists, **(lists or {})}.items():
-        words[name] = "\n".join(f"      - {value}" for value in values)
     here, there = f"sources/{source.name}", f"destinations/{destination.name}"
-    words["source"] = _template(f"{here}/source.yaml.tmpl", words).rstrip()
+    words["source"] = source_block(source, package, lists)
     words["source_env"] = _template(f"{here}/env.tmpl", words)
     words["tables"] = _template(f"{here}/tables.tmpl", words).rstrip()
     steps = "discovered" if source.known == "discovered" else "fixed"
@@ -69,12 +64,42 @@ def render(
         f"{inside}/defs/__init__.py": _template("project/defs.py.tmpl", words),
         f"{defs}/defs.yaml": _template("project/defs.yaml.tmpl", words),
         **{f"tests/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.tests},
-        **{f"{inside}/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.code},
+        **{f"{inside}/{name}": text for name, text in code(source).items()},
         **{f"data/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.data},
     }
     if source.known == "tables":
         written[f"{defs}/schema.yaml"] = _text(f"{here}/schema.yaml")
     return {PurePosixPath(path): text for path, text in written.items()}
+
+
+def source_block(
+    source: SourceKind, package: str, lists: Mapping[str, tuple[str, ...]] | None = None
+) -> str:
+    """What stands under `source` in a defs.yaml, with comments.
+
+    Args:
+        package: where the code of a source of Python code is.
+    """
+    words = _source_words(source, package, lists)
+    return _template(f"sources/{source.name}/source.yaml.tmpl", words).rstrip()
+
+
+def code(source: SourceKind) -> Mapping[str, str]:
+    """The modules that a source of Python code begins with, by file name."""
+    return {name: _text(f"sources/{source.name}/{name}.tmpl") for name in source.code}
+
+
+def _source_words(
+    source: SourceKind, package: str, lists: Mapping[str, tuple[str, ...]] | None
+) -> dict[str, str]:
+    written = {**source.lists, **(lists or {})}
+    return {
+        "package": package,
+        "kind": source.name,
+        "title": source.title,
+        "table": source.table,
+        **{name: "\n".join(f"      - {each}" for each in of) for name, of in written.items()},
+    }
 
 
 def _template(path: str, words: Mapping[str, str]) -> str:
