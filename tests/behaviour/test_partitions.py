@@ -345,6 +345,22 @@ def test_a_partition_quarantines_a_row_once(
     assert len(plan.left) == 1  # it still has no key
 
 
+@pytest.mark.parametrize("place", BOTH, indirect=True)
+def test_a_row_without_a_key_is_replayed_into_its_partition(place: Place) -> None:
+    def config(contract: str) -> PipelineConfig:
+        return parted(place, "behaviour.feed:guarded", arguments={"contract": contract})
+
+    load(config("discard_row"), "2024-01-01", order(1, 1, "a", n=1))
+    load(config("discard_row"), "2024-01-01", order(1, 1, "a", n=1), order(2, 1, "b", "c", n="x"))
+    report, _ = replay(config("evolve"), "orders")
+    assert report.replayed == {"replayed": 1}
+    assert orders(place) == [(1, "2024-01-01"), (2, "2024-01-01")]
+    assert titles(place) == [(1, "a"), (2, "b"), (2, "c")]
+    load(config("evolve"), "2024-01-01", order(2, 1, "d", n="x"))
+    assert orders(place) == [(2, "2024-01-01")]
+    assert titles(place) == [(2, "d")]
+
+
 def waiting(config: PipelineConfig, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """What `quarantine list` says."""
     assert config.project is not None

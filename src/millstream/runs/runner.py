@@ -265,7 +265,13 @@ def execute(
                     with recorder.step("extract"), engine.warming():
                         rows = instead(context, recorder, pipeline, opened) if instead else opened
                         extracted = stages.extract(
-                            context, scope, baseline, pipeline, rows, full_refresh=full_refresh
+                            context,
+                            scope,
+                            baseline,
+                            pipeline,
+                            rows,
+                            full_refresh=full_refresh,
+                            is_replay=instead is not None,
                         )
                     # normalize, govern, load; a change that is held raises
                     stages.normalize_and_load(

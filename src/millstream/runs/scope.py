@@ -54,7 +54,13 @@ class Scope(Protocol):
         """Take cursors and schema from the destination."""
 
     def prepare(
-        self, pipeline: dlt.Pipeline, schema: dlt.Schema, opened: Any, *, full_refresh: bool
+        self,
+        pipeline: dlt.Pipeline,
+        schema: dlt.Schema,
+        opened: Any,
+        *,
+        full_refresh: bool,
+        is_replay: bool = False,
     ) -> None:
         """Set up how the rows of resources meet those that are there.
 
@@ -112,11 +118,18 @@ class WholeStream:
         return replace(found, version=version, schema=schema)
 
     def prepare(
-        self, pipeline: dlt.Pipeline, schema: dlt.Schema, opened: Any, *, full_refresh: bool
+        self,
+        pipeline: dlt.Pipeline,
+        schema: dlt.Schema,
+        opened: Any,
+        *,
+        full_refresh: bool,
+        is_replay: bool = False,
     ) -> None:
         destinations.forget_scopes(schema)
         for resource in resources_of(opened):
-            destinations.refuse_partitioned(schema, resource, self.context.what)
+            if not is_replay:  # what it loads is in no table
+                destinations.refuse_partitioned(schema, resource, self.context.what)
             if not full_refresh:
                 destinations.refuse_unmergeable(pipeline, schema, resource, self.context.what)
             destinations.free_former_keys(schema, resource)
@@ -163,7 +176,13 @@ class OnePartition:
         return Baseline(before, stored, loads)
 
     def prepare(
-        self, pipeline: dlt.Pipeline, schema: dlt.Schema, opened: Any, *, full_refresh: bool
+        self,
+        pipeline: dlt.Pipeline,
+        schema: dlt.Schema,
+        opened: Any,
+        *,
+        full_refresh: bool,
+        is_replay: bool = False,
     ) -> None:
         for resource in resources_of(opened):
             destinations.scope_to_partition(pipeline, schema.naming, resource)

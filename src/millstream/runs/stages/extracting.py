@@ -79,6 +79,7 @@ def extract(
     opened: Any,
     *,
     full_refresh: bool,
+    is_replay: bool = False,
 ) -> Extracted:
     """Read the source, into a package of the working folder."""
     import dlt
@@ -91,7 +92,7 @@ def extract(
         dialect = pipeline.destination.capabilities().sqlglot_dialect
         for resource in resources:
             name_primary_key(schema, resource, dialect)
-    scope.prepare(pipeline, schema, opened, full_refresh=full_refresh)
+    scope.prepare(pipeline, schema, opened, full_refresh=full_refresh, is_replay=is_replay)
     if isinstance(target, PipelineConfig) and context.stream in target.dedup_sort:
         column = target.dedup_sort[context.stream]
         for resource in resources:
