@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
+from bson import ObjectId
 
+from millstream.config import PolicyConfig
 from millstream.errors import ConfigError, SourceError
+from millstream.model import RunReport
+from millstream.runs.runner import replay, run
 from millstream.sources.mongodb.loads import change_stream
 from sources.mongodb_kit import Shop
 
@@ -79,6 +85,47 @@ def test_deletions_are_no_news_of_fields(shop: Shop, deletes: str) -> None:
     ]
     assert [jump.column for jump in report.jumps] == ["note"]
     assert len(shop.rows("things", "_id")) == (100 if deletes == "hard" else 300)
+
+
+NIGHTLY = pytest.mark.nightly
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: ObjectId(f"{n:024x}"),
+        pytest.param(lambda n: n, marks=NIGHTLY),
+        pytest.param(lambda n: datetime(2024, 1, 1 + n), marks=NIGHTLY),
+        pytest.param(lambda n: {"a": n}, marks=NIGHTLY),
+    ],
+    ids=["oid", "number", "date", "object"],
+)
+def test_an_older_version_does_not_come_back(shop: Shop, make: Callable[[int], Any]) -> None:
+    """Of a document that changed, or was deleted, since a version of it was quarantined."""
+    things = shop.db.things
+    things.insert_many([{**document(n), "_id": make(n), "key": n} for n in range(10)])
+    kept_out = {"rules": [{"action": "quarantine", "change": "variant_added"}]}
+
+    def load(policy: Any) -> RunReport:
+        config = shop.config(collections=["things"], changes=True)
+        return run(config.model_copy(update={"schema_policy": policy}), "things")
+
+    policy = PolicyConfig.model_validate(kept_out)
+    load(policy)
+    for key in (1, 2, 3):
+        things.update_one({"key": key}, {"$set": {"n": f"text {key}"}})
+    assert sum(each.rows for each in load(policy).quarantined) == 3
+    things.delete_one({"key": 1})
+    things.update_one({"key": 2}, {"$set": {"n": 22}})
+    assert load(policy).replayed == {"read again": 2}
+
+    report, _ = replay(shop.config(collections=["things"], changes=True), "things")
+    assert report.replayed == {"replayed": 1}
+    assert shop.query("SELECT key, n, n__v_text FROM shop.things WHERE key < 4 ORDER BY 1") == [
+        (0, 0, None),
+        (2, 22, None),
+        (3, None, "text 3"),
+    ]
 
 
 def test_the_full_load_joins_the_stream_without_gap_or_overlap(

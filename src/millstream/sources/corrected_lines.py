@@ -41,17 +41,21 @@ def from_quarantine(entries: Callable[[], Sequence[Entry]]) -> Iterator[None]:
         _entries.reset(token)
 
 
+def waiting() -> list[Entry]:
+    """The rows of the stream that wait in quarantine."""
+    entries = _entries.get()
+    return [entry for entry in (entries() if entries else ()) if entry.status == "waiting"]
+
+
 def waiting_in(path: str) -> list[Entry]:
     """The rows of a file that wait in quarantine; they come again with the whole of it.
 
     Of a line that can't be read the line is known, too; of any other row of JSON lines the file.
     """
-    entries = _entries.get()
     return [
         entry
-        for entry in (entries() if entries else ())
-        if entry.status == "waiting"
-        and (origin := str(entry.put_aside["origin"]))
+        for entry in waiting()
+        if (origin := str(entry.put_aside["origin"]))
         and path in (origin, _ORIGIN.sub(r"\1", origin))
     ]
 

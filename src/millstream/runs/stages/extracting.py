@@ -128,7 +128,11 @@ def extract(
         raising_signals(),
         findings.collecting(Path(pipeline.pipelines_dir)) as found,
         corrected_lines.from_quarantine(
-            lambda: quarantine_replay.current_entries(context, pipeline)
+            lambda: (
+                quarantine_replay.current_entries(context, pipeline)
+                if target.quarantine.enabled
+                else []
+            )
         ),
     ):
         extracted = pipeline.extract(

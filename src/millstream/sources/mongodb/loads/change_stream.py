@@ -9,9 +9,10 @@ the next run's events, and reading a document again does no harm.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from bson import encode as encode_bson
 from millstream.common.retry import Retries
 from millstream.errors import SourceError
 from millstream.formats.deletions import MARKS_DELETIONS
+from millstream.quarantine.store import Entry
 from millstream.sources.mongodb import connection, errors, ids
 from millstream.sources.mongodb.encode import EXACT, Encoded, Encoder
 from millstream.sources.mongodb.values import EPOCH
@@ -117,6 +119,7 @@ class ChangeStreamReader:
         query, projection: as in a full load.
         deletes: `hard` or `soft`.
         without_before: deletions whose last version the server no longer had.
+        keys: the ids of all documents that changed, as rows hold them.
     """
 
     collection: Collection[Any]
@@ -127,6 +130,7 @@ class ChangeStreamReader:
     deletes: str
     without_before: int = 0
     wait: float = 0.5
+    keys: list[Any] = field(default_factory=list)
 
     def batches(self) -> Iterator[Encoded]:
         """The changed documents up to now, each as it is now, in lines to load.
@@ -148,6 +152,20 @@ class ChangeStreamReader:
         if until is not None:
             shown = max(readable_time(until), shown + timedelta(microseconds=1))
             yield from self._lines(changed, until, shown)
+
+    def outdated(self, waiting: Callable[[], Sequence[Entry]]) -> list[Entry]:
+        """Of the rows that wait in quarantine, those whose documents have changed or are deleted.
+
+        They are read as they are by now, and an older version must not come back by a replay.
+
+        Args:
+            waiting: asked only where anything has changed.
+        """
+        entries = waiting() if self.keys else ()
+        if not entries:
+            return []
+        changed = {self.encoder.dump([{"_id": key}]) for key in self.keys}
+        return [entry for entry in entries if _id_line(entry) in changed]
 
     def _events(self) -> Iterator[tuple[str, Change, Timestamp]]:
         from pymongo.errors import PyMongoError
@@ -251,6 +269,7 @@ class ChangeStreamReader:
             there = {row["_id"] for row in rows}
             for change in some:
                 key = ids.plain(change.id, self.encoder.kind)
+                self.keys.append(key)
                 if key not in there:
                     rows.extend(self._gone(change, key, shown))
             if rows:
@@ -305,6 +324,16 @@ class ChangeStreamReader:
         except PyMongoError as error:
             raise errors.explain(error, _name(self.collection)) from None
         return now if now is not None else Timestamp(2**31 - 1, 0)
+
+
+def _id_line(entry: Entry) -> bytes | None:
+    """The id of a row in quarantine, in the words of `Encoder.dump`; None where it was not kept."""
+    import orjson
+
+    document = json.loads(str(entry.fields["document"]))
+    if type(document) is not dict or "_id" not in document:
+        return None
+    return orjson.dumps([{"_id": document["_id"]}]) + b"\n"
 
 
 def has_before_images(client_options: Mapping[str, Any]) -> bool:

@@ -12,7 +12,8 @@ from millstream.config import data_dir
 from millstream.errors import SourceError
 from millstream.formats import engine_mode
 from millstream.model import PARTITION_COLUMN, Partition
-from millstream.sources import findings
+from millstream.quarantine import envelope
+from millstream.sources import corrected_lines, findings
 from millstream.sources.mongodb import connection, ids, partition_filter, ranges, spool
 from millstream.sources.mongodb.column_hints import PartEmitter
 from millstream.sources.mongodb.encode import EXACT, Encoder
@@ -253,6 +254,8 @@ def _follow(
     state: dict[str, Any],
 ) -> Iterator[Any]:
     """What has changed since the last run."""
+    import orjson
+
     assert known.token is not None
     parts.clear()
     kind = known.kind if _holds_ids(table) else None
@@ -273,6 +276,10 @@ def _follow(
     # of a collection that was empty up to now, the changes tell; still empty, nobody knows
     hand_on.kind = encoder.kind
     # all at once: where the token turns out to be lost, nothing has been handed on
+    outdated = follower.outdated(corrected_lines.waiting)
+    if outdated:
+        notes = (envelope.read_again(entry.without_document()) for entry in outdated)
+        yield [orjson.Fragment(orjson.dumps(note)) for note in notes]
     for part in written:
         if part is not None:
             yield hand_on(part)
