@@ -113,8 +113,10 @@ def _hash_texts(texts: pa.Array) -> Hashes:
     offsets = np.frombuffer(
         texts.buffers()[1], np.int64, count=len(texts) + 1, offset=8 * texts.offset
     )
-    starts, lengths = offsets[:-1], np.diff(offsets)
-    words = _words(texts.buffers()[2])
+    begin, end = int(offsets[0]), int(offsets[-1])
+    starts, lengths = offsets[:-1] - begin, np.diff(offsets)
+    # of a slice, its own part alone
+    words = _words(texts.buffers()[2].slice(begin, end - begin) if end > begin else None)
     first = _read(words, starts)
     hashes = lengths.astype(np.uint64) * _FINAL
     short, long = lengths < 8, lengths > 16
