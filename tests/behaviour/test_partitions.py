@@ -50,7 +50,7 @@ def order(number: int, day: int, *books: str, **more: Any) -> dict[str, Any]:
 
 def parted(place: Place, path: str = "behaviour.feed:orders", **partitions: Any) -> PipelineConfig:
     disposition = partitions.pop("disposition", None)
-    arguments = partitions.pop("arguments", {})
+    arguments = partitions.pop("source_arguments", {})
     source = DltConfig(
         path=path,
         arguments={"write_disposition": disposition} if disposition else arguments,
@@ -324,7 +324,7 @@ def test_a_partition_quarantines_a_row_once(
 ) -> None:
     """Read again, it replaces what it quarantined before, too."""
     arguments = {"key": key, "write_disposition": "merge" if key else "append"}
-    config = parted(place, "behaviour.feed:disposed", arguments=arguments)
+    config = parted(place, "behaviour.feed:disposed", source_arguments=arguments)
     odd = {"id": None} if key else {"id": 2, "span": timedelta(1)}
     bad, other = [{**order(2, 1, **odd), "v": v} for v in (1, 2)]
     load(config, "2024-01-02", order(3, 2), {**bad, "at": "2024-01-02T00:00:00Z"})
@@ -348,7 +348,7 @@ def test_a_partition_quarantines_a_row_once(
 @pytest.mark.parametrize("place", BOTH, indirect=True)
 def test_a_row_without_a_key_is_replayed_into_its_partition(place: Place) -> None:
     def config(contract: str) -> PipelineConfig:
-        return parted(place, "behaviour.feed:guarded", arguments={"contract": contract})
+        return parted(place, "behaviour.feed:guarded", source_arguments={"contract": contract})
 
     load(config("discard_row"), "2024-01-01", order(1, 1, "a", n=1))
     load(config("discard_row"), "2024-01-01", order(1, 1, "a", n=1), order(2, 1, "b", "c", n="x"))
