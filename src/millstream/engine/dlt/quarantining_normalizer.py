@@ -478,17 +478,18 @@ class WatchedNormalizer(ExactNormalizer):
         table = self.schema.tables.get(root, {})
         if not is_text and self._header is not None and self._header.form == "lines":
             document = typed_json.escape(document)
-        is_keyed = table.get("write_disposition") == "merge" and any(
-            column.get("primary_key") for column in table["columns"].values()
+        # those of a file are closed when it is read again
+        is_again = (
+            not (is_text or origin)
+            and table.get("write_disposition") == "merge"
+            and any(column.get("primary_key") for column in table["columns"].values())
         )
         made = entry.make(
             self._watch,
             problems,
             document,
             load_id=self.load_id,
-            position=None
-            if is_keyed and not is_text
-            else f"{Path(self._stats.file).name}:{number}",
+            position=None if is_again else f"{Path(self._stats.file).name}:{number}",
             disposition=self._watch.disposition or table.get("write_disposition") or "append",
             origin=origin,
             is_text=is_text,
