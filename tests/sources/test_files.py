@@ -58,6 +58,7 @@ def zstd(data: bytes) -> bytes:
         ("a.json.gz", gzip.compress(json.dumps(ROWS, indent=1).encode())),
         ("windows.jsonl", LINES.replace(b"\n", b"\r\n\r\n")),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
