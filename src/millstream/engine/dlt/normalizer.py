@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import traceback
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -24,7 +23,6 @@ from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES as ID_BYTES
 from dlt.common.time import get_context_timezone_name
 
-from millstream.engine import kernels
 from millstream.engine.bson.documents import blocks
 from millstream.engine.bson.reader import BsonReader, Tables
 from millstream.engine.coerce_values import TypedTable, coerce_table
@@ -142,7 +140,6 @@ class ColumnarNormalizer(WatchedNormalizer):
         self, root: str, listed: raw_part.LineReader, file: IO[bytes]
     ) -> Generator[dict[str, list[Any]]]:
         """A part of JSON lines, block by block; what does not fit columns comes as dlt's lines."""
-        kernels.expect(kernels.PER_TEN_BYTES * os.fstat(file.fileno()).st_size // 10)
         with closing(self._lane.ahead(raw_part.blocks(file), _is_plain)) as ahead:
             for block in ahead:
                 yield self._block(root, listed, block)

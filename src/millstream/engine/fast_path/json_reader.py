@@ -125,7 +125,9 @@ class Direct:
 
     def _compiled(self, text: bytes, count: int) -> Any:
         """The rows, by a compiled kernel; None where there is none, or it leaves them to Arrow."""
-        ready = kernels.ready(kernels.PER_TEN_BYTES * len(text) // 10)
+        # only where asked for: it reads twice as fast, yet a run of 494 MB gained a tenth of its
+        # CPU at most and nothing by the clock, and took 938 MB of memory instead of 536
+        ready = kernels.ready(0) if kernels.setting() == "on" else None
         if ready is None:
             return None
         if self._reader is None:

@@ -1,7 +1,7 @@
 """Loops over bytes that numba compiles, where it is installed and the rows are many enough to pay.
 
     shake128     the hashes that nested rows get their ids from
-    json_rows    lines of JSON to columns
+    json_rows    lines of JSON to columns, where `MILLSTREAM_KERNELS=on` asks for it
 
 To import numba and load what it compiled before takes 0.5 s of CPU time; to compile, 9 s, once per
 installation and kind of processor. numba keeps the result beside the module, or in the user's cache
@@ -27,8 +27,7 @@ import numpy as np
 COST = 500_000_000
 """Nanoseconds of CPU time that loading takes: so much must have been lost, or be foreseen."""
 PER_ID = 850
-"""Nanoseconds that a nested row's id takes longer without; and, by ten, a byte of JSON."""
-PER_TEN_BYTES = 25
+"""Nanoseconds that a nested row's id takes longer without."""
 logger = logging.getLogger(__name__)
 
 
