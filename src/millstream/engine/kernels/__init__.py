@@ -3,7 +3,7 @@
     shake128     the hashes that nested rows get their ids from
     json_rows    lines of JSON to columns, where `MILLSTREAM_KERNELS=on` asks for it
 
-To import numba and load what it compiled before takes 0.5 s of CPU time; to compile, 9 s, once per
+To import numba and load what it compiled before takes 0.5 s of CPU time; to compile, 6 s, once per
 installation and kind of processor. numba keeps the result beside the module, or in the user's cache
 folder where that can't be written. Both happen in a thread, while rows go on without.
 """
@@ -36,11 +36,12 @@ class Kernels:
     """Compiled modules.
 
     Attributes:
+        json_rows: None unless `MILLSTREAM_KERNELS=on` asks for it.
         seconds: how long it took to compile them; 0.0 if they had been.
     """
 
     shake128: ModuleType
-    json_rows: ModuleType
+    json_rows: ModuleType | None = None
     seconds: float = 0.0
 
 
@@ -121,13 +122,14 @@ def load() -> Kernels:
     """
     if not is_installed():
         raise KernelError("numba is not installed")
-    names = [f"{__name__}.{name}" for name in ("shake128", "json_rows")]
-    is_loaded = names[-1] in sys.modules
+    name = f"{__name__}.shake128"
+    is_loaded = name in sys.modules
     started = time.monotonic()
     try:
         from numba import config
 
-        shake128, json_rows = map(import_module, names)
+        shake128 = import_module(name)
+        json_rows = import_module(f"{__name__}.json_rows") if setting() == "on" else None
         _try(shake128)
     except Exception as error:  # a numba that does not fit, no folder that can be written
         text = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -137,7 +139,8 @@ def load() -> Kernels:
         if setting() != "on":
             raise KernelError("NUMBA_DISABLE_JIT is set")
         return Kernels(shake128, json_rows)
-    is_fresh = not is_loaded and json_rows.read_rows.stats.cache_misses
+    compiled = [shake128.hash_rows, *([json_rows.read_rows] if json_rows else [])]
+    is_fresh = not is_loaded and any(each.stats.cache_misses for each in compiled)
     return Kernels(shake128, json_rows, time.monotonic() - started if is_fresh else 0.0)
 
 
