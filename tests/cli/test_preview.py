@@ -91,3 +91,18 @@ def test_what_the_policy_would_say_and_refuse_is_shown(place: Place) -> None:
     assert "nothing was loaded" in done.stdout
     assert place.count("orders") == len(ROWS)
     assert "waiting" not in millstream(place.project, "quarantine", "list").stdout
+
+
+@pytest.mark.parametrize("place", ["duckdb"], indirect=True)
+def test_what_json_has_no_form_for_is_text(place: Place) -> None:
+    (place.project / "rows.py").write_text(
+        "import dlt, pyarrow as pa\n"
+        "@dlt.resource\ndef orders():\n"
+        "    yield pa.table({'f': [float('nan'), float('inf')], 'b': [b'', b'\\x00\\xff']})\n"
+    )
+    defs = json.loads((place.project / "defs.yaml").read_text())
+    defs["attributes"]["source"] = {"type": "dlt", "path": "rows:orders"}
+    (place.project / "defs.yaml").write_text(json.dumps(defs))
+    shown = preview(place)["tables"]["orders"]
+    assert values(shown, "f", "b") == [("inf", "00ff"), ("nan", "")]
+    assert all(isinstance(row["f"], str) for row in shown["rows"])

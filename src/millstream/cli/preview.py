@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli.changes import decision_fields, decision_lines
@@ -67,13 +68,22 @@ def _document(stream: str, found: Preview) -> dict[str, Any]:
                 "parent": table.parent,
                 "read": found.read.get(table.name, 0),
                 "columns": [{"name": name, "type": kind} for name, kind in types[table.name]],
-                "rows": table.rows,
+                "rows": [
+                    {name: _in_json(value) for name, value in row.items()} for row in table.rows
+                ],
             }
             for table in found.tables
         ],
         "quarantined": [asdict(each) for each in found.quarantined],
         "changes": [decision_fields(each) for each in found.decisions],
     }
+
+
+def _in_json(value: Any) -> Any:
+    """A value, or as text what JSON has no form for: bytes in hexadecimal digits, NaN."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _types(found: Preview) -> Mapping[str, list[tuple[str, str]]]:
@@ -132,7 +142,7 @@ def _table_lines(table: TableRows, types: Sequence[tuple[str, str]], read: int) 
 
 def _cell(value: Any) -> str:
     """A value in a line of its own, cut where it is long."""
-    text = "null" if value is None else str(value)
+    text = "null" if value is None else str(_in_json(value))
     text = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
 
