@@ -295,7 +295,7 @@ def test_a_scaffolded_dlt_source_loads_and_runs(tmp_path, monkeypatch, scaffold_
     assert (folder / "schema.yaml").is_file()
 
 
-@pytest.mark.parametrize("source", ["github", "mongodb", "files", "dlt"])
+@pytest.mark.parametrize("source", ["github", "mongodb", "sql_database", "files", "dlt"])
 def test_each_source_is_scaffolded_as_it_is_read(tmp_path, source):
     from dagster.components import ScaffoldRequest
 

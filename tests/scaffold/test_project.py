@@ -40,7 +40,7 @@ def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.nightly_on("bigquery", "postgres", "filesystem", "dlt")
+@pytest.mark.nightly_on("bigquery", "postgres", "filesystem", "dlt", "sql_database")
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
 def test_dagster_accepts_it_and_its_own_tests_pass(
     source: str, destination: str, tmp_path: Path

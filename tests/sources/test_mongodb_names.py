@@ -14,7 +14,8 @@ import pytest
 from millstream import sources
 from millstream.config import MongoDBConfig, parse_pipeline
 from millstream.errors import ConfigError, SourceNotFoundError
-from millstream.sources.mongodb import MongoDBSource, discovery, stream_names
+from millstream.sources import table_names
+from millstream.sources.mongodb import MongoDBSource, discovery
 from millstream.sources.mongodb.discovery import Catalog, Collection
 from sources.mongodb_kit import Shop
 from sources.mongodb_project import Project
@@ -96,14 +97,14 @@ def test_settings_of_a_collection_that_is_not_there(tmp_path: Path) -> None:
     ],
 )
 def test_tables_are_named_as_dlt_names_them(name: str, table: str) -> None:
-    assert stream_names.table_name(name, [name, "other"]) == table
+    assert table_names.table_name(name, [name, "other"]) == table
 
 
 def test_tables_never_collide() -> None:
     all_names = ["fs.files", "fs_files", "fsFiles", "FS.files", "fs__files", "fs", "files"]
-    tables = {stream_names.table_name(each, all_names) for each in all_names}
+    tables = {table_names.table_name(each, all_names) for each in all_names}
     assert len(tables) == len(all_names)
-    assert stream_names.table_name("fs_files", all_names) == "fs_files"
+    assert table_names.table_name("fs_files", all_names) == "fs_files"
     assert not any("__" in table for table in tables)
 
 
@@ -298,7 +299,7 @@ def test_a_name_that_matches_nothing_is_told(duckdb_project: Project) -> None:
 
 def test_own_tables_are_nobody_elses() -> None:
     taken = ["_dlt_loads", "_DLT_version", "__dlt_x", "_millstream_changes", "_millstream_x"]
-    tables = {stream_names.table_name(each, taken) for each in taken}
+    tables = {table_names.table_name(each, taken) for each in taken}
     assert len(tables) == len(taken)
     assert not any(table.startswith("_") for table in tables)
-    assert stream_names.table_name("dlt_loads", [*taken, "dlt_loads"]) == "dlt_loads"
+    assert table_names.table_name("dlt_loads", [*taken, "dlt_loads"]) == "dlt_loads"

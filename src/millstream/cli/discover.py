@@ -86,8 +86,9 @@ COMMAND = Command(
     summary="ask a source what streams it has, and keep the answer",
     description=(
         "For MongoDB: lists the collections, looks at a sample of each, and writes "
-        "collections.yaml beside defs.yaml. Definitions load from that file alone, with the "
-        "server down; commit it, and run this again when collections come or go. "
+        "collections.yaml beside defs.yaml. For SQL databases: lists tables and views, with their "
+        "keys and columns, in tables.yaml. Definitions load from that file alone, with the "
+        "server down; commit it, and run this again when something comes or goes. "
         "`dg utils refresh-defs-state` does the same."
     ),
     examples=("millstream discover", "millstream discover my_shop --stream orders --json"),

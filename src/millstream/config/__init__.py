@@ -42,6 +42,8 @@ from millstream.config.sources import (
     MongoDBCollection,
     MongoDBConfig,
     SourceConfig,
+    SqlDatabaseConfig,
+    SqlTable,
 )
 
 __all__ = [
@@ -66,6 +68,8 @@ __all__ = [
     "SchemaCheckConfig",
     "SlackAlert",
     "SourceConfig",
+    "SqlDatabaseConfig",
+    "SqlTable",
     "StaticPartitions",
     "TargetConfig",
     "TimePartitions",

@@ -37,6 +37,7 @@ _SECRET = re.compile(
 _CREDENTIALS = {
     "github": "credentials belong in .env: GITHUB_TOKEN",
     "mongodb": "credentials belong in .env: MONGODB_URI",
+    "sql_database": "credentials belong in .env: DATABASE_URL",
     "dlt": "credentials belong in .env or in dlt's secrets.toml: SOURCES__MODULE__NAME, where dlt "
     "looks for the function's argument NAME",
     "files": "credentials belong in .env or in the cloud's own settings, where fsspec looks: "

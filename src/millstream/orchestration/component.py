@@ -51,8 +51,8 @@ class Pipeline(dg.StateBackedComponent):
     same file. Credentials come from the environment, `.env` or dlt's `secrets.toml` when a run
     needs them; never from `defs.yaml`.
 
-    Where the source is asked once for its streams, as MongoDB is, the answer lies in a file beside
-    `defs.yaml`, from which definitions load. `dg utils refresh-defs-state` asks again, as
+    Where the source is asked once for its streams, as a database is, the answer lies in a file
+    beside `defs.yaml`, from which definitions load. `dg utils refresh-defs-state` asks again, as
     `millstream discover` does.
     """
 
@@ -127,7 +127,7 @@ class Pipeline(dg.StateBackedComponent):
         """From the file beside `defs.yaml`, whatever Dagster keeps: it is what people reviewed."""
         if self._discovering is not None and not self._discovering.is_known():
             warnings.warn(
-                f"pipeline {self.config.name!r} has no assets yet: its collections are not known; "
+                f"pipeline {self.config.name!r} has no assets yet: its streams are not known; "
                 "run `millstream discover`, or `dg utils refresh-defs-state`",
                 stacklevel=2,
             )

@@ -44,14 +44,14 @@ def load(context: dg.ComponentLoadContext) -> millstream.Pipeline:
     )
 """
 
-_KINDS = {"github": "github_issues", "mongodb": "mongodb", "files": "files", "dlt": "dlt"}
-"""By type of source, what `millstream init` calls it."""
+_KINDS = {"github": "github_issues"}
+"""By type of source, what `millstream init` calls it, where that is another name."""
 
 
 class PipelineParams(BaseModel):
     """What `dg scaffold defs` asks for."""
 
-    source: Literal["github", "mongodb", "files", "dlt"] = Field(
+    source: Literal["github", "mongodb", "sql_database", "files", "dlt"] = Field(
         default="github", description="Where rows come from."
     )
     destination: str = Field(
@@ -71,7 +71,7 @@ class PipelineScaffolder(Scaffolder[PipelineParams]):
     def scaffold(self, request: ScaffoldRequest[PipelineParams]) -> None:
         folder = request.target_path.parent if request.append else request.target_path
         destination = request.params.destination
-        kind = SOURCES[_KINDS[request.params.source]]
+        kind = SOURCES[_KINDS.get(request.params.source, request.params.source)]
         package, name = _module(folder, request.project_root), _name(folder)
         if kind.code and not all(part.isidentifier() for part in package.split(".")):
             raise ConfigError(

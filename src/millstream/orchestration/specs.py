@@ -14,7 +14,14 @@ import dagster as dg
 
 from millstream import destinations, sources
 from millstream.common.redact import redact_url
-from millstream.config import DltConfig, FilesConfig, GitHubConfig, MongoDBConfig, PipelineConfig
+from millstream.config import (
+    DltConfig,
+    FilesConfig,
+    GitHubConfig,
+    MongoDBConfig,
+    PipelineConfig,
+    SqlDatabaseConfig,
+)
 from millstream.errors import ConfigError
 from millstream.model import SchemaVersion, Stream, Table
 from millstream.orchestration import partitions
@@ -64,6 +71,8 @@ def source_spec(config: PipelineConfig) -> dg.AssetSpec:
             what = f"GitHub: {', '.join([*source.repositories, *owners])}"
         case MongoDBConfig():
             what = f"MongoDB: {', '.join(source.databases) or 'the database in MONGODB_URI'}"
+        case SqlDatabaseConfig():
+            what = f"SQL database: the one in {source.url_from or 'DATABASE_URL'}"
         case FilesConfig():
             what = f"Files: {', '.join(redact_url(each.path) for each in source.streams.values())}"
         case DltConfig():

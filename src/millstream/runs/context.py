@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from millstream import destinations, engine, schema_changes
-from millstream.config import DltConfig, PipelineConfig, TargetConfig
+from millstream.config import DltConfig, PipelineConfig, SqlDatabaseConfig, TargetConfig
 from millstream.model import Partition, SchemaVersion
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ class RunContext:
         """Whether keys hold in tables that are replaced, too: in those of our own sources."""
         source = self.target.source if isinstance(self.target, PipelineConfig) else None
         return source is not None and not isinstance(source, DltConfig)
+
+    @property
+    def may_hand_arrow(self) -> bool:
+        """Whether the stream may come as Arrow tables."""
+        source = self.target.source if isinstance(self.target, PipelineConfig) else None
+        return source is None or isinstance(source, (DltConfig, SqlDatabaseConfig))
 
     @property
     def maps(self) -> Sequence[str]:

@@ -29,7 +29,8 @@ class SourceKind:
         lists: placeholders that are written as YAML lists, with what stands there by default.
         known: how Dagster knows the tables before the first run: from `schema.yaml` (`tables`),
             from what `millstream discover` found (`discovered`), or not (`open`).
-        extra: Millstream's extra that the source needs, if any.
+        extra: Millstream's extras that the source needs, with commas between them.
+        catalog: the file that `millstream discover` writes beside defs.yaml.
     """
 
     name: str
@@ -43,6 +44,7 @@ class SourceKind:
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     known: Literal["tables", "discovered", "open"] = "open"
     extra: str | None = None
+    catalog: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,18 @@ SOURCES: Mapping[str, SourceKind] = {
             lists={"databases": ("shop",)},
             known="discovered",
             extra="mongodb",
+            catalog="collections.yaml",
+        ),
+        SourceKind(
+            name="sql_database",
+            title="SQL tables",
+            pipeline="shop",
+            table="orders",
+            tests=("test_pipeline.py",),
+            tested="`pytest` loads the definitions, and a table of an SQLite file of its own",
+            known="discovered",
+            extra="sql_database,postgres",
+            catalog="tables.yaml",
         ),
         SourceKind(
             name="files",

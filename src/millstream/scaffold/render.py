@@ -30,6 +30,7 @@ def render(
         package: the Python package's name.
         lists: what stands in the source's lists, such as `repositories`, instead of the defaults.
     """
+    extras = ",".join(filter(None, ("dagster", source.extra, destination.extra)))
     words = {
         "project": project,
         "pipeline": source.pipeline,
@@ -37,7 +38,8 @@ def render(
         "tested": source.tested,
         "destination_title": destination.title,
         "version": millstream.__version__,
-        "extras": ",".join(filter(None, ("dagster", source.extra, destination.extra))),
+        "catalog": source.catalog,
+        "extras": ",".join(dict.fromkeys(extras.split(","))),
         **_source_words(source, package, lists),
     }
     here, there = f"sources/{source.name}", f"destinations/{destination.name}"

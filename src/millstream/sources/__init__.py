@@ -14,6 +14,7 @@ from millstream.config import (
     MongoDBConfig,
     PipelineConfig,
     SourceConfig,
+    SqlDatabaseConfig,
 )
 from millstream.model import Check, Partition, Stream
 
@@ -67,7 +68,7 @@ class SourceContext:
 
     Attributes:
         project: the folder that relative paths start from; the current one by default.
-        folder: of `defs.yaml`, with `collections.yaml` beside it.
+        folder: of `defs.yaml`, with `collections.yaml` or `tables.yaml` beside it.
         maps: objects whose keys are data, by stream, as paths.
         has_quarantine: whether a line that is not JSON goes to quarantine; else it is an error.
     """
@@ -99,6 +100,12 @@ def create(config: SourceConfig, context: SourceContext | None = None) -> Source
         from millstream.sources.mongodb import MongoDBSource
 
         return MongoDBSource(config, folder=context.folder, maps=context.maps)
+    if isinstance(config, SqlDatabaseConfig):
+        from millstream.sources.sql_database import SqlDatabaseSource
+
+        return SqlDatabaseSource(
+            config, project=context.project, folder=context.folder, maps=context.maps
+        )
     if isinstance(config, FilesConfig):
         from millstream.sources.files import FilesSource
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from millstream.errors import ConfigError, SourceDataError
 from millstream.model import PARTITION_COLUMN, Partition
 
-_MILLISECONDS = 100_000_000_000
+MILLISECONDS = 100_000_000_000
 """Numbers from here on are milliseconds since 1970: as seconds, after the year 5000."""
 
 
@@ -60,7 +60,7 @@ def instant(value: Any, partition: Partition, what: str) -> datetime:
         SourceDataError: it is not a time.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value / 1000 if abs(value) >= _MILLISECONDS else value
+        seconds = value / 1000 if abs(value) >= MILLISECONDS else value
         try:
             return datetime.fromtimestamp(seconds, tz=timezone.utc)
         except (ValueError, OverflowError, OSError):

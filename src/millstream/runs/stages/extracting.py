@@ -107,8 +107,7 @@ def extract(
         schema = None
     # rows that only the engine reads back: with another dlt, a later run with the right one does
     for_engine = target.quarantine.on_unsupported_dlt == "fail" or engine.fits()
-    # a dlt source, or what Python code hands over
-    if for_engine and not context.has_unique_keys:
+    if for_engine and context.may_hand_arrow:
         engine.check_arrow_items(
             resources_of(opened),
             pipeline.schemas[context.schema] if known else dlt.Schema(context.schema),

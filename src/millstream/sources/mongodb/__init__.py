@@ -31,6 +31,7 @@ from millstream.config import MongoDBCollection, MongoDBConfig
 from millstream.errors import ConfigError, MillstreamError, SourceNotFoundError
 from millstream.formats.object_maps import is_below
 from millstream.model import Check, Partition, Stream
+from millstream.sources import table_names
 from millstream.sources.mongodb import discovery, stream_names
 from millstream.sources.mongodb.stream_names import CollectionRef
 
@@ -73,7 +74,7 @@ class MongoDBSource:
         return [
             _stream(
                 each,
-                stream_names.table_name(each.stream, every),
+                table_names.table_name(each.stream, every),
                 _place(each, located),
                 self._config.settings_of(each.stream),
                 self._maps.get(each.stream, ()),
@@ -127,7 +128,7 @@ class MongoDBSource:
 
             job = self._job(client, located, full=full_refresh, partition=partition)
             load_spec.check(job, client[_database(located)][located.collection])
-        table = stream_names.table_name(stream, [each.stream for each in self._located()])
+        table = table_names.table_name(stream, [each.stream for each in self._located()])
         return dispatch.source(job, table)
 
     def check(self) -> Sequence[Check]:
@@ -228,11 +229,11 @@ def _is_read(keys: tuple[str, ...], settings: MongoDBCollection) -> bool:
 
 def _place(located: CollectionRef, every: Sequence[CollectionRef]) -> tuple[str, ...]:
     beside = [each.collection for each in every if each.database == located.database]
-    collection = stream_names.plain(located.collection, beside)
+    collection = table_names.plain(located.collection, beside)
     if located.database is None:
         return (collection,)
     databases = {each.database for each in every if each.database}
-    return stream_names.plain(located.database, databases), collection
+    return table_names.plain(located.database, databases), collection
 
 
 def _database(located: CollectionRef) -> str:

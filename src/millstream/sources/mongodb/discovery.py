@@ -17,6 +17,7 @@ from millstream.config.yaml_limits import ensure_bounded
 from millstream.errors import ConfigError, SourceAuthError, SourceNotFoundError
 from millstream.sources.mongodb import stream_names
 from millstream.sources.mongodb.bson_types import keys
+from millstream.sources.table_names import did_you_mean
 
 if TYPE_CHECKING:
     from millstream.sources.mongodb.connection import Client
@@ -233,7 +234,7 @@ def _collections(
         if database not in databases:
             others = {*databases} - connection.SYSTEM_DATABASES
             raise SourceNotFoundError(
-                f"no such database: {database}", hint=stream_names.did_you_mean(database, others)
+                f"no such database: {database}", hint=did_you_mean(database, others)
             )
         raise SourceAuthError(f"database {database}: there is no collection that this user may see")
     for each in sorted(found, key=lambda each: each["name"]):

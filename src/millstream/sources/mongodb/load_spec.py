@@ -21,7 +21,8 @@ from millstream.sources.mongodb.encode import EXACT
 from millstream.sources.mongodb.identity import listed
 from millstream.sources.mongodb.loads import change_stream
 from millstream.sources.mongodb.range_reader import again
-from millstream.sources.mongodb.stream_names import CollectionRef, did_you_mean
+from millstream.sources.mongodb.stream_names import CollectionRef
+from millstream.sources.table_names import did_you_mean
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection

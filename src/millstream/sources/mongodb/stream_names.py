@@ -1,32 +1,22 @@
 """Streams and the collections behind them, by name alone.
 
-One database: a stream has its collection's name. Several: `database.collection`. The table is dlt's
-form of the stream's name (`userProfiles` -> `user_profiles`, `shop.orders` -> `shop_orders`); since
-that form never holds two underscores in a row, no collection's table can be another's child table.
-Where two names share a form, the one that is not written in it gets a digest.
+One database: a stream has its collection's name. Several: `database.collection`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from functools import cache
-from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from millstream.config import MongoDBConfig
 from millstream.errors import ConfigError
+from millstream.sources.table_names import did_you_mean, is_pattern
 
 if TYPE_CHECKING:
     from millstream.sources.mongodb.discovery import Catalog
-
-_RESERVED = ("_dlt", "_millstream_")
-
-# what dlt's snake case leaves as it is, but for dots
-_PLAIN = re.compile(r"[a-z][a-z0-9]*([._][a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,45 +54,6 @@ def locate(config: MongoDBConfig, catalog: Catalog | None) -> tuple[CollectionRe
     return tuple(found.values())
 
 
-def table_name(stream: str, streams: Iterable[str]) -> str:
-    """The root table of a stream, apart from those of all other streams.
-
-    >>> table_name("fs.files", ["fs.files", "users"])
-    'fs_files'
-    >>> table_name("_dlt_loads", ["_dlt_loads"])
-    'dlt_loads_xb88d20'
-    """
-    name = normalized(stream)
-    if name.startswith(_RESERVED):  # tables of dlt's and of Millstream's
-        return f"{name[1:]}_x{sha1(stream.encode(), usedforsecurity=False).hexdigest()[:6]}"
-    rivals = [each for each in streams if each != stream and normalized(each) == name]
-    if rivals and stream != name:
-        return f"{name}_x{sha1(stream.encode(), usedforsecurity=False).hexdigest()[:6]}"
-    return name
-
-
-@cache
-def normalized(name: str) -> str:
-    """dlt's name for a table, in snake case."""
-    if _PLAIN.fullmatch(name):
-        return name.replace(".", "_")
-    # rare, and needs dlt, which takes a second to import
-    from dlt.common.normalizers.naming.snake_case import NamingConvention
-
-    return NamingConvention().normalize_table_identifier(name)
-
-
-def plain(name: str, others: Iterable[str]) -> str:
-    """A database or a collection, as Dagster can name assets and jobs after it.
-
-    >>> plain("userProfiles", []), plain("fs.files", []), plain("orders__items", [])
-    ('userProfiles', 'fs_files', 'orders_items')
-    """
-    if re.fullmatch(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*", name):
-        return name
-    return table_name(name, others)
-
-
 def stream_name(config: MongoDBConfig, database: str, collection: str) -> str:
     """What the stream of a collection is called."""
     return f"{database}.{collection}" if len(config.databases) > 1 else collection
@@ -111,18 +62,14 @@ def stream_name(config: MongoDBConfig, database: str, collection: str) -> str:
 def is_configured(config: MongoDBConfig, stream: str) -> bool:
     """True for a stream that the configuration names, or that one of its patterns matches."""
     return any(
-        fnmatchcase(stream, each) if _is_pattern(each) else stream == each
+        fnmatchcase(stream, each) if is_pattern(each) else stream == each
         for each in config.collections
     )
 
 
 def is_complete(config: MongoDBConfig) -> bool:
     """True where every collection is named, so that there is nothing to discover first."""
-    return not any(_is_pattern(each) for each in config.collections)
-
-
-def _is_pattern(name: str) -> bool:
-    return any(character in name for character in "*?[")
+    return not any(is_pattern(each) for each in config.collections)
 
 
 def missing(config: MongoDBConfig, catalog: Catalog) -> list[tuple[str, str]]:
@@ -131,7 +78,7 @@ def missing(config: MongoDBConfig, catalog: Catalog) -> list[tuple[str, str]]:
     return [
         (name, did_you_mean(name, known, "there are no collections"))
         for name in config.collections
-        if name not in known and not _is_pattern(name)
+        if name not in known and not is_pattern(name)
     ]
 
 
@@ -146,19 +93,9 @@ def _streams(config: MongoDBConfig, catalog: Catalog) -> dict[str, CollectionRef
     }
 
 
-def did_you_mean(name: str, known: Iterable[str], none: str = "this user sees none") -> str:
-    """The hint where there is no such database or collection: what there is."""
-    known = sorted(known)
-    close = get_close_matches(name, known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    more = f" and {len(known) - 20:,} more" if len(known) > 20 else ""
-    return f"there are: {', '.join(known[:20])}{more}" if known else none
-
-
 def _named(config: MongoDBConfig, catalog: Catalog | None, name: str) -> Sequence[CollectionRef]:
     """The streams that one entry of `collections` stands for."""
-    if not _is_pattern(name):
+    if not is_pattern(name):
         return [_explicit(config, catalog, name)]
     if catalog is None:
         raise ConfigError(

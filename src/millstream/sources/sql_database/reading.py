@@ -1,0 +1,164 @@
+"""One table as a dlt resource: reflected anew for each run, merged on its key where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import NoSuchTableError
+
+from millstream.config import SqlDatabaseConfig, SqlTable
+from millstream.errors import ConfigError, SourceNotFoundError
+from millstream.model import PARTITION_COLUMN, Partition
+from millstream.sources.sql_database import catalog, columns, errors, queries
+from millstream.sources.sql_database.columns import Column
+from millstream.sources.sql_database.loaders import Reading, loader
+from millstream.sources.table_names import did_you_mean
+
+if TYPE_CHECKING:
+    from dlt.sources import DltResource
+
+
+def resource(
+    config: SqlDatabaseConfig,
+    engine: sa.Engine,
+    name: str,
+    table_name: str,
+    *,
+    partition: Partition | None = None,
+    parses_json: bool = False,
+) -> DltResource:
+    """What extracts one table, or a partition of it.
+
+    Args:
+        parses_json: whether what comes behind looks into columns with JSON.
+
+    Raises:
+        SourceError: the database can't be reached, or has no such table.
+        ConfigError: the settings do not fit the table.
+    """
+    import dlt
+
+    what, settings = f"table {name}", config.settings_of(name)
+    with errors.explained(what), engine.connect() as connection:
+        table, key, planned = _planned(config, connection, name)
+    cursor = _cursor(planned, key, settings, what)
+    reading = Reading(what, planned, cursor, parses_json=parses_json)
+    if partition is not None:
+        by = queries.partition_column(planned, partition, what)
+        reading = replace(
+            reading,
+            cursor=None,
+            where=queries.within(by, table.c[by.source], partition, what),
+            extra={PARTITION_COLUMN: partition.key},
+            check=partial(queries.refuse_rows_of_no_partition, table=table, column=by, what=what),
+        )
+        cursor = None
+    chunk_size = settings.chunk_size or config.chunk_size
+    made = loader(reading, engine.dialect.name)
+
+    def rows(since: Any = None) -> Iterator[Any]:
+        yield from made(
+            engine,
+            "pyarrow",
+            table,
+            {},
+            chunk_size,
+            incremental=since,
+            limit=dlt.current.resource().limit,
+        ).load_rows()
+
+    if cursor is not None:
+        rows.__defaults__ = (
+            dlt.sources.incremental(
+                cursor.name,
+                primary_key=(),  # rows merge: those at the boundary may come again
+                lag=settings.lag or None,
+                on_cursor_value_missing="include",
+            ),
+        )
+    names = {each.source: each.name for each in planned}
+    disposition = settings.write_disposition or ("merge" if key else "replace")
+    if partition is not None and disposition == "replace":
+        disposition = "append"
+    declare: Any = dlt.resource
+    found: DltResource = declare(
+        rows,
+        name=name,
+        table_name=table_name,
+        primary_key=[names[each] for each in key] or None,
+        write_disposition=disposition,
+        columns=[*(hint for each in planned if (hint := each.hint)), *_LINKS],
+    )
+    return found
+
+
+# Arrow tables get them where the table has them: then rows that come otherwise fit beside
+_LINKS = (
+    {"name": "_dlt_load_id", "data_type": "text", "nullable": False},
+    {"name": "_dlt_id", "data_type": "text", "nullable": False, "unique": True, "row_key": True},
+)
+
+
+def check(config: SqlDatabaseConfig, connection: sa.Connection, name: str) -> None:
+    """Read one row of a table as it is configured.
+
+    Raises:
+        SourceError: it is not there, or can't be read.
+        ConfigError: the settings do not fit the table.
+    """
+    what = f"table {name}"
+    with errors.explained(what):
+        table, key, planned = _planned(config, connection, name)
+        _cursor(planned, key, config.settings_of(name), what)
+        query = queries.select(table, planned, connection.dialect.name).limit(1)
+        connection.execute(query).first()
+
+
+def _planned(
+    config: SqlDatabaseConfig, connection: sa.Connection, name: str
+) -> tuple[sa.Table, Sequence[str], list[Column]]:
+    """The table as it is now, its key, and what is read of it."""
+    schema, settings = config.database_schema, config.settings_of(name)
+    try:
+        table = sa.Table(
+            name, sa.MetaData(schema=schema), autoload_with=connection, resolve_fks=False
+        )
+    except NoSuchTableError:
+        there = catalog.names(connection, schema)
+        raise SourceNotFoundError(
+            f"no such table: {name}", hint=did_you_mean(name, there, "there are no tables")
+        ) from None
+    key = settings.primary_key or tuple(each.name for each in table.primary_key)
+    found = columns.plan(table, connection.dialect.name, settings, key)
+    if connection.dialect.name == "sqlite":
+        found = [queries.as_stored(connection, table, each) for each in found]
+    return table, key, found
+
+
+def _cursor(
+    planned: Sequence[Column], key: Sequence[str], settings: SqlTable, what: str
+) -> Column | None:
+    """
+    Raises:
+        ConfigError: rows would be doubled or left out.
+    """
+    if settings.cursor is None:
+        return None
+    found = next(each for each in planned if each.source == settings.cursor)
+    if found.kind not in queries.ORDERED or found.is_text:
+        raise ConfigError(
+            f"{what}: the cursor {settings.cursor!r} is a column of {found.kind}, which has no "
+            "order",
+            hint="choose a column of times, dates, numbers or texts that only grow",
+        )
+    if not key:
+        raise ConfigError(
+            f"{what} has no primary key: rows at the cursor's highest value would be doubled",
+            hint="set `primary_key` to columns that tell rows apart, or leave out `cursor`; then "
+            "each run replaces the table",
+        )
+    return found

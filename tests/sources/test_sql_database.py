@@ -1,0 +1,326 @@
+"""Tables of SQL databases: every value as it was, what is new alone, and what is wrong."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.places import Place
+from services.postgres import Postgres
+from sources.sql_kit import SqlProject, postgres_project, sqlite_project
+
+UTC = timezone.utc
+
+
+@pytest.fixture
+def lite(
+    duckdb_place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> SqlProject:
+    return sqlite_project(duckdb_place, capsys, monkeypatch)
+
+
+@pytest.fixture
+def pg(
+    duckdb_place: Place,
+    postgres_server: Postgres,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> SqlProject:
+    return postgres_project(duckdb_place, postgres_server, capsys, monkeypatch)
+
+
+TYPES = """
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE DOMAIN cents AS numeric(12, 2);
+CREATE TABLE types (
+    id bigint PRIMARY KEY, small smallint, yes boolean, price numeric(10, 2), owed cents,
+    free numeric, huge numeric(50, 10), thousands numeric(4, -3), ratio double precision,
+    float4 real, name text, code char(5), bytes bytea, day date, at timestamp,
+    moment timestamptz, clock time, zoned timetz, span interval, uid uuid, feeling mood,
+    host inet, range int4range, money money, "CamelCase" text, "größe" int
+)
+"""
+ROW = """
+INSERT INTO types VALUES (
+    9223372036854775807, -32768, true, 12345678.90, 0.10, 1.123456789,
+    1234567890123456789012345678901234567890.5, 1234000, 'NaN', 0.1, E'a,"b"\\n\\\\.\\t', 'ab',
+    '\\x00ff22', '0001-01-01', '2024-02-29 23:59:59.123456', '2024-01-01 00:00:00.5+05:30',
+    '24:00:00'::time - interval '1 microsecond', '10:00+02', '-1 year 2 days 3 hours',
+    'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'happy', '10.0.0.1/8', '[1,5)', 12.5, '', 7
+), (3, 1, false, -0.01, 1, 5, 5, 5000, '-Infinity', 3.4e38, '', '', '', '9999-12-31', 'epoch',
+    'epoch', '00:00', '00:00Z', '0', NULL, 'sad', '::1', 'empty', 0, 'x', NULL);
+INSERT INTO types VALUES (2)
+"""
+
+
+def test_values_of_postgres_are_exact(pg: SqlProject) -> None:
+    pg.execute(TYPES)
+    pg.execute(ROW)
+    pg.define("types")
+    pg.run()
+    columns = (
+        "id, small, yes, price, owed, free, huge, thousands, ratio, float4, name, code, "
+        "bytes, day, "
+        '"at", '
+        "epoch_us(moment), clock, zoned, span, uid, feeling, host, range, money, camel_case, grosse"
+    )
+    none, low, high = pg.rows(columns, "types")
+    assert none == (2, *[None] * 25)
+    assert str(high[8]) == "nan"
+    assert high[:8] + high[9:] == (
+        9223372036854775807,
+        -32768,
+        True,
+        Decimal("12345678.90"),
+        Decimal("0.10"),
+        Decimal("1.123456789"),
+        "1234567890123456789012345678901234567890.5000000000",
+        Decimal(1234000),
+        0.1,
+        'a,"b"\n\\.\t',
+        "ab   ",
+        b"\x00\xff\x22",
+        date(1, 1, 1),
+        datetime(2024, 2, 29, 23, 59, 59, 123456),
+        1704047400500000,
+        time(23, 59, 59, 999999),
+        "10:00:00+02",
+        "-1 years +2 days 03:00:00",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "happy",
+        "10.0.0.1/8",
+        "[1,5)",
+        "$12.50",
+        "",
+        7,
+    )
+    assert low[8] == float("-inf")
+    assert low[10:13] == ("", "     ", b"")
+    assert pg.rows("COUNT(DISTINCT _dlt_id), COUNT(DISTINCT _dlt_load_id)", "types") == [(3, 1)]
+
+
+ORDERS = """
+CREATE TABLE orders (
+    id int PRIMARY KEY, customer text, doc jsonb, tags text[], amounts numeric[], at timestamptz
+);
+INSERT INTO orders VALUES
+    (1, 'Ann', '{"items": [{"name": "pen", "big": 12345678901234567890}], "to": {"zip": "02139"}}',
+        '{a,NULL,"b c"}', '{1.10,12345678901234567890.123}', '2024-01-01 10:00:00+00'),
+    (2, 'Bob', NULL, '{}', NULL, '2023-12-31 10:00:00+00'),
+    (3, 'Cy', '{"items": []}', NULL, NULL, NULL)
+"""
+
+
+@pytest.mark.parametrize("place_name", ["duckdb_place", "postgres_place"])
+def test_json_and_arrays_become_child_tables(
+    place_name: str,
+    request: pytest.FixtureRequest,
+    postgres_server: Postgres,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place: Place = request.getfixturevalue(place_name)
+    pg = postgres_project(place, postgres_server, capsys, monkeypatch)
+    pg.execute(ORDERS)
+    pg.define("orders", settings={"orders": {"cursor": "at"}})
+    pg.run()
+    assert pg.rows("id, customer, doc__to__zip", "orders") == [
+        (1, "Ann", "02139"),
+        (2, "Bob", None),
+        (3, "Cy", None),
+    ]
+    assert pg.rows("name", "orders__doc__items") == [("pen",)]
+    assert pg.rows("_dlt_list_idx, value", "orders__tags") == [(0, "a"), (1, None), (2, "b c")]
+    assert pg.rows("value", "orders__amounts", "_dlt_list_idx") == [
+        ("1.10",),
+        ("12345678901234567890.123",),
+    ]
+    pg.execute(
+        "UPDATE orders SET tags = '{z}', at = '2024-02-01' WHERE id = 1;"
+        "UPDATE orders SET customer = 'behind the cursor' WHERE id = 2;"
+        "UPDATE orders SET at = '2023-01-01', customer = 'late' WHERE id = 3;"
+        "INSERT INTO orders VALUES (4, 'Di', '[1]', NULL, NULL, NULL)"
+    )
+    pg.execute("UPDATE orders SET at = '2024-03-01' WHERE id = 3")
+    assert "3 rows" in pg.run()
+    assert pg.rows("id, customer", "orders") == [(1, "Ann"), (2, "Bob"), (3, "late"), (4, "Di")]
+    assert pg.rows("value", "orders__tags") == [("z",)]
+
+
+def test_rows_merge_and_tables_without_key_are_replaced(pg: SqlProject) -> None:
+    pg.execute(
+        "CREATE TABLE keyed (a int, b text, n int, PRIMARY KEY (a, b));"
+        "CREATE TABLE plain (n int);"
+        "CREATE VIEW seen AS SELECT a, n FROM keyed;"
+        "INSERT INTO keyed VALUES (1, 'x', 1), (1, 'y', 2); INSERT INTO plain VALUES (1), (1)"
+    )
+    pg.define()
+    assert "keyed  SQL table keyed" in pg.command("discover")
+    pg.run()
+    pg.execute(
+        "DELETE FROM keyed WHERE b = 'y'; UPDATE keyed SET n = 9; INSERT INTO keyed "
+        "VALUES (2, '', NULL);"
+        "TRUNCATE plain; ALTER TABLE keyed ADD COLUMN more jsonb DEFAULT '{\"k\": [1]}'"
+    )
+    pg.run()
+    assert pg.rows("a, b, n", "keyed", "1, 2") == [(1, "x", 9), (1, "y", 2), (2, "", None)]
+    assert pg.rows("COUNT(*)", "plain") == [(0,)]
+    assert pg.rows("a, n", "seen") == [(1, 9), (2, None)]
+    assert pg.rows("value", "keyed__more__k") == [(1,), (1,)]
+
+
+def test_values_that_do_not_fit_are_kept(pg: SqlProject) -> None:
+    pg.execute(
+        "CREATE TABLE odd (id int PRIMARY KEY, day date, at timestamp, n numeric(5, 2), "
+        "free numeric);"
+        "INSERT INTO odd VALUES (1, '2024-01-01', '2024-01-01', 1.5, 1), (2, 'infinity', "
+        "'-infinity',"
+        " 'NaN', 1), (3, '0044-03-15 BC', '20000-01-01', 2, 1), (4, NULL, NULL, 3, 0.1234567890123)"
+    )
+    pg.define("odd")
+    assert "_millstream_quarantine 1" in pg.run()
+    assert pg.rows("id, day, day__v_text, at__v_text, n, n__v_text", "odd") == [
+        (1, date(2024, 1, 1), None, None, Decimal("1.5"), None),
+        (2, None, "infinity", "-infinity", None, "NaN"),
+        (3, None, "0044-03-15 BC", "20000-01-01 00:00:00", Decimal(2), None),
+    ]
+    pg.define("odd", settings={"odd": {"types": {"free": "text"}}})
+    pg.more["destination"] = {**pg.place.destination, "dataset": "as_text"}
+    pg.define("odd", settings={"odd": {"types": {"free": "text"}}})
+    pg.run()
+    found = pg.place.query("SELECT free FROM as_text.odd ORDER BY id")
+    assert found[-1] == ("0.1234567890123",)
+
+
+def test_values_of_sqlite_are_exact(lite: SqlProject) -> None:
+    lite.execute(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, r REAL, price DECIMAL(10, "
+        "2), yes BOOLEAN,"
+        " noon DATETIME, utc TIMESTAMP, unix DATETIME, day DATE, b BLOB, zip TEXT, "
+        "anything, doc JSON);"
+        "INSERT INTO t VALUES (1, 9007199254740993, 0.1, 10.10, 1, '2024-01-01 10:00:00',"
+        " '2024-01-01T10:00:00.5Z', 1704103200, '2024-01-01', x'00ff', '02139', 'x', "
+        "'{\"a\": [1]}');"
+        "INSERT INTO t VALUES (2, 'many', NULL, 3, 0, NULL, NULL, NULL, 'soon', NULL, '', 5, NULL);"
+    )
+    lite.define("t", settings={"t": {"types": {"doc": "nested"}}})
+    lite.run()
+    assert lite.rows("id, n, n__v_text, r, price, yes, noon, unix, day, day__v_text", "t") == [
+        (1, 9007199254740993, None, 0.1, 10.1, True, datetime(2024, 1, 1, 10), 1704103200,
+         date(2024, 1, 1), None),
+        (2, None, "many", None, 3.0, False, None, None, None, "soon"),
+    ]  # fmt: skip
+    assert lite.rows("b, zip, anything, anything__v_bigint, epoch_ms(utc)", "t", "id") == [
+        (b"\x00\xff", "02139", "x", None, 1704103200500),
+        (None, "", None, 5, None),
+    ]
+    assert lite.rows("value", "t__doc__a") == [(1,)]
+
+
+def test_a_cursor_reads_on_and_back(lite: SqlProject) -> None:
+    lite.execute(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME, n INT);"
+        "INSERT INTO t VALUES (1, '2024-01-01 10:00:00', 1), (2, '2024-01-01 10:00:09.5', 1);"
+    )
+    lite.define("t", settings={"t": {"cursor": "at", "lag": 3}}, chunk_size=1)
+    assert "2 rows" in lite.run()
+    lite.execute("UPDATE t SET n = 2")
+    lite.execute("INSERT INTO t VALUES (3, '2024-01-01 10:00:07', 1)")
+    assert "2 rows" in lite.run()
+    assert lite.rows("id, n", "t") == [(1, 1), (2, 2), (3, 1)]
+    assert "3 rows" in lite.run("--full-refresh")
+    assert lite.rows("id, n", "t") == [(1, 2), (2, 2), (3, 1)]
+
+
+def test_windows_are_loaded_one_by_one(pg: SqlProject) -> None:
+    pg.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, tags text[]);"
+        "INSERT INTO t VALUES (1, '2024-01-01 23:59:59+00', '{a}'), (2, '2024-01-02 "
+        "00:00+00', '{b}'),"
+        " (3, '2024-01-03 00:00+00', NULL)"
+    )
+    pg.more["partitions"] = {"type": "time", "every": "day", "start": "2024-01-01", "cursor": "at"}
+    pg.define("t")
+    pg.run("--partition", "2024-01-02")
+    assert pg.rows("id, _millstream_partition", "t") == [(2, "2024-01-02")]
+    pg.run("--partition", "2024-01-01")
+    pg.execute("UPDATE t SET tags = '{c,d}' WHERE id = 2")
+    pg.run("--partition", "2024-01-02")
+    assert pg.rows("id", "t") == [(1,), (2,)]
+    assert pg.rows("value", "t__tags") == [("a",), ("c",), ("d",)]
+    pg.execute("INSERT INTO t VALUES (9)")
+    assert "belongs to no partition" in pg.run("--partition", "2024-01-02", fails=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"tables": ["ordes"]}, "did you mean 'orders'?"),
+        ({"settings": {"orders": {"cursor": "updated"}}}, "did you mean 'updated_at'?"),
+        ({"settings": {"orders": {"cursor": "doc"}}}, "which has no order"),
+        ({"tables": ["log"], "settings": {"log": {"cursor": "at"}}}, "has no primary key"),
+        ({"settings": {"orders": {"exclude": ["id"]}}}, "the primary key"),
+        ({"settings": {"orders": {"columns": ["idd"]}}}, "did you mean 'id'?"),
+        ({"settings": {"order": {}}}, "did you mean 'orders'?"),
+        ({"schema": "nowhere"}, "not found: unknown database"),
+        ({"credentials": "postgresql://x"}, "credentials belong in .env: DATABASE_URL"),
+        ({"url_from": "SHOP_URL"}, "put `SHOP_URL="),
+    ],
+)
+def test_mistakes_are_named(lite: SqlProject, source: dict[str, Any], said: str) -> None:
+    lite.execute(
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, updated_at DATETIME, doc JSON);"
+        "CREATE TABLE log (at DATETIME);"
+    )
+    lite.define(
+        *source.get("tables", ["orders"]), **{k: v for k, v in source.items() if k != "tables"}
+    )
+    shown = lite.run(fails=True)
+    assert said in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "postgresql://{user}:wrong-pass@127.0.0.1:{port}/postgres",
+            "password authentication failed",
+        ),
+        ("postgresql://{user}:x@127.0.0.1:1/postgres", "can't be reached"),
+        ("mysql+mysqldb://u:p@h/d", "pip install"),
+        ("nosuch://u:secret-pass@h/d", "SQLAlchemy does not know"),
+        ("sqlite:///missing.db", "which is not there"),
+        ("not a url", "can't be read"),
+    ],
+)
+def test_a_url_that_does_not_work_is_explained(
+    pg: SqlProject, postgres_server: Postgres, url: str, said: str
+) -> None:
+    pg.define("t")
+    pg.monkeypatch.setenv("DATABASE_URL", url.format(user="millstream", port=postgres_server.port))
+    shown = pg.run(fails=True)
+    assert said in shown
+    assert "hint:" in shown
+    assert "-pass" not in shown
+
+
+def test_streams_are_known_with_the_server_down(pg: SqlProject) -> None:
+    pg.execute(ORDERS)
+    pg.define()
+    assert "`millstream discover`" in pg.command("doctor", fails=True)
+    pg.command("discover")
+    assert "orders readable" in " ".join(pg.command("doctor").split())
+    shown = pg.command("preview", "orders")
+    assert "orders__tags" in shown
+    pg.monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere.invalid/x")
+    dg = pytest.importorskip("dagster")
+    from millstream import PipelineConfig, assets
+    from millstream.config import read_pipeline
+
+    made = assets(read_pipeline(pg.place.project / "defs.yaml"))
+    assert dg.AssetKey(["shop", "orders__tags"]) in made.keys
+    assert PipelineConfig
