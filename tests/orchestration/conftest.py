@@ -47,18 +47,22 @@ def loaded_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MILLSTREAM_HOME", str(folder / "home"))
         shop.reset()
-        assert dg.materialize([millstream.assets(shop_config(folder))]).success
+        assert dg.materialize(millstream.assets(shop_config(folder))).success
     return folder
 
 
 @pytest.fixture
-def known(loaded_shop: Path, config: PipelineConfig) -> dg.AssetsDefinition:
+def known(loaded_shop: Path, config: PipelineConfig) -> list[dg.AssetsDefinition]:
     """The shop's assets after a first run and a reload: child tables are among them."""
     for file in loaded_shop.iterdir():
         if file.is_file():
             shutil.copy(file, config.project)
     shop.reset()
     return millstream.assets(config)
+
+
+def specs_of(assets: list[dg.AssetsDefinition]) -> dict[dg.AssetKey, dg.AssetSpec]:
+    return {spec.key: spec for each in assets for spec in each.specs}
 
 
 def key(name: str) -> dg.AssetKey:

@@ -11,7 +11,7 @@ from millstream.config import PipelineConfig
 from millstream.errors import ConfigError, SourceUnavailableError
 
 from . import shop
-from .conftest import key, loaded, log_lines, shop_config
+from .conftest import key, loaded, log_lines, shop_config, specs_of
 
 ALL = {"orders", "orders__items", "orders__items__tags", "orders__archive", "empty"}
 
@@ -19,9 +19,9 @@ ALL = {"orders", "orders__items", "orders__items__tags", "orders__archive", "emp
 def test_each_stream_is_an_asset_before_the_first_run(config):
     assets = millstream.assets(config)
 
-    assert assets.keys == {key("orders"), key("orders__archive"), key("empty")}
-    assert assets.can_subset
-    spec = assets.specs_by_key[key("orders")]
+    assert specs_of(assets).keys() == {key("orders"), key("orders__archive"), key("empty")}
+    assert all(each.can_subset for each in assets)
+    spec = specs_of(assets)[key("orders")]
     assert spec.group_name == "shop"
     assert spec.kinds == {"dlt", "duckdb", "table"}
     assert not list(spec.deps)
@@ -33,7 +33,7 @@ def test_group_owners_and_tags_come_from_the_configuration(tmp_path):
         tmp_path, group="sales", owners=["ann@shop.example", "team:data"], tags={"tier": "1"}
     )
 
-    spec = millstream.assets(config).specs_by_key[key("orders")]
+    spec = specs_of(millstream.assets(config))[key("orders")]
 
     assert spec.group_name == "sales"
     assert list(spec.owners) == ["ann@shop.example", "team:data"]
@@ -42,7 +42,8 @@ def test_group_owners_and_tags_come_from_the_configuration(tmp_path):
 
 def test_child_tables_become_assets_after_a_reload(known):
     deps = {
-        spec.key.path[-1]: [dep.asset_key.path[-1] for dep in spec.deps] for spec in known.specs
+        spec.key.path[-1]: [dep.asset_key.path[-1] for dep in spec.deps]
+        for spec in specs_of(known).values()
     }
 
     # by the table's parent, not by its name: the archive is a stream of its own
@@ -56,7 +57,7 @@ def test_child_tables_become_assets_after_a_reload(known):
 
 
 def test_a_run_materializes_every_table_with_its_rows(config):
-    result = dg.materialize([millstream.assets(config)])
+    result = dg.materialize(millstream.assets(config))
 
     found = loaded(result)
     assert {name: metadata["rows_loaded"] for name, metadata in found.items()} == {
@@ -78,7 +79,7 @@ def test_a_run_materializes_every_table_with_its_rows(config):
 def test_a_second_materialization_in_one_process_works(known):
     shop.rows["orders"] = [{"id": 3, "who": "cy", "n": 3, "items": [{"sku": "c"}]}]
 
-    found = loaded(dg.materialize([known]))
+    found = loaded(dg.materialize(known))
 
     assert found.keys() == ALL
     assert found["orders"]["rows_loaded"] == 1
@@ -88,13 +89,13 @@ def test_a_second_materialization_in_one_process_works(known):
 
 
 def test_table_names_equal_those_of_the_definitions(known):
-    found = loaded(dg.materialize([known]))
+    found = loaded(dg.materialize(known))
 
-    for spec in known.specs:
+    for spec in specs_of(known).values():
         name = spec.key.path[-1]
         if name != "empty":
             assert spec.metadata["dagster/table_name"] == found[name]["dagster/table_name"]
-    orders = known.specs_by_key[key("orders")]
+    orders = specs_of(known)[key("orders")]
     assert orders.metadata["dagster/table_name"] == "shop_db.shop.orders"
     assert orders.metadata["dagster/storage_kind"] == "duckdb"
 
@@ -102,7 +103,7 @@ def test_table_names_equal_those_of_the_definitions(known):
 def test_the_accepted_schema_is_there_at_definition_time(known):
     columns = {
         column.name: column
-        for column in known.specs_by_key[key("orders")].metadata["dagster/column_schema"].columns
+        for column in specs_of(known)[key("orders")].metadata["dagster/column_schema"].columns
     }
 
     assert columns["id"].type == "bigint"
@@ -112,7 +113,7 @@ def test_the_accepted_schema_is_there_at_definition_time(known):
 
 
 def test_only_streams_with_a_selected_asset_run(known):
-    result = dg.materialize([known], selection=[key("orders__archive")])
+    result = dg.materialize(known, selection=[key("orders__archive")])
 
     assert shop.pulls == ["orders__archive"]
     assert loaded(result).keys() == {"orders__archive"}
@@ -120,7 +121,7 @@ def test_only_streams_with_a_selected_asset_run(known):
 
 def test_unselected_tables_are_recorded_too(known):
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize([known], selection=[key("orders__items")], instance=instance)
+        result = dg.materialize(known, selection=[key("orders__items")], instance=instance)
 
         assert shop.pulls == ["orders"]
         # a selected asset is a result of the step, the others are recorded beside it
@@ -133,7 +134,7 @@ def test_unselected_tables_are_recorded_too(known):
 
 def test_new_tables_are_recorded_and_logged(config):
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize([millstream.assets(config)], instance=instance)
+        result = dg.materialize(millstream.assets(config), instance=instance)
 
         assert instance.get_latest_materialization_event(key("orders__items__tags"))
         (line,) = [x for x in log_lines(instance, result.run_id) if "new tables" in x]
@@ -147,16 +148,16 @@ def test_a_stream_that_fails_does_not_take_the_others_with_it(known):
     )
 
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize([known], instance=instance, raise_on_error=False)
+        result = dg.materialize(known, instance=instance, raise_on_error=False)
 
         assert not result.success
         assert loaded(result).keys() == {"orders__archive", "empty"}
         (failure,) = [e for e in result.all_events if e.is_step_failure]
         said = failure.step_failure_data.user_failure_data
-        assert said.description.startswith("1 of 3 streams of 'shop' failed: orders\n")
+        assert said.description.startswith("the stream 'orders' of 'shop' failed\n")
         assert "the shop is closed" in said.description
         assert "hint: come back at nine" in said.description
-        assert said.metadata["loaded_streams"].value == "orders__archive, empty"
+        assert failure.step_key == "load_shop__orders"
         everything = "\n".join(str(entry) for entry in instance.all_logs(result.run_id))
         assert "orders: the shop is closed" in everything
         assert "hunter22" not in everything
@@ -165,7 +166,7 @@ def test_a_stream_that_fails_does_not_take_the_others_with_it(known):
 def test_an_unexpected_error_of_one_stream_is_kept_apart_as_well(known):
     shop.faults["orders__archive"] = ZeroDivisionError("what the source said")
 
-    result = dg.materialize([known], raise_on_error=False)
+    result = dg.materialize(known, raise_on_error=False)
 
     assert loaded(result).keys() == ALL - {"orders__archive"}
     (failure,) = [e for e in result.all_events if e.is_step_failure]
@@ -178,7 +179,7 @@ def test_schema_changes_by_stream_and_by_table(known):
         {"id": 3, "n": "three", "paid": True, "items": [{"sku": "c", "tags": [], "price": 2.5}]},
     ]
 
-    found = loaded(dg.materialize([known]))
+    found = loaded(dg.materialize(known))
 
     changes = {
         (r.data["table"], r.data["column"], r.data["change"])
@@ -202,9 +203,9 @@ def test_a_full_refresh_is_a_setting_of_the_run(known):
     shop.rows["orders"] = [{"id": 9, "who": "di", "n": 1, "items": [{"sku": "z"}]}]
 
     result = dg.materialize(
-        [known],
+        known,
         selection=[key("orders")],
-        run_config={"ops": {"load_shop": {"config": {"full_refresh": True}}}},
+        run_config={"ops": {"load_shop__orders": {"config": {"full_refresh": True}}}},
     )
 
     assert loaded(result)["orders"]["dagster/row_count"] == 1
@@ -246,7 +247,7 @@ def test_attributes_may_be_named_instead_of_a_configuration(tmp_path):
         name="shop", source={"type": "dlt", "path": "orchestration.shop:shop", "streams": ["empty"]}
     )
 
-    assert loaded(dg.materialize([assets])).keys() == {"empty"}
+    assert loaded(dg.materialize(assets)).keys() == {"empty"}
     assert list(tmp_path.glob("*.duckdb"))
 
 

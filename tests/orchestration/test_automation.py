@@ -49,26 +49,31 @@ def requested(defs, instance, cursor=None, at=None):
 def conditioned(config, condition):
     """The assets of streams, with an automation condition; those of child tables without."""
     streams = [key("orders"), key("orders__archive"), key("empty")]
-    return millstream.assets(config).map_asset_specs(
-        lambda spec: (
-            spec.replace_attributes(automation_condition=condition) if spec.key in streams else spec
+    return [
+        each.map_asset_specs(
+            lambda spec: (
+                spec.replace_attributes(automation_condition=condition)
+                if spec.key in streams
+                else spec
+            )
         )
-    )
+        for each in millstream.assets(config)
+    ]
 
 
 def test_streams_that_are_missing_are_loaded_once(config, instance):
     loads = conditioned(config, MISSING)
-    names, cursor = requested([loads], instance)
+    names, cursor = requested(loads, instance)
     assert names == {"orders", "orders__archive", "empty"}
 
     selection = [key(name) for name in sorted(names)]
-    assert dg.materialize([loads], selection=selection, instance=instance).success
+    assert dg.materialize(loads, selection=selection, instance=instance).success
 
-    assert requested([loads], instance, cursor)[0] == set()
+    assert requested(loads, instance, cursor)[0] == set()
 
 
 def test_downstream_assets_follow_a_cron(config, instance):
-    both = [conditioned(config, dg.AutomationCondition.on_cron("0 6 * * *")), report]
+    both = [*conditioned(config, dg.AutomationCondition.on_cron("0 6 * * *")), report]
     evening = datetime(2024, 1, 1, 20, tzinfo=timezone.utc)
     names, cursor = requested(both, instance, at=evening)
     assert "orders" not in names
@@ -91,16 +96,14 @@ def test_a_partition_is_loaded_when_its_window_has_ended(tmp_path, instance):
     config = shop_config(tmp_path, partitions={**days, "streams": ["orders"]})
     loads = conditioned(config, MISSING)
     found = dg.evaluate_automation_conditions(
-        defs=[loads],
+        defs=loads,
         instance=instance,
         evaluation_time=datetime(2024, 1, 3, 1, tzinfo=timezone.utc),
     )
     (day,) = found.get_requested_partitions(key("orders"))
     assert day == "2024-01-02"
 
-    result = dg.materialize(
-        [loads], selection=[key("orders")], partition_key=day, instance=instance
-    )
+    result = dg.materialize(loads, selection=[key("orders")], partition_key=day, instance=instance)
 
     assert loaded(result)["orders"]["rows_loaded"] == 1
     assert instance.get_materialized_partitions(key("orders")) == {day}
@@ -113,7 +116,7 @@ def freshness(defs, instance):
 
 
 def test_a_freshness_policy_passes_after_a_load_and_not_before(config, instance, monkeypatch):
-    defs = dg.Definitions(assets=[millstream.assets(config)]).map_resolved_asset_specs(
+    defs = dg.Definitions(assets=millstream.assets(config)).map_resolved_asset_specs(
         func=lambda spec: dg.apply_freshness_policy(spec, DAY)
     )
     assert freshness(defs, instance) == FreshnessState.UNKNOWN

@@ -319,12 +319,13 @@ def load_all(
                 "collections": [f"part_{n}" for n in range(COLLECTIONS)] + ["broken"],
             },
             "max_concurrent_streams": abreast,
+            "steps": "pipeline",
         },
         where="a test",
         project=folder,
         folder=folder,
     )
-    result = dg.materialize([millstream.assets(config)], raise_on_error=False)
+    result = dg.materialize(millstream.assets(config), raise_on_error=False)
     return result, contents(folder / "shop_db.duckdb", "shop")
 
 

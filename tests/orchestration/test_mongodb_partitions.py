@@ -57,10 +57,10 @@ def found(folder: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def backfill(made: PipelineConfig, keys: list[str]) -> dict[str, int]:
     """What each run of a backfill says that it loaded."""
-    definition = millstream.assets(made)
+    definitions = millstream.assets(made)
     loaded = {}
     for key in keys:
-        result = dg.materialize([definition], partition_key=key)
+        result = dg.materialize(definitions, partition_key=key)
         for event in result.get_asset_materialization_events():
             if event.asset_key.path[-1] == "orders":
                 assert event.partition == key

@@ -12,7 +12,7 @@ from millstream.config import TimePartitions
 from millstream.orchestration import partitions
 
 from . import shop
-from .conftest import key, loaded, shop_config
+from .conftest import key, loaded, shop_config, specs_of
 
 DAYS = {
     "type": "time",
@@ -57,12 +57,12 @@ def test_keys_and_windows_are_dagsters(every, start, zone):
 
 
 def test_a_run_loads_its_partition_and_says_which(days):
-    definition = millstream.assets(days())
-    assert definition.specs_by_key[key("orders")].partitions_def is not None
-    assert definition.specs_by_key[key("empty")].partitions_def is None
-    assert definition.op.pool == "millstream_duckdb"
+    definitions = millstream.assets(days())
+    assert specs_of(definitions)[key("orders")].partitions_def is not None
+    assert specs_of(definitions)[key("empty")].partitions_def is None
+    assert {each.op.pool for each in definitions} == {"millstream_duckdb"}
 
-    result = dg.materialize([definition], selection=[key("orders")], partition_key="2024-01-02")
+    result = dg.materialize(definitions, selection=[key("orders")], partition_key="2024-01-02")
 
     assert result.success
     (event,) = [
@@ -78,7 +78,7 @@ def test_a_run_loads_its_partition_and_says_which(days):
 def test_a_range_in_one_run_has_metadata_for_each_partition(days):
     shop.rows["orders"].pop()
     job = dg.Definitions(
-        assets=[millstream.assets(days(per_run=0))],
+        assets=millstream.assets(days(per_run=0)),
         jobs=[dg.define_asset_job("orders", selection=[key("orders")])],
     ).resolve_job_def("orders")
 

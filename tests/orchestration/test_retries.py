@@ -1,3 +1,5 @@
+"""What is tried again of a step that several streams share, and of steps of one stream each."""
+
 from __future__ import annotations
 
 import dagster as dg
@@ -24,27 +26,29 @@ def report() -> None:
 
 def job_of(config, **options):
     return dg.Definitions(
-        assets=[millstream.assets(config), report],
+        assets=[*millstream.assets(config), report],
         jobs=[dg.define_asset_job("everything", **options)],
         executor=dg.in_process_executor,
     ).resolve_job_def("everything")
 
 
-def test_a_retry_within_the_run_loads_only_what_failed(config, monkeypatch):
+@pytest.mark.parametrize("steps", ["stream", "pipeline"])
+def test_a_retry_within_the_run_loads_only_what_failed(tmp_path, monkeypatch, steps):
     monkeypatch.setattr(shop, "faults", OnceBroken(orders__archive=OSError("gone for a moment")))
+    config = shop_config(tmp_path, steps=steps)
 
     result = job_of(config, op_retry_policy=dg.RetryPolicy(max_retries=2)).execute_in_process()
 
     assert result.success
-    assert shop.pulls == ["orders", "orders__archive", "empty", "orders__archive"]
+    assert sorted(shop.pulls) == ["empty", "orders", "orders__archive", "orders__archive"]
     # nothing twice, nothing lost, and what is downstream of the first attempt ran
     assert loaded(result).keys() >= {"orders", "orders__archive", "empty", "report"}
 
 
-def reexecute(parent, tags):
+def reexecute(parent, tags, job=None):
     instance, run = parent
     return dg.execute_job(
-        dg.reconstructable(everything),
+        dg.reconstructable(job or everything),
         instance=instance,
         reexecution_options=dg.ReexecutionOptions.from_failure(run, instance),
         tags=tags,
@@ -52,6 +56,12 @@ def reexecute(parent, tags):
 
 
 def everything():
+    from pathlib import Path
+
+    return job_of(shop_config(Path.cwd(), steps="pipeline"))
+
+
+def step_by_step():
     from pathlib import Path
 
     return job_of(shop_config(Path.cwd()))
@@ -87,6 +97,26 @@ def test_a_reexecution_from_failure_loads_only_what_failed(failed):
     assert "schema_changes" not in found["orders"]
     lines = log_lines(failed[0], result.run_id)
     assert f"orders: loaded before, in run {failed[1]}; not loaded again" in lines
+
+
+def test_a_reexecution_from_failure_starts_the_failed_step(tmp_path):
+    shop.faults["orders"] = OSError("gone for long")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        first = dg.execute_job(dg.reconstructable(step_by_step), instance=instance)
+        assert not first.success
+        assert "report" not in loaded(first)
+        shop.faults.clear()
+        shop.pulls.clear()
+
+        result = reexecute((instance, first.run_id), FROM_FAILURE, step_by_step)
+
+        assert result.success
+        assert {e.step_key for e in result.all_events if e.is_step_start} == {
+            "load_shop__orders",
+            "report",
+        }
+    assert shop.pulls == ["orders"]
+    assert loaded(result).keys() == {"orders", "orders__items", "orders__items__tags", "report"}
 
 
 def test_a_second_reexecution_looks_back_to_the_first_run(failed):

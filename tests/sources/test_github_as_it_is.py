@@ -108,7 +108,7 @@ def test_dagster_shows_what_was_skipped(duckdb_place: Place, server: GitHubServe
     organisation(server, "issues")
     server.hub.blocked = {"octo/a": (451, "dmca")}
     assets = millstream.assets(config(duckdb_place, server, "issues"))
-    result = dg.materialize([assets])
+    result = dg.materialize(assets)
     (event_,) = [
         each
         for each in result.get_asset_materialization_events()

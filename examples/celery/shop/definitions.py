@@ -9,6 +9,7 @@ loads = millstream.assets(
     name="shop",
     source={"type": "dlt", "path": "shop.feed:shop"},
     destination={"type": "postgres"},
+    steps="pipeline",
     partitions={
         "type": "time",
         "every": "day",
@@ -20,7 +21,7 @@ loads = millstream.assets(
 by_day = dg.AssetSelection.assets(*(["shop", name] for name in DAILY))
 
 defs = dg.Definitions(
-    assets=[loads],
+    assets=loads,
     jobs=[
         dg.define_asset_job("by_day", selection=by_day),
         dg.define_asset_job("counters", selection=dg.AssetSelection.all() - by_day),

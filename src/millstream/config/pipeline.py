@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -161,11 +161,19 @@ class PipelineConfig(TargetConfig):
         description="A cron expression for the job.",
         json_schema_extra={"pattern": cron.pattern()},
     )
+    steps: Literal["stream", "pipeline"] | Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="What one step of a Dagster run loads: a `stream` with its child tables, which "
+        "then fails, is retried and is given to a worker alone; so many streams (a number), where "
+        "a step takes longer to start than a stream to load; or all of the `pipeline`. When left "
+        "out, a stream, and of more than 16 streams as many as make 16 steps.",
+    )
     max_concurrent_streams: int | None = Field(
         default=None,
         ge=1,
         le=64,
-        description="Streams that a run of several loads at once; 1 when left out, 4 for MongoDB.",
+        description="Streams of several that `millstream run`, or one step of a Dagster run, loads "
+        "at once; 1 when left out, 4 for MongoDB.",
     )
     stream_jobs: bool | None = Field(
         default=None,
@@ -197,6 +205,20 @@ class PipelineConfig(TargetConfig):
     def _map_paths(cls, value: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
         check_paths(path for paths in value.values() for path in paths)
         return value
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _steps(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.isdecimal():  # a template's
+            value = int(value)
+        if value in (None, "stream", "pipeline"):
+            return value
+        if type(value) is int and value >= 1:
+            return value
+        raise invalid(
+            f"{value!r} is not `stream`, `pipeline` or an integer >= 1",
+            hint="`steps: 25` lets 25 streams share a step",
+        )
 
     @field_validator("schedule")
     @classmethod

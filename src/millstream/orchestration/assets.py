@@ -1,19 +1,24 @@
 """A pipeline as Dagster assets, from Python; the component does the same from YAML."""
 
 # no `from __future__ import annotations`: Dagster reads the annotations of a step's function itself
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from millstream import sources
 from millstream.config import PipelineConfig, parse_pipeline, project_of
 from millstream.errors import ConfigError
 from millstream.orchestration import partitions
 from millstream.orchestration.checks import check_specs
 from millstream.orchestration.jobs import jobs
-from millstream.orchestration.specs import asset_specs, roots, source_spec
+from millstream.orchestration.ops import Op, ops
+from millstream.orchestration.specs import STREAM, asset_specs, roots, source_spec
+
+FULL_REFRESH = "millstream/full_refresh"
+"""Tag of a run: `true` refreshes all that it loads, whichever its steps."""
 
 
 class LoadConfig(dg.Config):
@@ -25,31 +30,38 @@ class LoadConfig(dg.Config):
     )
 
 
-def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.AssetsDefinition:
+def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> list[dg.AssetsDefinition]:
     """The assets of one pipeline: each stream one, each table below it one. Connects to nothing.
+
+    Each definition is a step of a run: by default of one stream and the tables below it.
 
     Args:
         config: a pipeline that is already parsed; else name its attributes, as in `defs.yaml`.
-        attributes: `name`, `source`, `destination`, `group`, `owners`, `tags`; and `project`, the
-            folder that relative paths start from (the one with `pyproject.toml` at or above the
-            working directory when left out), and `folder`, where the accepted schema is kept
-            (None: nowhere, and child tables are materialized without becoming assets).
+        attributes: `name`, `source`, `destination`, `group`, `owners`, `tags`, `steps`; and
+            `project`, the folder that relative paths start from (the one with `pyproject.toml` at
+            or above the working directory when left out), and `folder`, where the accepted schema
+            is kept (None: nowhere, and child tables are materialized without becoming assets).
 
     Raises:
         ConfigError: naming each wrong attribute; or `config` and attributes were both given.
     """
     pipeline = _config(config, attributes, "millstream.assets(...)")
-
     specs = asset_specs(pipeline)
+    return [
+        _step(pipeline, op, [spec for spec in specs if spec.metadata[STREAM] in op.streams])
+        for op in ops(pipeline, sources.of_pipeline(pipeline).streams())
+    ]
 
-    # the job bears the pipeline's name, and Dagster wants another one for the step
+
+def _step(pipeline: PipelineConfig, op: Op, specs: Sequence[dg.AssetSpec]) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name=f"load_{pipeline.name}",
+        name=op.name,
+        description=op.description,
         specs=specs,
         check_specs=check_specs(pipeline, roots(specs)),
         can_subset=True,
         pool=pipeline.pool or f"millstream_{pipeline.destination.type.rsplit('.', 1)[-1]}",
-        backfill_policy=_backfill(pipeline),
+        backfill_policy=_backfill(pipeline, specs),
     )
     def load_streams(
         context: dg.AssetExecutionContext, config: LoadConfig
@@ -57,7 +69,8 @@ def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.Ass
         # here, so that loading definitions imports neither the runner nor what it needs
         from millstream.orchestration import step
 
-        yield from step.load(context, pipeline, full_refresh=config.full_refresh)
+        full_refresh = config.full_refresh or _is_tagged(context)
+        yield from step.load(context, pipeline, full_refresh=full_refresh)
 
     return load_streams
 
@@ -72,16 +85,26 @@ def definitions(config: PipelineConfig | None = None, /, **attributes: Any) -> d
     """
     config = _config(config, attributes, "millstream.definitions(...)")
     loaded = assets(config)
-    job, *others = jobs(config, loaded)
+    job, *others = jobs(config, [spec for each in loaded for spec in each.specs])
     return dg.Definitions(
-        assets=[loaded, *([source_spec(config)] if config.source_asset else [])],
+        assets=[*loaded, *([source_spec(config)] if config.source_asset else [])],
         jobs=[job, *others],
         schedules=[_schedule(config, config.schedule, job)] if config.schedule else [],
     )
 
 
-def _backfill(config: PipelineConfig) -> dg.BackfillPolicy | None:
-    if config.partitions is None:
+def _is_tagged(context: dg.AssetExecutionContext) -> bool:
+    """Whether a tag of the run asks all of its steps for a full refresh."""
+    value = context.run.tags.get(FULL_REFRESH, "false")
+    if value not in ("true", "false"):
+        raise ConfigError(
+            f"the tag {FULL_REFRESH} is {value!r}", hint="set it to `true` or `false`"
+        )
+    return value == "true"
+
+
+def _backfill(config: PipelineConfig, specs: Sequence[dg.AssetSpec]) -> dg.BackfillPolicy | None:
+    if config.partitions is None or not any(spec.partitions_def for spec in specs):
         return None
     per_run = config.partitions.per_run
     return dg.BackfillPolicy.multi_run(per_run) if per_run else dg.BackfillPolicy.single_run()
