@@ -104,7 +104,7 @@ def parse(tmp_path, **attributes):
         ({"folder": "/etc"}, "folder: there is no such attribute", None),
         (
             {"source": {"type": "fiels"}},
-            "source.type: must be one of 'github', 'dlt', 'mongodb', 'files'",
+            "source.type: must be one of 'github', 'dlt', 'mongodb', 'sql_database', 'files'",
             "did you mean `files`?",
         ),
         ({"source": {}}, "source.type: is missing", None),

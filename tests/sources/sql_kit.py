@@ -95,3 +95,17 @@ def postgres_project(
         return server.query(database, sql, *values)
 
     return SqlProject(place, execute, server.url(database), capsys, monkeypatch)
+
+
+def mariadb_project(
+    place: Place,
+    server: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> SqlProject:
+    database = server.new_database()
+
+    def execute(sql: str) -> list[Any]:
+        return server.query(database, sql)
+
+    return SqlProject(place, execute, server.url(database), capsys, monkeypatch)

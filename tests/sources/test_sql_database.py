@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from services import mariadb
 from services.places import Place
 from services.postgres import Postgres
-from sources.sql_kit import SqlProject, postgres_project, sqlite_project
+from sources.sql_kit import SqlProject, mariadb_project, postgres_project, sqlite_project
 
 UTC = timezone.utc
 
@@ -218,6 +220,69 @@ def test_values_of_sqlite_are_exact(lite: SqlProject) -> None:
         (None, "", None, 5, None),
     ]
     assert lite.rows("value", "t__doc__a") == [(1,)]
+
+
+@pytest.fixture(scope="module")
+def mariadb_server() -> Iterator[mariadb.MariaDB]:
+    with mariadb.running() as server:
+        yield server
+
+
+def test_values_of_mariadb_are_exact(
+    duckdb_place: Place,
+    mariadb_server: mariadb.MariaDB,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    maria = mariadb_project(duckdb_place, mariadb_server, capsys, monkeypatch)
+    maria.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, u BIGINT UNSIGNED, m MEDIUMINT UNSIGNED, yes BOOL,"
+        " price DECIMAL(12, 4), huge DECIMAL(60, 2), f FLOAT, d DOUBLE, name VARCHAR(20), zip CHAR(5),"
+        " bytes VARBINARY(4), fixed BINARY(3), blobs BLOB, day DATE, noon DATETIME(6), moment TIMESTAMP(3) NULL,"
+        " span TIME, y YEAR, bits BIT(10), feeling ENUM('sad', 'happy'), colours SET('red', 'blue'), doc JSON);"
+        "SET time_zone = '+05:30';"
+        "INSERT INTO t VALUES (1, 18446744073709551615, 16777215, 1, 12345678.9, 1e50, 0.1, 0.1, 'Ä😀', '02139',"
+        " x'00ff', x'01', '', '1000-01-01', '2024-02-29 23:59:59.123456', '2024-01-01 05:30:00.5', '-101:30:00',"
+        " 1999, b'1000000001', 'happy', 'red,blue', '{\"a\": [1]}');"
+        "INSERT INTO t (id) VALUES (2);"
+        "SET sql_mode = ''; INSERT INTO t (id, day, noon) VALUES (3, '0000-00-00', '2024-00-00')"
+    )
+    maria.define("t", settings={"t": {"types": {"doc": "nested"}}})
+    maria.run()
+    columns = "id, u, m, yes, price, huge, f, d, name, zip, bytes, fixed, blobs, day, noon"
+    assert maria.rows(columns, "t")[0] == (
+        1,
+        18446744073709551615,
+        16777215,
+        1,
+        Decimal("12345678.9"),
+        f"1{'0' * 50}.00",
+        0.1,
+        0.1,
+        "Ä😀",
+        "02139",
+        b"\x00\xff",
+        b"\x01\x00\x00",
+        b"",
+        date(1000, 1, 1),
+        datetime(2024, 2, 29, 23, 59, 59, 123456),
+    )
+    assert maria.rows("epoch_ms(moment), span, y, bits, feeling, colours", "t", "id")[:2] == [
+        (1704067200500, "-101:30:00", 1999, 513, "happy", "red,blue"),
+        (None,) * 6,
+    ]
+    assert maria.rows("day__v_text, noon__v_text", "t", "id")[2] == (
+        "0000-00-00",
+        "2024-00-00 00:00:00.000000",
+    )
+    assert maria.rows("value", "t__doc__a") == [(1,)]
+    # read on by a cursor in the server's own zone
+    maria.define("t", settings={"t": {"cursor": "moment", "types": {"doc": "nested"}}})
+    maria.run()
+    maria.execute("UPDATE t SET moment = '2024-06-01', name = 'late' WHERE id = 2")
+    maria.execute("UPDATE t SET name = 'behind' WHERE id = 1")
+    maria.run()
+    assert maria.rows("name", "t", "id")[1:2] == [("late",)]
 
 
 def test_a_cursor_reads_on_and_back(lite: SqlProject) -> None:

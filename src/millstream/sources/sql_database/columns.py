@@ -163,6 +163,7 @@ _OF_DIALECT: Mapping[str, tuple[Rule, ...]] = {
         (mysql.TIMESTAMP, _is("timestamp", is_zoned=True)),
         (mysql.TIME, _as_text),  # up to 838 hours, and below zero
         (mysql.BIT, _is("bigint")),
+        (mysql.YEAR, _is("bigint")),
         (mysql.SET, _as_text),
     ),
 }
