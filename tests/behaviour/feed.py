@@ -254,3 +254,19 @@ def tables() -> Any:
         yield from FEED.rows
 
     return rows
+
+
+def items(how: str = "append") -> Any:
+    """A resource `orders` of whatever items, written or merged as `how` says."""
+    merged: Any = {"disposition": "merge", "strategy": how}
+    key = None if how in ("append", "replace", "scd2") else "id"
+
+    @dlt.resource(
+        name="orders",
+        primary_key=key,
+        write_disposition=how if how in ("append", "replace") else merged,  # type: ignore[call-overload]
+    )
+    def rows() -> Iterator[Any]:
+        yield from FEED.rows
+
+    return rows

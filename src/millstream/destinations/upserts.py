@@ -60,6 +60,7 @@ def leave_deleted_out() -> None:
 
 def _without_children(chain: Sequence[Any], client: SqlClientBase[Any]) -> list[str]:
     """Statements that take staged child rows away from rows that an earlier load brought."""
+    from dlt.common.schema.utils import get_columns_names_with_prop as columns_with
     from dlt.common.schema.utils import get_first_column_name_with_prop as column_with
 
     staged = {each["name"]: client.get_qualified_table_names(each["name"])[1] for each in chain}
@@ -75,10 +76,15 @@ def _without_children(chain: Sequence[Any], client: SqlClientBase[Any]) -> list[
         stays = f"NOT IN (SELECT {quoted(key)} FROM {staged[parent['name']]})"  # noqa: S608
         if parent is root:
             table_name, staging_name = client.get_qualified_table_names(root["name"])
-            # by its load, so that a statement that is sent again finds the same rows
+            # by the key: rows of Arrow tables have no id, or one that is not made of it. By its
+            # load, so that a statement that is sent again finds the same rows
+            same = " AND ".join(
+                f"t.{quoted(name)} = s.{quoted(name)}" for name in columns_with(root, "primary_key")
+            )
             stays = (
-                f"IN (SELECT {quoted(key)} FROM {table_name} WHERE {quoted(load)} "  # noqa: S608
-                f"NOT IN (SELECT {quoted(load)} FROM {staging_name}))"
+                f"IN (SELECT s.{quoted(key)} FROM {staging_name} AS s "  # noqa: S608
+                f"JOIN {table_name} AS t ON {same} WHERE t.{quoted(load)} IS NULL "
+                f"OR t.{quoted(load)} NOT IN (SELECT {quoted(load)} FROM {staging_name}))"
             )
         made.append(f"DELETE FROM {staged[table['name']]} WHERE {quoted(link)} {stays};")  # noqa: S608
     return made

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.common.arrow_import import import_arrow
 from millstream.engine.coercion_rules import Coercion
-from millstream.engine.dlt.key_collisions import describe_collisions
+from millstream.engine.dlt.key_collisions import Collision, describe_collisions
 from millstream.engine.report import EngineReport, collect
 from millstream.formats.engine_mode import EngineMode, RowRules
 
@@ -116,12 +116,16 @@ def enabled(rules: Mapping[str, RowRules] | None = None) -> Iterator[bool]:
 
 def check_arrow_items(
     resources: Iterable[DltResource], schema: Schema, capabilities: Any, *, is_exact: bool
-) -> None:
-    """Have rows of Arrow tables that do not fit their columns quarantined as they are extracted."""
-    from millstream.engine import arrow_check
+) -> list[Mapping[Collision, int]]:
+    """Have rows of Arrow tables that do not fit their columns quarantined as they are extracted.
 
-    for resource in resources:
-        arrow_check.check_arrow_items(resource, schema, capabilities, is_exact=is_exact)
+    Returns:
+        What of them is lost to another column of its name; filled while they are extracted.
+    """
+    from millstream.engine.arrow_check import check_arrow_items as check
+
+    normalize = schema.naming.normalize_identifier
+    return [check(each, normalize, capabilities, is_exact=is_exact) for each in resources]
 
 
 @contextmanager

@@ -4,12 +4,12 @@ dlt takes Arrow tables, and frames of pandas and polars, to the destination as t
 of theirs is looked at. Here each column is compared with what its column in the schema holds, as a
 whole where Arrow can, value by value where it can't. Rows that do not fit, or that lack a key,
 leave the table in an envelope, and go to quarantine; values of a type that fits exactly are
-converted. Where the table has the ids of rows that came otherwise, its Arrow rows get ids, too: the
-destination requires them, and a merge finds rows by them.
+converted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,12 @@ from dlt.common.libs.pyarrow import (
     get_column_type_from_py_arrow,
     get_py_arrow_datatype,
 )
-from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES
+from dlt.common.normalizers.json.helpers import get_row_hash
 
 from millstream.dlt_compat.pipes import pipe_of
-from millstream.engine import row_ids, row_size
+from millstream.engine import row_size
 from millstream.engine.coercion_rules import ColumnLimits, InexactError, MisfitError, coerce
+from millstream.engine.dlt.key_collisions import Collision
 from millstream.engine.schema_size import check_schema_size
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
@@ -51,6 +52,8 @@ class ArrowCheck:
         normalize: makes a column's name of a key.
         capabilities: of the destination.
         is_exact: whether values are compared with their columns; else keys alone are.
+        takes_turns: whether the order of an item's rows among others matters. dlt extracts Arrow
+            tables into a file of their own, so that what comes behind other rows becomes rows.
     """
 
     def __init__(
@@ -61,24 +64,37 @@ class ArrowCheck:
         capabilities: Any,
         *,
         is_exact: bool,
+        takes_turns: Callable[[Any], bool] = lambda _: False,
     ) -> None:
         self._name = name
         self._columns = columns
         self._normalize = normalize
         self._caps = capabilities
         self._is_exact = is_exact
+        self._takes_turns = takes_turns
+        self._rows_came = False
+        self.lost: Counter[Collision] = Counter()
 
     def __call__(self, item: Any, meta: Any = None) -> Any:
         if isinstance(item, list):
             if not any(_is_arrow(each) for each in item):
+                self._rows_came |= bool(item)
                 return item
             return (part for each in item for part in self._parts(each))
-        return self._parts(item) if _is_arrow(item) else item
+        if _is_arrow(item):
+            return self._parts(item)
+        self._rows_came = True
+        return item
 
     def _parts(self, item: Any) -> Iterator[Any]:
         table = _as_table(item)
-        if table is None or not table.num_rows:
+        if table is None:
+            self._rows_came = True
             yield item
+            return
+        table = self._without_twins(item, table)
+        if not table.num_rows:
+            yield table
             return
         reasons: _Reasons = {}
         columns = self._columns(item)
@@ -86,14 +102,16 @@ class ArrowCheck:
         if self._caps.sqlglot_dialect == "postgres":
             for at in row_size.too_large(table):
                 reasons[at] = "", f"its values take more than the {row_size.ROOM:,} bytes of a row"
-        checked = self._with_ids(self._checked(table, columns, reasons), columns)
+        checked = self._with_versions(self._checked(table, columns, reasons), columns)
+        if reasons:
+            good = np.ones(table.num_rows, dtype=bool)
+            good[list(reasons)] = False
+            checked = checked.filter(pa.array(good))
+        if checked.num_rows:
+            is_late = self._rows_came and self._takes_turns(item)
+            yield _plain_rows(checked) if is_late else checked
         if not reasons:
-            yield checked
             return
-        good = np.ones(table.num_rows, dtype=bool)
-        good[list(reasons)] = False
-        if good.any():
-            yield checked.filter(pa.array(good))
         bad = _storable_rows(table.take(pa.array(sorted(reasons))))
         for at, row in zip(sorted(reasons), bad):
             name, detail = reasons[at]
@@ -127,18 +145,35 @@ class ArrowCheck:
                 table = table.set_column(at, table.schema.field(at).with_type(fitted.type), fitted)
         return table
 
-    def _with_ids(self, table: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
-        """With an id and the load of each row, where the table has them and the item lacks them."""
-        names = {self._normalize(name) for name in table.schema.names}
-        row, load = self._normalize("_dlt_id"), self._normalize("_dlt_load_id")
-        # with scd2 they are made of the row's values, which is the source's part
-        if row in columns and row not in names and not columns[row].get("x-row-version"):
-            ids = row_ids.to_arrow(row_ids.random_ids(table.num_rows, DLT_ID_LENGTH_BYTES))
-            table = table.append_column(row, ids.cast(pa.string()))
-        if load in columns and load not in names:
-            load_id = dlt.current.load_package_state()["load_id"]
-            table = table.append_column(load, pa.repeat(load_id, table.num_rows))
-        return table
+    def _with_versions(self, table: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+        """With the hash of each row as its id, where scd2 tells versions by it."""
+        row = self._normalize("_dlt_id")
+        names = [self._normalize(name) for name in table.schema.names]
+        if not columns.get(row, {}).get("x-row-version") or row in names:
+            return table
+        hashes = [
+            get_row_hash({name: value for name, value in zip(names, row) if value is not None})
+            for row in zip(*(column.to_pylist() for column in table.columns))
+        ]
+        return table.append_column(row, pa.array(hashes, pa.string()))
+
+    def _without_twins(self, item: Any, table: pa.Table) -> pa.Table:
+        """Of columns that get one name the last one, as of keys of a row; counts what is lost."""
+        names = [self._normalize(name) for name in table.schema.names]
+        if len({*names}) == len(names):
+            return table
+        last = {name: at for at, name in enumerate(names)}
+        for at, name in enumerate(names):
+            if (kept := last[name]) == at:
+                continue
+            lost, stays = table.column(at), table.column(kept)
+            count = len(lost) - lost.null_count
+            if lost.type == stays.type and not pa.types.is_nested(lost.type):
+                count -= len(_where(pc.equal(lost, stays)))
+            if count:
+                keys = sorted((table.schema.names[at], table.schema.names[kept]))
+                self.lost[Collision(self._name(item), "column", name, (keys[0], keys[1]))] += count
+        return table.select(sorted(last.values()))
 
     def _fitted(
         self, name: str, array: pa.ChunkedArray, column: Column | None, reasons: _Reasons
@@ -226,19 +261,24 @@ class ArrowCheck:
 
 
 def check_arrow_items(
-    resource: DltResource, schema: Any, capabilities: Any, *, is_exact: bool
-) -> None:
-    """Have rows of Arrow tables that do not fit their columns quarantined, at a resource's end."""
-    normalize = schema.naming.normalize_identifier
+    resource: DltResource, normalize: Callable[[str], str], capabilities: Any, *, is_exact: bool
+) -> Counter[Collision]:
+    """Have rows of Arrow tables that do not fit their columns quarantined, at a resource's end.
+
+    Returns:
+        What is lost since two columns get one name, counted while the resource is read.
+    """
 
     def name_of(item: Any) -> str:
         declared = resource.compute_table_schema(item)
-        return str(schema.naming.normalize_tables_path(str(declared["name"])))
+        return str(dlt.current.source_schema().naming.normalize_tables_path(str(declared["name"])))
 
     def columns(item: Any) -> Mapping[str, Column]:
         declared = resource.compute_table_schema(item)["columns"]
         found: dict[str, Column] = {normalize(each): column for each, column in declared.items()}
-        known = schema.tables.get(name_of(item), {}).get("columns", {})
+        # what is extracted into: earlier items of this load have made columns, too
+        tables = dlt.current.source_schema().tables
+        known: Any = tables.get(name_of(item), {}).get("columns", {})
         return {
             each: {
                 **found.get(each, {}),
@@ -248,9 +288,17 @@ def check_arrow_items(
             for each, column in {**found, **known}.items()
         }
 
-    check = ArrowCheck(name_of, columns, normalize, capabilities, is_exact=is_exact)
+    def takes_turns(item: Any) -> bool:
+        found = columns(item).values()
+        disposition = resource.compute_table_schema(item).get("write_disposition")
+        return disposition == "merge" and any(column.get("primary_key") for column in found)
+
+    check = ArrowCheck(
+        name_of, columns, normalize, capabilities, is_exact=is_exact, takes_turns=takes_turns
+    )
     # behind the cursor, which is told of all rows
     resource.add_step(check, insert_at=len(pipe_of(resource)))
+    return check.lost
 
 
 def _is_required(column: Column) -> bool:
@@ -279,6 +327,16 @@ def _as_table(item: Any) -> pa.Table | None:
 
         return polars_to_arrow(item)
     return None
+
+
+def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as Python has them; nothing is cut of times that were compared with their columns."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            plain = table.column(at).cast(pa.timestamp("us", field.type.tz), safe=False)
+            table = table.set_column(at, field.name, plain)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 def _storable_rows(table: pa.Table) -> list[dict[str, Any]]:

@@ -107,8 +107,9 @@ def extract(
         schema = None
     # rows that only the engine reads back: with another dlt, a later run with the right one does
     for_engine = target.quarantine.on_unsupported_dlt == "fail" or engine.fits()
+    lost = []
     if for_engine and context.may_hand_arrow:
-        engine.check_arrow_items(
+        lost = engine.check_arrow_items(
             resources_of(opened),
             pipeline.schemas[context.schema] if known else dlt.Schema(context.schema),
             pipeline.destination.capabilities(),
@@ -142,6 +143,9 @@ def extract(
             ),
             refresh=refresh,
         )
+        for each in lost:
+            for text in engine.describe_collisions(each):
+                findings.warn(text)
     deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
     return Extracted(found, _told_of_source_state(context, pipeline, opened))
 

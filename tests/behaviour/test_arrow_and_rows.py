@@ -1,0 +1,127 @@
+"""Arrow tables, frames and rows of dicts in one stream, within a load and from load to load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from behaviour.conftest import configured
+from behaviour.feed import FEED
+from millstream.config import DltConfig
+from millstream.runs.runner import run
+from services.places import Place
+
+MERGES = ["delete-insert", "upsert", "insert-only", "scd2"]
+
+
+def load(place: Place, how: str, *items: Any) -> Any:
+    FEED.rows = list(items)
+    source = DltConfig(path="behaviour.feed:items", arguments={"how": how})
+    return run(configured(place, source), "orders")
+
+
+def rows(v: int, *ids: int) -> list[dict[str, Any]]:
+    return [{"id": n, "v": v, "lines": [{"sku": f"{v}-{n}"}]} for n in ids]
+
+
+def table(v: int, *ids: int) -> pa.Table:
+    return pa.table({"id": list(ids), "v": [v] * len(ids)})
+
+
+def found(place: Place, where: str = "") -> list[tuple[Any, ...]]:
+    return place.query(f"SELECT id, v FROM {place.from_clause('orders')} {where} ORDER BY 1, 2")
+
+
+def lines(place: Place) -> list[str]:
+    children = place.query(
+        f"SELECT l.sku FROM {place.from_clause('orders__lines')} AS l "
+        f"JOIN {place.from_clause('orders')} AS o ON l._dlt_parent_id = o._dlt_id ORDER BY 1"
+    )
+    assert place.count("orders__lines") == len(children)
+    return [sku for (sku,) in children]
+
+
+EACH_TIME = {("duckdb", "append"), ("duckdb", "delete-insert"), ("postgres", "upsert")}
+
+
+@pytest.mark.parametrize(
+    ("place", "how"),
+    [
+        pytest.param(
+            place,
+            how,
+            marks=[
+                *([] if place == "duckdb" else [pytest.mark.xdist_group(place)]),
+                *([] if (place, how) in EACH_TIME else [pytest.mark.nightly]),
+            ],
+        )
+        for place in ("duckdb", "postgres", "bigquery", "filesystem")
+        for how in ("append", "replace", *(MERGES if place != "filesystem" else ()))
+    ],
+    indirect=["place"],
+)
+def test_forms_mix_in_a_load(place: Place, how: str) -> None:
+    load(place, how, table(1, 1, 2, 3), rows(2, 3, 4), table(3, 4, 5))
+    firsts = {1: 1, 2: 1, 3: 1, 4: 2, 5: 3}
+    lasts = {1: 1, 2: 1, 3: 2, 4: 3, 5: 3}
+    every = sorted([(1, 1), (2, 1), (3, 1), (3, 2), (4, 2), (4, 3), (5, 3)])
+    kept = {"insert-only": sorted(firsts.items())}.get(how, sorted(lasts.items()))
+    assert found(place) == (every if how in ("append", "replace", "scd2") else kept)
+    by_key = {"insert-only": ["2-4"], "delete-insert": ["2-3"], "upsert": ["2-3"]}
+    assert lines(place) == by_key.get(how, ["2-3", "2-4"])
+
+    load(place, how, rows(4, 2, 6), pa.RecordBatch.from_pydict({"id": [6, 7], "v": [5, 5]}))
+    if how == "append":
+        assert found(place) == sorted([*every, (2, 4), (6, 4), (6, 5), (7, 5)])
+    elif how == "replace":
+        assert found(place) == [(2, 4), (6, 4), (6, 5), (7, 5)]
+    elif how == "scd2":
+        now = [(2, 4), (6, 4), (6, 5), (7, 5)]
+        assert found(place, "WHERE _dlt_valid_to IS NULL") == now
+        assert found(place) == sorted([*every, *now])
+    elif how == "insert-only":
+        assert found(place) == sorted({**firsts, 6: 4, 7: 5}.items())
+        assert lines(place) == ["2-4", "4-6"]
+    else:
+        assert found(place) == sorted({**lasts, 2: 4, 6: 5, 7: 5}.items())
+        assert lines(place) == ["2-3", "4-2"]
+
+
+def test_rows_that_stay_get_no_children(duckdb_place: Place) -> None:
+    """The rows of the first load have no ids that are made of the key."""
+    load(duckdb_place, "insert-only", table(1, 1, 2))
+    load(duckdb_place, "insert-only", rows(2, 2, 3))
+    assert found(duckdb_place) == [(1, 1), (2, 1), (3, 2)]
+    assert lines(duckdb_place) == ["2-3"]
+
+
+def test_an_unchanged_arrow_row_is_one_version(duckdb_place: Place) -> None:
+    load(duckdb_place, "scd2", table(1, 1, 2))
+    load(duckdb_place, "scd2", table(1, 1, 2).append_column("w", pa.array([None, 5])))
+    assert found(duckdb_place) == [(1, 1), (2, 1), (2, 1)]
+    assert found(duckdb_place, "WHERE _dlt_valid_to IS NULL") == [(1, 1), (2, 1)]
+
+
+def test_two_columns_of_one_name(duckdb_place: Place) -> None:
+    """As with two keys of a row: the last one is kept, and what is lost is counted."""
+    tables = {"ID": [1, 2, None], "id": [1, 5, 6], "a b": ["x", None, "z"], "a_b": [1, 2, 3]}
+    report = load(duckdb_place, "append", pa.table(tables))
+    end = "and only the last one's value is kept; rename one of them at the source"
+    assert sorted(report.warnings) == [
+        f"orders: 1 value was lost: `ID` and `id` become the column `id`, {end}",
+        f"orders: 2 values were lost: `a b` and `a_b` become the column `a_b`, {end}",
+    ]
+    assert duckdb_place.column("orders", "id") == [1, 5, 6]
+    assert duckdb_place.column("orders", "a_b") == [1, 2, 3]
+
+
+def test_types_that_differ_in_a_first_load(duckdb_place: Place) -> None:
+    """A column has the type of the first table; what it can't give back waits."""
+    numbers, texts = {"id": [1], "v": [1]}, {"id": [2, 3], "v": ["x", None]}
+    more = [pa.table({"id": [n], "v": [n]}) for n in range(10, 16)]
+    load(duckdb_place, "append", pa.table(numbers), pa.table(texts), *more)
+    assert found(duckdb_place) == [(1, 1), (3, None), *((n, n) for n in range(10, 16))]
+    details = duckdb_place.column("_millstream_quarantine", "detail")
+    assert details == ["`v`: text is not bigint"]
