@@ -15,7 +15,7 @@ from millstream.errors import (
     SourceUnavailableError,
 )
 from millstream.sources.github.client import Client
-from millstream.sources.github.retry_budget import RetryBudget
+from millstream.sources.http.retry_budget import RetryBudget
 from services.github import Fault, GitHubServer
 from sources.github_kit import FakeClock, causes, issue, issues, rows, source
 

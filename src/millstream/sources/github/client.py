@@ -28,16 +28,16 @@ from requests.auth import AuthBase
 from millstream.common.retry import Retries
 from millstream.errors import SourceAuthError, SourceDataError, SourceError, SourceUnavailableError
 from millstream.formats import duplicate_keys
-from millstream.sources.github.clock import Clock
+from millstream.sources.http.clock import Clock
 from millstream.sources.github.errors import TOKEN_NAMES, block, explain
-from millstream.sources.github.rate_limits import (
+from millstream.sources.http.rate_limits import (
     Cancelled,
     RateLimits,
     refusal,
     retry_after,
     served_at,
 )
-from millstream.sources.github.retry_budget import LONGEST, RetryBudget, format_duration
+from millstream.sources.http.retry_budget import LONGEST, RetryBudget, format_duration
 
 log = logging.getLogger(__name__)
 

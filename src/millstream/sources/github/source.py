@@ -15,7 +15,7 @@ from millstream.errors import ConfigError, SourceError, SourceNotFoundError
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.sources import findings
 from millstream.sources.github import time_windows
-from millstream.sources.github.clock import Clock, SystemClock
+from millstream.sources.http.clock import Clock, SystemClock
 from millstream.sources.github.errors import TOKEN_NAMES, BlockedError, SwitchedOffError
 from millstream.sources.github.streams import STREAMS, Row
 

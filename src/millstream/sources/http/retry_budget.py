@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from millstream.sources.github.clock import Clock
+from millstream.sources.http.clock import Clock
 
 LONGEST = 4 * 3600.0
 """Seconds: one wait may take two hours, if the server asks for it."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from millstream.sources.github.clock import Clock
+from millstream.sources.http.clock import Clock
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.sources.github.retry_budget import RetryBudget
+from millstream.sources.http.retry_budget import RetryBudget
 from sources.github_kit import NOW, FakeClock
 
 waits = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 40)), max_size=12)

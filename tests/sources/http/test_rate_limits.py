@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.sources.github.rate_limits import (
+from millstream.sources.http.rate_limits import (
     SECONDARY_WAIT,
     Cancelled,
     RateLimits,

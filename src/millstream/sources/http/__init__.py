@@ -1,0 +1,1 @@
+"""Requests over HTTP: kept within rate limits, repeated where that helps, explained."""
