@@ -229,7 +229,8 @@ class PipelineConfig(TargetConfig):
 
     @property
     def names_keys(self) -> bool:
-        return self.source.type != "dlt"
+        """Whether columns are named by our rule, which no two keys share; else by dlt's."""
+        return self.source.type not in ("dlt", "rest_api")
 
     def maps_of(self, stream: str) -> tuple[str, ...]:
         """The objects of a stream whose keys are data, wherever the file names them."""

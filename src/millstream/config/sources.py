@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timezone
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from millstream.config.base import Model, OneOrMany, check_paths
+from millstream.config.base import Model, OneOrMany, check_paths, invalid
 from millstream.config.extended_json import to_extended_json
 
 GitHubStream = Literal[
@@ -127,6 +128,108 @@ class DltConfig(Model):
             if members.count(name) > 1:
                 raise ValueError(f"stream_groups: the resource {name!r} is in two places")
         return self
+
+
+REST_API_CREDENTIALS = "SOURCES__REST_API__CREDENTIALS__"
+"""Where dlt looks for what a `client.auth` leaves out, such as `...TOKEN`."""
+_SECRET_KEYS = frozenset(
+    {"token", "api_key", "password", "client_secret", "access_token", "authorization"}
+)
+
+
+class RestApiConfig(Model):
+    """Any REST API, by dlt's declarative `rest_api` configuration, which is taken as it is.
+
+    Credentials come from the environment: what `client.auth` leaves out is looked for by dlt, as in
+    `SOURCES__REST_API__CREDENTIALS__TOKEN`, or a template names it: `token: "{{ env.NAME }}"`.
+    """
+
+    type: Literal["rest_api"] = "rest_api"
+    client: Mapping[str, Any] = Field(
+        description="`base_url`, and `auth`, `headers` and `paginator` where they are needed."
+    )
+    resources: tuple[str | Mapping[str, Any], ...] = Field(
+        min_length=1,
+        description="What to load, each into a table: a path, or `name`, `endpoint`, "
+        "`primary_key`, `write_disposition` and the like. Functions are written as "
+        "`package.module:name`.",
+    )
+    resource_defaults: Mapping[str, Any] | None = Field(
+        default=None, description="What holds for all resources that say nothing else."
+    )
+    parallel: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Requests under way at once: pages of a list that names its last page or its "
+        "total, and resources that are read for each row of another.",
+    )
+    requests_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="Requests begun in a second; as many as the API allows when left out.",
+    )
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Further hosts that links and redirects may lead to: `https://HOST`. "
+        "Credentials travel there.",
+    )
+
+    @field_validator("client")
+    @classmethod
+    def _with_base_url(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        url = value.get("base_url")
+        split = urlsplit(url) if isinstance(url, str) else None
+        if split is None or split.scheme not in ("http", "https") or not split.hostname:
+            raise ValueError("`base_url` must be a URL such as https://api.example.com/v1/")
+        if split.username:
+            raise ValueError("`base_url` must not hold credentials: they belong in `auth`")
+        if "session" in value:
+            raise ValueError("`session` is Millstream's own")
+        return value
+
+    @field_validator("client", "resources", "resource_defaults")
+    @classmethod
+    def _without_secrets(cls, value: Any) -> Any:
+        for name, secret in _named_texts(value):
+            # one of a template has the value of a variable
+            if name in _SECRET_KEYS and secret and secret not in os.environ.values():
+                raise invalid(
+                    f"`{name}`: credentials do not belong in a file that is committed",
+                    hint=f'put it into .env, and write `{name}: "{{{{ env.NAME }}}}"` here',
+                )
+        return value
+
+    @property
+    def base_url(self) -> str:
+        return str(self.client["base_url"])
+
+    def origins(self) -> tuple[str, ...]:
+        """Further URLs that are written here, whose hosts may be asked."""
+        found = (path for name, path in _named_texts(self.resources) if name in ("path", ""))
+        return (*self.hosts, *(path for path in found if "://" in path))
+
+    def tables(self) -> tuple[tuple[str, str], ...]:
+        """The resources to load, and the table of each."""
+        found = []
+        for each in self.resources:
+            resource: Mapping[str, Any] = {"name": each} if isinstance(each, str) else each
+            name = str(resource.get("name") or (self.resource_defaults or {}).get("name") or "")
+            if name and resource.get("selected", True):
+                found.append((name, str(resource.get("table_name") or name)))
+        return tuple(found)
+
+
+def _named_texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The texts in a configuration, each with the key that it stands under."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _named_texts(each, str(key).lower())
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _named_texts(each, name)
+    elif isinstance(value, str):
+        yield name, value
 
 
 class MongoDBCollection(Model):
@@ -380,6 +483,6 @@ class FilesConfig(Model):
 
 
 SourceConfig = Annotated[
-    GitHubConfig | DltConfig | MongoDBConfig | SqlDatabaseConfig | FilesConfig,
+    GitHubConfig | DltConfig | MongoDBConfig | SqlDatabaseConfig | RestApiConfig | FilesConfig,
     Field(discriminator="type"),
 ]

@@ -40,6 +40,8 @@ _CREDENTIALS = {
     "sql_database": "credentials belong in .env: DATABASE_URL",
     "dlt": "credentials belong in .env or in dlt's secrets.toml: SOURCES__MODULE__NAME, where dlt "
     "looks for the function's argument NAME",
+    "rest_api": "credentials belong in .env: SOURCES__REST_API__CREDENTIALS__TOKEN, for "
+    "`client: {auth: {type: bearer}}`",
     "files": "credentials belong in .env or in the cloud's own settings, where fsspec looks: "
     "AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS",
 }

@@ -20,6 +20,7 @@ from millstream.config import (
     GitHubConfig,
     MongoDBConfig,
     PipelineConfig,
+    RestApiConfig,
     SqlDatabaseConfig,
 )
 from millstream.errors import ConfigError
@@ -75,6 +76,8 @@ def source_spec(config: PipelineConfig) -> dg.AssetSpec:
             what = f"SQL database: the one in {source.url_from or 'DATABASE_URL'}"
         case FilesConfig():
             what = f"Files: {', '.join(redact_url(each.path) for each in source.streams.values())}"
+        case RestApiConfig():
+            what = f"The API at {redact_url(source.base_url)}"
         case DltConfig():
             what = f"The dlt source `{source.path}`"
     return dg.AssetSpec(

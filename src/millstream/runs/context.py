@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from millstream import destinations, engine, schema_changes
-from millstream.config import DltConfig, PipelineConfig, SqlDatabaseConfig, TargetConfig
+from millstream.config import (
+    DltConfig,
+    PipelineConfig,
+    RestApiConfig,
+    SqlDatabaseConfig,
+    TargetConfig,
+)
 from millstream.model import Partition, SchemaVersion
 
 if TYPE_CHECKING:
@@ -79,7 +85,7 @@ class RunContext:
     def has_unique_keys(self) -> bool:
         """Whether keys hold in tables that are replaced, too: in those of our own sources."""
         source = self.target.source if isinstance(self.target, PipelineConfig) else None
-        return source is not None and not isinstance(source, DltConfig)
+        return source is not None and not isinstance(source, (DltConfig, RestApiConfig))
 
     @property
     def may_hand_arrow(self) -> bool:
@@ -110,6 +116,8 @@ class RunContext:
         # setting in the environment still comes first
         dlt.config[f"{self.name}.data_writer.disable_compression"] = True
         dlt.config[f"{self.name}.sources.data_writer.buffer_max_items"] = 1000
+        # what was read last is loaded: rows come in the order of the source, not of dlt's turns
+        dlt.config[f"{self.name}.extract.next_item_mode"] = "fifo"
         pipeline = dlt.pipeline(
             pipeline_name=self.name,
             pipelines_dir=str(folder),

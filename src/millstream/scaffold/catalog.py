@@ -99,6 +99,15 @@ SOURCES: Mapping[str, SourceKind] = {
             catalog="tables.yaml",
         ),
         SourceKind(
+            name="rest_api",
+            title="A REST API",
+            pipeline="api",
+            table="berries",
+            tests=("conftest.py", "test_pipeline.py"),
+            tested="`pytest` loads the definitions, and answers of a server of its own: "
+            "no network needed",
+        ),
+        SourceKind(
             name="files",
             title="JSON files",
             pipeline="files",

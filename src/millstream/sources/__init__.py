@@ -13,6 +13,7 @@ from millstream.config import (
     GitHubConfig,
     MongoDBConfig,
     PipelineConfig,
+    RestApiConfig,
     SourceConfig,
     SqlDatabaseConfig,
 )
@@ -95,7 +96,11 @@ def create(config: SourceConfig, context: SourceContext | None = None) -> Source
     if isinstance(config, DltConfig):
         from millstream.sources.dlt_source import DltSourceAdapter
 
-        return DltSourceAdapter(config)
+        return DltSourceAdapter.of_function(config)
+    if isinstance(config, RestApiConfig):
+        from millstream.sources.rest_api import RestApiSource
+
+        return RestApiSource(config)
     if isinstance(config, MongoDBConfig):
         from millstream.sources.mongodb import MongoDBSource
 

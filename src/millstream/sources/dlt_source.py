@@ -29,10 +29,37 @@ if TYPE_CHECKING:
 
 
 class DltSourceAdapter:
-    """Loads each selected resource of a dlt source as a stream of its own."""
+    """Loads each selected resource of a dlt source as a stream of its own.
 
-    def __init__(self, config: DltConfig) -> None:
-        self.config = config
+    Args:
+        label: what the source is called in messages.
+        streams: the resources to load; all that the source selects where there are none.
+        groups: resources that are loaded together, by the stream's name.
+        build: makes the source, of one partition where there is one.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        *,
+        streams: Sequence[str] = (),
+        groups: Mapping[str, Sequence[str]] | None = None,
+        build: Callable[[Partition | None], DltSource],
+    ) -> None:
+        self._label = label
+        self._named = tuple(streams)
+        self._groups = groups or {}
+        self._build = build
+
+    @classmethod
+    def of_function(cls, config: DltConfig) -> DltSourceAdapter:
+        """The source that a function makes, which `path` names."""
+        return cls(
+            config.path,
+            streams=config.streams,
+            groups=config.stream_groups,
+            build=lambda partition: _called(config, partition),
+        )
 
     def streams(self) -> Sequence[Stream]:
         """The configured names, or, where none are given, what the source itself selects.
@@ -42,16 +69,16 @@ class DltSourceAdapter:
         Raises:
             ConfigError: a group has a resource that the source does not have.
         """
-        groups = dict(self.config.stream_groups)
-        names = self.config.streams or tuple(self._source.selected_resources)
-        if not self.config.streams:
+        groups = {name: tuple(members) for name, members in self._groups.items()}
+        names = self._named or tuple(self._source.selected_resources)
+        if not self._named:
             groups = {**self._by_table(names, groups), **groups}
         grouped = {member: name for name, members in groups.items() for member in members}
         found = dict.fromkeys(grouped.get(name, name) for name in names)
         return [self._stream(name, tuple(groups.get(name, ()))) for name in found]
 
     def _stream(self, name: str, members: tuple[str, ...]) -> Stream:
-        if self.config.streams:  # the module is not imported to see
+        if self._named:  # the module is not imported to see
             return Stream(name, members=members, has_own_table=not members)
         named = self._source.resources
         resources = [named[each] for each in members or (name,) if each in named]
@@ -81,7 +108,7 @@ class DltSourceAdapter:
             return
         close = get_close_matches(name, source.resources, n=1)
         raise SourceNotFoundError(
-            f"{self.config.path} has no resource {name!r}",
+            f"{self._label} has no resource {name!r}",
             hint=f"did you mean {close[0]!r}?"
             if close
             else "it has " + ", ".join(sorted(source.resources)),
@@ -106,7 +133,7 @@ class DltSourceAdapter:
         Raises:
             ConfigError: each would drop, replace or change the other's rows and columns.
         """
-        every = self.config.streams or tuple(source.selected_resources)
+        every = self._named or tuple(source.selected_resources)
         known = [name for name in dict.fromkeys((*every, *members)) if name in source.resources]
         for table, sharing in _tables(source, known).items():
             others = [name for name in sharing if name not in members]
@@ -124,53 +151,60 @@ class DltSourceAdapter:
             names = ", ".join(self._source.selected_resources)
         except ConfigError as error:
             return [Check("source", False, error.message, error.hint)]
-        return [Check("source", True, f"{self.config.path} offers {names}")]
+        return [Check("source", True, f"{self._label} offers {names}")]
 
     @cached_property
     def _source(self) -> DltSource:
-        return self._build()
+        return self._build(None)
 
-    def _build(self, partition: Partition | None = None) -> DltSource:
-        from dlt.sources import DltResource, DltSource
 
-        made = self._function()(**{**self.config.arguments, **_arguments(partition)})
-        if isinstance(made, DltSource):
-            return made
-        if isinstance(made, DltResource):
-            return _as_source(made)
+def _called(config: DltConfig, partition: Partition | None) -> DltSource:
+    from dlt.sources import DltResource, DltSource
+
+    made = import_object(config.path)(**{**config.arguments, **_arguments(partition)})
+    if isinstance(made, DltSource):
+        return made
+    if isinstance(made, DltResource):
+        return _as_source(made)
+    raise ConfigError(
+        f"{config.path} returned {type(made).__name__}, not a dlt source or resource",
+        hint="decorate it with @dlt.source or @dlt.resource",
+    )
+
+
+def import_object(path: str) -> Callable[..., Any]:
+    """The function that `package.module:name` names, in the project's folder or installed.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    module_name, _, name = path.partition(":")
+    here, packages = str(Path.cwd()), Path.cwd() / "src"
+    if here not in sys.path:  # as `python -m` would have it; `millstream` is a script
+        sys.path.insert(0, here)
+    if packages.is_dir() and str(packages) not in sys.path:  # of a project not installed yet
+        sys.path.append(str(packages))
+    try:
+        function = getattr(import_module(module_name), name)
+    except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{self.config.path} returned {type(made).__name__}, not a dlt source or resource",
-            hint="decorate it with @dlt.source or @dlt.resource",
+            f"source path {path!r}: {error}",
+            hint="the module must be in the project's folder, in its `src`, or installed",
+        ) from error
+    except AttributeError as error:
+        close = get_close_matches(name, dir(import_module(module_name)), n=1)
+        raise ConfigError(
+            f"source path {path!r}: {error}",
+            hint=f"did you mean {close[0]!r}?"
+            if close
+            else "name a function that returns a dlt source or resource",
+        ) from error
+    if not callable(function):
+        raise ConfigError(
+            f"source path {path!r} is not callable",
+            hint="name a function that returns a dlt source or resource",
         )
-
-    def _function(self) -> Callable[..., Any]:
-        module_name, _, name = self.config.path.partition(":")
-        here, packages = str(Path.cwd()), Path.cwd() / "src"
-        if here not in sys.path:  # as `python -m` would have it; `millstream` is a script
-            sys.path.insert(0, here)
-        if packages.is_dir() and str(packages) not in sys.path:  # of a project not installed yet
-            sys.path.append(str(packages))
-        try:
-            function = getattr(import_module(module_name), name)
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"source path {self.config.path!r}: {error}",
-                hint="the module must be in the project's folder, in its `src`, or installed",
-            ) from error
-        except AttributeError as error:
-            close = get_close_matches(name, dir(import_module(module_name)), n=1)
-            raise ConfigError(
-                f"source path {self.config.path!r}: {error}",
-                hint=f"did you mean {close[0]!r}?"
-                if close
-                else "name a function that returns a dlt source or resource",
-            ) from error
-        if not callable(function):
-            raise ConfigError(
-                f"source path {self.config.path!r} is not callable",
-                hint="name a function that returns a dlt source or resource",
-            )
-        return function  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]
 
 
 def _arguments(partition: Partition | None) -> dict[str, Any]:

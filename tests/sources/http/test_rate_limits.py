@@ -117,9 +117,13 @@ DATE = {"Date": formatdate(NOW - 100, usegmt=True)}  # the server's clock is beh
             0,
             150.0,
         ),
-        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "5"}, "", 0, 1.0),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW) - 500)}, "", 0, 1.0),
+        # other services count from now, or in milliseconds
+        (429, {"RateLimit-Remaining": "0", "RateLimit-Reset": "5"}, "", 0, 5.0),
+        (429, {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": "5"}, "", 0, 5.0),
+        (429, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{int(NOW)}000"}, "", 0, 100.0),
         (403, {"X-RateLimit-Remaining": "0"}, "", 0, SECONDARY_WAIT),
-        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9" * 12}, "", 0, SECONDARY_WAIT),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9" * 15}, "", 0, SECONDARY_WAIT),
     ],
 )
 def test_refusals_and_for_how_long(

@@ -6,10 +6,7 @@ its own, know neither the 403 of GitHub's limits nor `Retry-After: 0`, and let t
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
-import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,36 +22,17 @@ from dlt.sources.helpers.rest_client.client import RESTClient
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from millstream.common.retry import Retries
-from millstream.errors import SourceAuthError, SourceDataError, SourceError, SourceUnavailableError
+from millstream.errors import SourceAuthError, SourceDataError, SourceError
 from millstream.formats import duplicate_keys
-from millstream.sources.http.clock import Clock
 from millstream.sources.github.errors import TOKEN_NAMES, block, explain
-from millstream.sources.http.rate_limits import (
-    Cancelled,
-    RateLimits,
-    refusal,
-    retry_after,
-    served_at,
-)
-from millstream.sources.http.retry_budget import LONGEST, RetryBudget, format_duration
-
-log = logging.getLogger(__name__)
-
-ATTEMPTS = 5
-"""How often one request is sent before a failing server or connection fails the run."""
+from millstream.sources.http.clock import Clock
+from millstream.sources.http.exchange import ATTEMPTS, Attempt, Exchange, origin
+from millstream.sources.http.rate_limits import RateLimits, refusal, served_at
 
 LARGEST_ANSWER = 1 << 28
 """Bytes, unpacked: a page of GitHub's has a few million at most."""
 
-_REFUSALS = 10  # rate limit answers in a row for one request
 _REDIRECTS = 5
-_RETRIED = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +88,13 @@ class Client:
         self._attempts = attempts
         hint = "" if token else f"; with a token in {TOKEN_NAMES[0]} GitHub allows 5,000 an hour"
         self._limits = RateLimits(clock, cancelled, hint=hint)
-        self._patience = RetryBudget(clock)
+        self._exchange = Exchange(
+            "GitHub",
+            self._limits,
+            clock,
+            cancelled,
+            address_hint="check `base_url`; GitHub Enterprise: https://HOST/api/v3",
+        )
         self._timeout = timeout  # to connect, and between bytes of an answer
         session = _Session(timeout=timeout, raise_for_status=False)
         session.headers["User-Agent"] = "millstream"  # GitHub refuses requests without one
@@ -194,85 +178,24 @@ class Client:
         self, url: str, params: Mapping[str, Any] | None, headers: Mapping[str, str], attempts: int
     ) -> tuple[requests.Response, Any]:
         """One answer with its JSON, after as many attempts and waits as it takes."""
-        retries = Retries(attempts, first=1.0, jitter=True, chance=self._clock.chance)
-        refused = 0
-        asked_for = 0.0  # seconds, by refusals of this one request
-        while True:
-            self._limits.acquire()
-            response: requests.Response | None = None
-            document: Any = None
-            pause: float | None = None
-            why = problem = ""
-            failure: requests.RequestException | None = None
-            try:
-                response = self._rest.get(
-                    url,
-                    params=dict(params or {}),
-                    headers=dict(headers),
-                    allow_redirects=False,
-                    timeout=self._timeout,
-                    stream=True,
-                )
-                document, problem = _document(response, _read(response))
-                status = response.status_code
-                if block(status, document) is None:  # else no wait would help
-                    limited = refusal(
-                        status, response.headers, _message(document), refused, self._clock
-                    )
-                    pause, why = limited or (None, "")
-            except _RETRIED as error:
-                failure, problem = error, _reason(error)
-            except requests.RequestException as error:
-                raise SourceUnavailableError(
-                    f"GitHub can't be reached at {url}: {_reason(error)}",
-                    hint="check `base_url`; GitHub Enterprise: https://HOST/api/v3",
-                ) from error
-            finally:
-                if response is not None:
-                    # one that was not read to its end would keep its connection for ever
-                    response.close()
-                # before anyone else may send: a pause counts for all
-                self._limits.release(None if response is None else response.headers, pause, why)
-            if pause is not None:
-                refused += 1
-                asked_for += pause
-                if refused > _REFUSALS or asked_for > LONGEST:
-                    raise SourceUnavailableError(
-                        f"{why}: refused {refused} times in a row: {url}",
-                        hint="another program may be using the same token; wait, and run again",
-                    )
-                continue
-            if response is not None and not problem:
-                return response, document
-            planned = retries.failed()
-            if planned is None:
-                raise SourceUnavailableError(
-                    f"GitHub failed {retries.failures} times in a row: {problem}: {url}",
-                    hint=_hint(failure, url),
-                )
-            self._back_off(planned, problem, url, response, failure)
 
-    def _back_off(
-        self,
-        seconds: float,
-        problem: str,
-        url: str,
-        response: requests.Response | None,
-        failure: requests.RequestException | None,
-    ) -> None:
-        if response is not None and (after := response.headers.get("Retry-After")):
-            seconds = max(seconds, retry_after(after, response.headers, self._clock))
-        if not self._patience.spend(seconds):
-            raise SourceUnavailableError(
-                f"GitHub keeps failing: {problem}: this run has waited for it for "
-                f"{format_duration(self._patience.spent)}, and is asked to wait "
-                f"{format_duration(seconds)} more: {url}",
-                hint=_hint(failure, url),
-            )
-        log.info("%s: trying again in %.1f s: %s", problem, seconds, url)
-        self._clock.wait(seconds, self._cancelled)
-        if self._cancelled.is_set():
-            raise Cancelled
+        def attempt(refused: int) -> Attempt[tuple[requests.Response, Any]]:
+            with self._rest.get(
+                url,
+                params=dict(params or {}),
+                headers=dict(headers),
+                allow_redirects=False,
+                timeout=self._timeout,
+                stream=True,
+            ) as response:  # one that was not read to its end would keep its connection for ever
+                document, problem = _document(response, _read(response))
+            status, limited = response.status_code, None
+            if block(status, document) is None:  # else no wait would help
+                said = _message(document)
+                limited = refusal(status, response.headers, said, refused, self._clock)
+            return Attempt((response, document), response.headers, limited, problem)
+
+        return self._exchange.send(url, attempt, attempts)
 
     def _link(self, response: requests.Response, relation: str) -> str | None:
         link = response.links.get(relation, {}).get("url")
@@ -283,13 +206,13 @@ class Client:
         url = link
         try:
             url = urljoin(where, link)
-            there = _origin(url)
+            there = origin(url)
         except ValueError as error:  # of a link that is not a URL
             raise SourceDataError(
                 f"{self._base_url} {verb} to {url[:80]!r}: {error}",
                 hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",
             ) from None
-        if there != _origin(self._base_url):
+        if there != origin(self._base_url):
             host = "{0.scheme}://{0.netloc}".format(urlsplit(url))
             raise SourceError(
                 f"{self._base_url} {verb} to another host, {host}; refused, since the token "
@@ -297,12 +220,6 @@ class Client:
                 hint="if that host is yours, set `base_url` to it",
             )
         return url
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    split = urlsplit(url)
-    default = {"http": 80, "https": 443}.get(split.scheme)
-    return split.scheme, split.hostname, split.port or default
 
 
 def _read(response: requests.Response) -> bytes:
@@ -355,42 +272,6 @@ def _document(response: requests.Response, content: bytes) -> tuple[Any, str]:
 
 def _message(document: Any) -> str:
     return str(document.get("message", "")) if isinstance(document, dict) else ""
-
-
-def _reason(error: requests.RequestException) -> str:
-    if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    inner = _innermost(error)
-    return str(inner) or type(inner).__name__
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
-
-
-def _hint(failure: requests.RequestException | None, url: str) -> str:
-    """Where to look, by what failed: the network of this machine, or GitHub's service."""
-    later = "a later run goes on where this began"
-    host = urlsplit(url).hostname or url
-    # answered before GitHub was: by the resolver, by the machine's own network, or by nobody
-    inner = _innermost(failure) if failure else None
-    if isinstance(failure, requests.exceptions.ProxyError):
-        return f"check the proxy in HTTPS_PROXY, or name {host} in NO_PROXY; {later}"
-    if isinstance(inner, socket.gaierror):
-        return f"check this machine's network and DNS, and the name {host} in `base_url`; {later}"
-    if isinstance(inner, ConnectionRefusedError):
-        return f"nothing listens at {host}: check `base_url`, a firewall or proxy; {later}"
-    if isinstance(failure, requests.ConnectTimeout) or (
-        isinstance(inner, OSError) and inner.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
-    ):
-        return f"check this machine's network, and a firewall or proxy before {host}; {later}"
-    if host != "api.github.com":
-        return f"ask whoever runs {host} whether it is up; {later}"
-    return f"see https://www.githubstatus.com; {later}"
 
 
 def rows_of(answer: Answer, field: str | None = None) -> list[dict[str, Any]]:

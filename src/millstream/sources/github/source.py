@@ -15,9 +15,9 @@ from millstream.errors import ConfigError, SourceError, SourceNotFoundError
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.sources import findings
 from millstream.sources.github import time_windows
-from millstream.sources.http.clock import Clock, SystemClock
 from millstream.sources.github.errors import TOKEN_NAMES, BlockedError, SwitchedOffError
 from millstream.sources.github.streams import STREAMS, Row
+from millstream.sources.http.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -148,8 +148,9 @@ class GitHubSource:
 
     @contextmanager
     def _connect(self, attempts: int | None = None) -> Iterator[tuple[Client, Pager]]:
-        from millstream.sources.github.client import ATTEMPTS, Client
+        from millstream.sources.github.client import Client
         from millstream.sources.github.pagination import Pager
+        from millstream.sources.http.exchange import ATTEMPTS
 
         client = Client(
             self._config.base_url,

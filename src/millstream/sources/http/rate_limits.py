@@ -1,6 +1,8 @@
-"""GitHub's rate limits, primary and secondary, kept by all threads together.
+"""An API's rate limits, kept by all threads together: those that its answers name, and one's own.
 
-Format: https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
+Formats: https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api, and the
+headers without `X-` of https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers,
+whose reset is in seconds from now.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ log = logging.getLogger(__name__)
 SECONDARY_WAIT = 60.0
 """Seconds that GitHub asks for where it names none; doubled with every further refusal."""
 
+_HEADERS = ("X-RateLimit-", "RateLimit-", "X-Rate-Limit-")
 _LONGEST_WAIT = 2 * 3600.0  # GitHub's windows last an hour
+_OLDEST = 10**8  # a reset below is in seconds from now, not since 1970
+_NEWEST = 10**11  # one above is in milliseconds
 _SAME_WINDOW = 5  # seconds by which two answers may disagree on when one window ends
 
 
@@ -33,9 +38,26 @@ class RateLimits:
     more may go. The first request goes alone, since nothing is known before its answer.
     """
 
-    def __init__(self, clock: Clock, cancelled: threading.Event, *, hint: str = "") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        cancelled: threading.Event,
+        *,
+        service: str = "GitHub",
+        per_second: float | None = None,
+        hint: str = "",
+    ) -> None:
+        """
+        Args:
+            service: what the server is called in messages.
+            per_second: requests that may be sent in a second; None for as many as it allows.
+            hint: what to do about a limit, for people.
+        """
         self._clock = clock
         self._cancelled = cancelled
+        self._service = service
+        self._spacing = 1 / per_second if per_second else 0.0
+        self._next = 0.0
         self._hint = hint
         self._turn = threading.Condition()
         self._in_flight = 0
@@ -68,12 +90,16 @@ class RateLimits:
                     self._wait(self._until - now)
                 elif self._may_send():
                     self._in_flight += 1
-                    return
+                    begin = max(now, self._next)
+                    self._next = begin + self._spacing
+                    break
                 elif self._in_flight:
                     self._turn.wait()
                 else:
                     self._until = self._reset_here
-                    self._why = _used_up(self._limit)
+                    self._why = _used_up(self._service, self._limit)
+        if begin > now:
+            self._clock.wait(begin - now, self._cancelled)
 
     def release(
         self, headers: Mapping[str, str] | None, pause: float | None = None, why: str = ""
@@ -129,8 +155,8 @@ class RateLimits:
             self._turn.notify_all()
 
     def _note(self, headers: Mapping[str, str]) -> None:
-        remaining = _number(headers.get("X-RateLimit-Remaining"))
-        reset = _number(headers.get("X-RateLimit-Reset"))
+        remaining = _named(headers, "Remaining")
+        reset = _reset(headers, self._clock)
         if remaining is None or reset is None:
             # GitHub Enterprise with its rate limit switched off, or a proxy's own answer
             self._uncounted = self._remaining is None
@@ -140,7 +166,7 @@ class RateLimits:
             return  # an answer of the window before, overtaken
         fresh = self._remaining is None or reset > self._reset_there + _SAME_WINDOW
         self._remaining = remaining if fresh else min(self._remaining or 0, remaining)
-        self._limit = _number(headers.get("X-RateLimit-Limit")) or self._limit
+        self._limit = _named(headers, "Limit") or self._limit
         self._reset_there = max(reset, 0.0 if fresh else self._reset_there)
         self._reset_here = self._clock.now() + seconds_until(
             self._reset_there, headers, self._clock
@@ -148,32 +174,58 @@ class RateLimits:
 
 
 def refusal(
-    status: int, headers: Mapping[str, str], message: str, before: int, clock: Clock
+    status: int,
+    headers: Mapping[str, str],
+    message: str,
+    before: int,
+    clock: Clock,
+    *,
+    service: str = "GitHub",
+    first_wait: float = SECONDARY_WAIT,
 ) -> tuple[float, str] | None:
     """For how many seconds to pause, and why, if an answer refuses a request for its rate.
 
     Args:
         before: how often the same request was refused already.
+        first_wait: seconds to pause where the server names none; doubled with each refusal.
     """
     if status not in (403, 429):
         return None
     said = message.lower()
+    secondary = f"{service}'s secondary rate limit" if service == "GitHub" else f"{service}: 429"
     if after := headers.get("Retry-After"):
-        return retry_after(after, headers, clock), "GitHub's secondary rate limit"
-    if headers.get("X-RateLimit-Remaining") == "0":
-        reset = _number(headers.get("X-RateLimit-Reset"))
-        wait = SECONDARY_WAIT if reset is None else seconds_until(reset, headers, clock)
+        return retry_after(after, headers, clock), secondary
+    if _named(headers, "Remaining") == 0:
+        reset = _reset(headers, clock)
+        wait = first_wait if reset is None else seconds_until(reset, headers, clock)
         # a reset that has passed, and still refused: not at once again
-        return max(wait, 1.0), _used_up(_number(headers.get("X-RateLimit-Limit")))
+        return max(wait, 1.0), _used_up(service, _named(headers, "Limit"))
     if status == 429 or "secondary rate limit" in said or "abuse detection" in said:
-        return SECONDARY_WAIT * 2**before, "GitHub's secondary rate limit"
+        return first_wait * 2**before, secondary
     if "rate limit exceeded" in said:
-        return SECONDARY_WAIT * 2**before, "GitHub's rate limit"
+        return first_wait * 2**before, f"{service}'s rate limit"
     return None
 
 
-def _used_up(limit: int | None) -> str:
-    return f"GitHub's rate limit{f' of {limit} requests' if limit else ''} is used up"
+def _used_up(service: str, limit: int | None) -> str:
+    return f"{service}'s rate limit{f' of {limit} requests' if limit else ''} is used up"
+
+
+def _named(headers: Mapping[str, str], name: str) -> int | None:
+    """The number in a header of limits; None where there is none."""
+    found = (_number(headers.get(prefix + name)) for prefix in _HEADERS)
+    return next((number for number in found if number is not None), None)
+
+
+def _reset(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """When the server's window ends, in seconds since 1970 by its own clock."""
+    reset = _named(headers, "Reset")
+    if reset is None or _OLDEST <= reset < _NEWEST:
+        return reset
+    if reset >= _NEWEST:
+        return reset / 1000
+    date = served_at(headers)
+    return reset + (clock.now() if date is None else date.timestamp())
 
 
 def seconds_until(reset: float, headers: Mapping[str, str], clock: Clock) -> float:

@@ -1,0 +1,181 @@
+"""A paginator of dlt's that has the pages to come fetched at once, where it is known which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy, deepcopy
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import requests
+from dlt.sources.helpers.rest_client.client import RESTClient
+from dlt.sources.helpers.rest_client.paginators import (
+    BasePaginator,
+    HeaderLinkPaginator,
+    JSONLinkPaginator,
+    RangePaginator,
+)
+
+from millstream.sources.rest_api.session import ApiSession, Plan
+
+_MOST_DIGITS = 9  # of a page's number
+_TOTALS = ("count", "total", "total_count")
+"""Where answers with a link to the next page say how many rows the list has."""
+
+
+class LookaheadPaginator(BasePaginator):
+    """Does what another paginator does; asks the session to read ahead after each page.
+
+    Args:
+        inner: None where dlt is to detect it by the first answer.
+        detect: what makes it then.
+    """
+
+    def __init__(
+        self,
+        inner: BasePaginator | None,
+        session: ApiSession,
+        detect: Callable[[requests.Response, Any], BasePaginator],
+    ) -> None:
+        super().__init__()
+        self._inner = inner
+        self._session = session
+        self._detect = detect
+        self._last: tuple[requests.Response, Any] | None = None
+        self._plan: Plan | None = None
+        self._skipped = 0  # pages to read one by one, after rows have moved
+
+    def __deepcopy__(self, memo: Any) -> LookaheadPaginator:
+        # dlt copies it for each list; they share the session
+        return LookaheadPaginator(deepcopy(self._inner, memo), self._session, self._detect)
+
+    @property
+    def has_next_page(self) -> bool:
+        return self._inner.has_next_page if self._inner else True
+
+    def init_request(self, request: requests.Request) -> None:
+        if self._inner is not None:
+            self._inner.init_request(request)
+
+    def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
+        if self._inner is None:
+            self._inner = self._detect(response, data)
+        self._inner.update_state(response, data)
+        self._last = response, data
+
+    def update_request(self, request: requests.Request) -> None:
+        assert self._inner is not None
+        assert self._last is not None
+        self._inner.update_request(request)
+        response, data = self._last
+        if self._plan is not None and self._plan.moved:
+            self._plan, self._skipped = None, 2 * self._session.parallel
+        path = _path_of(data, response)
+        if self._skipped or path is None or not self._inner.has_next_page:
+            self._skipped = max(self._skipped - 1, 0)
+            return
+        self._plan = Plan(response, self._following(request), lambda answer: _at(path, answer))
+        self._session.plan(request, self._plan)
+
+    def _following(self, request: requests.Request) -> Iterator[requests.Request]:
+        """The requests for this page and those behind it, as far as their number is known."""
+        assert self._last is not None
+        response, data = self._last
+        if isinstance(self._inner, RangePaginator) and self._inner.total_path:
+            paginator = deepcopy(self._inner)
+            while paginator.has_next_page:
+                following = _copy(request)
+                paginator.update_request(following)
+                yield following
+                # what it counts on is in each answer: the total
+                paginator.update_state(response, data)
+            return
+        urls: Iterator[str] = iter(())
+        if type(self._inner) is HeaderLinkPaginator and "last" in response.links:
+            urls = _numbered(str(request.url), response.links["last"]["url"])
+        elif type(self._inner) is JSONLinkPaginator:
+            urls = _counted(str(response.url), str(request.url), response.json(), len(data))
+        for url in urls:
+            following = _copy(request)
+            following.url = url
+            yield following
+
+    def __str__(self) -> str:
+        return str(self._inner or "auto")
+
+
+def detector(base_url: str, session: ApiSession) -> Callable[..., BasePaginator]:
+    """What makes a paginator by an answer, as dlt does where none is configured."""
+    return RESTClient(base_url, session=session).detect_paginator
+
+
+def _copy(request: requests.Request) -> requests.Request:
+    other = copy(request)
+    other.params, other.json = deepcopy(request.params), deepcopy(request.json)
+    return other
+
+
+def _numbered(url: str, last: str, step: int = 1) -> Iterator[str]:
+    """The URLs from one page to another, where they differ in one number alone."""
+    name = _differing(url, last)
+    first, end = (_number(each, name) for each in (url, last))
+    if name is not None and first is not None and end is not None:
+        for number in range(first, end + 1, step):
+            yield _with(url, name, number)
+
+
+def _counted(url: str, following: str, document: Any, rows: int) -> Iterator[str]:
+    """The URLs from a second page on, by the link to it and the number of all rows."""
+    name = _differing(url, following)
+    total = next((document[each] for each in _TOTALS if each in document), None)
+    if name is None or type(total) is not int:
+        return iter(())
+    if "page" in name.lower():
+        return _numbered(following, _with(following, name, -(-total // rows)))
+    if _number(following, name) != (_number(url, name) or 0) + rows:
+        return iter(())
+    last = (total - 1) // rows * rows
+    return _numbered(following, _with(following, name, last), rows)
+
+
+def _differing(url: str, other: str) -> str | None:
+    """The one parameter in which two URLs differ; None where they differ otherwise."""
+    here, there = urlsplit(url), urlsplit(other)
+    if here[:3] != there[:3]:
+        return None
+    ours, theirs = (dict(parse_qsl(each.query, keep_blank_values=True)) for each in (here, there))
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    return names[0] if len(names) == 1 else None
+
+
+def _number(url: str, name: str | None) -> int | None:
+    value = dict(parse_qsl(urlsplit(url).query)).get(name or "", "")
+    is_number = value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS
+    return int(value) if is_number else None
+
+
+def _with(url: str, name: str, number: int) -> str:
+    split = urlsplit(url)
+    pairs = dict(parse_qsl(split.query, keep_blank_values=True)) | {name: str(number)}
+    return urlunsplit(split._replace(query=urlencode(pairs)))
+
+
+def _path_of(rows: Any, response: requests.Response) -> tuple[str, ...] | None:
+    """Where in an answer the rows of a page are; None where that can't be told."""
+    if not isinstance(rows, list) or not rows:
+        return None
+    todo: list[tuple[tuple[str, ...], Any]] = [((), response.json())]
+    while todo:
+        path, found = todo.pop()
+        if isinstance(found, list) and found and found[0] is rows[0] and len(found) == len(rows):
+            return path
+        if isinstance(found, Mapping) and len(path) < 4:
+            todo += [((*path, name), value) for name, value in found.items()]
+    return None
+
+
+def _at(path: tuple[str, ...], response: requests.Response) -> Any:
+    found = response.json()
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, list) else []

@@ -1,0 +1,280 @@
+"""The session that dlt's REST client sends its requests through.
+
+What a request is and which one comes next stays dlt's business: paginators, incremental loading,
+authentication and response actions are its own. The session sees to how requests are sent: within
+the API's rate limits, again where that helps, never to another host, and several at once where the
+pages to come are known.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from dlt.sources.helpers.requests import Session
+from requests.adapters import HTTPAdapter
+from requests.hooks import default_hooks, dispatch_hook
+
+from millstream.common.redact import redact_url
+from millstream.errors import SourceDataError, SourceError
+from millstream.formats import duplicate_keys
+from millstream.sources.http.clock import Clock, SystemClock
+from millstream.sources.http.exchange import Attempt, Exchange, origin
+from millstream.sources.http.rate_limits import RateLimits, refusal
+from millstream.sources.rest_api.errors import explain
+
+log = logging.getLogger(__name__)
+
+_FIRST_WAIT = 5.0  # seconds, after a 429 that names none
+_TIMEOUT = (10.0, 60.0)  # to connect, and between bytes of an answer
+_AHEAD_PAGES = 128
+_AHEAD_BYTES = 64 << 20
+"""How much is read ahead of what is handed on, at most, as long as pages are alike in size."""
+
+Rows = Callable[[requests.Response], Any]
+"""The rows of a page."""
+_Item = TypeVar("_Item")
+_Key = tuple[str, str, tuple[tuple[str, str], ...], Any]
+
+
+@dataclass
+class Plan:
+    """Pages that may be read at once, once the first of them is asked for.
+
+    Attributes:
+        first: the answer before them, which has been handed on.
+        following: the requests after it, in order.
+        moved: rows moved while they were read, so that none was kept.
+    """
+
+    first: requests.Response
+    following: Iterator[requests.Request]
+    rows: Rows
+    moved: bool = False
+
+
+class ApiSession(Session):
+    """Sends from any thread; all share its rate limits and its connections."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        parallel: int = 8,
+        per_second: float | None = None,
+        origins: Iterable[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        """
+        Args:
+            parallel: requests under way at once.
+            per_second: requests begun in a second; None for as many as the API allows.
+            origins: URLs of further hosts that requests may go to.
+        """
+        super().__init__(timeout=_TIMEOUT, raise_for_status=False)
+        self.parallel = parallel
+        self._service = urlsplit(base_url).hostname or base_url
+        self._origins = {origin(base_url), *map(origin, origins)}
+        self._clock = clock or SystemClock()
+        self._limits = RateLimits(
+            self._clock, threading.Event(), service=self._service, per_second=per_second
+        )
+        self._exchange = Exchange(
+            self._service,
+            self._limits,
+            self._clock,
+            threading.Event(),
+            address_hint="check `client.base_url`",
+        )
+        self._ahead: dict[_Key, requests.Response] = {}
+        self._plans: dict[_Key, Plan] = {}
+        self._here = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=parallel)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def __deepcopy__(self, memo: Any) -> ApiSession:
+        return self  # dlt copies its configuration, to check it
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """An answer, whatever its status; the request's hooks decide what that means.
+
+        Raises:
+            SourceError: the API refused, could not be reached, or answered with something else.
+        """
+        if getattr(self._here, "is_sending", False):  # a redirect
+            return self._send_once(request, options)
+        hooks, key = request.hooks, _key(request)
+        if plan := self._plans.pop(key, None):
+            self._read_ahead(plan)
+        response = self._ahead.pop(key, None) or self._answer(request, options)
+        try:
+            found = dispatch_hook("response", hooks, response, **options)  # type: ignore[no-untyped-call]
+        except requests.HTTPError as error:
+            raise explain(error.response or response, self._service) from None
+        return cast("requests.Response", found)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        url = super().get_redirect_target(resp)
+        if url is not None and "://" in url:
+            self._ensure_own(url, "redirects")
+        return url
+
+    def plan(self, request: requests.Request, plan: Plan) -> None:
+        """Note which pages may be read at once when this request comes; none are read yet."""
+        key = _key(self.prepare_request(request))
+        if key not in self._ahead:
+            self._plans[key] = plan
+
+    def _read_ahead(self, plan: Plan) -> None:
+        """Fetch pages at once, for requests to come, if their list stands still meanwhile.
+
+        A page is a number, not a place: while pages are fetched in any order, a row that enters or
+        leaves the list moves others from one page to another, where they may be missed. So the
+        last of them is read first, and again at the end, when its first row must be the same; and
+        so must all rows of the page that was read before them. Else nothing is kept, and pages
+        are read one after the other, as dlt does.
+        """
+        if self.parallel < 2 or getattr(self._here, "is_worker", False):
+            return
+        first, rows = plan.first, plan.rows
+        size = max(len(first.content), 1)
+        count = max(min(_AHEAD_PAGES, _AHEAD_BYTES // size), 2 * self.parallel)
+        pages = [self.prepare_request(each) for each in islice(plan.following, count)]
+        if len(pages) < 3:  # two more requests would cost more than they save
+            return
+        *others, last = pages
+        answers = [self._answer(last), *self.map(self._answer, others)]
+        again = list(self.map(self._answer, [first.request, last]))
+        if any(not each.ok for each in (*answers, *again)):
+            return  # each fails again where dlt asks for it
+        stands = rows(again[0]) == rows(first) and rows(again[1])[:1] == rows(answers[0])[:1]
+        if not stands:
+            log.info("rows moved while %s was read: reading page after page", self._service)
+            plan.moved = True
+            return
+        for request, answer in zip([last, *others], answers):
+            self._ahead[_key(request)] = answer
+
+    def map(self, function: Callable[[_Item], Any], items: Iterable[_Item]) -> Iterator[Any]:
+        """Results in the order of the items, of which so many are worked on at once."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(
+                self.parallel, thread_name_prefix="rest_api", initializer=self._begin_worker
+            )
+        todo = iter(items)
+        waiting: list[Future[Any]] = []
+        try:
+            while True:
+                while len(waiting) < 2 * self.parallel:
+                    for item in islice(todo, 1):
+                        waiting.append(self._pool.submit(function, item))
+                        break
+                    else:
+                        break
+                if not waiting:
+                    return
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _begin_worker(self) -> None:
+        self._here.is_worker = True
+
+    def _answer(
+        self, request: requests.PreparedRequest, options: dict[str, Any] | None = None
+    ) -> requests.Response:
+        """The answer after as many attempts and waits as it takes, its JSON read."""
+        url = redact_url(str(request.url))
+        request.hooks = default_hooks()
+        self._ensure_own(str(request.url), "links")
+
+        def attempt(refused: int) -> Attempt[requests.Response]:
+            self._here.is_sending = True
+            try:
+                response = self._send_once(request, options or {})
+            finally:
+                self._here.is_sending = False
+            problem = _problem(response, url)
+            limited = refusal(
+                response.status_code,
+                response.headers,
+                response.text[:1000] if response.status_code == 403 else "",
+                refused,
+                self._clock,
+                service=self._service,
+                first_wait=_FIRST_WAIT,
+            )
+            # of a failing server the last answer counts: response actions may allow it
+            answer = response if not problem or response.status_code >= 500 else None
+            return Attempt(answer, response.headers, limited, problem)
+
+        return self._exchange.send(url, attempt, keeps_failed=True)
+
+    def _send_once(
+        self, request: requests.PreparedRequest, options: dict[str, Any]
+    ) -> requests.Response:
+        return cast("requests.Response", super().send(request, **options))  # type: ignore[no-untyped-call]
+
+    def _ensure_own(self, url: str, verb: str) -> None:
+        """
+        Raises:
+            SourceError: another host would get the credentials.
+        """
+        try:
+            there = origin(url)
+        except ValueError:
+            there = ("", None, None)
+        if there not in self._origins:
+            host = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+            raise SourceError(
+                f"{self._service} {verb} to another host, {host}; refused, since the credentials "
+                "would travel with the request",
+                hint="if that host is yours, name it under `hosts`",
+            )
+
+
+def _key(request: requests.PreparedRequest) -> _Key:
+    """What makes two requests the same, however their parameters are ordered."""
+    split = urlsplit(str(request.url))
+    place = f"{split.scheme}://{split.netloc}{split.path}"
+    pairs = tuple(sorted(parse_qsl(split.query, keep_blank_values=True)))
+    return str(request.method), place, pairs, request.body
+
+
+def _problem(response: requests.Response, url: str) -> str:
+    """What another attempt may cure; empty where the answer counts, and then its JSON is kept.
+
+    Raises:
+        SourceDataError: the JSON has a key twice, and nobody knows which value is true.
+    """
+    if response.status_code >= 500:
+        return f"{response.status_code} {response.reason}"
+    if not response.ok or not response.content:
+        return ""
+    try:
+        document = response.json()
+    except ValueError:
+        if "json" not in response.headers.get("Content-Type", ""):
+            return ""
+        return "the answer is not whole: its JSON can't be read"
+    if (
+        duplicate_keys.lost(response.content, document)
+        and (key := duplicate_keys.twice(response.content)) is not None
+    ):
+        raise SourceDataError(
+            f"an answer in which {duplicate_keys.describe(key)}: {url}",
+            hint="ask whoever runs the API which value is true; nothing of this run was loaded",
+        )
+    # dlt asks for it again and again
+    response.json = lambda **_: document  # type: ignore[method-assign]
+    return ""

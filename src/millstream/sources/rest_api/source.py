@@ -1,0 +1,206 @@
+"""The source of `type: rest_api`: dlt's own `rest_api`, sent through a session of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from datetime import date, datetime
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from millstream.config import RestApiConfig
+from millstream.config.sources import REST_API_CREDENTIALS
+from millstream.dlt_compat.pipes import pipe_of
+from millstream.errors import ConfigError, MillstreamError
+from millstream.model import Check, Stream
+from millstream.sources.dlt_source import DltSourceAdapter, import_object
+from millstream.sources.pages import limit_pages
+
+if TYPE_CHECKING:
+    from dlt.sources import DltResource, DltSource
+
+    from millstream.sources.rest_api.session import ApiSession
+
+_CALLABLES = frozenset({"filter", "map", "yield_map", "action", "convert", "transform"})
+"""Keys of dlt's configuration that hold functions, which YAML names as `package.module:name`."""
+
+
+class RestApiSource(DltSourceAdapter):
+    """Loads each resource that is selected as a stream of its own."""
+
+    def __init__(self, config: RestApiConfig) -> None:
+        super().__init__(
+            config.base_url,
+            streams=tuple(each for each, _ in config.tables()),
+            build=lambda _: _build(config),
+        )
+        self._config = config
+
+    def streams(self) -> Sequence[Stream]:
+        """The configured resources; no network, no dlt."""
+        return [
+            Stream(name, table="" if table == name else table)
+            for name, table in self._config.tables()
+        ]
+
+    def check(self) -> Sequence[Check]:
+        """Whether the first page of the first resource can be read."""
+        try:
+            source = self._build(None)
+            first = next(iter(source.selected_resources.values()))
+            limit_pages(first, 1)
+            for _ in first:
+                break
+        except MillstreamError as error:
+            return [Check("source", False, error.message, error.hint)]
+        except Exception as error:
+            inner = _own_error(error)
+            return [Check("source", False, inner.message, inner.hint)]
+        return [Check("source", True, f"{self._config.base_url} gives {first.name}")]
+
+
+def _own_error(error: BaseException) -> MillstreamError:
+    """The error of ours that dlt has wrapped.
+
+    Raises:
+        BaseException: there is none.
+    """
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, MillstreamError):
+            return inner
+        inner = inner.__cause__ or inner.__context__
+    raise error
+
+
+def _build(config: RestApiConfig) -> DltSource:
+    """dlt's source, its requests sent through a session of ours.
+
+    Raises:
+        ConfigError: dlt does not accept the configuration.
+    """
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException
+    from dlt.common.exceptions import DictValidationException
+    from dlt.sources.rest_api import rest_api_source
+
+    from millstream.sources.rest_api.session import ApiSession
+
+    session = ApiSession(
+        config.base_url,
+        parallel=config.parallel,
+        per_second=config.requests_per_second,
+        origins=config.origins(),
+    )
+    written: dict[str, Any] = {
+        "client": config.client,
+        "resources": config.resources,
+        "resource_defaults": config.resource_defaults,
+    }
+    made = _with_lookahead(_resolved(written), session)
+    try:
+        source = rest_api_source(made)
+    except DictValidationException as error:
+        raise ConfigError(
+            f"source: dlt's rest_api does not accept it: {error}",
+            hint="the attributes are those of dlt's declarative `rest_api` source",
+        ) from None
+    except ConfigFieldMissingException as error:
+        missing = sorted(error.traces)
+        raise ConfigError(
+            f"source.client.auth: no value for {', '.join(missing)}",
+            hint=f"put it into .env: {REST_API_CREDENTIALS}{missing[0].upper()}; or name a "
+            f"variable of your own: `{missing[0]}: '{{{{ env.NAME }}}}'`",
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"source: {error}") from None
+    for name, resource in source.resources.items():
+        if resource.is_transformer:
+            _read_dependents(resource, session, _incremental_of(made, name))
+    return source
+
+
+def _resolved(value: Any, key: str = "") -> Any:
+    """The configuration as dlt takes it: functions instead of their names, times as text."""
+    if isinstance(value, Mapping):
+        return {name: _resolved(each, str(name)) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_resolved(each, key) for each in value]
+    if key in _CALLABLES and isinstance(value, str) and ":" in value:
+        return import_object(value)
+    if isinstance(value, datetime):  # YAML makes them of what JSON has as text
+        return value.isoformat().replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _with_lookahead(written: dict[str, Any], session: ApiSession) -> Any:
+    """The configuration with our session, and with paginators that let it read ahead."""
+    from dlt.sources.rest_api.config_setup import create_paginator
+
+    from millstream.sources.rest_api.lookahead import LookaheadPaginator, detector
+
+    detect = detector(written["client"]["base_url"], session)
+
+    def wrapped(paginator: Any) -> LookaheadPaginator:
+        return LookaheadPaginator(create_paginator(paginator), session, detect)
+
+    made = deepcopy({key: value for key, value in written.items() if value is not None})
+    client = made["client"]
+    client["session"] = session
+    client["paginator"] = wrapped(client.get("paginator"))
+    for resource in [made.get("resource_defaults") or {}, *made["resources"]]:
+        endpoint = resource.get("endpoint") if isinstance(resource, dict) else None
+        if isinstance(endpoint, dict) and "paginator" in endpoint:
+            endpoint["paginator"] = wrapped(endpoint["paginator"])
+    return made
+
+
+def _incremental_of(made: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """What dlt's `incremental` of a resource is made of; None where it has none."""
+    defaults = (made.get("resource_defaults") or {}).get("endpoint") or {}
+    own = next(
+        (
+            each.get("endpoint")
+            for each in made["resources"]
+            if isinstance(each, dict) and each.get("name") == name
+        ),
+        None,
+    )
+    endpoint = {**defaults, **own} if isinstance(own, dict) else defaults
+    if not isinstance(endpoint, dict):
+        return None
+    found = endpoint.get("incremental") or next(
+        (
+            value
+            for value in (endpoint.get("params") or {}).values()
+            if isinstance(value, dict) and value.get("type") == "incremental"
+        ),
+        None,
+    )
+    not_its = ("type", "start_param", "end_param", "convert", "transform")
+    return {k: v for k, v in found.items() if k not in not_its} if found else None
+
+
+def _read_dependents(
+    resource: DltResource, session: ApiSession, incremental: dict[str, Any] | None
+) -> None:
+    """Let a resource that is read once for each row of another be read for several at once.
+
+    The pages keep the order of the rows. dlt would begin each further page of these rows where the
+    incremental stands by then, and lose what is older: ours stays where the run began.
+    """
+    if incremental is not None:
+        from millstream.dlt_compat.incrementals import StableIncremental
+
+        resource.apply_hints(incremental=StableIncremental(**incremental))
+    pipe = pipe_of(resource)
+    generate: Callable[..., Iterator[Any]] = pipe.gen
+
+    @wraps(generate)
+    def in_order(items: Any, *arguments: Any, **named: Any) -> Iterator[Any]:
+        rows = items if isinstance(items, list) else [items]
+        # made here, since dlt's state belongs to this thread; fetched there
+        pages = (generate([row], *arguments, **named) for row in rows)
+        for found in session.map(list, pages):
+            yield from found
+
+    pipe.replace_gen(in_order)

@@ -1,0 +1,307 @@
+"""`type: rest_api`: dlt's configuration as it is, each row loaded, several requests at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from millstream.cli import main
+from services.places import Place
+from sources.api_server import SIZE, ApiServer, Reply, Row, serving
+
+PAGES = 12
+
+
+def rows(count: int = PAGES * SIZE - 2) -> list[Row]:
+    return [
+        {"id": n, "at": f"2024-01-01T00:{n // 60:02d}:{n % 60:02d}Z", "tags": [{"t": f"t{n}"}]}
+        for n in range(count)
+    ]
+
+
+@dataclass
+class ApiProject:
+    """A project that reads an API."""
+
+    server: ApiServer
+    place: Place
+    capsys: pytest.CaptureFixture[str]
+    out: str = ""
+    err: str = ""
+
+    def configure(
+        self, *resources: Any, client: dict[str, Any] | None = None, **source: Any
+    ) -> None:
+        destination = dict(self.place.destination)
+        if self.place.kind == "duckdb":
+            destination["database"] = str(self.place.extra["file"])
+        attributes = {
+            "name": "shop",
+            "source": {
+                "type": "rest_api",
+                "client": {"base_url": self.server.url, **(client or {})},
+                "resources": list(resources),
+                **source,
+            },
+            "destination": destination,
+        }
+        self.place.project.mkdir(parents=True, exist_ok=True)
+        (self.place.project / "defs.yaml").write_text(
+            json.dumps({"type": "millstream.Pipeline", "attributes": attributes})
+        )
+
+    def command(self, *arguments: str) -> int:
+        self.server.requests.clear()
+        name, *more = arguments
+        code = main([name, str(self.place.project / "defs.yaml"), *more])
+        self.out, self.err = self.capsys.readouterr()
+        return code
+
+    def load(self) -> None:
+        assert self.command("run") == 0, self.out + self.err
+
+    def ids(self, table: str = "orders") -> list[int]:
+        return self.place.column(table, "id")
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    with serving() as server:
+        server.lists["orders"] = rows()
+        yield server
+
+
+@pytest.fixture
+def project(api: ApiServer, duckdb_place: Place, capsys: pytest.CaptureFixture[str]) -> ApiProject:
+    return ApiProject(api, duckdb_place, capsys)
+
+
+def orders(kind: str, paginator: Any = None, **more: Any) -> dict[str, Any]:
+    endpoint = {"path": f"{kind}/orders"} | ({"paginator": paginator} if paginator else {})
+    return {
+        "name": "orders",
+        "primary_key": "id",
+        "write_disposition": "merge",
+        "endpoint": {**endpoint, **more},
+    }
+
+
+PAGINATORS: dict[str, tuple[dict[str, Any], bool]] = {
+    "number": (
+        orders("page", {"type": "page_number", "base_page": 1, "total_path": "total_pages"}),
+        True,
+    ),
+    "offset": (orders("page", {"type": "offset", "limit": SIZE, "total_path": "total"}), True),
+    "header_link": (orders("link", "header_link"), True),
+    "header_link_detected": (orders("link"), True),
+    "json_link": (orders("next", {"type": "json_link", "next_url_path": "next"}), True),
+    "json_link_detected": (orders("next"), True),
+    "cursor": (
+        orders("cursor", {"type": "cursor", "cursor_path": "cursor", "cursor_param": "page"}),
+        False,
+    ),
+    "one_page": (orders("bare", "single_page"), False),
+}
+"""By name: a resource, and whether its pages are known beforehand."""
+
+
+@pytest.mark.parametrize("name", PAGINATORS)
+def test_every_row_of_every_kind_of_list(project: ApiProject, name: str) -> None:
+    resource, is_known = PAGINATORS[name]
+    project.configure(resource)
+    project.load()
+    assert project.ids() == list(range(len(rows())))
+    joined = project.place.query(
+        f"""SELECT o.id, t.t FROM {project.place.from_clause("orders")} o
+        JOIN {project.place.from_clause("orders__tags")} t ON t._dlt_parent_id = o._dlt_id
+        ORDER BY 1"""
+    )
+    assert joined == [(n, f"t{n}") for n in range(len(rows()))]
+    pages = 1 if name == "one_page" else PAGES
+    # the first page and the last again: nothing moved
+    assert len(project.server.requests) == pages + 2 * is_known
+
+
+def test_a_list_that_moves_is_read_as_dlt_does(project: ApiProject) -> None:
+    seen: list[str] = []
+
+    def moves(_: str, query: dict[str, str]) -> None:
+        seen.append(query.get("page", "1"))
+        if len(seen) == 5:  # while pages are read ahead
+            project.server.lists["orders"].insert(0, {"id": 1000, "at": "2024-01-02", "tags": []})
+
+    project.server.fault = moves
+    project.configure(PAGINATORS["number"][0])
+    project.load()
+    # what entered behind the reader's back comes with the next run
+    assert project.ids() == list(range(len(rows())))
+    project.load()
+    assert project.ids() == [*range(len(rows())), 1000]
+
+
+def test_many_pages_are_read_window_by_window(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millstream.sources.rest_api.session._AHEAD_PAGES", 4)
+    project.configure(PAGINATORS["number"][0], parallel=2)
+    project.load()
+    assert project.ids() == list(range(len(rows())))
+
+
+def test_refusals_and_failures_are_waited_out(project: ApiProject) -> None:
+    faults = {
+        "3": [Reply(429, b"{}", {"Retry-After": "0"})],
+        "4": [Reply(503, b"down"), Reply(200, b'{"data": {"items": [{"id": ')],
+        "7": [Reply(429, b"{}", {"RateLimit-Remaining": "0", "RateLimit-Reset": "1"})],
+    }
+
+    def fault(_: str, query: dict[str, str]) -> Reply | None:
+        waiting = faults.get(query.get("page", ""))
+        return waiting.pop(0) if waiting else None
+
+    project.server.fault = fault
+    project.configure(PAGINATORS["number"][0])
+    project.load()
+    assert project.ids() == list(range(len(rows())))
+    assert not any(faults.values())
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(401, b'{"message": "bad key s3cr3t-tok3n"}'), "does not let this run read"),
+        (Reply(404, b'{"message": "gone"}'), "has no"),
+        (Reply(422, b'{"error": "per_page too large"}'), "per_page too large"),
+        (Reply(200, b'[{"id": 1, "id": 2}]'), "duplicate key"),
+        (Reply(302, b"", {"Location": "http://localhost:9/x"}), "redirects to another host"),
+        (
+            Reply(200, b'[{"id": 1}]', {"Link": '<http://localhost:9/x>; rel="next"'}),
+            "links to another host",
+        ),
+    ],
+)
+def test_what_an_api_refuses_is_named(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch, reply: Reply, said: str
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "s3cr3t-tok3n")
+    project.server.fault = lambda *_: reply
+    auth = {"auth": {"type": "bearer", "token": "{{ env.SHOP_TOKEN }}"}}
+    project.configure(orders("link"), client=auth)
+    assert project.command("run") == 1
+    assert said in project.err
+    assert "hint:" in project.err
+    assert "s3cr3t" not in project.out + project.err
+
+
+def test_an_answer_that_may_be_absent(project: ApiProject) -> None:
+    ignored = orders("link", response_actions=[{"status_code": 404, "action": "ignore"}])
+    ignored["endpoint"]["path"] = "link/nothing"
+    project.configure({**ignored, "name": "nothing"}, orders("link"))
+    project.load()
+    assert len(project.ids()) == len(rows())
+
+
+def test_credentials_come_from_the_environment(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.server.token = "s3cr3t-tok3n"
+    project.configure(orders("link"), client={"auth": {"type": "bearer"}})
+    assert project.command("run") == 1
+    assert "SOURCES__REST_API__CREDENTIALS__TOKEN" in project.err
+
+    monkeypatch.setenv("SOURCES__REST_API__CREDENTIALS__TOKEN", "s3cr3t-tok3n")
+    project.load()
+    assert len(project.ids()) == len(rows())
+
+    project.configure(orders("link"), client={"auth": {"type": "bearer", "token": "in-the-file"}})
+    assert project.command("run") == 1
+    assert "credentials do not belong in a file" in project.err
+    assert "in-the-file" not in project.err
+
+
+def test_only_what_is_new_is_asked_for(project: ApiProject) -> None:
+    by_time = {"cursor_path": "at", "initial_value": "2024-01-01T00:00:00Z"}
+    project.configure(
+        orders("link", params={"since": "{incremental.start_value}"}, incremental=by_time)
+    )
+    project.load()
+    changed = {"id": 3, "at": "2024-01-02T00:00:00Z", "tags": [{"t": "new"}]}
+    project.server.lists["orders"].append(changed)
+    project.load()
+    assert len(project.server.requests) == 1
+    assert project.ids() == list(range(len(rows())))
+    tags = project.place.query(
+        f"""SELECT t.t FROM {project.place.from_clause("orders")} o
+        JOIN {project.place.from_clause("orders__tags")} t ON t._dlt_parent_id = o._dlt_id
+        WHERE o.id = 3"""
+    )
+    assert tags == [("new",)]
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_lists_below_each_row_keep_their_order(
+    request: pytest.FixtureRequest,
+    api: ApiServer,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    """The newest rows come first: dlt alone would go on from them, and lose all others."""
+    project = ApiProject(api, request.getfixturevalue(f"{kind}_place"), capsys)
+    count = len(rows())
+    for n in range(count):
+        at = f"2024-02-01T00:{(count - n) // 60:02d}:{(count - n) % 60:02d}Z"
+        # `who` is in each list: what was read last is loaded
+        api.lists[f"notes-{n}"] = [{"id": n, "at": at}, {"id": 9999, "at": at}]
+    project.configure(
+        orders("link"),
+        {
+            "name": "notes",
+            "primary_key": "id",
+            "write_disposition": "merge",
+            "include_from_parent": ["id"],
+            "endpoint": {
+                "path": "link/notes-{resources.orders.id}",
+                "params": {"since": "{incremental.start_value}"},
+                "incremental": {"cursor_path": "at", "initial_value": "2024-01-01T00:00:00Z"},
+            },
+        },
+    )
+    project.load()
+    found = project.place.query(
+        f"SELECT id, _orders_id FROM {project.place.from_clause('notes')} ORDER BY 1"
+    )
+    assert found == [*((n, n) for n in range(count)), (9999, count - 1)]
+
+
+def test_a_function_is_named_in_the_file(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.place.project.mkdir(parents=True, exist_ok=True)
+    (project.place.project / "rest_api_steps.py").write_text(
+        "def is_even(row):\n    return row['id'] % 2 == 0\n"
+    )
+    monkeypatch.chdir(project.place.project)
+    project.configure(
+        {**orders("link"), "processing_steps": [{"filter": "rest_api_steps:is_even"}]}
+    )
+    project.load()
+    assert project.ids() == list(range(0, len(rows()), 2))
+
+
+def test_doctor_and_preview(project: ApiProject) -> None:
+    project.configure(orders("link"))
+    assert project.command("doctor") == 0, project.out + project.err
+    assert f"{project.server.url} gives orders" in project.out
+    assert len(project.server.requests) == 1
+    assert main(["preview", "orders", str(project.place.project)]) == 0
+    assert "orders__tags" in project.capsys.readouterr().out
+
+
+def test_what_dlt_does_not_accept_is_named(project: ApiProject) -> None:
+    project.configure({"name": "orders", "endpoint": {"pth": "link/orders"}})
+    assert project.command("run") == 1
+    assert "pth" in project.err
