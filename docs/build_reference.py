@@ -81,7 +81,7 @@ def _commands(command: Command, path: str) -> Iterator[tuple[str, Command]]:
 def configuration() -> str:
     """The page of `defs.yaml` and of the environment."""
     schema = PipelineConfig.model_json_schema()
-    for internal in ("project", "folder"):  # set by whoever reads the file
+    for internal in ("project", "folder", "component"):  # set by whoever reads the file
         schema["properties"].pop(internal, None)
     parts = [
         "# Configuration\n",

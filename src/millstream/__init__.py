@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from millstream.orchestration.assets import assets, definitions
     from millstream.orchestration.component import Pipeline
     from millstream.orchestration.resource import MillstreamResource
+    from millstream.orchestration.translation import TableData
     from millstream.runs.pending_decisions import accept, drop_pending, list_pending, reject
     from millstream.runs.pending_packages import PendingPackage
     from millstream.runs.runner import run
@@ -28,6 +29,7 @@ _HOMES = {
     "PipelineConfig": "millstream.config",
     "RunReport": "millstream.model",
     "SchemaChange": "millstream.model",
+    "TableData": "millstream.orchestration.translation",
     "accelerate": "millstream.engine",
     "accept": "millstream.runs.pending_decisions",
     "assets": "millstream.orchestration.assets",
@@ -46,6 +48,7 @@ __all__ = [
     "PipelineConfig",
     "RunReport",
     "SchemaChange",
+    "TableData",
     "__version__",
     "accelerate",
     "accept",

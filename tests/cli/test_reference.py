@@ -48,7 +48,7 @@ def test_every_command_and_every_attribute_is_there(build: ModuleType) -> None:
 
     cli, configuration = build.cli(), build.configuration()
     assert all(f"## millstream {command.name}\n" in cli for command in ROOT.commands)
-    internal = {"project", "folder"}
+    internal = {"project", "folder", "component"}
     for name in (PipelineConfig.model_fields.keys() - internal) | GitHubConfig.model_fields.keys():
         assert f"| `{name}` |" in configuration
 

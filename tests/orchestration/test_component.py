@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -14,8 +16,9 @@ import millstream
 from millstream.config import read_pipeline
 from millstream.errors import ConfigError
 from millstream.orchestration.component import PipelineAttributes
+from millstream.orchestration.external_loads import report_loads
 
-from .conftest import key, loaded
+from .conftest import key, loaded, shop_config
 
 SHOP = {
     "name": "shop",
@@ -360,3 +363,142 @@ def test_the_source_is_an_asset_upstream_where_that_is_wanted(sandbox):
     result = defs.resolve_job_def("shop").execute_in_process()
     assert result.success
     assert source.path[-1] not in loaded(result)
+
+
+def test_translation_and_assets_say_more_of_assets(sandbox, loaded_shop):
+    condition = "{{ dg.AutomationCondition.on_cron('0 6 * * *') }}"
+    attributes = {
+        **SHOP,
+        "source_asset": True,
+        "translation": {
+            "key_prefix": ["{{ env('REGION', 'eu') }}"],
+            "description": "{{ table.name }} of {{ stream.name }}",
+            "group_name": "raw",
+            "metadata": {"parent": "{{ table.parent }}"},
+        },
+        "assets": {
+            "orders": {
+                "deps": ["crm/export"],
+                "automation_condition": condition,
+                "kinds": ["api"],
+                "tags": {"pii": True},
+                "group_name": "sales",
+                "description": "What was bought.",
+            }
+        },
+    }
+    with knowing(loaded_shop, sandbox):
+        _, defs = load(sandbox, attributes)
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+    orders, items = specs["eu/shop/orders"], specs["eu/shop/orders__items"]
+    deps = {dep.asset_key.to_user_string() for dep in orders.deps}
+    assert deps == {"crm/export", "sources/shop"}
+    assert [dep.asset_key for dep in items.deps] == [orders.key]
+    assert orders.automation_condition == dg.AutomationCondition.on_cron("0 6 * * *")
+    assert items.automation_condition is None
+    assert (orders.description, items.description) == (
+        "What was bought.",
+        "orders__items of orders",
+    )
+    assert orders.group_name == items.group_name == "sales"
+    assert orders.kinds == items.kinds == {"api"}
+    assert orders.tags["pii"] == items.tags["pii"] == "true"
+    assert (orders.metadata["parent"], items.metadata["parent"]) == (None, "orders")
+    assert orders.metadata["dagster/table_name"] == "shop_db.shop.orders"
+
+    result = defs.resolve_job_def("shop").execute_in_process()
+
+    keys = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
+    assert keys == specs.keys() - {"sources/shop", "crm/export"}
+    assert {e.asset_key for e in result.get_asset_check_evaluations()} == {orders.key}
+
+
+def test_a_key_of_a_stream_is_where_its_children_begin(sandbox, loaded_shop):
+    with knowing(loaded_shop, sandbox):
+        _, defs = load(sandbox, {**SHOP, "assets": {"orders": {"key": "raw/bought"}}})
+    assert {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()} == {
+        "raw/bought",
+        "raw/bought__items",
+        "raw/bought__items__tags",
+    }
+
+
+@contextmanager
+def knowing(loaded_shop, sandbox):
+    """The accepted schema of a first run lies where the component will be."""
+    folder = sandbox.defs_folder_path / "shop"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(loaded_shop / "schema.yaml", folder)
+    yield
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"assets": {"order": {}}}, "assets: pipeline 'shop' has no stream 'order'"),
+        ({"translation": {"group": "raw"}}, "translation.group: there is no such attribute"),
+        ({"translation": {"key": "one"}}, "have the key 'one'"),
+        ({"translation": {"description": "{{ rows }}"}}, "translation, of shop/orders: "),
+        ({"assets": {"orders": {"partitions_def": "x"}}}, "there is no such attribute"),
+    ],
+)
+def test_a_wrong_translation_is_named(tmp_path, loaded_shop, more, said):
+    shutil.copy(loaded_shop / "schema.yaml", tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        millstream.definitions(shop_config(tmp_path, source=SHOP["source"], **more))
+    assert said in str(caught.value)
+
+
+class Renamed(millstream.Pipeline):
+    """As a project has it: its own keys, and something said before each load."""
+
+    def get_asset_spec(self, data: millstream.TableData) -> dg.AssetSpec:
+        spec = super().get_asset_spec(data)
+        return spec.replace_attributes(key=["lake", data.table.name], metadata={"own": 1})
+
+    def execute(self, context, config):
+        context.log.info("before the load")
+        for result in super().execute(context, config):
+            if isinstance(result, dg.MaterializeResult):
+                result = result._replace(metadata={**result.metadata, "seen": True})
+            yield result
+
+
+def test_a_subclass_names_assets_and_steps_its_way(sandbox):
+    path = sandbox.scaffold_component(
+        component_cls=Renamed,
+        defs_yaml_contents={
+            "type": "orchestration.test_component.Renamed",
+            "attributes": {**SHOP, "translation": {"group_name": "raw"}},
+        },
+        defs_path="shop",
+    )
+    with sandbox.load_component_and_build_defs(defs_path=path) as (component, defs):
+        (spec,) = defs.resolve_all_asset_specs()
+        assert isinstance(component, Renamed)
+        assert (spec.key.path, spec.group_name) == (["lake", "orders"], "raw")
+        result = defs.resolve_job_def("shop").execute_in_process()
+    found = {
+        tuple(e.asset_key.path): {n: v.value for n, v in e.materialization.metadata.items()}
+        for e in result.get_asset_materialization_events()
+    }
+    assert found.keys() == {
+        ("lake", name) for name in ("orders", "orders__items", "orders__items__tags")
+    }
+    assert found["lake", "orders"]["seen"]
+    assert found["lake", "orders"]["rows_loaded"] == 2
+    config = read_pipeline(path)  # as `millstream run` does, which reports its loads to Dagster
+    assert config.name == "shop"
+    report = millstream.run(config, "orders")
+    with dg.instance_for_test() as instance:
+        assert report_loads(config, [report], {}) == 3
+        assert instance.get_latest_materialization_event(dg.AssetKey(["lake", "orders"]))
+
+
+@pytest.mark.parametrize("status", ["stopped", "running"])
+def test_a_schedule_says_whether_it_is_switched_on(tmp_path, status):
+    config = shop_config(tmp_path, schedule="0 6 * * *", schedule_status=status)
+    schedule = millstream.definitions(config).resolve_schedule_def("shop_schedule")
+    assert schedule.default_status.value == status.upper()
+    assert ("Switched off until" in schedule.description) is (status == "stopped")

@@ -42,7 +42,10 @@ def files(folder: Path, count: int, **attributes):
 
 
 def steps(config):
-    return {each.op.name: [key.path[-1] for key in each.keys] for each in millstream.assets(config)}
+    return {
+        each.op.name: sorted(key.path[-1] for key in each.keys)
+        for each in millstream.assets(config)
+    }
 
 
 def test_a_stream_and_its_children_are_a_step(known):

@@ -7,6 +7,7 @@ needs them, in the environment, `.env` or dlt's `secrets.toml`, under the names 
 
 from __future__ import annotations
 
+from millstream.config.assets import AssetAttributes, Translation
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
 from millstream.config.environment import (
     credential,
@@ -25,7 +26,7 @@ from millstream.config.governance import (
     SlackAlert,
     WebhookAlert,
 )
-from millstream.config.loader import COMPONENT_TYPE, project_of, read_pipeline
+from millstream.config.loader import COMPONENT_TYPE, DAGSTERS, project_of, read_pipeline
 from millstream.config.partitions import PartitionsConfig, StaticPartitions, TimePartitions, between
 from millstream.config.pipeline import (
     DestinationConfig,
@@ -49,8 +50,10 @@ from millstream.config.sources import (
 
 __all__ = [
     "COMPONENT_TYPE",
+    "DAGSTERS",
     "AlertConfig",
     "AppriseAlert",
+    "AssetAttributes",
     "DestinationConfig",
     "DltConfig",
     "EmailAlert",
@@ -75,6 +78,7 @@ __all__ = [
     "StaticPartitions",
     "TargetConfig",
     "TimePartitions",
+    "Translation",
     "WebhookAlert",
     "between",
     "credential",

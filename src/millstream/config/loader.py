@@ -13,6 +13,8 @@ from millstream.config.yaml_limits import ensure_bounded
 from millstream.errors import ConfigError
 
 COMPONENT_TYPE = "millstream.Pipeline"
+DAGSTERS = ("translation", "assets")
+"""Attributes whose templates Dagster alone fills in, for one asset after the other."""
 
 
 def read_pipeline(path: Path) -> PipelineConfig:
@@ -41,22 +43,31 @@ def read_pipeline(path: Path) -> PipelineConfig:
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         # the last three: dates and numbers that are none, keys that can't be keys
         raise ConfigError(f"{path}: not YAML: {error}", hint="correct the file") from None
-    ours = [
-        each for each in documents if isinstance(each, dict) and each.get("type") == COMPONENT_TYPE
-    ]
+    ours = [each for each in documents if _is_pipeline(each)]
     if len(ours) != 1:
         found = f"{len(ours)} pipelines in one file" if ours else "not a Millstream pipeline"
         raise ConfigError(
             f"{path}: {found}", hint=f"one document with `type: {COMPONENT_TYPE}`, and one only"
         )
-    document = _filled(ours[0], str(path))
-    attributes = document.get("attributes")
+    attributes = ours[0].get("attributes")
+    if isinstance(attributes, dict):
+        attributes = {
+            name: value if name in DAGSTERS else _filled(value, str(path))
+            for name, value in attributes.items()
+        }
     if not isinstance(attributes, dict):
         raise ConfigError(
             f"{path}: `attributes` is missing, or holds no attributes",
             hint="`name`, `source` and `destination` stand below it",
         )
-    return parse_pipeline(attributes, where=str(path), project=project, folder=path.parent)
+    kind = str(ours[0].get("type"))
+    return parse_pipeline(
+        attributes,
+        where=str(path),
+        project=project,
+        folder=path.parent,
+        component=None if kind == COMPONENT_TYPE else kind,
+    )
 
 
 def project_of(path: Path) -> Path:
@@ -66,6 +77,34 @@ def project_of(path: Path) -> Path:
         if (candidate / "pyproject.toml").is_file():
             return candidate
     return folder
+
+
+def _is_pipeline(document: Any) -> bool:
+    """Whether a document is a pipeline: of our component, or shaped as one of a subclass."""
+    if not isinstance(document, dict):
+        return False
+    attributes = document.get("attributes")
+    if document.get("type") == COMPONENT_TYPE or not isinstance(attributes, dict):
+        return document.get("type") == COMPONENT_TYPE
+    source = attributes.get("source")
+    return isinstance(source, dict) and "type" in source and "name" in attributes
+
+
+def _holds_pipeline(file: Path) -> bool:
+    """Whether a file of a project is to be read; one that is not YAML is some other tool's."""
+    import yaml
+
+    found = _bytes(file)
+    if COMPONENT_TYPE.encode() in found:
+        return True
+    if b"source" not in found:
+        return False
+    try:
+        text = found.decode()
+        ensure_bounded(text, file)
+        return any(map(_is_pipeline, yaml.safe_load_all(text)))
+    except (ConfigError, yaml.YAMLError, ValueError, TypeError, OverflowError):
+        return False
 
 
 def _filled(value: Any, where: str) -> Any:
@@ -102,7 +141,7 @@ def _find_defs(path: Path) -> Path:
     found = [
         file
         for file in sorted(path.rglob("defs.yaml"))
-        if ".venv" not in file.parts and COMPONENT_TYPE.encode() in _bytes(file)
+        if ".venv" not in file.parts and _holds_pipeline(file)
     ]
     if not found:
         raise ConfigError(

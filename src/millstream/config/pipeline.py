@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from millstream.config import cron, validation_messages
+from millstream.config.assets import AssetAttributes, Translation
 from millstream.config.base import Model, check_paths, invalid
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
 from millstream.config.governance import AlertConfig, Policy, PolicyConfig, QuarantineConfig
@@ -150,6 +151,17 @@ class PipelineConfig(TargetConfig):
     tags: Mapping[str, str] = Field(
         default_factory=dict, description="Dagster's tags, on every asset."
     )
+    translation: Translation | None = Field(
+        default=None,
+        description="What Dagster shows of each asset, over what Millstream says of it: "
+        '`{key_prefix: raw, description: "{{ table.name }} of the shop"}`.',
+    )
+    assets: Mapping[str, AssetAttributes] = Field(
+        default_factory=dict,
+        description="By stream, the same of its own asset alone, such as "
+        "`{orders: {deps: [crm/export], kinds: [api]}}`. Its child tables take group, kinds, "
+        "owners and tags too; where it has a `key`, theirs begin with it.",
+    )
     source_asset: bool = Field(
         default=False,
         description="Show the source in Dagster as the asset `sources/NAME`, upstream of all "
@@ -158,8 +170,14 @@ class PipelineConfig(TargetConfig):
     )
     schedule: str | None = Field(
         default=None,
-        description="A cron expression for the job.",
+        description="A cron expression for the job. Dagster starts it once it is switched on in "
+        "the UI, or by `dagster schedule start`, unless `schedule_status` is `running`.",
         json_schema_extra={"pattern": cron.pattern()},
+    )
+    schedule_status: Literal["stopped", "running"] = Field(
+        default="stopped",
+        description="Whether the schedule is switched on wherever the definitions are deployed, "
+        "`dagster dev` included, until someone switches it off.",
     )
     steps: Literal["stream", "pipeline"] | Annotated[int, Field(ge=1)] | None = Field(
         default=None,
@@ -198,6 +216,12 @@ class PipelineConfig(TargetConfig):
         default=None,
         exclude=True,
         description="The folder of `defs.yaml`, where the accepted schema lies beside it.",
+    )
+    component: str | None = Field(
+        default=None,
+        exclude=True,
+        description="The subclass of `millstream.Pipeline` that names the assets, where the file "
+        "is of one.",
     )
 
     @field_validator("maps")
@@ -275,18 +299,25 @@ class PipelineConfig(TargetConfig):
 
 
 def parse_pipeline(
-    attributes: Mapping[str, Any], *, where: str, project: Path, folder: Path | None = None
+    attributes: Mapping[str, Any],
+    *,
+    where: str,
+    project: Path,
+    folder: Path | None = None,
+    component: str | None = None,
 ) -> PipelineConfig:
     """Check the attributes of a pipeline.
 
     Raises:
         ConfigError: naming each wrong field, with its path and what was expected.
     """
-    for name in ("project", "folder"):  # ours to set, from where the file lies
+    for name in ("project", "folder", "component"):  # ours to set, from where the file lies
         if name in attributes:
             raise ConfigError(f"{where}: {name}: there is no such attribute")
     try:
-        return PipelineConfig.model_validate({**attributes, "project": project, "folder": folder})
+        return PipelineConfig.model_validate(
+            {**attributes, "project": project, "folder": folder, "component": component}
+        )
     except ValidationError as error:
         found = validation_messages.of(error, PipelineConfig, attributes)
         raise ConfigError(f"{where}: {found.message}", hint=found.hint) from None

@@ -1,7 +1,8 @@
 """A pipeline as Dagster assets, from Python; the component does the same from YAML."""
 
 # no `from __future__ import annotations`: Dagster reads the annotations of a step's function itself
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from millstream.orchestration.checks import check_specs
 from millstream.orchestration.jobs import jobs
 from millstream.orchestration.ops import Op, ops
 from millstream.orchestration.specs import STREAM, asset_specs, roots, source_spec
+from millstream.orchestration.translation import Translate
 
 FULL_REFRESH = "millstream/full_refresh"
 """Tag of a run: `true` refreshes all that it loads, whichever its steps."""
@@ -28,6 +30,10 @@ class LoadConfig(dg.Config):
         default=False,
         description="Forget the cursors, read all again, and replace what the tables hold.",
     )
+
+
+Result = dg.MaterializeResult[Any] | dg.AssetCheckResult
+Execute = Callable[[dg.AssetExecutionContext, LoadConfig], Iterable[Result]]
 
 
 def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> list[dg.AssetsDefinition]:
@@ -45,15 +51,36 @@ def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> list[d
     Raises:
         ConfigError: naming each wrong attribute; or `config` and attributes were both given.
     """
-    pipeline = _config(config, attributes, "millstream.assets(...)")
-    specs = asset_specs(pipeline)
+    return _assets(_config(config, attributes, "millstream.assets(...)"))
+
+
+def _assets(
+    pipeline: PipelineConfig, translated: Translate | None = None, execute: Execute | None = None
+) -> list[dg.AssetsDefinition]:
+    specs = asset_specs(pipeline, translated)
+    execute = execute or partial(load, pipeline)
     return [
-        _step(pipeline, op, [spec for spec in specs if spec.metadata[STREAM] in op.streams])
+        _step(
+            pipeline, op, [spec for spec in specs if spec.metadata[STREAM] in op.streams], execute
+        )
         for op in ops(pipeline, sources.of_pipeline(pipeline).streams())
     ]
 
 
-def _step(pipeline: PipelineConfig, op: Op, specs: Sequence[dg.AssetSpec]) -> dg.AssetsDefinition:
+def load(
+    pipeline: PipelineConfig, context: dg.AssetExecutionContext, config: LoadConfig
+) -> Iterator[Result]:
+    """Load what a step is to load, and yield a result for each selected asset and check."""
+    # here, so that loading definitions imports neither the runner nor what it needs
+    from millstream.orchestration import step
+
+    full_refresh = config.full_refresh or _is_tagged(context)
+    yield from step.load(context, pipeline, full_refresh=full_refresh)
+
+
+def _step(
+    pipeline: PipelineConfig, op: Op, specs: Sequence[dg.AssetSpec], execute: Execute
+) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=op.name,
         description=op.description,
@@ -66,11 +93,7 @@ def _step(pipeline: PipelineConfig, op: Op, specs: Sequence[dg.AssetSpec]) -> dg
     def load_streams(
         context: dg.AssetExecutionContext, config: LoadConfig
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        # here, so that loading definitions imports neither the runner nor what it needs
-        from millstream.orchestration import step
-
-        full_refresh = config.full_refresh or _is_tagged(context)
-        yield from step.load(context, pipeline, full_refresh=full_refresh)
+        yield from execute(context, config)
 
     return load_streams
 
@@ -83,8 +106,19 @@ def definitions(config: PipelineConfig | None = None, /, **attributes: Any) -> d
     Raises:
         ConfigError: as `assets`, or the schedule is no cron expression.
     """
-    config = _config(config, attributes, "millstream.definitions(...)")
-    loaded = assets(config)
+    return definitions_of(_config(config, attributes, "millstream.definitions(...)"))
+
+
+def definitions_of(
+    config: PipelineConfig, translated: Translate | None = None, execute: Execute | None = None
+) -> dg.Definitions:
+    """The definitions of a pipeline, of which a component has something to say.
+
+    Args:
+        translated: has the last word on the spec of each asset.
+        execute: what a step does instead of `load`.
+    """
+    loaded = _assets(config, translated, execute)
     job, *others = jobs(config, [spec for each in loaded for spec in each.specs])
     return dg.Definitions(
         assets=[*loaded, *([source_spec(config)] if config.source_asset else [])],
@@ -112,16 +146,31 @@ def _backfill(config: PipelineConfig, specs: Sequence[dg.AssetSpec]) -> dg.Backf
 
 def _schedule(config: PipelineConfig, cron: str, job: Any) -> dg.ScheduleDefinition:
     name = config.name
+    starts = config.schedule_status == "running"
+    status = dg.DefaultScheduleStatus.RUNNING if starts else dg.DefaultScheduleStatus.STOPPED
+    description = f"Loads all streams of {name}." + (
+        ""
+        if starts
+        else " Switched off until you switch it on here, or set `schedule_status: running`."
+    )
     try:
         if config.partitions is not None:
             return dg.ScheduleDefinition(
                 name=f"{name}_schedule",
                 job=job,
                 cron_schedule=cron,
+                default_status=status,
+                description=description,
                 execution_timezone=getattr(config.partitions, "timezone", "UTC"),
                 execution_fn=lambda context: partitions.requests(config, context),
             )
-        return dg.ScheduleDefinition(name=f"{name}_schedule", job=job, cron_schedule=cron)
+        return dg.ScheduleDefinition(
+            name=f"{name}_schedule",
+            job=job,
+            cron_schedule=cron,
+            default_status=status,
+            description=description,
+        )
     except dg.DagsterInvalidDefinitionError:
         raise ConfigError(
             f"pipeline {name!r}: schedule: {cron!r} is not a cron expression",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from dagster.components import DefsStateConfig, DefsStateConfigArgs, scaffold_wi
 from pydantic import BaseModel, ConfigDict
 
 from millstream import sources
-from millstream.config import PipelineConfig, load_dotenv, parse_pipeline, project_of
+from millstream.config import DAGSTERS, PipelineConfig, load_dotenv, parse_pipeline, project_of
 from millstream.config.yaml_limits import ensure_bounded
-from millstream.orchestration.assets import definitions
+from millstream.orchestration.assets import LoadConfig, Result, definitions_of, load
 from millstream.orchestration.scaffolder import PipelineScaffolder
+from millstream.orchestration.translation import TableData, translate
 from millstream.orchestration.yaml_dates import restore_dates
 
 
@@ -33,7 +36,7 @@ class PipelineAttributes(BaseModel):
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
         schema = PipelineConfig.model_json_schema(*args, **kwargs)
-        for internal in ("project", "folder"):  # set by whoever reads the file
+        for internal in ("project", "folder", "component"):  # set by whoever reads the file
             schema["properties"].pop(internal)
         for model in (schema, *schema["$defs"].values()):
             for name, field in model.get("properties", {}).items():
@@ -46,10 +49,10 @@ class PipelineAttributes(BaseModel):
 class Pipeline(dg.StateBackedComponent):
     """Load a source into linked tables: each stream an asset, and each child table too.
 
-    Makes one subsettable multi-asset, a job with the pipeline's name, for MongoDB one for each
-    database and each collection too, and a schedule where one is set. `millstream run` takes the
-    same file. Credentials come from the environment, `.env` or dlt's `secrets.toml` when a run
-    needs them; never from `defs.yaml`.
+    Makes a step for each stream, a job with the pipeline's name, for MongoDB one for each database
+    and each collection too, and a schedule where one is set. A subclass may override
+    `get_asset_spec` and `execute`. `millstream run` takes the same file. Credentials come from the
+    environment, `.env` or dlt's `secrets.toml` when a run needs them; never from `defs.yaml`.
 
     Where the source is asked once for its streams, as a database is, the answer lies in a file
     beside `defs.yaml`, from which definitions load. `dg utils refresh-defs-state` asks again, as
@@ -57,6 +60,18 @@ class Pipeline(dg.StateBackedComponent):
     """
 
     config: PipelineConfig
+    templates: dg.ResolutionContext | None = dataclass_field(
+        default=None, repr=False, compare=False
+    )
+    """What templates of `translation` and `assets` know beside `stream`, `table` and `spec`."""
+
+    def get_asset_spec(self, data: TableData) -> dg.AssetSpec:
+        """The spec of one asset: `data.spec` with what `translation` and `assets` say."""
+        return translate(self.config, data, self.templates)
+
+    def execute(self, context: dg.AssetExecutionContext, config: LoadConfig) -> Iterable[Result]:
+        """What a step does: load its selected streams, and yield a result for each asset."""
+        yield from load(self.config, context, config)
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -84,9 +99,15 @@ class Pipeline(dg.StateBackedComponent):
             # Dagster has read it, and kept the last of two
             ensure_bounded(text, file, unique=True)
             written = restore_dates(written, text)
-        resolved = context.resolution_context.at_path("attributes").resolve_value(written)
+        templates = context.resolution_context.at_path("attributes")
+        resolved = {
+            # some of them are filled in for one asset after the other
+            name: value if name in DAGSTERS else templates.at_path(name).resolve_value(value)
+            for name, value in written.items()
+        }
         loaded = cls(
-            parse_pipeline(resolved, where=str(file), project=project_of(folder), folder=folder)
+            parse_pipeline(resolved, where=str(file), project=project_of(folder), folder=folder),
+            templates,
         )
         if loaded._discovering is not None:
             context.component_tree.mark_component_defs_state_key(
@@ -132,7 +153,7 @@ class Pipeline(dg.StateBackedComponent):
                 stacklevel=2,
             )
             return dg.Definitions()
-        return definitions(self.config)
+        return definitions_of(self.config, self.get_asset_spec, self.execute)
 
     @property
     def _discovering(self) -> sources.Discovering | None:

@@ -6,6 +6,7 @@ Only where `DAGSTER_HOME` names an instance. These events belong to no run of Da
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 import dagster as dg
 
@@ -15,6 +16,7 @@ from millstream.model import RunReport
 from millstream.orchestration import checks
 from millstream.orchestration.specs import STREAM, TABLE, asset_specs
 from millstream.orchestration.step import StreamAssets, tables_metadata
+from millstream.orchestration.translation import Translate
 
 
 def report_loads(
@@ -29,7 +31,7 @@ def report_loads(
         Exception: whatever Dagster raises where the instance can't be opened or written.
     """
     # before the run there may have been no accepted schema, and so no child tables
-    streams = _streams(asset_specs(config))
+    streams = _streams(asset_specs(config, _translated(config)))
     told: set[dg.AssetKey] = set()
     with dg.DagsterInstance.get() as instance:
         for report in reports:
@@ -45,6 +47,15 @@ def report_loads(
             for result in checks.held_results(config, streams[stream].root, error):
                 instance.report_runless_asset_event(_evaluation(result))
     return len(told)
+
+
+def _translated(config: PipelineConfig) -> Translate | None:
+    """What the component of a subclass says of its assets."""
+    if config.component is None:
+        return None
+    module, _, name = config.component.rpartition(".")
+    translated: Translate = getattr(import_module(module), name)(config).get_asset_spec
+    return translated
 
 
 def _streams(specs: Sequence[dg.AssetSpec]) -> dict[str, StreamAssets]:

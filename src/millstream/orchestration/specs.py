@@ -8,6 +8,7 @@ source                       asset [sources, pipeline], where lineage begins; no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,7 @@ from millstream.errors import ConfigError
 from millstream.model import SchemaVersion, Stream, Table
 from millstream.orchestration import partitions
 from millstream.orchestration.columns import table_schema
+from millstream.orchestration.translation import TableData, Translate, own_key, translate
 from millstream.schema_changes import accepted_file
 
 STREAM = "millstream/stream"
@@ -34,26 +36,46 @@ TABLE = "millstream/table"
 """Metadata of each spec: which stream loads the asset, and which of its tables the asset is."""
 
 
-def asset_specs(config: PipelineConfig) -> Sequence[dg.AssetSpec]:
+def asset_specs(
+    config: PipelineConfig, translated: Translate | None = None
+) -> Sequence[dg.AssetSpec]:
     """One spec a stream, and one a table below it that the accepted schema knows, or a sample.
 
     Any other child table has no spec until a run has made it and the definitions are loaded again.
 
+    Args:
+        translated: has the last word on each; what the configuration says, when left out.
+
     Raises:
-        ConfigError: the source offers no streams, or two of them load into one table.
+        ConfigError: the source offers no streams, two of them load into one table, two assets
+            have one key, or the configuration has attributes of an asset that is not there.
     """
+    translated = translated or partial(translate, config)
     streams = sources.of_pipeline(config).streams()
     if not streams:
         raise ConfigError(
             f"pipeline {config.name!r}: its source offers no streams",
             hint="name the streams to load under `source.streams`",
         )
+    names = {stream.name for stream in streams}
+    if unknown := sorted(config.assets.keys() - names):
+        raise ConfigError(
+            f"assets: pipeline {config.name!r} has no stream {unknown[0]!r}",
+            hint=f"it has {', '.join(sorted(names))}",
+        )
     accepted = accepted_file.load(config.folder) if config.folder else {}
     specs: dict[dg.AssetKey, dg.AssetSpec] = {}
     for stream in streams:
-        for spec in _specs_of(config, stream, accepted.get(stream.name)):
+        for spec in _specs_of(config, stream, accepted.get(stream.name), translated):
             if spec.key in specs:
-                both = sorted({specs[spec.key].metadata[STREAM], stream.name})
+                other = specs[spec.key].metadata
+                if other[TABLE] != spec.metadata[TABLE]:
+                    raise ConfigError(
+                        f"pipeline {config.name!r}: the tables {other[TABLE]!r} and "
+                        f"{spec.metadata[TABLE]!r} have the key {spec.key.to_user_string()!r}",
+                        hint='`key: "raw/{{ table.name }}"` gives each its own',
+                    )
+                both = sorted({other[STREAM], stream.name})
                 raise ConfigError(
                     f"pipeline {config.name!r}: the table {spec.metadata[TABLE]!r} is loaded by "
                     f"more than one stream: {', '.join(both)}",
@@ -128,6 +150,8 @@ def child_key(root: dg.AssetKey, root_table: str, table: str) -> dg.AssetKey:
 
 
 def _key(config: PipelineConfig, stream: Stream) -> dg.AssetKey:
+    if (own := own_key(config, stream)) is not None:
+        return own
     return dg.AssetKey([config.name, *(stream.place or (stream.name,))])
 
 
@@ -145,7 +169,7 @@ def _sampled(config: PipelineConfig, stream: Stream) -> SchemaVersion:
 
 
 def _specs_of(
-    config: PipelineConfig, stream: Stream, schema: SchemaVersion | None
+    config: PipelineConfig, stream: Stream, schema: SchemaVersion | None, translated: Translate
 ) -> Iterator[dg.AssetSpec]:
     own = (stream.table or stream.name) if stream.has_own_table else ""
     schema = schema or (_sampled(config, stream) if own else SchemaVersion())
@@ -154,21 +178,23 @@ def _specs_of(
         own = ""
     key = _key(config, stream)
     above = [source_key(config)] if config.source_asset else []
-    yield _spec(
-        config,
-        key,
-        stream,
-        root or Table(own),
-        description=stream.description or f"The stream `{stream.name}`.",
-        deps=above,
-    )
-    keys = {root.name: key} if root else {}
+    keys: dict[str, dg.AssetKey] = {}
+
+    def named(table: Table, spec: dg.AssetSpec, *, is_root: bool = False) -> dg.AssetSpec:
+        found = translated(TableData(stream, table, spec, is_root))
+        keys[table.name] = found.key
+        # how a run finds the tables of its assets
+        return found.merge_attributes(metadata={STREAM: stream.name, TABLE: table.name})
+
+    own_table = root or Table(own)
+    description = stream.description or f"The stream `{stream.name}`."
+    spec = _spec(config, key, stream, own_table, description=description, deps=above)
+    yield named(own_table, spec, is_root=True)
     for table in others:
-        keys[table.name] = child_key(key, root.name if root else "", table.name)
         parent = keys.get(table.parent) if table.parent else None
-        yield _spec(
+        spec = _spec(
             config,
-            keys[table.name],
+            child_key(key, root.name if root else "", table.name),
             stream,
             table,
             description=f"One row per item of a list in `{table.parent}`; `_dlt_parent_id` there "
@@ -177,6 +203,7 @@ def _specs_of(
             else f"A further table of the stream `{stream.name}`.",
             deps=[parent] if parent else above,
         )
+        yield named(table, spec)
 
 
 def _spec(
