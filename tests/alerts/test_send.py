@@ -18,7 +18,7 @@ from millstream.alerts import slack as slack_message
 from millstream.alerts.message import compose
 from millstream.config import AppriseAlert, EmailAlert, PolicyConfig, SlackAlert, WebhookAlert
 from millstream.model import Column, ColumnProfile, Decision, SchemaVersion, Table
-from millstream.schema_changes import diff
+from millstream.schema_changes import diff, drift
 from millstream.schema_changes.policy import decide
 from schema_changes.strategies import versions
 
@@ -120,17 +120,15 @@ def test_nothing_to_say_is_not_said(office: Slack) -> None:
 
 
 def test_a_share_that_moved_is_told_where_a_rule_asks_for_it(office: Slack) -> None:
-    old, new = (
-        SchemaVersion((Table("t", None, (Column("a", "text", profile=seen),)),))
-        for seen in (ColumnProfile(500, 500, 0), ColumnProfile(500, 100, 400))
-    )
-    moved = diff(old, new)
+    seen = ColumnProfile(500, 100, 400)
+    new = SchemaVersion((Table("t", None, (Column("a", "text", profile=seen),)),))
+    moved = drift.changes(new, [{"t": {"a": ColumnProfile(500, 500, 0)}}] * 3, ())
     assert [change.kind for change in moved] == ["presence_changed"]
     assert send(SlackAlert(), decide(moved, PolicyConfig(), stream="t")) == ()
     assert office.asked == 0
     asked = PolicyConfig.model_validate({"rules": [{"action": "warn", "column": "a"}]})
     assert send(SlackAlert(), decide(moved, asked, stream="t")) == ()
-    assert "`a` arrives in 20% of rows, before in 100%" in said(office.taken[0])
+    assert "`a` arrives in 20% of 500 rows, in 3 earlier loads in 100%" in said(office.taken[0])
 
 
 def test_each_alert_has_its_own_threshold(office: Slack) -> None:

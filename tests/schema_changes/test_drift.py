@@ -3,8 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.model import Column, ColumnProfile, Drift, SchemaVersion, Table
+from millstream.model import Column, ColumnProfile, Drift, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes import jumps
+from millstream.schema_changes.drift import changes
 from millstream.schema_changes.snapshot import Profile
 
 
@@ -25,13 +26,45 @@ def test_a_share_outside_the_range_is_reported_once() -> None:
     (jump,) = found(load(500, 100), load(500, 480), load(400, 400), load(400, 400))
     assert (jump.table, jump.column, jump.share) == ("t", "a", "presence")
     assert (jump.now, jump.lowest, jump.highest, jump.rows) == (0.2, 0.96, 1.0, 500)
-    assert jump.message == "`a` arrives in 20% of 500 rows, in the last 3 loads in 96% to 100%"
+    assert jump.message == "`a` arrives in 20% of 500 rows, in 3 earlier loads in 96% to 100%"
 
 
 def test_nulls_are_told_where_the_field_arrives_as_before() -> None:
     (jump,) = found(load(500, 500, 300), *[load(500, 500, 0)] * 3)
     assert jump.share == "null share"
-    assert jump.message == "`a` is null in 60% of 500 rows, in the last 3 loads in 0%"
+    assert jump.message == "`a` is null in 60% of 500 rows, in 3 earlier loads in 0%"
+
+
+def test_a_change_says_what_the_check_says() -> None:
+    """One function finds both, and an object whose fields moved alike is one change."""
+    names = ("id", "user__login", "user__plan__name", "bio", "note")
+
+    def seen(*present: int) -> Profile:
+        return {"t": {n: ColumnProfile(500, p, 500 - p) for n, p in zip(names, present)}}
+
+    def told(new: Profile, *others: SchemaChange) -> list[tuple[str, str | None, str]]:
+        columns = tuple(Column(name, "text", profile=p) for name, p in new["t"].items())
+        table = SchemaVersion((Table("t", None, columns),))
+        found = changes(table, [seen(500, 400, 400, 500, 500)] * 3, others)
+        assert len(found) <= len(jumps(table, [seen(500, 400, 400, 500, 500)] * 3))
+        return [(each.kind, each.column, each.message) for each in found]
+
+    assert told(seen(500, 100, 100, 470, 250)) == [
+        (
+            "presence_changed",
+            "user",
+            "`user` with its 2 fields arrives in 20% of 500 rows, in 3 earlier loads in 80%",
+        ),
+        (
+            "presence_changed",
+            "note",
+            "`note` arrives in 50% of 500 rows, in 3 earlier loads in 100%",
+        ),
+    ]
+    # another field of it did not move
+    assert [column for _, column, _ in told(seen(500, 400, 100, 500, 500))] == ["user__plan__name"]
+    gone = SchemaChange(kind="column_gone", table="t", column="note", severity="risky", message="")
+    assert told(seen(500, 400, 400, 500, 0), gone) == [], "one of the two is enough"
 
 
 def test_two_loads_have_no_range_yet() -> None:

@@ -463,6 +463,8 @@ def test_a_field_that_stops_arriving_is_noticed(
     ]
     again = [{**row, "id": row["id"] + 100, "changed": row["changed"] + 100} for row in without]
     assert load(config, again).decisions == (), "told once"
+    further = [{**row, "id": row["id"] + 200, "changed": row["changed"] + 200} for row in without]
+    assert load(config, further).decisions == ()
     back = [{**row, "id": row["id"] + 400, "changed": row["changed"] + 400} for row in rows]
     told = load(config, back).decisions
     assert [(d.change.kind, d.change.column) for d in told] == [("presence_changed", "note")]

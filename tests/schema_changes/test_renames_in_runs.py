@@ -148,6 +148,32 @@ def test_postgres_tells_it_too(case: str, postgres_place: Place) -> None:
     told(postgres_place, case)
 
 
+BACK = {
+    "a column": ("email", "contact"),
+    "an object": ("user", "author"),
+    "a list of objects": ("labels", "marks"),
+}
+
+
+@pytest.mark.parametrize("case", BACK)
+@pytest.mark.parametrize(
+    "kind",
+    ["duckdb", *(pytest.param(k, marks=NIGHTLY) for k in ("postgres", "bigquery", "filesystem"))],
+)
+def test_an_old_name_that_comes_back_is_a_rename(
+    kind: str, case: str, request: pytest.FixtureRequest
+) -> None:
+    place, (old, new) = request.getfixturevalue(f"{kind}_place"), BACK[case]
+    change = renamed(old, new)
+    assert run(place, "1", rows(0, 1)) == []
+    assert run(place, "2", [change(row) for row in rows(50, 2)]) == [
+        ("column_renamed", "orders", old, new)
+    ]
+    assert run(place, "3", [change(row) for row in rows(100, 3)]) == []
+    assert run(place, "4", rows(150, 4)) == [("column_renamed", "orders", new, old)]
+    assert run(place, "5", rows(200, 5)) == []
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("case", ELSEWHERE)
 @pytest.mark.parametrize("kind", ["bigquery", "filesystem"])

@@ -51,7 +51,7 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
         for table, rows in report.deletions.items()
     ]
     lines += quarantine_lines(report, stream)
-    lines += [*warned_lines(report, stream), *jump_lines(report, stream)]
+    lines += [*warned_lines(report, stream), *moved_lines(report, stream)]
     lines += skipped_lines(report, stream)
     lines += [paint(f"  warning: {text}", "yellow", stream=stream) for text in report.warnings]
     return lines
@@ -187,13 +187,19 @@ def warned_lines(report: RunReport, stream: TextIO) -> list[str]:
     return [*lines, *_first_lines(marked, stream, without_end=2 * _SHOWN)]
 
 
-def jump_lines(report: RunReport, stream: TextIO) -> list[str]:
-    """The columns that are unlike what recent loads had."""
-    if not report.jumps:
+def moved_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """The shares that are unlike those of recent loads, but for what a rule warns of."""
+    from millstream.schema_changes import comes_and_goes
+
+    moved = dict.fromkeys(
+        f"{decision.change.table}: {decision.change.message}"
+        for decision in report.decisions
+        if comes_and_goes(decision)
+    )
+    if not moved:
         return []
-    lines = ["", f"  {quantity(len(report.jumps), 'column')} unlike recent loads"]
-    marked = [(f"{jump.table}: {jump.message}", "risky") for jump in report.jumps]
-    return [*lines, *_first_lines(marked, stream, without_end=2 * _SHOWN)]
+    lines = ["", f"  {quantity(len(moved), 'share')} unlike recent loads"]
+    return [*lines, *_first_lines([(t, "risky") for t in moved], stream, without_end=2 * _SHOWN)]
 
 
 def _first_lines(

@@ -188,12 +188,13 @@ def _accept(options: Namespace) -> int:
     from millstream import destinations
     from millstream.cli.changes import held_packages, package_name
     from millstream.runs import pending_decisions
-    from millstream.schema_changes import DATA_ALONE
 
     quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         held = {stream: pending_decisions.open_changes(config, stream) for stream in streams}
+        accepted_store = destinations.accepted_store(config)
+        known = accepted_store.load() if accepted_store else {}
     found = {
         stream: _standing(config, stream, options)
         for stream in streams
@@ -222,13 +223,11 @@ def _accept(options: Namespace) -> int:
     if not accepted:
         print("\n".join(_not_ahead_lines(found) or [_NONE_PENDING]))
         return 0
-    kinds = {change["kind"] for made in accepted.values() for change in made}
-    accepted_store = destinations.accepted_store(config)
-    if accepted_store and (kinds - DATA_ALONE or "column_renamed" in kinds):
-        where = f"written to {accepted_store.where}"
-    else:  # no schema shows it
-        where = "noted beside what is held on this machine"
     with redirect_stdout(sys.stderr):
+        if accepted_store and accepted_store.load() != known:
+            where = f"written to {accepted_store.where}"
+        else:  # no schema shows it
+            where = "noted beside what is held on this machine"
         still_held = held_packages(config, [*accepted])
     will_be_held = {
         stream: sum(
@@ -302,7 +301,7 @@ def _open_in(found: Standing | None) -> list[dict[str, Any]]:
     return [
         decision_fields(each)
         for each in (found.decisions if found else ())
-        if is_in_schema(each.change) and each.decided_by != "people"
+        if found and is_in_schema(each.change, found.before) and each.decided_by != "people"
     ]
 
 

@@ -90,11 +90,12 @@ def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int
     load_id, newest = loads[-1]
     before = [seen for _, seen in loads[:-1]]
     agreed = [
-        (row["table_name"], str(row["column_name"]))
+        (row["table_name"], str(name))
         for row in changes
         if row["load_id"] == load_id
         and row["kind"] in schema_changes.DATA_ALONE
         and schema_changes.is_agreed(row["action"], schema_changes.decided_by(row["reason"]))
+        for name in (row["column_name"], *([row["is_now"]] * (row["kind"] == "column_renamed")))
     ]
     check = config.profile_check
     found = schema_changes.jumps(

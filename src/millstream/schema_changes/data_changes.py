@@ -4,11 +4,11 @@ turned from a scalar into an object. Read from two versions and the profiles tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from itertools import dropwhile
 from math import lgamma, log
 
-from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
+from millstream.model import Column, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.map_detection import explosions, map_columns
 from millstream.schema_changes.messages import percent, type_words
 from millstream.schema_changes.renames import (
@@ -18,7 +18,6 @@ from millstream.schema_changes.renames import (
     is_own,
     list_rename,
 )
-from millstream.schema_changes.significance import is_outside, jumped
 from millstream.schema_changes.snapshot import Profile
 
 CHANCE = 0.0001
@@ -36,6 +35,8 @@ def observe(
     loads: Sequence[Profile] | None = None,
 ) -> Iterator[SchemaChange]:
     """Changes of the data, table by table; at most one per column, the one that says most.
+
+    Shares that moved are for `drift` to tell.
 
     Args:
         loaded: what was loaded of `old`: a column that was only accepted ahead is new in a load.
@@ -63,14 +64,16 @@ def observe(
         renames = column_renames([old for old, _ in gone], had, table, kept=mixed)
         yield from (describe(table.name, rename) for rename in renames)
         told.update((table.name, rename.old) for rename in renames)
-        said = mixed.union(*(rename.columns for rename in renames))
-        gone = [pair for pair in gone if pair[1].name not in said]
-        for name, pairs in _objects(gone, table).items():
+        renamed = frozenset[str]().union(*(rename.columns for rename in renames))
+        pairs = {new.name: (old, new) for old, new in gone if new.name not in renamed}
+        arriving = [
+            column.name
+            for column in table.columns
+            if column.variant_of is None and column.profile and column.profile.present
+        ]
+        for name, fields in by_object([*pairs], arriving).items():
             told.add((table.name, name))
-            yield _column_gone(table.name, name, pairs)
-        said.update(column.name for _, column in gone)
-        said.update(new_variants(had.column, table))
-        yield from _shares(was, table, said, loads)
+            yield _column_gone(table.name, name, [pairs[field] for field in fields])
     yield from _lists_gone(loaded, new, told, loads)
 
 
@@ -261,29 +264,20 @@ def _is_gone(old: Column, new: Column) -> bool:
     return _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
 
 
-def _objects(pairs: list[Pair], others_in: Table) -> dict[str, list[Pair]]:
+def by_object(names: Collection[str], others: Iterable[str]) -> dict[str, list[str]]:
     """Columns that share a fate, by the outermost object of which they are all there is.
 
     A nested object that stops arriving is one change, however many fields it had.
 
     Args:
-        others_in: has the columns that arrive, or did, with a fate of their own.
+        others: columns that arrive, or did; those with a fate of their own count.
     """
-    names = {column.name for _, column in pairs}
-    others = [
-        column.name
-        for column in others_in.columns
-        if column.name not in names
-        and column.variant_of is None
-        and column.profile is not None
-        and column.profile.present
-    ]
-    inside = {ancestor for name in others for ancestor in _ancestors(name)}
-    grouped: dict[str, list[Pair]] = {}
-    for old, column in pairs:
-        whole = (name for name in _ancestors(column.name) if name not in inside)
-        grouped.setdefault(next(whole, column.name), []).append((old, column))
-    return {name if len(found) > 1 else found[0][1].name: found for name, found in grouped.items()}
+    inside = {ancestor for name in others if name not in names for ancestor in _ancestors(name)}
+    grouped: dict[str, list[str]] = {}
+    for column in names:
+        whole = (name for name in _ancestors(column) if name not in inside)
+        grouped.setdefault(next(whole, column), []).append(column)
+    return {name if len(found) > 1 else found[0]: found for name, found in grouped.items()}
 
 
 def _column_gone(table: str, name: str, pairs: list[Pair]) -> SchemaChange:
@@ -385,61 +379,3 @@ def _by_chance(hits: int, rows: int, more: int) -> float:
     """
     a, b = hits + 1, rows - hits + 1
     return lgamma(b + more) + lgamma(a + b) - lgamma(b) - lgamma(a + b + more)
-
-
-def _shares(
-    was: Table, table: Table, said: set[str], loads: Sequence[Profile] | None
-) -> Iterator[SchemaChange]:
-    """Presence and null share that jumped, for columns of which nothing else was said."""
-    before: Mapping[str, Column] = was.column
-    moved: dict[tuple[str, str], list[Pair]] = {}
-    for column in table.columns:
-        old = before.get(column.name)
-        if old is None or old.profile is None or column.profile is None:
-            continue
-        if column.name in said or is_own(column):
-            continue
-        if column.variant_of is not None:
-            continue
-        then, now = old.profile, column.profile
-        seen = _seen(table.name, column.name, loads)
-        if jumped(then.present, then.rows, now.present, now.rows):
-            if seen is not None and not is_outside(now.presence, [p.presence for p in seen]):
-                continue
-            shares = percent(then.presence), percent(now.presence)
-            moved.setdefault(shares, []).append((old, column))
-        elif jumped(then.nulls, then.rows, now.nulls, now.rows):
-            if seen is not None and not is_outside(now.null_share, [p.null_share for p in seen]):
-                continue
-            yield SchemaChange(
-                kind="null_share_changed",
-                table=table.name,
-                column=column.name,
-                old=percent(then.null_share),
-                new=percent(now.null_share),
-                severity="risky",
-                message=f"`{column.name}` is null in {percent(now.null_share)} of rows, "
-                f"before in {percent(then.null_share)}",
-            )
-    for (then_share, now_share), pairs in moved.items():
-        for name, fields in _objects(pairs, was).items():
-            what = f"`{name}`" if len(fields) == 1 else f"`{name}` with its {len(fields)} fields"
-            yield SchemaChange(
-                kind="presence_changed",
-                table=table.name,
-                column=name,
-                old=then_share,
-                new=now_share,
-                severity="risky",
-                message=f"{what} arrives in {now_share} of rows, before in {then_share}",
-            )
-
-
-def _seen(
-    table: str, column: str, loads: Sequence[Profile] | None
-) -> Sequence[ColumnProfile] | None:
-    """What each recent load saw in a column; None where only the sum of them is known."""
-    if loads is None:
-        return None
-    found = (load.get(table, {}).get(column) for load in loads)
-    return [profile for profile in found if profile is not None and profile.rows]

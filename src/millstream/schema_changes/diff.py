@@ -45,11 +45,11 @@ def diff(
     """Every change from `old` to `new`, in the order of the new schema; what is gone comes last.
 
     Nothing changed gives nothing. The order of columns is no change. What only the data tells
-    (presence, renames) is compared where both, or the new version's, columns carry a profile.
+    (removals, renames) is compared where both, or the new version's, columns carry a profile.
 
     Args:
         loaded: what was loaded of `old`; the rest of it was accepted ahead. All where left out.
-        loads: what each recent load saw: a share within their range has not changed.
+        loads: what each recent load saw; shares that left their range are for `drift` to tell.
     """
     changes = [*_structural(old, new)]
     changes += observe(old, new, loaded=old if loaded is None else loaded, loads=loads)

@@ -1,20 +1,19 @@
 """Presence and null share of each column, this load against each of the recent ones.
 
-What `data_changes` compares is this load with all recent ones as if they were one; a share that
-goes up and down by nature would be told again and again. Here it has to leave the range that the
-loads had.
+The one rule for shares: runs, `schema diff`, the history, checks and alerts tell what is found
+here. A share has to leave the range of recent loads: one that swings by nature is no news.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Literal, get_args
 
-from millstream.model import Column, ColumnProfile, Drift, SchemaVersion
-from millstream.schema_changes.data_changes import in_other_shapes, new_variants
+from millstream.model import Column, ColumnProfile, Drift, SchemaChange, SchemaVersion
+from millstream.schema_changes.data_changes import by_object, in_other_shapes, new_variants
 from millstream.schema_changes.map_detection import map_columns
 from millstream.schema_changes.messages import percent
-from millstream.schema_changes.profile import pool
+from millstream.schema_changes.profile import columns_of, fields_of, pool, profile_of
 from millstream.schema_changes.renames import is_own
 from millstream.schema_changes.significance import JUMP, is_outside, jumped
 from millstream.schema_changes.snapshot import Profile
@@ -23,6 +22,56 @@ MIN_ROWS = 20
 """A load with fewer rows of a table proves nothing about it, neither now nor before."""
 MIN_LOADS = 3
 """Earlier loads of a column that it takes to know its range."""
+
+Share = Literal["presence", "null share"]
+_OF_A_FIELD = frozenset(
+    {"column_gone", "column_renamed", "became_object", "became_list", "became_scalar"}
+)
+"""Changes that say all of what became of a field."""
+
+
+def changes(
+    new: SchemaVersion,
+    loads: Sequence[Profile],
+    told: Iterable[SchemaChange],
+    threshold: float = JUMP,
+    min_rows: int = MIN_ROWS,
+) -> tuple[SchemaChange, ...]:
+    """What `jumps` finds, as changes: an object whose fields moved alike is one.
+
+    Args:
+        told: the other changes of this load: of a field that is gone nothing more is told.
+    """
+    fields = [field for each in told if each.kind in _OF_A_FIELD for field in fields_of(each)]
+    explained = columns_of(fields, profile_of(new))
+    found = jumps(new, loads, threshold=threshold, min_rows=min_rows, explained=explained)
+    if not found:
+        return ()
+    return tuple(
+        change for share in get_args(Share) for change in _alike(share, found, pool(loads))
+    )
+
+
+def _alike(share: Share, found: Sequence[Drift], loaded: Profile) -> Iterator[SchemaChange]:
+    alike: dict[tuple[str, str], dict[str, Drift]] = {}
+    for jump in found:
+        if jump.share == share:
+            words = jump.message.removeprefix(f"`{jump.column}`")
+            alike.setdefault((jump.table, words), {})[jump.column] = jump
+    for (table, words), moved in alike.items():
+        others = [name for name, seen in loaded[table].items() if seen.present]
+        for name, fields in by_object([*moved], others).items():
+            jump = moved[fields[0]]
+            what = f"`{name}` with its {len(fields)} fields" if len(fields) > 1 else f"`{name}`"
+            yield SchemaChange(
+                kind="presence_changed" if share == "presence" else "null_share_changed",
+                table=table,
+                column=name,
+                old=_range(jump.lowest, jump.highest),
+                new=percent(jump.now),
+                severity="risky",
+                message=f"{what}{words}",
+            )
 
 
 def jumps(
@@ -88,7 +137,7 @@ def _drifted(
 def _outside(
     table: str,
     column: Column,
-    share: Literal["presence", "null share"],
+    share: Share,
     seen: ColumnProfile,
     now: float,
     before: Sequence[float],
@@ -97,11 +146,18 @@ def _outside(
     if not is_outside(now, before, least=threshold):
         return
     lowest, highest = min(before), max(before)
-    said = percent(lowest) if lowest == highest else f"{percent(lowest)} to {percent(highest)}"
     verb = "arrives in" if share == "presence" else "is null in"
-    loads = f"the last {len(before)} loads" if len(before) > 1 else "recent loads"
-    message = f"`{column.name}` {verb} {percent(now)} of {seen.rows:,} rows, in {loads} in {said}"
+    loads = f"{len(before)} earlier loads" if len(before) > 1 else "earlier loads"
+    message = (
+        f"`{column.name}` {verb} {percent(now)} of {seen.rows:,} rows, in {loads} in "
+        f"{_range(lowest, highest)}"
+    )
     yield Drift(table, column.name, share, now, lowest, highest, seen.rows, message)
+
+
+def _range(lowest: float, highest: float) -> str:
+    least, most = percent(lowest), percent(highest)
+    return least if least == most else f"{least} to {most}"
 
 
 def _of(load: Profile, table: str, column: str) -> ColumnProfile | None:

@@ -12,13 +12,16 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from millstream.config import PolicyConfig
+from millstream.config import PolicyConfig, ProfileCheckConfig
 from millstream.model import Decision, SchemaChange, SchemaVersion, Table
+from millstream.schema_changes import drift
 from millstream.schema_changes.diff import DATA_ALONE, diff
 from millstream.schema_changes.map_detection import TABLE_OF_KEYS, describe_maps
 from millstream.schema_changes.policy import accepted as accepted_by_people
 from millstream.schema_changes.policy import decide
 from millstream.schema_changes.profile import LoadProfile, attach, comparable, pool
+
+_SHARES = ProfileCheckConfig()
 
 
 def govern(
@@ -31,6 +34,7 @@ def govern(
     approved: Collection[str] = (),
     recent: Sequence[LoadProfile] = (),
     maps: Collection[str] = (),
+    shares: ProfileCheckConfig = _SHARES,
 ) -> tuple[Decision, ...]:
     """What the policy says of each change that nobody has accepted yet.
 
@@ -43,12 +47,16 @@ def govern(
         approved: fingerprints of changes that people accepted for this very package.
         recent: what the last loads saw, oldest first.
         maps: the paths of objects that the configuration makes tables of: who named one wants that.
+        shares: from when on one has left the range of the last loads.
 
     The run must not load while any action is `hold`.
     """
     loads = comparable(recent)
     loaded = attach(before, pool(loads)) if loads else before
     changes = diff(known(loaded, accepted, new), new, loaded=loaded, loads=loads or None)
+    changes += drift.changes(new, loads, changes, shares.threshold, shares.min_rows)
+    position = {table.name: index for index, table in enumerate(new.tables)}
+    changes = tuple(sorted(changes, key=lambda each: position.get(each.table, len(position))))
     first = not before.tables and accepted is None
     changes = describe_maps(changes, new, maps)
     asked = {fingerprint(each) for each in changes if each.new == TABLE_OF_KEYS}
@@ -114,9 +122,15 @@ def is_accepted_rename(
     )
 
 
-def is_in_schema(change: SchemaChange) -> bool:
-    """Whether an accepted schema can say that people accepted a change."""
-    return change.kind not in DATA_ALONE or change.kind == "column_renamed"
+def is_in_schema(change: SchemaChange, before: SchemaVersion) -> bool:
+    """Whether an accepted schema can say that people accepted a change.
+
+    Of a rename it has the new name alone, which says nothing where `before`, what the destination
+    has, knows that name from an earlier time.
+    """
+    if change.kind == "column_renamed":
+        return not has_field(before, change.table, str(change.new))
+    return change.kind not in DATA_ALONE
 
 
 def has_field(version: SchemaVersion, table: str, name: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from millstream.model import ColumnProfile, DecidedBy, Decision, SchemaVersion
+from millstream.model import ColumnProfile, DecidedBy, Decision, SchemaChange, SchemaVersion
 from millstream.schema_changes.diff import DATA_ALONE
 from millstream.schema_changes.policy import comes_and_goes
 from millstream.schema_changes.sketch import SIZE
@@ -32,9 +32,10 @@ def settled(decisions: Iterable[Decision], profile: Profile) -> frozenset[tuple[
     """
     return columns_of(
         (
-            (decision.change.table, str(decision.change.column))
+            field
             for decision in decisions
             if decision.change.kind in DATA_ALONE and not comes_and_goes(decision)
+            for field in fields_of(decision.change)
         ),
         profile,
     )
@@ -51,6 +52,13 @@ def explained(decisions: Iterable[Decision], profile: Profile) -> frozenset[tupl
 def is_agreed(action: str, by: DecidedBy) -> bool:
     """Whether people let a change in, and not a preset for them."""
     return action == "allow" and by != "preset"
+
+
+def fields_of(change: SchemaChange) -> Iterator[tuple[str, str]]:
+    """Table and column, object or list that a change is about: of a rename both names."""
+    yield change.table, str(change.column)
+    if change.kind == "column_renamed":
+        yield change.table, str(change.new)
 
 
 def columns_of(changed: Iterable[tuple[str, str]], profile: Profile) -> frozenset[tuple[str, str]]:

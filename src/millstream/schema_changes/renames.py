@@ -30,6 +30,7 @@ class Rename:
         share: of the values of a column of `new`, those that a column of `old` had.
         columns: the columns that are gone with it.
         is_exact: whether all values were compared, and not a sample of them.
+        is_back: whether `new` was loaded before, though not of late.
     """
 
     old: str
@@ -37,6 +38,7 @@ class Rename:
     share: float
     columns: frozenset[str]
     is_exact: bool = True
+    is_back: bool = False
 
 
 def column_renames(
@@ -48,10 +50,11 @@ def column_renames(
         gone: columns as they were, of which this load has no value.
         kept: columns that are no new name of anything.
     """
+    known = was.column
     added = [
         column
         for column in now.columns
-        if column.name not in was.column
+        if (column.name not in known or _rests(known[column.name]))
         and column.name not in kept
         and column.variant_of is None
         and column.profile
@@ -59,14 +62,14 @@ def column_renames(
     names = {column.name for column in gone}
     renames: dict[str, Rename] = {}
     for old, new, share, is_exact in _pairs(gone, added):
-        objects = _objects(old, new)
+        objects, is_back = _objects(old, new), new in known
         if objects is None or _still_arrives(objects[0], now):
-            renames[old] = Rename(old, new, share, frozenset({old}), is_exact)
+            renames[old] = Rename(old, new, share, frozenset({old}), is_exact, is_back)
             continue
         before, after = (prefix.removesuffix(SEPARATOR) for prefix in objects)
         fields = frozenset(name for name in names if name.startswith(objects[0]))
         # the best pair comes first; further ones of the same objects add nothing
-        renames.setdefault(before, Rename(before, after, share, fields, is_exact))
+        renames.setdefault(before, Rename(before, after, share, fields, is_exact, is_back))
     return [
         rename
         for rename in renames.values()
@@ -80,12 +83,13 @@ def list_rename(was: Table, old: SchemaVersion, new: SchemaVersion) -> Rename | 
     best: Rename | None = None
     prefix = f"{was.parent}{SEPARATOR}"
     for table in new.tables:
-        if table.parent != was.parent or table.name in old.table:
+        known = old.table.get(table.name)
+        if table.parent != was.parent or (known and any(map(_arrived, known.columns))):
             continue
         for before, after, share, is_exact in _pairs(was.columns, table.columns):
             if before == after and (best is None or best.share < share):
                 names = was.name.removeprefix(prefix), table.name.removeprefix(prefix)
-                best = Rename(*names, share, frozenset(), is_exact)
+                best = Rename(*names, share, frozenset(), is_exact, known is not None)
     return best
 
 
@@ -100,9 +104,19 @@ def describe(table: str, rename: Rename, what: str = "") -> SchemaChange:
         old=rename.old,
         new=rename.new,
         severity="breaking",
-        message=f"{what}`{rename.old}`{fields} is gone and `{rename.new}` came, a likely rename: "
+        message=f"{what}`{rename.old}`{fields} is gone and `{rename.new}` "
+        f"{'came back' if rename.is_back else 'came'}, a likely rename: "
         f"{share} of its values were in `{rename.old}` before",
     )
+
+
+def _rests(column: Column) -> bool:
+    """Whether recent loads had rows, and none of them a value of the column."""
+    return column.profile is not None and column.profile.rows > 0 and not column.profile.present
+
+
+def _arrived(column: Column) -> bool:
+    return column.profile is not None and column.profile.present > 0
 
 
 def _pairs(

@@ -31,6 +31,7 @@ def decide(
         approved=schema_changes.held_packages.approved(run),
         recent=recent,
         maps=context.maps,
+        shares=context.target.profile_check,
     )
     # what should be quarantined, and yet came this far, came in a form that is not rows
     return tuple(
