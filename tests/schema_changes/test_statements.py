@@ -226,3 +226,28 @@ def test_keys_of_a_map_come_and_go(shop: Shop) -> None:
 
     said = shop.load(*map(without, keyed(1200, 300)))
     assert "the list `rates` no longer arrives" in said
+
+
+def test_a_replay_of_what_a_rule_keeps_out_is_no_change(shop: Shop) -> None:
+    definition = shop.place.project / "defs.yaml"
+    document = json.loads(definition.read_text())
+    rule = {"action": "quarantine", "change": ["variant_added", "became_object"]}
+    document["attributes"]["schema_policy"] = {"rules": [rule]}
+    definition.write_text(json.dumps(document))
+    shop.load(*rows(0))
+    said = shop.load(
+        *rows(
+            200,
+            size=lambda n: "x" if n % 20 == 0 else n,
+            note=lambda n: {"a": n} if n % 20 == 5 else f"note {n}",
+            tags=None,
+        )
+    )
+    assert "20 rows in quarantine" in said
+    assert "10  orders: policy: the first: `size`: bigint, now also text" in said
+    assert "10  orders: policy: the first: `note` was text, now it is also an object" in said
+    assert "1 schema change" in said, "the list that is gone, as `schema diff` counts"
+    log = shop.call("schema", "log")
+    code, said = shop.call("quarantine", "replay")
+    assert (code, "from quarantine: 20 waiting" in said) == (0, True)
+    assert shop.call("schema", "log") == log

@@ -23,7 +23,8 @@ class EngineReport:
         reasons: why rows were left to dlt, and how many batches of them each time.
         profile: by table and column.
         deletions: rows by table that tell of a deletion, and are not in the profile.
-        quarantined: rows that were quarantined, by table and reason.
+        quarantined: rows that were quarantined, by table and reason; those that the policy keeps
+            out by change, too.
         refusals: what the policy said of the changes that it kept out of the schema.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`; of
             those whose file was read anew, `read again`.
@@ -56,7 +57,7 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
     reasons: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     collisions: Counter[Collision] = Counter()
-    put_aside: dict[tuple[str, Any], QuarantinedRows] = {}
+    put_aside: dict[tuple[str, Any, str], QuarantinedRows] = {}
     refusals: dict[tuple[Any, ...], Decision] = {}
     documents: list[Mapping[str, Any]] = []
     for load_id in load_ids:
@@ -69,10 +70,11 @@ def collect(working_dir: Path, load_ids: Iterable[str]) -> EngineReport:
             for (table, what, name, keys), count in document["twins"]:
                 collisions[Collision(table, what, name, tuple(keys))] += count
             for table, reason, detail, count in document["quarantined"]:
-                known = put_aside.get((table, reason))
+                kind = (table, reason, detail if reason == "policy" else "")
+                known = put_aside.get(kind)
                 count += known.rows if known else 0
                 detail = known.detail if known else detail
-                put_aside[table, reason] = QuarantinedRows(table, reason, detail, count)
+                put_aside[kind] = QuarantinedRows(table, reason, detail, count)
             for plain in document["refusals"]:
                 change = SchemaChange(**plain.pop("change"))
                 key = (change.kind, change.table, change.column, change.new)

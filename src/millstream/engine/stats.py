@@ -27,7 +27,8 @@ class FileStats:
     """What happened to the rows of one extracted file.
 
     Attributes:
-        quarantined: rows by the table and the reason of their first problem, and its words.
+        quarantined: rows by the table and the reason of their first problem, with its words; of a
+            change that the policy keeps out these tell it from others, too.
         refusals: what the policy said of the changes that it kept out, each once.
         outcomes: of rows that came again from quarantine: `replayed`, `waiting`, `superseded`; of
             those whose file was read anew, `read again`.
@@ -38,7 +39,7 @@ class FileStats:
     rows: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     profile: Profile = field(default_factory=Profile)
-    quarantined: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    quarantined: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
     refusals: dict[tuple[str, str, str | None, str | None], Decision] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     collisions: Counter[Collision] = field(default_factory=Counter)
@@ -53,8 +54,9 @@ class FileStats:
     def count_quarantined(self, problems: Sequence[Rejection]) -> int:
         """Count a row; its number in this file."""
         first = problems[0]
-        detail, rows = self.quarantined.get((first.table, first.reason), (first.detail, 0))
-        self.quarantined[first.table, first.reason] = (detail, rows + 1)
+        key = first.table, first.reason, first.detail if first.reason == "policy" else ""
+        detail, rows = self.quarantined.get(key, (first.detail, 0))
+        self.quarantined[key] = (detail, rows + 1)
         return sum(rows for _, rows in self.quarantined.values())
 
     def refuse(self, decision: Decision) -> None:
@@ -71,7 +73,9 @@ class FileStats:
             "rows": self.rows,
             "reasons": self.reasons,
             "profile": self.profile.to_json(),
-            "quarantined": [[*key, *value] for key, value in self.quarantined.items()],
+            "quarantined": [
+                [table, reason, *value] for (table, reason, _), value in self.quarantined.items()
+            ],
             "refusals": [_plain(decision) for decision in self.refusals.values()],
             "outcomes": self.outcomes,
             "twins": list(self.collisions.items()),

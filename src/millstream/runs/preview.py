@@ -110,7 +110,7 @@ def preview(
             decisions = stages.decide(context, folder, package.schema, recent, accepted)
         before = schema_changes.held_packages.read_baseline(folder, stream)
         tables = first_rows(pipeline, context.schema, rows) if rows else ()
-    decisions = (*package.seen.refusals, *decisions)
+    decisions = (*package.refusals, *decisions)
     # offline, nothing says what of the accepted schema is loaded
     ahead = (
         ()

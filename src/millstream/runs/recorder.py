@@ -309,13 +309,13 @@ class RunRecorder:
             logger.warning("%s: the schema's history was not written: %s", stream, text)
 
     def _changes(self, before: SchemaVersion, schema: SchemaVersion) -> tuple[SchemaChange, ...]:
-        """What changed in the schema, and in the data as far as people accepted it."""
+        """What changed in the schema and in the data, but for shares, which come and go."""
         made = schema_changes.describe_maps(
             schema_changes.diff(before, schema), schema, self.context.maps
         )
         changes = {schema_changes.fingerprint(each): each for each in made}
         for decision in self.decisions:
-            if decision.decided_by == "people":
+            if decision.action != "quarantine" and not schema_changes.comes_and_goes(decision):
                 changes.setdefault(schema_changes.fingerprint(decision.change), decision.change)
         position = {table.name: at for at, table in enumerate(schema.tables)}
         return tuple(sorted(changes.values(), key=lambda each: position.get(each.table, 0)))

@@ -24,6 +24,7 @@ from millstream.common import metadata_tables
 from millstream.common.sql_client import sql_client
 from millstream.model import ColumnProfile, RunReport, SchemaVersion
 from millstream.schema_changes import accepted_file
+from millstream.schema_changes.diff import DATA_ALONE
 from millstream.schema_changes.evaluate import fingerprint
 from millstream.schema_changes.profile import LoadProfile, profile_of, settled
 from millstream.schema_changes.sketch import SIZE
@@ -355,7 +356,7 @@ def _run_of(report: RunReport) -> dict[str, Any]:
 
 
 def _version_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if not report.changes:
+    if all(change.kind in DATA_ALONE for change in report.changes):
         return []
     definition = accepted_file.render({report.stream: report.schema}, header=False)
     return [

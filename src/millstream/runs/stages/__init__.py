@@ -85,6 +85,6 @@ def normalize_and_load(
         recorder.warnings += engine.describe_collisions(package.seen.collisions)
         recorder.skipped += extracted.findings.skipped
         recorder.add_profile(schema_changes.profile_of(package.schema))
-        recorder.decisions += (*package.seen.refusals, *decisions)
+        recorder.decisions += (*package.refusals, *decisions)
         recorder.compare(package.schema, recent, decisions)
         recorder.accept(context.version(pipeline))

@@ -88,7 +88,7 @@ def load(
         package.counted,
         schema_changes.held_packages.read_baseline(run, context.stream),
         package.schema,
-        (*package.seen.refusals, *decisions),
+        (*package.refusals, *decisions),
         context.started_at,
         recorder.seconds,
     )

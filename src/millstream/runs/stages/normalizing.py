@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from millstream import destinations, engine, schema_changes
 from millstream.common.metadata_tables import is_own
 from millstream.errors import ConfigError
-from millstream.model import SchemaVersion
+from millstream.model import Decision, SchemaVersion
 from millstream.quarantine.rules import QuarantineRules
 from millstream.runs import (
     deduplication,
@@ -50,6 +50,11 @@ class Normalized:
         for count in self.counted:
             rows[count.table] += count.rows
         return rows
+
+    @property
+    def refusals(self) -> tuple[Decision, ...]:
+        """What the policy keeps out; of rows that were quarantined before it was told then."""
+        return () if self.seen.is_replay else self.seen.refusals
 
     @property
     def is_profiled(self) -> bool:
