@@ -75,11 +75,14 @@ def test_a_map_is_held_before_its_columns_and_tables_exist(project: Path) -> Non
 
     # what it says helps at once: nothing waits that would have to be dropped first
     define(project, FILES, MAPS)
+    write(project, "b.jsonl", {"id": 2, "account": {"tierList": {"x": {"key": "own", "n": 60}}}})
     code, said = millstream(project, "run")
     assert code == 0, said
     assert tables(project) == CHILDREN
+    own = "SELECT key, key_xa62f22 FROM crm.customers__account__tier_list WHERE n = 60"
+    assert ask(project, own) == [("x", "own")]
     found = ask(project, "SELECT key, n FROM crm.customers__account__tier_list ORDER BY n")
-    assert found == [(f"{n:08x}", n) for n in range(KEYS)]
+    assert found == [*((f"{n:08x}", n) for n in range(KEYS)), ("x", 60)]
     perks = "SELECT count(*) FROM crm.customers__account__tier_list__perks"
     assert ask(project, perks) == [(2 * KEYS,)]
 

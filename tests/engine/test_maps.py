@@ -38,8 +38,8 @@ def test_a_path_may_be_spelt_as_its_column() -> None:
 
 
 def test_a_key_of_its_own_is_not_overwritten() -> None:
-    with pytest.raises(ConfigError, match="field `key` of its own"):
-        as_lists({"m": {"x": {"key": 1}}}, [("m",)])
+    row = as_lists({"m": {"x": {"key": 1, "n": 2}, "y": 3}}, [("m",)])
+    assert row == {"m": [{"key": "x", "key_xa62f22": 1, "n": 2}, {"key": "y", "value": 3}]}
 
 
 def test_a_path_has_names() -> None:

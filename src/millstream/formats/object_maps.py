@@ -10,44 +10,44 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha1
 from typing import Any
-
-from millstream.errors import ConfigError
 
 KEY = "key"
 VALUE = "value"
+_TAKEN = f"{KEY}_x{sha1(KEY.encode(), usedforsecurity=False).hexdigest()[:6]}"
 
 
 def as_lists(row: Any, paths: Sequence[tuple[str, ...]]) -> Any:
     """A row with the objects at these paths as lists of objects with a `key`.
 
-    A value that is not an object goes under `value`; null and the empty object stay what they are,
+    A value that is not an object goes under `value`. An object's own `key` goes under that name
+    with its digest, as any key whose name is taken. Null and the empty object stay what they are,
     and so does anything at a path that is not an object. The row itself is not changed.
 
     A path may have a column's name, `tier_list`, in place of the key `tierList`.
 
     >>> as_lists({"m": {"a": {"n": 1}, "b": 2}}, [("m",)])
     {'m': [{'key': 'a', 'n': 1}, {'key': 'b', 'value': 2}]}
-
-    Raises:
-        ConfigError: an object inside the map has a `key` of its own.
+    >>> as_lists({"m": {"a": {"key": 1}}}, [("m",)])
+    {'m': [{'key': 'a', 'key_xa62f22': 1}]}
     """
     for path in paths:
-        row = _at(row, path, path)
+        row = _at(row, path)
     return row
 
 
-def _at(value: Any, path: tuple[str, ...], whole: tuple[str, ...]) -> Any:
+def _at(value: Any, path: tuple[str, ...]) -> Any:
     if isinstance(value, list):
-        return [_at(item, path, whole) for item in value]
+        return [_at(item, path) for item in value]
     if not isinstance(value, dict):
         return value
     if not path:
-        return [_entry(key, item, whole) for key, item in value.items()] or value
+        return [_entry(key, item) for key, item in value.items()] or value
     key = path[0] if path[0] in value else _alike(path[0], value)
     if key is None:
         return value
-    return {**value, key: _at(value[key], path[1:], whole)}
+    return {**value, key: _at(value[key], path[1:])}
 
 
 def is_below(keys: Sequence[str], path: Sequence[str]) -> bool:
@@ -73,12 +73,9 @@ def _folded(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def _entry(key: str, item: Any, whole: tuple[str, ...]) -> dict[str, Any]:
+def _entry(key: str, item: Any) -> dict[str, Any]:
     if not isinstance(item, dict):
         return {KEY: key, VALUE: item}
     if KEY in item:
-        raise ConfigError(
-            f"maps: an object in `{'.'.join(whole)}` has a field `{KEY}` of its own",
-            hint="leave this path out of `maps`",
-        )
+        item = {_TAKEN if name == KEY else name: each for name, each in item.items()}
     return {KEY: key, **item}
