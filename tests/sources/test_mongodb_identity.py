@@ -68,6 +68,27 @@ def test_another_database_replaces_the_rows(project: Project) -> None:
     assert rows(shop, "by_change") == later
 
 
+@pytest.mark.nightly_on("postgres")
+def test_another_collection_has_ids_of_another_type(project: Project) -> None:
+    """Its rows replace all others, so that none of them has to wait for a full refresh."""
+    shop = project
+    names = ("by_cursor", "by_change", "in_full")
+    how = "{by_cursor: {cursor: u}, by_change: {changes: true}}"
+    shop.define(f"collections: [by_cursor, by_change, in_full]\nsettings: {how}")
+    for name in names:
+        shop.db[name].insert_many([{"_id": n, "u": n, "tags": [n]} for n in range(20)])
+    shop.run()
+    for name in names:
+        shop.db[name].drop()
+        shop.db[name].insert_many([{"_id": f"t{n}", "u": 0, "tags": [n, n]} for n in range(12)])
+    for _ in range(2):
+        assert "quarantine" not in shop.run()
+        for name in names:
+            assert sorted(shop.rows(name, "_id")) == sorted((f"t{n}",) for n in range(12))
+            assert shop.place.count(f"{name}__tags") == 24
+        shop.db.by_change.update_one({"_id": "t1"}, {"$set": {"u": 5}})
+
+
 @pytest.mark.nightly
 def test_a_collection_under_an_old_name_is_read_anew(project: Project) -> None:
     shop = project

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from millstream.sources.mongodb.connection import Client
 
 
+_ALTERED = ("duckdb", "postgres")
+"""Dialects of the destinations that make text of a column of numbers; files are DuckDB's, too."""
+
+
 def source(job: LoadSpec, table: str) -> DltSource:
     """The dlt source of one resource that extracts the stream."""
     import dlt
@@ -74,7 +78,7 @@ def _extract(job: LoadSpec, table: str) -> Iterator[Any]:
             yield from _part(job, job.partition, table, collection, parts, normalize, hand_on)
             return
         found = again(job.what, lambda: identify(collection.database, collection.name))
-        known = _known(job, known, found)
+        before, known = known, _known(job, known, found)
         fresh = known is None or known.fingerprint != job.fingerprint
         if known is not None and not fresh and job.mode == "changes":
             try:
@@ -87,7 +91,11 @@ def _extract(job: LoadSpec, table: str) -> Iterator[Any]:
         if known is not None and not fresh and job.mode == "cursor":
             yield from _newer(job, table, collection, parts, known, normalize, hand_on, state)
             return
-        yield from _all(job, table, collection, found, known, parts, normalize, hand_on, state)
+        # its rows replace those of another one, so that the column of ids may be another, too
+        is_new = before is not None and known is None and dialect in _ALTERED
+        yield from _all(
+            job, table, collection, found, known, parts, normalize, hand_on, state, is_new=is_new
+        )
 
 
 def _known(job: LoadSpec, known: ReadState | None, found: Identity) -> ReadState | None:
@@ -116,10 +124,12 @@ def _all(
     normalize: Any,
     hand_on: PartEmitter,
     state: dict[str, Any],
+    *,
+    is_new: bool,
 ) -> Iterator[Any]:
     """A full load, from where a broken one stopped; the table is replaced."""
     with connection.causal(collection.database.client) as session:
-        settled = partial(_settled, job, table, known)
+        settled = partial(_settled, job, table, known, is_new=is_new)
         plan = plans.make(job, collection, found, parts, session, settled)
         # every range is read as of now or later, on whichever member: a token made before is older
         plans.see_now(collection, session)
@@ -293,15 +303,21 @@ def _follow(
 
 
 def _settled(
-    job: LoadSpec, table: str, known: ReadState | None, now: ids.Kind | None
+    job: LoadSpec,
+    table: str,
+    known: ReadState | None,
+    now: ids.Kind | None,
+    *,
+    is_new: bool = False,
 ) -> ids.Kind | None:
     """The kind of ids to write: as earlier loads wrote them, and as the table's column holds them.
 
-    A full refresh alone gives a column of numbers or dates another type; else documents whose ids
-    it can't hold go to quarantine.
+    A full refresh, or another collection, alone gives a column of numbers or dates another type;
+    else documents whose ids it can't hold go to quarantine.
 
     Args:
         now: the kind of those in the collection.
+        is_new: whether earlier loads read another collection.
     """
     if now is None:
         return None
@@ -312,7 +328,7 @@ def _settled(
     column = _id_column(table).get("data_type")
     if column is None or column == ids.DATA_TYPE[now]:
         return now
-    return "any" if job.full else ids.OF_COLUMN.get(column, "any")
+    return "any" if job.full or is_new else ids.OF_COLUMN.get(column, "any")
 
 
 def _holds_ids(table: str) -> bool:
