@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path, PurePosixPath
 
+import jsonschema
 import pytest
+import yaml
 
 from millstream.cli import main
 from millstream.errors import ConfigError
@@ -41,6 +44,7 @@ def test_every_pair_is_written_without_a_placeholder_left(
         ".env.example",
         "src/my_project/definitions.py",
         f"src/my_project/defs/{source}/defs.yaml",
+        f"src/my_project/defs/{source}/defs.schema.json",
         "tests/test_pipeline.py",
     } <= written.keys()
     # the tables are in it where they are known beforehand
@@ -48,6 +52,12 @@ def test_every_pair_is_written_without_a_placeholder_left(
     assert (schema in written) == (SOURCES[source].known == "tables")
     texts = {name: text for name, text in written.items() if isinstance(text, bytes)}
     assert len(texts) == len(project.files)
+    # what an editor checks the file by, beside it; templates are a part of that
+    (schema,) = [texts.pop(name) for name in [*texts] if name.endswith("defs.schema.json")]
+    assert project.defs.read_text().startswith("# yaml-language-server: $schema=defs.schema.json\n")
+    validator = jsonschema.Draft202012Validator(json.loads(schema))
+    validator.validate(yaml.safe_load(project.defs.read_text()))
+    assert not validator.is_valid({"type": "millstream.Pipeline", "attributes": {"name": 3}})
     assert not [name for name, text in texts.items() if b"{{" in text or b"}}" in text]
     assert b"\n.env\n" in texts[".gitignore"]
     assert not (project.folder / ".env").exists()
@@ -206,3 +216,18 @@ def test_a_mistyped_absolute_path_makes_no_project(tmp_path):
     with pytest.raises(ConfigError, match=r"typo does not exist"):
         write_project("github_issues", "duckdb", tmp_path / "typo" / "project")
     assert not (tmp_path / "typo").exists()
+
+
+def test_doctor_says_that_the_schema_of_editors_is_old(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = write_project("files", "duckdb", tmp_path / "lake")
+    assert main(["doctor", str(project.folder)]) == 0
+    assert "defs.schema.json" not in capsys.readouterr().out
+    (project.defs.parent / "defs.schema.json").write_text("{}")
+
+    assert main(["doctor", str(project.folder)]) == 0
+
+    said = capsys.readouterr().out
+    assert "defs.schema.json is of another version" in said
+    assert "python -m millstream.config.json_schema > " in said

@@ -93,10 +93,23 @@ def _pipeline(path: Path) -> list[Check]:
     detail = f"{config.name}: {config.source.type} to {config.destination.type}"
     return [
         Check("pipeline", True, detail),
+        *_editor(config),
         *_checked("source", _source, config),
         *_checked("destination", _destination, config),
         *_checked("pending", _pending, config),
     ]
+
+
+def _editor(config: PipelineConfig) -> Sequence[Check]:
+    """What editors check the file by, where it is of another version; a run needs none of it."""
+    from millstream.config.json_schema import FILE_NAME, file_schema
+    from millstream.model import Check
+
+    file = config.folder / FILE_NAME if config.folder else None
+    if file is None or not file.is_file() or file.read_text("utf-8") == file_schema():
+        return ()
+    hint = f"for your editor: python -m millstream.config.json_schema > {file}"
+    return [Check("editor", True, f"{FILE_NAME} is of another version of Millstream", hint)]
 
 
 def _source(config: PipelineConfig) -> Sequence[Check]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from millstream import sources
 from millstream.config import DAGSTERS, PipelineConfig, load_dotenv, parse_pipeline, project_of
+from millstream.config.json_schema import attributes_schema
 from millstream.config.yaml_limits import ensure_bounded
 from millstream.orchestration.assets import LoadConfig, Result, definitions_of, load
 from millstream.orchestration.scaffolder import PipelineScaffolder
@@ -35,13 +35,7 @@ class PipelineAttributes(BaseModel):
 
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        schema = PipelineConfig.model_json_schema(*args, **kwargs)
-        for internal in ("project", "folder", "component"):  # set by whoever reads the file
-            schema["properties"].pop(internal)
-        for model in (schema, *schema["$defs"].values()):
-            for name, field in model.get("properties", {}).items():
-                model["properties"][name] = _for_yaml(field)
-        return schema
+        return attributes_schema(*args, **kwargs)
 
 
 @scaffold_with(PipelineScaffolder)
@@ -60,9 +54,7 @@ class Pipeline(dg.StateBackedComponent):
     """
 
     config: PipelineConfig
-    templates: dg.ResolutionContext | None = dataclass_field(
-        default=None, repr=False, compare=False
-    )
+    templates: dg.ResolutionContext | None = field(default=None, repr=False, compare=False)
     """What templates of `translation` and `assets` know beside `stream`, `table` and `spec`."""
 
     def get_asset_spec(self, data: TableData) -> dg.AssetSpec:
@@ -163,34 +155,3 @@ class Pipeline(dg.StateBackedComponent):
 
 def _file(folder: Path) -> Path:
     return next((folder / n for n in ("defs.yaml", "defs.yml") if (folder / n).is_file()), folder)
-
-
-def _for_yaml(field: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one field, as `dg check yaml` and editors can explain it best."""
-    if field.keys() & {"const", "$ref"} or field.get("type") == "string":
-        return field
-    if "discriminator" in field:
-        return _by_discriminator(field)
-    # a template such as `{{ env.REPOSITORY }}` may stand for a value of any type
-    kept: dict[str, Any] = {
-        name: field.pop(name) for name in ("title", "description", "default") if name in field
-    }
-    return {**kept, "anyOf": [field, {"type": "string", "pattern": r"\{\{.*\}\}"}]}
-
-
-def _by_discriminator(field: dict[str, Any]) -> dict[str, Any]:
-    """Of several models the one that the field names, so that only its own errors are shown.
-
-    With `oneOf`, all that a reader learns is "not valid under any of the given schemas".
-    """
-    name, models = field["discriminator"]["propertyName"], field["discriminator"]["mapping"]
-    return {
-        "title": field["title"],
-        "type": "object",
-        "required": [name],
-        "properties": {name: {"type": "string", "enum": list(models)}},
-        "allOf": [
-            {"if": {"properties": {name: {"const": value}}}, "then": {"$ref": reference}}
-            for value, reference in models.items()
-        ],
-    }

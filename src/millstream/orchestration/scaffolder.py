@@ -10,6 +10,7 @@ import yaml
 from dagster.components import Scaffolder, ScaffoldRequest
 from pydantic import BaseModel, Field
 
+from millstream.config.json_schema import FILE_NAME, LINE, file_schema
 from millstream.errors import ConfigError
 from millstream.scaffold import SOURCES, code, source_block
 
@@ -21,7 +22,7 @@ attributes:
 {source}
   destination:
     type: {destination}{destination_note}
-  # schedule: "0 6 * * *"   # every day at 6:00 UTC; switch it on in Dagster's UI
+  # schedule: "0 6 * * *"   # every day at 6:00 UTC; off until switched on in Dagster's UI
 """
 
 _PYTHON = """\
@@ -98,7 +99,8 @@ class PipelineScaffolder(Scaffolder[PipelineParams]):
         )
         path = request.target_path if request.append else folder / "defs.yaml"
         with path.open("a" if request.append else "w", encoding="utf-8") as file:
-            file.write(f"---\n{text}" if request.append else text)
+            file.write(f"---\n{text}" if request.append else LINE + text)
+        (folder / FILE_NAME).write_text(file_schema(), encoding="utf-8")
 
 
 def _name(folder: Path) -> str:

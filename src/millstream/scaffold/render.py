@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 import millstream
+from millstream.config.json_schema import FILE_NAME, LINE, file_schema
 from millstream.scaffold.catalog import DestinationKind, SourceKind
 
 _PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
@@ -64,7 +65,8 @@ def render(
         f"{inside}/__init__.py": _template("project/package.py.tmpl", words),
         f"{inside}/definitions.py": _template("project/definitions.py.tmpl", words),
         f"{inside}/defs/__init__.py": _template("project/defs.py.tmpl", words),
-        f"{defs}/defs.yaml": _template("project/defs.yaml.tmpl", words),
+        f"{defs}/defs.yaml": LINE + _template("project/defs.yaml.tmpl", words),
+        f"{defs}/{FILE_NAME}": file_schema(),
         **{f"tests/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.tests},
         **{f"{inside}/{name}": text for name, text in code(source).items()},
         **{f"data/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.data},
