@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from millstream.errors import SourceDataError
-from millstream.sources.file_content import Digested, as_json, guess
+from millstream.sources.file_content import Digested, as_text, guess
 
 # JSON begins with two characters of ASCII
 texts = st.text(max_size=150).map(lambda text: '{"' + text.replace("\r", "") + '": 1}')
@@ -42,7 +42,7 @@ class Slow(io.BytesIO):
 
 
 def content(data: bytes, sizes: list[int] | None = None, **options: Any) -> bytes:
-    file = as_json("a.json", Slow(data), **options)
+    file = as_text("a.json", Slow(data), **options)
     found = b""
     for size in sizes or []:
         found += file.read(size)

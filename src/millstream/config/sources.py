@@ -412,6 +412,12 @@ class SqlDatabaseConfig(Model):
         return self.settings.get(stream, SqlTable())
 
 
+CSV_TYPE = (
+    r"^(text|bigint|double|bool|date|time|timestamp|timestamptz|json|nested"
+    r"|decimal(\(\d+, *\d+\))?)$"
+)
+
+
 class FileStream(Model):
     """Files that make one table."""
 
@@ -421,8 +427,39 @@ class FileStream(Model):
         "bracket. gzip and Zstandard are unpacked, whatever the name. `{partition}` stands for a "
         "partition's key, `{partition:%Y/%m/%d}` for the start of its window."
     )
-    format: Literal["jsonl", "json"] | None = Field(
+    format: Literal["jsonl", "json", "csv", "parquet"] | None = Field(
         default=None, description="From the file's name when left out."
+    )
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="CSV: what is between two values; a comma when left out, a tab in `.tsv`.",
+    )
+    quote: str | None = Field(
+        default='"',
+        max_length=1,
+        description="CSV: what is around a value with a delimiter or a newline in it; null for "
+        "none.",
+    )
+    header: bool | None = Field(
+        default=None,
+        description="CSV: whether the first row has the names of the columns. It is taken to, "
+        "unless `columns` are named; a first row with a number in it is refused until this says "
+        "so.",
+    )
+    columns: tuple[str, ...] = Field(
+        default=(), description="CSV: the names of the columns, instead of the first row's."
+    )
+    nulls: tuple[str, ...] = Field(
+        default=("",),
+        description="CSV: values that are null; in quotes they are texts.",
+    )
+    types: Mapping[str, Annotated[str, Field(pattern=CSV_TYPE)]] = Field(
+        default_factory=dict,
+        description="CSV: by column, `bigint`, `double`, `decimal`, `decimal(12, 2)`, `bool`, "
+        "`date`, `time`, `timestamp`, `timestamptz` (with an offset or Z), `json` or `nested` "
+        "(JSON that becomes columns and child tables). All others are text, as the file has it.",
     )
     encoding: str | None = Field(
         default=None,
@@ -439,6 +476,12 @@ class FileStream(Model):
         description="Objects whose keys are data, by path (`users`, `a.b`): a child table with a "
         "row for each key, instead of columns for each.",
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FileStream:
+        if self.header and self.columns:
+            raise ValueError("name `columns` for files without a `header`")
+        return self
 
     @field_validator("maps")
     @classmethod
@@ -459,7 +502,7 @@ class FileStream(Model):
 
 
 class FilesConfig(Model):
-    """JSON lines and JSON files, local or remote; those that are new or have changed."""
+    """JSON, CSV and Parquet files, local or remote; those that are new or have changed."""
 
     type: Literal["files"] = "files"
     streams: Mapping[str, FileStream] = Field(min_length=1, description="Files, by table.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream import destinations, engine, schema_changes
 from millstream.config import (
     DltConfig,
+    FilesConfig,
     PipelineConfig,
     RestApiConfig,
     SqlDatabaseConfig,
@@ -91,7 +92,7 @@ class RunContext:
     def may_hand_arrow(self) -> bool:
         """Whether the stream may come as Arrow tables."""
         source = self.target.source if isinstance(self.target, PipelineConfig) else None
-        return source is None or isinstance(source, (DltConfig, SqlDatabaseConfig))
+        return source is None or isinstance(source, (DltConfig, SqlDatabaseConfig, FilesConfig))
 
     @property
     def maps(self) -> Sequence[str]:

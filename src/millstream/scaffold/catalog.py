@@ -109,7 +109,7 @@ SOURCES: Mapping[str, SourceKind] = {
         ),
         SourceKind(
             name="files",
-            title="JSON files",
+            title="Files",
             pipeline="files",
             table="orders",
             tests=("test_pipeline.py",),

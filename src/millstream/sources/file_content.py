@@ -1,4 +1,4 @@
-"""A file's bytes as JSON in UTF-8: unpacked, decoded, and without a byte order mark.
+"""A file's bytes as text in UTF-8: unpacked, decoded, and without a byte order mark.
 
 All is told by the first bytes, once a file: whether it is gzip or Zstandard, whatever its name,
 and whether it is UTF-16 or UTF-32 (JSON begins with two characters of ASCII, so zeros tell; RFC
@@ -75,12 +75,25 @@ class Digested:
         return self._digest.hexdigest()[:32]
 
 
-def as_json(path: str, raw: Any, *, encoding: str | None = None, packed: bool = False) -> Any:
-    """A file to read JSON in UTF-8 from.
+def as_is(raw: Any) -> Any:
+    """A file to read bytes from."""
+    return _Peekable(raw)
+
+
+def as_text(
+    path: str,
+    raw: Any,
+    *,
+    encoding: str | None = None,
+    packed: bool = False,
+    is_json: bool = True,
+) -> Any:
+    """A file to read JSON or CSV in UTF-8 from.
 
     Args:
         encoding: the text's, as Python calls it; by its first bytes where left out.
         packed: whether its name says that it is compressed.
+        is_json: whether it has to be JSON, and not CSV.
 
     Raises:
         SourceDataError: it is of another format, or not compressed as its name says.
@@ -101,7 +114,9 @@ def as_json(path: str, raw: Any, *, encoding: str | None = None, packed: bool = 
         packed = False
     head = file.peek()
     # a server may have unpacked it on the way
-    if packed and head and not head.removeprefix(BOM).lstrip().startswith((b"{", b"[")):
+    begin = head.removeprefix(BOM).lstrip()
+    is_plain = begin.startswith((b"{", b"[")) if is_json else b"\0" not in begin
+    if packed and head and not is_plain:
         raise SourceDataError(
             f"{path}: compressed neither by gzip nor by Zstandard, as its name says",
             hint="put it there again, or give it the name of what it is",
@@ -109,8 +124,9 @@ def as_json(path: str, raw: Any, *, encoding: str | None = None, packed: bool = 
     for magic, what in _FORMATS.items():
         if head.startswith(magic):
             raise SourceDataError(
-                f"{path}: the file is {what}, not JSON",
-                hint="JSON and JSON lines are read, plain or compressed by gzip or Zstandard",
+                f"{path}: the file is {what}, not {'JSON' if is_json else 'CSV'}",
+                hint="name its `format`; JSON and CSV are read plain, or compressed by gzip or "
+                "Zstandard",
             )
     if encoding is None:
         encoding = _told_by(head)

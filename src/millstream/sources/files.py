@@ -1,8 +1,8 @@
-"""JSON lines and JSON files, local or remote, as bytes for as long as possible.
+"""JSON, CSV and Parquet files, local or remote, as bytes or Arrow tables for as long as possible.
 
-A line is not turned into objects: dlt's extract step takes it as it is, and the engine reads it
-once, into columns. Which files were read is kept in the state of the resource (`file_state`): a
-file that comes late is not lost, and none is read twice.
+A line of JSON is not turned into objects: dlt's extract step takes it as it is, and the engine
+reads it once, into columns. Which files were read is kept in the state of the resource
+(`file_state`): a file that comes late is not lost, and none is read twice.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -30,16 +31,20 @@ from millstream.formats import engine_mode
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.quarantine import envelope
 from millstream.sources import (
+    column_values,
     corrected_lines,
+    csv_rows,
     file_content,
     findings,
     json_document,
     json_lines,
+    parquet_rows,
     redirects,
 )
 from millstream.sources.file_listing import ListedFile, list_files
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
+from millstream.sources.typed_columns import LINKS
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -117,7 +122,7 @@ class FilesSource:
                 if not seen.is_current(file):
                     yield from self._unread(file, settings, seen)
 
-        return self._resource(rows, stream, settings, replace=full_refresh)
+        return self._resource(rows, stream, settings, files, replace=full_refresh)
 
     def _find_renamed(
         self, files: Sequence[ListedFile], settings: FileStream, seen: FileState
@@ -132,7 +137,8 @@ class FilesSource:
     def _unread(self, file: ListedFile, settings: FileStream, seen: FileState) -> Iterator[Any]:
         """The rows of a file, unless its content is what was read before."""
         before = seen.digest(file)
-        with self._raw(file, again=before is not None) as raw:
+        is_twice = before is not None or _is_parquet(file.url, settings)
+        with self._raw(file, again=is_twice) as raw:
             if before is not None:
                 with _unpacked(file.url, raw, settings) as content:
                     digest = file_content.Digested(content).drained()
@@ -148,13 +154,25 @@ class FilesSource:
             # a file that was empty, such as one whose writer had only begun, has nothing to double
             if seen.knows(file) and not settings.primary_key and before != file_content.EMPTY:
                 correction = self._correction(file, raw, settings, before)
-                yield from _corrected_rows(file.url, correction)
+                if _kind(file.url, settings)[0] == "csv":
+                    raw.seek(0)
+                    with _unpacked(file.url, raw, settings) as content:
+                        columns = csv_rows.columns(file.url, content, settings)
+                    read_line = partial(csv_rows.read_line, file.url, columns, settings=settings)
+                    yield from _corrected_rows(file.url, correction, read_line)
+                else:
+                    yield from _corrected_rows(file.url, correction, _read_json_line(file.url))
                 seen.add(file, correction.digest)
                 return
             if seen.knows(file) and self._has_quarantine:
                 yield from _read_again(file.url)
             with _unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
+                if _is_parquet(file.url, settings):  # which is read from its end
+                    digest = digested.drained()
+                    yield from self._rows(file.url, raw, settings)
+                    seen.add(file, digest)
+                    return
                 yield from self._handed_on(file.url, digested, settings)
                 seen.add(file, digested.drained())
 
@@ -174,7 +192,9 @@ class FilesSource:
                 yield content
 
         with content() as opened:
-            may_be = before is not None and not _is_document(file.url, opened, settings)
+            may_be = before is not None and not (
+                _is_parquet(file.url, settings) or _is_document(file.url, opened, settings)
+            )
         if may_be and self._has_quarantine:
             correction = corrected_lines.find(file.url, content, str(before))
             if correction is not None:
@@ -182,7 +202,7 @@ class FilesSource:
         raise SourceDataError(
             f"{file.url} has changed since it was loaded: its rows would be doubled",
             hint="set `primary_key`, so that rows merge; or put new rows into a new file. In "
-            "JSON lines, lines in quarantine may be corrected in place, if no other line "
+            "JSON lines and CSV, lines in quarantine may be corrected in place, if no other line "
             "changes; or use `millstream quarantine replay --id ID --row JSON`. `--full-refresh` "
             "reads all files again, and replaces the table",
         )
@@ -206,19 +226,32 @@ class FilesSource:
                 file for file in files if start <= instant(file.changed, partition, file.url) < end
             ]
 
-        def rows() -> Iterator[list[Any]]:
+        def rows() -> Iterator[Any]:
             for file in files:
                 for page in self._all_rows(file, settings):
+                    if not isinstance(page, list):  # an Arrow table
+                        if named:
+                            yield page.append_column(
+                                PARTITION_COLUMN, [[partition.key] * page.num_rows]
+                            )
+                            continue
+                        page = page.to_pylist()
                     mine = page
                     if not named and partition.by is not None:
                         mine = [row for row in page if holds(partition, _object(row), what)]
                     if mine:
                         yield [_stamped(row, partition) for row in mine]
 
-        return self._resource(rows, stream, settings)
+        return self._resource(rows, stream, settings, files)
 
     def _resource(
-        self, rows: Any, stream: str, settings: FileStream, *, replace: bool = False
+        self,
+        rows: Any,
+        stream: str,
+        settings: FileStream,
+        files: Sequence[ListedFile],
+        *,
+        replace: bool = False,
     ) -> DltResource:
         import dlt
 
@@ -229,6 +262,7 @@ class FilesSource:
             name=stream,
             primary_key=list(settings.primary_key) or None,
             write_disposition="replace" if replace else disposition,
+            columns=_hints([settings.path, *(each.url for each in files)], settings),
         )
         return made
 
@@ -283,6 +317,9 @@ class FilesSource:
 
     def _handed_on(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
+        if _is_typed(path, settings):
+            yield from self._rows(path, content, settings)
+            return
         is_document = _is_document(path, content, settings)
         is_whole = self._in_parts and engine_mode.current().reads_raw_parts and not settings.maps
         if is_document or not is_whole:
@@ -297,13 +334,22 @@ class FilesSource:
         ):
             yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
-    def _all_rows(self, file: ListedFile, settings: FileStream) -> Iterator[list[Any]]:
+    def _all_rows(self, file: ListedFile, settings: FileStream) -> Iterator[Any]:
+        if _is_parquet(file.url, settings):
+            with self._raw(file, again=True) as raw, _read_errors(file.url):
+                yield from self._rows(file.url, raw, settings)
+            return
         with self._raw(file) as raw, _unpacked(file.url, raw, settings) as content:
             yield from self._rows(file.url, content, settings)
 
-    def _rows(self, path: str, content: Any, settings: FileStream) -> Iterator[list[Any]]:
+    def _rows(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
+        """Lists of rows, and Arrow tables."""
         import orjson
 
+        if _is_typed(path, settings):
+            for page in self._typed_pages(path, content, settings):
+                yield column_values.parsed(page) if settings.maps else page
+            return
         if _is_document(path, content, settings):
             yield from json_document.read(
                 path,
@@ -319,6 +365,12 @@ class FilesSource:
             rows = found.each()
             for start in range(0, len(rows), _ROWS):
                 yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
+
+    def _typed_pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
+        if _is_parquet(path, settings):
+            content.seek(0)
+            return parquet_rows.read(path, content)
+        return csv_rows.read(path, content, settings, quarantine_enabled=self._has_quarantine)
 
     @contextmanager
     def _raw(self, file: ListedFile, *, again: bool = False) -> Iterator[Any]:
@@ -337,8 +389,13 @@ class FilesSource:
 @contextmanager
 def _unpacked(path: str, raw: Any, settings: FileStream) -> Iterator[Any]:
     with _read_errors(path):
-        packed = _kind(path, settings)[1]
-        yield file_content.as_json(path, raw, encoding=settings.encoding, packed=packed)
+        kind, packed = _kind(path, settings)
+        if kind == "parquet":
+            yield file_content.as_is(raw)
+            return
+        yield file_content.as_text(
+            path, raw, encoding=settings.encoding, packed=packed, is_json=kind != "csv"
+        )
 
 
 @contextmanager
@@ -354,7 +411,18 @@ def _read_errors(path: str) -> Iterator[None]:
         ) from error
 
 
-def _corrected_rows(path: str, correction: corrected_lines.Correction) -> Iterator[list[Any]]:
+def _read_json_line(path: str) -> Callable[[int, bytes], list[Any]]:
+    import orjson
+
+    def read_line(number: int, line: bytes) -> list[Any]:
+        return [orjson.Fragment(row) for row in json_lines.read_line(path, number, line).each()]
+
+    return read_line
+
+
+def _corrected_rows(
+    path: str, correction: corrected_lines.Correction, read_line: Callable[[int, bytes], list[Any]]
+) -> Iterator[list[Any]]:
     """The rows of corrected lines, each with the note that its old line no longer waits."""
     import orjson
 
@@ -365,9 +433,8 @@ def _corrected_rows(path: str, correction: corrected_lines.Correction) -> Iterat
                 "replayed from quarantine"
             )
             continue
-        rows = json_lines.read_line(path, line.number, line.text).each()
         note = orjson.dumps(envelope.superseded(line.entry.without_document()))
-        yield [orjson.Fragment(row) for row in (*rows, note)]
+        yield [*read_line(line.number, line.text), orjson.Fragment(note)]
 
 
 def _read_again(path: str) -> Iterator[list[Any]]:
@@ -439,9 +506,10 @@ def _stamped(row: Any, partition: Partition) -> Any:
 
 def _is_document(path: str, content: Any, settings: FileStream) -> bool:
     """Whether a file is one JSON document; a name that says otherwise may be wrong."""
-    if settings.format is None and json_document.is_spread(content.peek()):
+    kind = _kind(path, settings)[0]
+    if settings.format is None and kind == "jsonl" and json_document.is_spread(content.peek()):
         return True
-    return _kind(path, settings)[0] == "json"
+    return kind == "json"
 
 
 def _kind(path: str, settings: FileStream) -> tuple[str, bool]:
@@ -457,6 +525,30 @@ def _kind(path: str, settings: FileStream) -> tuple[str, bool]:
         return "jsonl", packed
     if plain.endswith((".json", ".geojson")):
         return "json", packed
+    if plain.endswith((".csv", ".tsv", ".tab")):
+        return "csv", packed
+    if plain.endswith((".parquet", ".pq")):
+        return "parquet", packed
     raise ConfigError(
-        f"{path}: neither .jsonl nor .json", hint="name its `format`: `jsonl` or `json`"
+        f"{path}: neither .jsonl, .json, .csv nor .parquet",
+        hint="name its `format`: `jsonl`, `json`, `csv` or `parquet`",
     )
+
+
+def _is_parquet(path: str, settings: FileStream) -> bool:
+    return _kind(path, settings)[0] == "parquet"
+
+
+def _is_typed(path: str, settings: FileStream) -> bool:
+    """Whether a file's rows come as Arrow tables; a pattern may not tell."""
+    try:
+        return _kind(path, settings)[0] in ("csv", "parquet")
+    except ConfigError:
+        return False
+
+
+def _hints(names: Sequence[str], settings: FileStream) -> list[Mapping[str, Any]] | None:
+    """Of columns whose types are declared; and, for Arrow tables, of those that link them."""
+    if not any(_is_typed(name, settings) for name in names):
+        return None
+    return [*csv_rows.hints(settings), *LINKS]

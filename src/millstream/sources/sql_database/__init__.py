@@ -5,7 +5,6 @@ catalog     which tables there are; kept in a file
 columns     what each type of a column becomes
 queries     which columns and rows are asked for
 loaders     how rows leave the database, in chunks
-values      a chunk as an Arrow table, or as rows
 reading     one stream as a dlt resource
 errors      what a driver said -> an error with its fix
 """

@@ -7,10 +7,9 @@ cast to text there. A number with more digits than any destination holds is text
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
-from hashlib import sha1
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import types as t
@@ -18,84 +17,9 @@ from sqlalchemy.dialects import mysql, postgresql
 
 from millstream.config import SqlTable
 from millstream.errors import ConfigError
-from millstream.formats.key_names import natural_name
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Kind = Literal[
-    "text",
-    "bigint",
-    "double",
-    "decimal",
-    "bool",
-    "binary",
-    "timestamp",
-    "date",
-    "time",
-    "nested",
-    "json",
-    "any",
-]
-"""dlt's data types; `nested` is JSON that becomes columns and child tables, and `any` is known by
-its values alone."""
+from millstream.sources.typed_columns import Column, Kind, column_names
 
 _DIGITS = 38
-_UNBOUNDED = (38, 9)
-"""Digits of a decimal without a limit of its own, as dlt has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column that is read.
-
-    Attributes:
-        name: in the destination's table.
-        source: in the database.
-        digits: of a decimal, all and behind the point.
-        is_zoned: of a timestamp, whether it is a moment.
-        is_text: whether the database is to cast it to text.
-    """
-
-    name: str
-    source: str
-    kind: Kind
-    digits: tuple[int, int] = _UNBOUNDED
-    is_zoned: bool = False
-    is_text: bool = False
-
-    @property
-    def hint(self) -> dict[str, Any] | None:
-        """The column in dlt's schema; None where values tell what it is."""
-        if self.kind in ("nested", "any"):
-            return None
-        found: dict[str, Any] = {"name": self.name, "data_type": self.kind}
-        if self.kind == "decimal" and self.digits != _UNBOUNDED:
-            found["precision"], found["scale"] = self.digits
-        if self.kind == "timestamp":
-            found["timezone"] = self.is_zoned
-        return found
-
-    @property
-    def arrow_type(self) -> pa.DataType | None:
-        """The type of its values; None where they go value by value."""
-        import pyarrow as pa
-
-        if self.kind == "decimal":
-            return pa.decimal128(*self.digits)
-        if self.kind == "timestamp":
-            return pa.timestamp("us", "UTC" if self.is_zoned else None)
-        plain: Mapping[str, pa.DataType] = {
-            "text": pa.string(),
-            "bigint": pa.int64(),
-            "double": pa.float64(),
-            "bool": pa.bool_(),
-            "binary": pa.binary(),
-            "date": pa.date32(),
-            "time": pa.time64("us"),
-        }
-        return plain.get(self.kind)
-
 
 Rule = tuple[Any, Callable[[Any, Column], Column]]
 """SQLAlchemy's type, and what a column of it becomes."""
@@ -230,22 +154,3 @@ def _column(column: sa.Column[Any], name: str, rules: Iterable[Rule], wanted: st
         if isinstance(sql_type, kind):
             return rule(sql_type, plain)
     return _as_text(sql_type, plain)
-
-
-def column_names(keys: Sequence[str]) -> Mapping[str, str]:
-    """The destination's names of columns: dlt's snake case, each of one column alone.
-
-    >>> column_names(["id", "createdAt", "Größe", "ID"])
-    {'id': 'id', 'createdAt': 'created_at', 'Größe': 'grosse', 'ID': 'id_x7a2d5e'}
-    """
-    from dlt.common.normalizers.naming.snake_case import NamingConvention
-
-    normalize = NamingConvention().normalize_identifier
-    natural = {key: natural_name(key, normalize) for key in keys}
-    rivals = list(natural.values())
-    return {
-        key: f"{name}_x{sha1(key.encode(), usedforsecurity=False).hexdigest()[:6]}"
-        if name.startswith("_dlt_") or (key != name and rivals.count(name) > 1)
-        else name
-        for key, name in natural.items()
-    }

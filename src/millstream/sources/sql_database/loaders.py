@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from dlt.sources.sql_database import BaseTableLoader
 from pyarrow import csv
 
-from millstream.sources.sql_database import errors, queries, values
-from millstream.sources.sql_database.columns import Column
+from millstream.sources import column_values
+from millstream.sources.sql_database import errors, queries
+from millstream.sources.typed_columns import Column
 
 _BYTES = 32 << 20
 """Of a chunk of CSV, however few rows that is."""
@@ -58,16 +59,16 @@ class DriverLoader(BaseTableLoader):
             if reading.check is not None:
                 reading.check(connection)
             for arrays in self.chunks(connection):
-                found = values.item(reading.columns, arrays, reading.extra)
-                yield values.parsed(found) if reading.parses_json else found
+                found = column_values.item(reading.columns, arrays, reading.extra)
+                yield column_values.parsed(found) if reading.parses_json else found
 
-    def chunks(self, connection: sa.Connection) -> Iterator[list[values.Values]]:
+    def chunks(self, connection: sa.Connection) -> Iterator[list[column_values.Values]]:
         """The values of each column, a chunk of rows at once."""
         options = {"stream_results": True, "yield_per": self.chunk_size}
         with connection.execute(self.query(), execution_options=options) as result:
             for rows in result.partitions(self.chunk_size):
                 yield [
-                    values.from_values(column, each)
+                    column_values.from_values(column, each)
                     for column, each in zip(self.reading.columns, zip(*rows))
                 ]
 
@@ -87,7 +88,7 @@ class DriverLoader(BaseTableLoader):
 class CopyLoader(DriverLoader):
     """Rows as PostgreSQL's COPY writes them."""
 
-    def chunks(self, connection: sa.Connection) -> Iterator[list[values.Values]]:
+    def chunks(self, connection: sa.Connection) -> Iterator[list[column_values.Values]]:
         raw: Any = connection.connection.dbapi_connection
         compiled = self.query().compile(dialect=self.engine.dialect)
         with raw.cursor() as cursor:
@@ -98,7 +99,7 @@ class CopyLoader(DriverLoader):
                 for text in copied:
                     yield self._parsed(text)
 
-    def _parsed(self, text: bytes) -> list[values.Values]:
+    def _parsed(self, text: bytes) -> list[column_values.Values]:
         columns = self.reading.columns
         names = [str(number) for number in range(len(columns))]
         table = csv.read_csv(
@@ -120,7 +121,7 @@ class CopyLoader(DriverLoader):
             ),
         )
         return [
-            _one(array) if each.kind in _PLAIN else values.from_texts(each, _one(array))
+            _one(array) if each.kind in _PLAIN else column_values.from_texts(each, _one(array))
             for each, array in zip(columns, table.columns)
         ]
 

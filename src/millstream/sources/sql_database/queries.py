@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from millstream.errors import ConfigError, SourceDataError
 from millstream.model import Partition
 from millstream.sources.partition import MILLISECONDS, require_field
-from millstream.sources.sql_database.columns import Column
+from millstream.sources.typed_columns import Column
 
 _ZONE = re.compile(r"\d(Z|[+-]\d\d(:?\d\d)?)$")
 ORDERED = ("bigint", "double", "decimal", "timestamp", "date", "text")

@@ -14,9 +14,9 @@ from millstream.config import SqlDatabaseConfig, SqlTable
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.sources.sql_database import catalog, columns, errors, queries
-from millstream.sources.sql_database.columns import Column
 from millstream.sources.sql_database.loaders import Reading, loader
 from millstream.sources.table_names import did_you_mean
+from millstream.sources.typed_columns import LINKS, Column
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -91,16 +91,9 @@ def resource(
         table_name=table_name,
         primary_key=[names[each] for each in key] or None,
         write_disposition=disposition,
-        columns=[*(hint for each in planned if (hint := each.hint)), *_LINKS],
+        columns=[*(hint for each in planned if (hint := each.hint)), *LINKS],
     )
     return found
-
-
-# Arrow tables get them where the table has them: then rows that come otherwise fit beside
-_LINKS = (
-    {"name": "_dlt_load_id", "data_type": "text", "nullable": False},
-    {"name": "_dlt_id", "data_type": "text", "nullable": False, "unique": True, "row_key": True},
-)
 
 
 def check(config: SqlDatabaseConfig, connection: sa.Connection, name: str) -> None:

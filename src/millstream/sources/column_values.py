@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millstream.formats import typed_json
-from millstream.sources.sql_database.columns import Column
+from millstream.sources.typed_columns import Column
 
 Values = Any
 """Of one column: `pa.Array`, or, where one does not fit, a list as Python has them."""
@@ -25,7 +25,7 @@ Values = Any
 _TIME_TEXTS = {
     "date": r"^\d{4}-\d\d-\d\d$",
     "time": r"^\d\d:\d\d:\d\d(\.\d{1,6})?$",
-    "timestamp": r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d(:?\d\d)?)?$",
+    "timestamp": r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?$",
 }
 
 
@@ -77,7 +77,7 @@ def from_texts(column: Column, texts: pa.Array) -> Values:
     if column.kind in ("nested", "json"):
         return [_json(each) for each in texts.to_pylist()]
     try:
-        return _cast(column, texts)
+        return cast(column, texts)
     except (pa.ArrowException, ValueError):
         return _each(column, texts)
 
@@ -85,7 +85,7 @@ def from_texts(column: Column, texts: pa.Array) -> Values:
 def _each(column: Column, texts: pa.Array) -> list[Any]:
     """Values, and texts that are none."""
     try:
-        found: list[Any] = _cast(column, texts).to_pylist()
+        found: list[Any] = cast(column, texts).to_pylist()
     except (pa.ArrowException, ValueError):
         if len(texts) == 1:
             return _of_many_digits(column, texts[0].as_py())
@@ -102,7 +102,12 @@ def _of_many_digits(column: Column, text: str) -> list[Any]:
     return [text]
 
 
-def _cast(column: Column, texts: pa.Array) -> pa.Array:
+def cast(column: Column, texts: pa.Array) -> pa.Array:
+    """Texts as the values of a column.
+
+    Raises:
+        pa.ArrowException, ValueError: one of them is not such a value.
+    """
     wanted = column.arrow_type
     if column.kind == "binary":
         return _from_hex(texts)

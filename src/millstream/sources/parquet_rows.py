@@ -1,0 +1,73 @@
+"""Parquet files as Arrow tables; as rows where a column holds lists or objects.
+
+Lists and objects become child tables and columns, as those of JSON do. A map is a list of keys and
+values, as an object is that `maps` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from millstream.errors import SourceDataError
+from millstream.sources.typed_columns import column_names
+
+_ROWS = 50_000
+
+
+def read(path: str, file: Any) -> Iterator[pa.Table | list[dict[str, Any]]]:
+    """The rows of a file that can be read from any place on.
+
+    Raises:
+        SourceDataError: it is not Parquet, or damaged.
+    """
+    try:
+        opened = pq.ParquetFile(file)
+        names = column_names(opened.schema_arrow.names)
+        for batch in opened.iter_batches(_ROWS):
+            table = pa.Table.from_batches([batch])
+            table = table.rename_columns([names[each] for each in table.schema.names])
+            for at, field in enumerate(table.schema):
+                column = table.column(at)
+                table = table.set_column(at, field.name, _plain(column))
+            if any(pa.types.is_nested(field.type) for field in table.schema):
+                yield [_objects(row) for row in table.to_pylist()]
+            elif table.num_rows:
+                yield table
+    except (pa.ArrowException, ValueError) as error:
+        raise SourceDataError(
+            f"{path}: can't be read as Parquet: {error}",
+            hint="is the file whole? Put it there again; nothing of this run was loaded",
+        ) from None
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values of a type that destinations have, where that is another one."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(pa.chunked_array([each.storage for each in column.chunks], kind.storage_type))
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_uint64(kind):
+        return column.cast(pa.decimal128(20, 0))
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        try:
+            return column.cast(pa.timestamp("us", kind.tz))
+        except pa.ArrowInvalid:  # which are refused one by one
+            return column
+    return column
+
+
+def _objects(value: Any) -> Any:
+    """Maps, which come as lists of pairs, as lists of objects."""
+    if isinstance(value, dict):
+        return {name: _objects(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [
+            {"key": each[0], "value": _objects(each[1])} if type(each) is tuple else _objects(each)
+            for each in value
+        ]
+    return value

@@ -1,0 +1,111 @@
+"""Columns of known types, as databases and typed files have them, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import TYPE_CHECKING, Any, Literal
+
+from millstream.formats.key_names import natural_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kind = Literal[
+    "text",
+    "bigint",
+    "double",
+    "decimal",
+    "bool",
+    "binary",
+    "timestamp",
+    "date",
+    "time",
+    "nested",
+    "json",
+    "any",
+]
+"""dlt's data types; `nested` is JSON that becomes columns and child tables, and `any` is known by
+its values alone."""
+
+UNBOUNDED = (38, 9)
+"""Digits of a decimal without a limit of its own, as dlt has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column that is read.
+
+    Attributes:
+        name: in the destination's table.
+        source: in the database or the file.
+        digits: of a decimal, all and behind the point.
+        is_zoned: of a timestamp, whether it is a moment.
+        is_text: whether the database is to cast it to text.
+    """
+
+    name: str
+    source: str
+    kind: Kind
+    digits: tuple[int, int] = UNBOUNDED
+    is_zoned: bool = False
+    is_text: bool = False
+
+    @property
+    def hint(self) -> dict[str, Any] | None:
+        """The column in dlt's schema; None where values tell what it is."""
+        if self.kind in ("nested", "any"):
+            return None
+        found: dict[str, Any] = {"name": self.name, "data_type": self.kind}
+        if self.kind == "decimal" and self.digits != UNBOUNDED:
+            found["precision"], found["scale"] = self.digits
+        if self.kind == "timestamp":
+            found["timezone"] = self.is_zoned
+        return found
+
+    @property
+    def arrow_type(self) -> pa.DataType | None:
+        """The type of its values; None where they go value by value."""
+        import pyarrow as pa
+
+        if self.kind == "decimal":
+            return pa.decimal128(*self.digits)
+        if self.kind == "timestamp":
+            return pa.timestamp("us", "UTC" if self.is_zoned else None)
+        plain: Mapping[str, pa.DataType] = {
+            "text": pa.string(),
+            "bigint": pa.int64(),
+            "double": pa.float64(),
+            "bool": pa.bool_(),
+            "binary": pa.binary(),
+            "date": pa.date32(),
+            "time": pa.time64("us"),
+        }
+        return plain.get(self.kind)
+
+
+LINKS: tuple[Mapping[str, Any], ...] = (
+    {"name": "_dlt_load_id", "data_type": "text", "nullable": False},
+    {"name": "_dlt_id", "data_type": "text", "nullable": False, "unique": True, "row_key": True},
+)
+"""Hints of a table, with which Arrow tables get these columns, too: other rows fit beside."""
+
+
+def column_names(keys: Sequence[str]) -> Mapping[str, str]:
+    """The destination's names of columns: dlt's snake case, each of one column alone.
+
+    >>> column_names(["id", "createdAt", "Größe", "ID"])
+    {'id': 'id', 'createdAt': 'created_at', 'Größe': 'grosse', 'ID': 'id_x7a2d5e'}
+    """
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+    normalize = NamingConvention().normalize_identifier
+    natural = {key: natural_name(key, normalize) for key in keys}
+    rivals = list(natural.values())
+    return {
+        key: f"{name}_x{sha1(key.encode(), usedforsecurity=False).hexdigest()[:6]}"
+        if name.startswith("_dlt_") or (key != name and rivals.count(name) > 1)
+        else name
+        for key, name in natural.items()
+    }

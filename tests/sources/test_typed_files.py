@@ -1,0 +1,208 @@
+"""CSV and Parquet files: every value as it was, and what is wrong named with file and line."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from services.places import Place
+from sources.files_kit import FileProject
+
+
+@pytest.fixture
+def project(duckdb_place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> FileProject:
+    return FileProject(tmp_path / "project", duckdb_place, capsys)
+
+
+Select = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def select(project: FileProject) -> Select:
+    """Columns of the table, by their first."""
+
+    def select(columns: str, table: str = "t") -> list[tuple[Any, ...]]:
+        source = project.place.from_clause(table)
+        return project.place.query(f"SELECT {columns} FROM {source} ORDER BY 1")
+
+    return select
+
+
+def test_values_of_csv_are_the_texts_of_the_file(project: FileProject, select: Select) -> None:
+    text = 'id,zip,Größe,note\r\n01,02139,1_000,"a ""b"",\r\nc"\r\n2,,"",2024-01-01T00:00:00Z\r\n'
+    project.configure("data/*.csv*")
+    project.write("data/a.csv", b"\xef\xbb\xbf" + text.encode())
+    project.write("data/b.csv.gz", gzip.compress(b"note,id,more\nx,3,y\n\n"))
+    project.write("data/empty.csv", "")
+    project.load()
+    assert select("id, zip, grosse, note, more") == [
+        ("01", "02139", "1_000", 'a "b",\r\nc', None),
+        ("2", None, "", "2024-01-01T00:00:00Z", None),
+        ("3", None, None, "x", "y"),
+    ]
+    assert select("COUNT(DISTINCT _dlt_id), COUNT(_dlt_load_id)") == [(3, 3)]
+    project.write("data/c.tsv", "id\tzip\n4\t1,5\n")
+    project.configure("data/*.*sv*")
+    assert project.load() == ["01", "2", "3", "4"]  # the new file alone
+
+
+LENIENT = {"quarantine": {"max_share": 1.0}}
+TYPES = {
+    "n": "bigint",
+    "price": "decimal(12, 2)",
+    "free": "decimal",
+    "ratio": "double",
+    "yes": "bool",
+    "day": "date",
+    "noon": "timestamp",
+    "moment": "timestamptz",
+    "doc": "nested",
+}
+
+
+def test_declared_types_take_what_they_give_back(project: FileProject, select: Select) -> None:
+    project.configure(
+        "a.csv", LENIENT, types=TYPES, nulls=["", "NULL"], delimiter=";", encoding="latin-1"
+    )
+    head = "id;n;price;free;ratio;yes;day;noon;moment;doc\n"
+    good = (
+        "1;-5; 2.50;1.123456789;0.1;true;2024-02-29;2024-01-01 10:00:00.5;2024-01-01T10:00+02:00;"
+        '"{""a"": [1, 2], ""é"": 1}"\n2;NULL;NULL;;;;;;;\n'
+    )
+    bad = ["3;007", "4;5.0", "5;99999999999999999999", "6;;1.234", "7;;;;0.12345678901234567890123"]
+    bad += [
+        "8;;;;;yes",
+        "9;;;;;;2024-02-30",
+        "10;;;;;;;2024-01-01",
+        "11;;;;;;;;2024-01-01T00:00:00",
+    ]
+    rows = "".join(each + ";" * (9 - each.count(";")) + "\n" for each in bad)
+    project.write("a.csv", (head + good + rows).encode("latin-1"))
+    project.load()
+    assert select("id, n, price, free, ratio, yes, day, noon, epoch_ms(moment), doc__e") == [
+        ("1", -5, Decimal("2.5"), Decimal("1.123456789"), 0.1, True, date(2024, 2, 29),
+         datetime(2024, 1, 1, 10, 0, 0, 500000), 1704096000000, 1),
+        ("2", None, None, None, None, None, None, None, None, None),
+    ]  # fmt: skip
+    assert select("value", "t__doc__a") == [(1,), (2,)]
+    details = sorted(detail for _, detail in project.quarantined())
+    assert len(details) == len(bad)
+    assert details[0].startswith("`day`: not of the type date (")
+    assert details[0].endswith("a.csv, line 10)")
+
+
+def test_rows_that_can_not_be_read_are_named(project: FileProject, select: Select) -> None:
+    project.configure("a.csv", LENIENT)
+    project.write("a.csv", b'id,name\n1,"a\nb"\n2\n3,x,y\n4,\xff\n5,ok\n')
+    project.load()
+    assert select("id, name") == [("1", "a\nb"), ("5", "ok")]
+    assert project.quarantined()[:2] == [
+        ("a.csv, line 4", "1 value instead of 2"),
+        ("a.csv, line 5", "3 values instead of 2"),
+    ]
+    assert "`name`: not UTF-8; if the file is windows-1252" in project.quarantined()[2][1]
+    # corrected in place: the corrected line alone is read
+    project.write("a.csv", b'id,name\n1,"a\nb"\n2,two\n3,x,y\n4,\xff\n5,ok\n')
+    project.load()
+    assert select("id, name") == [("1", "a\nb"), ("2", "two"), ("5", "ok")]
+    project.configure("a.csv", {"quarantine": {"enabled": False}})
+    assert project.run("--full-refresh") == 1
+    assert "a.csv, line 5: 3 values instead of 2" in project.out + project.err
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "said"),
+    [
+        ("1,Ann\n2,Bob\n", {}, "line 1: '1' does not look like the name"),
+        ("id,id\n1,2\n", {}, "duplicate column 'id'"),
+        ("id;name\n1;2\n", {}, 'set `delimiter: ";"`'),
+        ("id,n\n1,2\n", {"types": {"m": "bigint"}}, "no column 'm'"),
+        ("1,2\n", {"columns": ["id"]}, "2 values, and `columns` names 1"),
+        ("id\n1\n", {"header": True, "columns": ["id"]}, "without a `header`"),
+        ("id\n1\n", {"types": {"id": "int"}}, "types.id"),
+        (b"PAR1", {}, "is Parquet, not CSV"),
+    ],
+)
+def test_a_csv_file_that_is_another_is_refused(
+    project: FileProject, text: Any, settings: dict[str, Any], said: str
+) -> None:
+    project.configure("a.csv", **settings)
+    project.write("a.csv", text)
+    assert project.run() == 1
+    assert said in project.out + project.err
+    assert "Traceback" not in project.out + project.err
+
+
+def test_files_without_header_and_merges(project: FileProject, select: Select) -> None:
+    project.configure("*.csv", columns=["id", "name"], primary_key="id", types={"id": "bigint"})
+    project.write("a.csv", "1,Ann\n2,Bob\n")
+    project.write("b.csv", "2,Bea\n")
+    assert project.load() == [1, 2]
+    assert select("id, name") == [(1, "Ann"), (2, "Bea")]
+    project.write("a.csv", "1,Ann\n2,Ben\n3,Cy\n")
+    assert project.load() == [1, 2, 3]
+    assert select("id, name") == [(1, "Ann"), (2, "Ben"), (3, "Cy")]
+
+
+def test_parquet_files_keep_types_and_nest(project: FileProject, select: Select) -> None:
+    project.configure("*.parquet", primary_key="id")
+    flat = pa.table(
+        {
+            "id": pa.array([1, 2], pa.int32()),
+            "u": pa.array([2**64 - 1, None], pa.uint64()),
+            "price": pa.array([Decimal("1.50"), None], pa.decimal128(12, 2)),
+            "zip": pa.array(["02139", ""]).dictionary_encode(),
+            "moment": pa.array(
+                [datetime(2024, 1, 1, tzinfo=timezone.utc), None], pa.timestamp("ns", "UTC")
+            ),
+            "text": pa.array(["2024-01-01T00:00:00Z", None], pa.large_string()),
+            "b": pa.array([b"\x00", None]),
+        }
+    )
+    pq.write_table(flat, project.folder / "a.parquet")
+    assert project.load() == [1, 2]
+    assert select("id, u, price, zip, epoch_ms(moment), text, b") == [
+        (1, 2**64 - 1, Decimal("1.50"), "02139", 1704067200000, "2024-01-01T00:00:00Z", b"\x00"),
+        (2, None, None, "", None, None, None),
+    ]
+    nested = pa.table(
+        {
+            "id": pa.array([2, 3], pa.int32()),
+            "zip": ["9", "x"],
+            "text": ["2024-01-01T00:00:00Z", "b"],
+            "tags": [["a", None], []],
+            "to": [{"city": "X", "items": [{"n": 1}]}, None],
+            "map": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int64())),
+        }
+    )
+    pq.write_table(nested, project.folder / "b.parquet")
+    assert project.load() == [1, 2, 3]
+    assert select("id, zip, to__city, text") == [
+        (1, "02139", None, "2024-01-01T00:00:00Z"),
+        (2, "9", "X", "2024-01-01T00:00:00Z"),
+        (3, "x", None, "b"),
+    ]
+    assert select("_dlt_list_idx, value", "t__tags") == [(0, "a"), (1, None)]
+    assert select("n", "t__to__items") == [(1,)]
+    assert select("key, value", "t__map") == [("k", 1)]
+    project.write("c.parquet", b"PAR1 broken")
+    assert project.run() == 1
+    assert "c.parquet: can't be read as Parquet" in project.out + project.err
+
+
+def test_partitions_of_csv_files(project: FileProject, select: Select) -> None:
+    partitions = {"type": "static", "values": ["eu", "us"], "field": "region"}
+    project.configure("a.csv", {"partitions": partitions}, primary_key="id")
+    project.write("a.csv", "id,region\n1,eu\n2,us\n3,eu\n")
+    project.load("--partition", "eu")
+    assert select("id, _millstream_partition") == [("1", "eu"), ("3", "eu")]
+    project.configure("{partition}.csv", {"partitions": {"type": "static", "values": ["a"]}})
+    project.load("--partition", "a")
