@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from millstream import destinations, engine, schema_changes
-from millstream.config import (
-    DltConfig,
-    FilesConfig,
-    PipelineConfig,
-    RestApiConfig,
-    SqlDatabaseConfig,
-    TargetConfig,
-)
+from millstream.config import DltConfig, PipelineConfig, RestApiConfig, TargetConfig
 from millstream.model import Partition, SchemaVersion
 
 if TYPE_CHECKING:
@@ -88,11 +81,9 @@ class RunContext:
         source = self.target.source if isinstance(self.target, PipelineConfig) else None
         return source is not None and not isinstance(source, (DltConfig, RestApiConfig))
 
-    @property
-    def may_hand_arrow(self) -> bool:
-        """Whether the stream may come as Arrow tables."""
-        source = self.target.source if isinstance(self.target, PipelineConfig) else None
-        return source is None or isinstance(source, (DltConfig, SqlDatabaseConfig, FilesConfig))
+    def may_hand_arrow(self, resource: Any) -> bool:
+        """Whether rows may come as Arrow tables: our own sources declare their links then."""
+        return not self.has_unique_keys or "_dlt_id" in resource.compute_table_schema()["columns"]
 
     @property
     def maps(self) -> Sequence[str]:

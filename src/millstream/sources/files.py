@@ -113,6 +113,9 @@ class FilesSource:
         if partition is not None:
             return self._part(stream, settings, files, partition)
 
+        # Arrow tables are looked at on their way, where parts can't be seen
+        in_parts = self._in_parts and not _may_be_typed(settings, files)
+
         def rows() -> Iterator[Any]:
             seen = FileState(dlt.current.resource_state(stream), files, self.project)
             if full_refresh:
@@ -120,7 +123,7 @@ class FilesSource:
             self._find_renamed(files, settings, seen)
             for file in files:
                 if not seen.is_current(file):
-                    yield from self._unread(file, settings, seen)
+                    yield from self._unread(file, settings, seen, in_parts=in_parts)
 
         return self._resource(rows, stream, settings, files, replace=full_refresh)
 
@@ -134,7 +137,9 @@ class FilesSource:
             if seen.rename(key, file, digest):
                 findings.warn(f"{file.url} was not read: it was read before, as {key}")
 
-    def _unread(self, file: ListedFile, settings: FileStream, seen: FileState) -> Iterator[Any]:
+    def _unread(
+        self, file: ListedFile, settings: FileStream, seen: FileState, *, in_parts: bool
+    ) -> Iterator[Any]:
         """The rows of a file, unless its content is what was read before."""
         before = seen.digest(file)
         is_twice = before is not None or _is_parquet(file.url, settings)
@@ -173,7 +178,7 @@ class FilesSource:
                     yield from self._rows(file.url, raw, settings)
                     seen.add(file, digest)
                     return
-                yield from self._handed_on(file.url, digested, settings)
+                yield from self._handed_on(file.url, digested, settings, in_parts=in_parts)
                 seen.add(file, digested.drained())
 
     def _correction(
@@ -262,7 +267,7 @@ class FilesSource:
             name=stream,
             primary_key=list(settings.primary_key) or None,
             write_disposition="replace" if replace else disposition,
-            columns=_hints([settings.path, *(each.url for each in files)], settings),
+            columns=[*csv_rows.hints(settings), *LINKS] if _may_be_typed(settings, files) else None,
         )
         return made
 
@@ -315,13 +320,12 @@ class FilesSource:
     def _options(self, path: str) -> dict[str, Any]:
         return redirects.options(path, self.config.options, self.config.hosts)
 
-    def _handed_on(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
+    def _handed_on(
+        self, path: str, content: Any, settings: FileStream, *, in_parts: bool
+    ) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
-        if _is_typed(path, settings):
-            yield from self._rows(path, content, settings)
-            return
-        is_document = _is_document(path, content, settings)
-        is_whole = self._in_parts and engine_mode.current().reads_raw_parts and not settings.maps
+        is_document = _is_typed(path, settings) or _is_document(path, content, settings)
+        is_whole = in_parts and engine_mode.current().reads_raw_parts and not settings.maps
         if is_document or not is_whole:
             yield from self._rows(path, content, settings)
             return
@@ -547,8 +551,6 @@ def _is_typed(path: str, settings: FileStream) -> bool:
         return False
 
 
-def _hints(names: Sequence[str], settings: FileStream) -> list[Mapping[str, Any]] | None:
-    """Of columns whose types are declared; and, for Arrow tables, of those that link them."""
-    if not any(_is_typed(name, settings) for name in names):
-        return None
-    return [*csv_rows.hints(settings), *LINKS]
+def _may_be_typed(settings: FileStream, files: Sequence[ListedFile]) -> bool:
+    """Whether any of a stream's files comes as Arrow tables."""
+    return any(_is_typed(name, settings) for name in (settings.path, *(f.url for f in files)))

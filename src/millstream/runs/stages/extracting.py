@@ -108,9 +108,9 @@ def extract(
     # rows that only the engine reads back: with another dlt, a later run with the right one does
     for_engine = target.quarantine.on_unsupported_dlt == "fail" or engine.fits()
     lost = []
-    if for_engine and context.may_hand_arrow:
+    if for_engine:
         lost = engine.check_arrow_items(
-            resources_of(opened),
+            [each for each in resources_of(opened) if context.may_hand_arrow(each)],
             pipeline.schemas[context.schema] if known else dlt.Schema(context.schema),
             pipeline.destination.capabilities(),
             is_exact=target.coercion == "exact",
