@@ -28,7 +28,7 @@ from millstream.errors import SourceDataError
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
 from millstream.sources import column_values, file_content
-from millstream.sources.typed_columns import UNBOUNDED, Column, column_names
+from millstream.sources.typed_columns import UNBOUNDED, Column, Declared, column_names
 
 BLOCK = 8 << 20
 _HEAD = 1 << 20
@@ -65,8 +65,8 @@ def _column(name: str, source: str, kind: Any) -> Column:
 
 def read(
     path: str, content: Any, settings: FileStream, *, quarantine_enabled: bool
-) -> Iterator[pa.Table | list[Any]]:
-    """The rows of a file: tables, and lists of what is not a row of the table.
+) -> Iterator[Any]:
+    """Hints of a file's columns, its rows as tables, and lists of what is not a row of them.
 
     Args:
         content: the file, in UTF-8.
@@ -104,9 +104,10 @@ class _File:
         # Arrow counts rows; lines are told by the newlines within values, too
         self._row, self._line = 1, 1
 
-    def rows(self, content: Any) -> Iterator[pa.Table | list[Any]]:
+    def rows(self, content: Any) -> Iterator[Any]:
         columns, rest = self.columns(content)
         if columns:
+            yield Declared([hint for each in columns if (hint := each.hint)])
             yield from self.table(columns, rest, self._line)
 
     def columns(self, content: Any) -> tuple[list[Column], _Joined]:

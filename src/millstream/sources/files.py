@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
 
 from millstream.common.redact import redact_url
@@ -44,7 +44,7 @@ from millstream.sources import (
 from millstream.sources.file_listing import ListedFile, list_files
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
-from millstream.sources.typed_columns import LINKS
+from millstream.sources.typed_columns import LINKS, Declared
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -216,6 +216,8 @@ class FilesSource:
         self, stream: str, settings: FileStream, files: Sequence[ListedFile], partition: Partition
     ) -> DltResource:
         """The rows of one partition, whatever was read before."""
+        from dlt.extract.items import DataItemWithMeta
+
         what = f"stream {stream!r}"
         named = _PLACE.search(self._settings(stream).path) is not None
         if not named and partition.by is None:
@@ -234,6 +236,9 @@ class FilesSource:
         def rows() -> Iterator[Any]:
             for file in files:
                 for page in self._all_rows(file, settings):
+                    if isinstance(page, DataItemWithMeta):  # hints alone
+                        yield page
+                        continue
                     if not isinstance(page, list):  # an Arrow table
                         if named:
                             yield page.append_column(
@@ -347,12 +352,18 @@ class FilesSource:
             yield from self._rows(file.url, content, settings)
 
     def _rows(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
-        """Lists of rows, and Arrow tables."""
+        """Lists of rows, Arrow tables, and what their columns are."""
         import orjson
 
         if _is_typed(path, settings):
+            import dlt
+
             for page in self._typed_pages(path, content, settings):
-                yield column_values.parsed(page) if settings.maps else page
+                if isinstance(page, Declared):
+                    hints: Any = dlt.mark.make_hints(columns=cast("Any", page.hints))
+                    yield dlt.mark.with_hints([], hints)
+                else:
+                    yield column_values.parsed(page) if settings.maps else page
             return
         if _is_document(path, content, settings):
             yield from json_document.read(

@@ -6,20 +6,20 @@ values, as an object is that `maps` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millstream.errors import SourceDataError
-from millstream.sources.typed_columns import column_names
+from millstream.sources.typed_columns import Declared, column_names
 
 _ROWS = 50_000
 
 
-def read(path: str, file: Any) -> Iterator[pa.Table | list[dict[str, Any]]]:
-    """The rows of a file that can be read from any place on.
+def read(path: str, file: Any) -> Iterator[Any]:
+    """Hints of the columns of a file that can be read from any place on, and its rows.
 
     Raises:
         SourceDataError: it is not Parquet, or damaged.
@@ -27,6 +27,7 @@ def read(path: str, file: Any) -> Iterator[pa.Table | list[dict[str, Any]]]:
     try:
         opened = pq.ParquetFile(file)
         names = column_names(opened.schema_arrow.names)
+        yield Declared(list(_hints(opened.schema_arrow, names)))
         for batch in opened.iter_batches(_ROWS):
             table = pa.Table.from_batches([batch])
             table = table.rename_columns([names[each] for each in table.schema.names])
@@ -42,6 +43,17 @@ def read(path: str, file: Any) -> Iterator[pa.Table | list[dict[str, Any]]]:
             f"{path}: can't be read as Parquet: {error}",
             hint="is the file whole? Put it there again; nothing of this run was loaded",
         ) from None
+
+
+def _hints(schema: pa.Schema, names: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    """Of columns that hold texts or times: as rows, texts could be taken for times."""
+    for field in schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            yield {"name": names[field.name], "data_type": "text"}
+        elif pa.types.is_timestamp(kind):
+            is_zoned = kind.tz is not None
+            yield {"name": names[field.name], "data_type": "timestamp", "timezone": is_zoned}
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

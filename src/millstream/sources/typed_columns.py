@@ -85,6 +85,13 @@ class Column:
         return plain.get(self.kind)
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the columns of the rows that follow are, whatever way they take."""
+
+    hints: Sequence[Mapping[str, Any]]
+
+
 LINKS: tuple[Mapping[str, Any], ...] = (
     {"name": "_dlt_load_id", "data_type": "text", "nullable": False},
     {"name": "_dlt_id", "data_type": "text", "nullable": False, "unique": True, "row_key": True},
