@@ -1,6 +1,10 @@
-"""What Dagster loads. A run is one task of Celery's: its one step needs no process of its own."""
+"""What Dagster loads. Each stream of a run, with its child tables, is a step, and a Celery task."""
+
+from pathlib import Path
 
 import dagster as dg
+import yaml
+from dagster_celery import celery_executor
 
 import millstream
 from shop.feed import DAILY
@@ -9,7 +13,6 @@ loads = millstream.assets(
     name="shop",
     source={"type": "dlt", "path": "shop.feed:shop"},
     destination={"type": "postgres"},
-    steps="pipeline",
     partitions={
         "type": "time",
         "every": "day",
@@ -19,6 +22,8 @@ loads = millstream.assets(
     },
 )
 by_day = dg.AssetSelection.assets(*(["shop", name] for name in DAILY))
+# the settings of the workers, so that both speak of the same queue
+celery = yaml.safe_load(Path(__file__).parents[1].joinpath("celery.yaml").read_text())
 
 defs = dg.Definitions(
     assets=loads,
@@ -26,5 +31,5 @@ defs = dg.Definitions(
         dg.define_asset_job("by_day", selection=by_day),
         dg.define_asset_job("counters", selection=dg.AssetSelection.all() - by_day),
     ],
-    executor=dg.in_process_executor,
+    executor=celery_executor.configured(celery["execution"]["config"]),
 )
