@@ -40,7 +40,7 @@ def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.nightly_on("bigquery", "postgres", "filesystem", "dlt", "sql_database")
+@pytest.mark.nightly_on(*set(DESTINATIONS) - {"duckdb"}, "dlt", "sql_database")
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
 def test_dagster_accepts_it_and_its_own_tests_pass(
     source: str, destination: str, tmp_path: Path
@@ -82,7 +82,7 @@ def shop(mongodb_server: Mongod, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     "destination",
     [
         each if each == "duckdb" else pytest.param(each, marks=pytest.mark.nightly)
-        for each in DESTINATIONS
+        for each in ("duckdb", "postgres", "bigquery", "filesystem")
     ],
 )
 def test_collections_from_nothing_to_the_ui(

@@ -49,11 +49,25 @@ class SourceKind:
 
 @dataclass(frozen=True, slots=True)
 class DestinationKind:
-    """One DESTINATION of `millstream init`."""
+    """One DESTINATION of `millstream init`.
+
+    Attributes:
+        name: as typed, and dlt's.
+        title: how a sentence names it.
+        extra: Millstream's extra that it needs, if any.
+        variables: of one that is dlt's alone and was not tested: the last part of the names of its
+            credentials, each with an example.
+    """
 
     name: str
     title: str
     extra: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """Its templates."""
+        return "untested" if self.variables else self.name
 
 
 SOURCES: Mapping[str, SourceKind] = {
@@ -136,5 +150,52 @@ DESTINATIONS: Mapping[str, DestinationKind] = {
         DestinationKind("postgres", "PostgreSQL", extra="postgres"),
         DestinationKind("bigquery", "BigQuery", extra="bigquery"),
         DestinationKind("filesystem", "Parquet files"),
+        DestinationKind(
+            "motherduck", "MotherDuck", variables={"DATABASE": "warehouse", "PASSWORD": "TOKEN"}
+        ),
+        DestinationKind("ducklake", "DuckLake", variables={"CATALOG": "sqlite:///catalog.sqlite"}),
+        DestinationKind(
+            "snowflake",
+            "Snowflake",
+            variables={
+                "DATABASE": "warehouse",
+                "USERNAME": "loader",
+                "PASSWORD": "PASSWORD",
+                "HOST": "ACCOUNT",
+                "WAREHOUSE": "COMPUTE_WH",
+                "ROLE": "LOADER",
+            },
+        ),
+        DestinationKind(
+            "redshift",
+            "Redshift",
+            variables={
+                "DATABASE": "warehouse",
+                "USERNAME": "loader",
+                "PASSWORD": "PASSWORD",
+                "HOST": "CLUSTER.REGION.redshift.amazonaws.com",
+            },
+        ),
+        DestinationKind(
+            "clickhouse",
+            "ClickHouse",
+            variables={
+                "DATABASE": "warehouse",
+                "USERNAME": "loader",
+                "PASSWORD": "PASSWORD",
+                "HOST": "localhost",
+                "HTTP_PORT": "8443",
+            },
+        ),
+        DestinationKind(
+            "databricks",
+            "Databricks",
+            variables={
+                "SERVER_HOSTNAME": "WORKSPACE.cloud.databricks.com",
+                "HTTP_PATH": "/sql/1.0/warehouses/ID",
+                "ACCESS_TOKEN": "TOKEN",
+                "CATALOG": "main",
+            },
+        ),
     )
 }

@@ -37,13 +37,19 @@ def render(
         "pipeline": source.pipeline,
         "dataset": source.pipeline,
         "tested": source.tested,
+        "destination_name": destination.name,
         "destination_title": destination.title,
+        "destination_variables": "\n".join(
+            f"DESTINATION__{destination.name.upper()}__CREDENTIALS__{name}={example}"
+            for name, example in destination.variables.items()
+        ),
+        "driver": f'    "dlt[{destination.name}]",\n' if destination.variables else "",
         "version": millstream.__version__,
         "catalog": source.catalog,
         "extras": ",".join(dict.fromkeys(extras.split(","))),
         **_source_words(source, package, lists),
     }
-    here, there = f"sources/{source.name}", f"destinations/{destination.name}"
+    here, there = f"sources/{source.name}", f"destinations/{destination.folder}"
     words["source"] = source_block(source, package, lists)
     words["source_env"] = _template(f"{here}/env.tmpl", words)
     words["tables"] = _template(f"{here}/tables.tmpl", words).rstrip()
