@@ -42,7 +42,8 @@ CREATE TABLE types (
     free numeric, huge numeric(50, 10), thousands numeric(4, -3), ratio double precision,
     float4 real, name text, code char(5), bytes bytea, day date, at timestamp,
     moment timestamptz, clock time, zoned timetz, span interval, uid uuid, feeling mood,
-    host inet, range int4range, money money, "CamelCase" text, "größe" int
+    host inet, range int4range, money money, "CamelCase" text, "größe" int,
+    "100% Sure" int
 )
 """
 ROW = """
@@ -51,9 +52,9 @@ INSERT INTO types VALUES (
     1234567890123456789012345678901234567890.5, 1234000, 'NaN', 0.1, E'a,"b"\\n\\\\.\\t', 'ab',
     '\\x00ff22', '0001-01-01', '2024-02-29 23:59:59.123456', '2024-01-01 00:00:00.5+05:30',
     '24:00:00'::time - interval '1 microsecond', '10:00+02', '-1 year 2 days 3 hours',
-    'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'happy', '10.0.0.1/8', '[1,5)', 12.5, '', 7
+    'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'happy', '10.0.0.1/8', '[1,5)', 12.5, '', 7, 8
 ), (3, 1, false, -0.01, 1, 5, 5, 5000, '-Infinity', 3.4e38, '', '', '', '9999-12-31', 'epoch',
-    'epoch', '00:00', '00:00Z', '0', NULL, 'sad', '::1', 'empty', 0, 'x', NULL);
+    'epoch', '00:00', '00:00Z', '0', NULL, 'sad', '::1', 'empty', 0, 'x', NULL, NULL);
 INSERT INTO types VALUES (2)
 """
 
@@ -67,10 +68,11 @@ def test_values_of_postgres_are_exact(pg: SqlProject) -> None:
         "id, small, yes, price, owed, free, huge, thousands, ratio, float4, name, code, "
         "bytes, day, "
         '"at", '
-        "epoch_us(moment), clock, zoned, span, uid, feeling, host, range, money, camel_case, grosse"
+        "epoch_us(moment), clock, zoned, span, uid, feeling, host, range, money, camel_case, grosse, "
+        "_100_sure"
     )
     none, low, high = pg.rows(columns, "types")
-    assert none == (2, *[None] * 25)
+    assert none == (2, *[None] * 26)
     assert str(high[8]) == "nan"
     assert high[:8] + high[9:] == (
         9223372036854775807,
@@ -98,6 +100,7 @@ def test_values_of_postgres_are_exact(pg: SqlProject) -> None:
         "$12.50",
         "",
         7,
+        8,
     )
     assert low[8] == float("-inf")
     assert low[10:13] == ("", "     ", b"")
@@ -155,7 +158,7 @@ def test_json_and_arrays_become_child_tables(
 def test_rows_merge_and_tables_without_key_are_replaced(pg: SqlProject) -> None:
     pg.execute(
         "CREATE TABLE keyed (a int, b text, n int, PRIMARY KEY (a, b));"
-        "CREATE TABLE plain (n int);"
+        'CREATE TABLE plain ("100% n" int);'
         "CREATE VIEW seen AS SELECT a, n FROM keyed;"
         "INSERT INTO keyed VALUES (1, 'x', 1), (1, 'y', 2); INSERT INTO plain VALUES (1), (1)"
     )

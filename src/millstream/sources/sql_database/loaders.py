@@ -93,7 +93,7 @@ class CopyLoader(DriverLoader):
         compiled = self.query().compile(dialect=self.engine.dialect)
         with raw.cursor() as cursor:
             cursor.execute(_SETTINGS)
-            query = cursor.mogrify(str(compiled), compiled.params or None).decode(_encoding(raw))
+            query = cursor.mogrify(str(compiled), compiled.params).decode(_encoding(raw))
             statement = f"COPY ({query}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
             with closing(_Copied(cursor, statement, self.chunk_size)) as copied:
                 for text in copied:
