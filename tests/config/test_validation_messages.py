@@ -104,7 +104,8 @@ def parse(tmp_path, **attributes):
         ({"folder": "/etc"}, "folder: there is no such attribute", None),
         (
             {"source": {"type": "fiels"}},
-            "source.type: must be one of 'github', 'dlt', 'mongodb', 'sql_database', 'files'",
+            "source.type: must be one of 'github', 'dlt', 'mongodb', 'sql_database', 'rest_api', "
+            "'files'",
             "did you mean `files`?",
         ),
         ({"source": {}}, "source.type: is missing", None),

@@ -68,8 +68,8 @@ def test_values_of_postgres_are_exact(pg: SqlProject) -> None:
         "id, small, yes, price, owed, free, huge, thousands, ratio, float4, name, code, "
         "bytes, day, "
         '"at", '
-        "epoch_us(moment), clock, zoned, span, uid, feeling, host, range, money, camel_case, grosse, "
-        "_100_sure"
+        "epoch_us(moment), clock, zoned, span, uid, feeling, host, range, money, camel_case, "
+        "grosse, _100_sure"
     )
     none, low, high = pg.rows(columns, "types")
     assert none == (2, *[None] * 26)
