@@ -6,8 +6,6 @@ real BigQuery: it enforces none.
 
 from __future__ import annotations
 
-import fcntl
-import importlib.util
 import json
 import os
 import shutil
@@ -24,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from services import CACHE, accepts, free_port, missing, wait_for
+from services import accepts, environments, free_port, missing, wait_for
 
 PROJECT = "test"
 DUCKDB = "1.5.5"
@@ -84,7 +82,9 @@ class BigQuery:
 @contextmanager
 def running() -> Iterator[BigQuery]:
     """Install the emulator on first use, start it with no data, stop it in the end."""
-    python = _installed()
+    python = environments.python_with(
+        "local-bigquery-0.4.0", PACKAGES, base=_python, override=f"duckdb=={DUCKDB}"
+    )
     folder = Path(tempfile.mkdtemp(prefix="millstream-bigquery-"))
     log = (folder / "log").open("wb")
     port = free_port()
@@ -163,58 +163,13 @@ def _token_endpoint() -> Iterator[int]:
         server.server_close()
 
 
-def _installed() -> Path:
-    """The Python of the emulator's environment, made once; test processes wait for each other."""
-    CACHE.mkdir(exist_ok=True)
-    environment = CACHE / "local-bigquery-0.4.0"
-    python = environment / "bin" / "python"
-    done = environment / ".installed"
-    with (CACHE / "local-bigquery.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists() and python.exists():
-            return python
-        shutil.rmtree(environment, ignore_errors=True)
-        base, uv = _python(), _uv()
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
-            # its own duckdb 2.0.0 downloads extensions
-            override.write(f"duckdb=={DUCKDB}\n")
-            override.flush()
-            for command in (
-                [*uv, "venv", "-q", "--python", base, environment],
-                [
-                    *uv,
-                    "pip",
-                    "install",
-                    "-q",
-                    "--python",
-                    python,
-                    "--override",
-                    override.name,
-                    *PACKAGES,
-                ],
-            ):
-                ran = subprocess.run(command, capture_output=True, text=True, check=False)
-                if ran.returncode:
-                    missing(f"the BigQuery emulator can't be installed: {ran.stderr[-600:]}")
-        done.touch()
-        return python
-
-
-def _uv() -> list[str]:
-    if importlib.util.find_spec("uv"):
-        return [sys.executable, "-m", "uv"]
-    if found := shutil.which("uv"):
-        return [found]
-    return missing("the BigQuery emulator needs uv to be installed with")
-
-
 def _python() -> str:
     """A Python >= 3.13, which the emulator needs, whatever Python the tests run on."""
     candidates = [sys.executable, *(shutil.which(f"python3.{minor}") for minor in (13, 14, 15))]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates += [str(path) for path in sorted(pyenv.glob("3.1[3-9]*/bin/python"))]
     found = subprocess.run(
-        [*_uv(), "python", "find", "--no-python-downloads", ">=3.13"],
+        [*environments.uv(), "python", "find", "--no-python-downloads", ">=3.13"],
         capture_output=True,
         text=True,
         check=False,

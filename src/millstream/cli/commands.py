@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from millstream.cli import (
+    dbt,
     demo,
     discover,
     doctor,
@@ -29,6 +30,7 @@ ROOT = Command(
         quarantine.COMMAND,
         pending.COMMAND,
         html_report.COMMAND,
+        dbt.COMMAND,
         doctor.COMMAND,
         demo.COMMAND,
     ),

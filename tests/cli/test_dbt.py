@@ -1,0 +1,150 @@
+"""`millstream dbt`: dbt itself builds on what is written, and finds what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from millstream.cli import main
+from services import environments
+from services.places import Place
+
+PACKAGES = ["dbt-core==1.10.23", "dbt-duckdb==1.11.1", "dbt-postgres==1.11.0", "duckdb==2.0.0"]
+LINES = [
+    {"id": 1, "user": {"name": "Ann"}, "items": [{"sku": "pen"}, {"sku": "ink"}], "order": 7},
+    {"id": 2, "user": {"name": "Bob"}, "items": [], "order": 8},
+]
+
+
+@dataclass
+class DbtProject:
+    """A Millstream project with files, and a dbt project below it."""
+
+    folder: Path
+    place: Place
+
+    @property
+    def sources(self) -> Path:
+        return self.folder / "warehouse" / "models" / "shop_sources.yml"
+
+    def load(self, lines: Sequence[object]) -> None:
+        (self.folder / "orders.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        assert main(["run", str(self.folder)]) == 0
+
+    def write(self, *options: str) -> int:
+        warehouse = self.folder / "warehouse"
+        return main(["dbt", str(self.folder), "--project", str(warehouse), *options])
+
+    def dbt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        python = environments.python_with("dbt-1.10.23", PACKAGES)
+        return subprocess.run(
+            [python.with_name("dbt"), *arguments, "--profiles-dir", "."],
+            cwd=self.folder / "warehouse",
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": str(python.parent), "DO_NOT_TRACK": "1", "HOME": str(self.folder)},
+        )
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> DbtProject:
+    kind = getattr(request, "param", "duckdb")
+    place: Place = request.getfixturevalue(f"{kind}_place")
+    folder = place.project
+    warehouse = folder / "warehouse"
+    (warehouse / "models").mkdir(parents=True)
+    destination = dict(place.destination)
+    output: dict[str, object] = {"type": "duckdb", "schema": "models"}
+    if kind == "duckdb":
+        destination["database"] = output["path"] = str(place.extra["file"])
+    else:
+        output |= place.extra["dbt"] | {"type": "postgres"}
+    streams = {"orders": {"path": str(folder / "orders.jsonl"), "primary_key": "id"}}
+    attributes = {
+        "name": "shop",
+        "source": {"type": "files", "streams": streams},
+        "destination": destination,
+    }
+    (folder / "defs.yaml").write_text(
+        json.dumps({"type": "millstream.Pipeline", "attributes": attributes})
+    )
+    (warehouse / "dbt_project.yml").write_text(
+        json.dumps({"name": "warehouse", "profile": "test", "version": "1.0"})
+    )
+    (warehouse / "profiles.yml").write_text(
+        json.dumps({"test": {"target": "dev", "outputs": {"dev": output}}})
+    )
+    return DbtProject(folder, place)
+
+
+def test_dbt_builds_on_the_tables_and_notices_orphans(project: DbtProject) -> None:
+    project.load(LINES)
+    assert project.write("--staging") == 0
+    built = project.dbt("build")
+    assert built.returncode == 0, built.stdout
+    assert "Deprecat" not in built.stdout
+    # two models; the key and the id of a row, the id of an item and its parent's
+    assert "PASS=10" in built.stdout, built.stdout
+    fresh = project.dbt("source", "freshness")
+    assert fresh.returncode == 0, fresh.stdout
+    assert "1 of 1 PASS freshness" in fresh.stdout
+
+    import duckdb
+
+    with duckdb.connect(str(project.place.extra["file"])) as connection:
+        models = connection.sql(
+            'SELECT o.id, o."order", i.sku FROM models.stg_shop__orders o '
+            "JOIN models.stg_shop__orders__items i ON i._dlt_parent_id = o._dlt_id ORDER BY ALL"
+        ).fetchall()
+        assert models == [(1, 7, "ink"), (1, 7, "pen")]
+        connection.sql("DELETE FROM shop.orders WHERE id = 1")
+    broken = project.dbt("test")
+    assert broken.returncode == 1
+    assert "relationships" in broken.stdout
+
+
+def test_what_people_wrote_stays(project: DbtProject) -> None:
+    project.load(LINES)
+    assert project.write("--staging") == 0
+    mine = project.sources.read_text()
+    mine = mine.replace("      - name: orders\n", "      # ours\n      - name: orders\n", 1)
+    description = yaml.safe_load(mine)["sources"][0]["tables"][1]["description"]
+    mine = mine.replace(f"description: {description}", "description: Orders of the shop.")
+    assert "          - unique" in mine
+    mine = mine.replace("          - unique", "          # not ours: unique")
+    model = project.sources.parent / "staging" / "shop" / "stg_shop__orders.sql"
+    model.write_text("select 1")
+    project.sources.write_text(mine)
+
+    project.load([*LINES, {"id": 3, "note": "new", "tags": [{"t": 1}]}])
+    assert project.write("--staging") == 0
+    found = project.sources.read_text()
+    assert "# ours" in found
+    assert "- unique" not in found.partition("orders__tags")[0]
+    tables = {each["name"]: each for each in yaml.safe_load(found)["sources"][0]["tables"]}
+    assert tables["orders"]["description"] == "Orders of the shop."
+    assert "note" in {column["name"] for column in tables["orders"]["columns"]}
+    assert tables["orders__tags"]["meta"]["dagster"]["asset_key"] == ["shop", "orders__tags"]
+    assert model.read_text() == "select 1"
+    assert model.with_name("stg_shop__orders__tags.sql").is_file()
+    before = project.sources.read_bytes()
+    assert project.write() == 0
+    assert project.sources.read_bytes() == before
+
+
+def test_mistakes_are_named(project: DbtProject, capsys: pytest.CaptureFixture[str]) -> None:
+    assert project.write() == 1
+    assert "no tables are accepted yet" in capsys.readouterr().err
+    project.load(LINES)
+    assert main(["dbt", str(project.folder), "--project", str(project.folder)]) == 1
+    assert "no dbt_project.yml" in capsys.readouterr().err
+    project.sources.write_text("sources: [")
+    assert project.write() == 1
+    assert "shop_sources.yml: not YAML" in capsys.readouterr().err
