@@ -119,6 +119,7 @@ INSERT INTO orders VALUES
 """
 
 
+@pytest.mark.nightly_on("postgres_place")
 @pytest.mark.parametrize("place_name", ["duckdb_place", "postgres_place"])
 def test_json_and_arrays_become_child_tables(
     place_name: str,
