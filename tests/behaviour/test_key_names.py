@@ -95,7 +95,7 @@ def check(place: Place, table: str, key: str = "id") -> None:
         assert sorted(rows) == sorted((n, v) for n, vs in expected.items() for v in vs), name
 
 
-@pytest.mark.nightly_on("bigquery", "filesystem")
+@pytest.mark.nightly_on("bigquery", "duckdb", "filesystem")
 def test_files_keep_each_key_apart_over_loads(place: Place) -> None:
     source = {"type": "files", "streams": {"rows": {"path": "*.jsonl"}}}
     for number, rows in enumerate((FIRST, THEN, LAST)):

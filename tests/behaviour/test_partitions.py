@@ -317,6 +317,7 @@ def test_a_backfill_side_by_side_and_again(place: Place) -> None:
     assert place.count("orders__books") == 10 * PARTS
 
 
+@pytest.mark.nightly_on("duckdb")
 @pytest.mark.parametrize("place", BOTH, indirect=True)
 @pytest.mark.parametrize("key", ["id", None])
 def test_a_partition_quarantines_a_row_once(

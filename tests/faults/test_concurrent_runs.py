@@ -19,7 +19,7 @@ ROUNDS = 20 if os.environ.get("MILLSTREAM_NIGHTLY") else 1
 @pytest.mark.parametrize(
     ("kind", "machines"),
     [
-        ("duckdb", False),
+        pytest.param("duckdb", False, marks=pytest.mark.nightly),
         pytest.param("postgres", True, marks=pytest.mark.xdist_group("postgres")),
     ],
 )

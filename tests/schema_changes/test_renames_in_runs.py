@@ -136,7 +136,9 @@ def told(place: Place, case: str) -> None:
     assert run(place, "4", [change(row) for row in rows(150, 4)]) == []
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=NIGHTLY if case in ELSEWHERE else ()) for case in CASES]
+)
 def test_what_changed_is_told_once(case: str, duckdb_place: Place) -> None:
     told(duckdb_place, case)
 

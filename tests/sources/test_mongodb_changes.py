@@ -62,7 +62,7 @@ def test_inserts_updates_replaces_and_deletes_arrive(shop: Shop) -> None:
     mirror(shop)
 
 
-@pytest.mark.parametrize("deletes", ["hard", "soft"])
+@pytest.mark.parametrize("deletes", ["hard", pytest.param("soft", marks=pytest.mark.nightly)])
 def test_deletions_are_no_news_of_fields(shop: Shop, deletes: str) -> None:
     """Nothing is missed of their rows, and shares leave them out."""
     settings: Any = {"changes": True, "deletes": deletes}

@@ -68,7 +68,7 @@ def test_a_text_among_object_ids_changes_no_id(project: Project) -> None:
     assert sorted(shop.rows("empty", "_id")) == sorted((str(key),) for key in keys)
 
 
-@pytest.mark.nightly_on("postgres", "dates")
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["numbers", "dates"])
 def test_a_text_among_other_ids_waits(project: Project, kind: str) -> None:
     """Until a full refresh gives the column a type that holds both."""

@@ -53,7 +53,11 @@ def assert_loaded(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("columns", "colour"),
-    [pytest.param(80, True, marks=pytest.mark.nightly), (200, False), (24, True)],
+    [
+        pytest.param(80, True, marks=pytest.mark.nightly),
+        (200, False),
+        pytest.param(24, True, marks=pytest.mark.nightly),
+    ],
 )
 def test_a_terminal_shows_progress_then_the_tables(shop: Path, columns: int, colour: bool) -> None:
     terminal = Terminal(millstream("run"), shop, columns=columns, colour=colour)
