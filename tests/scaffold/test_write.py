@@ -40,6 +40,7 @@ def test_every_pair_is_written_without_a_placeholder_left(
     assert {
         "pyproject.toml",
         "README.md",
+        "AGENTS.md",
         ".gitignore",
         ".env.example",
         "src/my_project/definitions.py",

@@ -65,6 +65,7 @@ def render(
     written = {
         "pyproject.toml": _template("project/pyproject.toml.tmpl", words),
         "README.md": _template("project/README.md.tmpl", words),
+        "AGENTS.md": _template("project/AGENTS.md.tmpl", words),
         ".gitignore": _template("project/gitignore.tmpl", words),
         ".env.example": _template("project/env.example.tmpl", words),
         "dagster.yaml": _template("project/dagster.yaml.tmpl", words),
