@@ -208,7 +208,9 @@ def test_a_mistyped_absolute_path_makes_no_folders(shop: Path, tmp_path: Path) -
 
 def test_a_dataset_that_dlt_normalizes_is_named_as_it_is(shop: Path) -> None:
     (shop / "defs.yaml").write_text(DEFS.replace("dataset: shop", "dataset: My-Shop"))
-    assert "my_shop ('My-Shop', normalized by dlt)" in millstream(shop, "doctor").stdout
+    done = millstream(shop, "doctor")
+    assert "my_shop ('My-Shop', normalized by dlt)" in done.stdout
+    assert "WARNING" not in done.stdout + done.stderr, "it is said once, in our words"
     done = millstream(shop, "run", "--stream", "orders", "--json")
     assert json.loads(done.stdout)["reports"][0]["dataset"] == "my_shop"
     with duckdb.connect(str(shop / "warehouse.duckdb"), read_only=True) as warehouse:

@@ -305,3 +305,19 @@ def test_a_pipeline_without_history_says_why_it_has_no_report(shop: Shop) -> Non
     assert shop.call("run")[0] == 0
     code, said = shop.call("report")
     assert (code, "since defs.yaml has `history: false`" in said) == (1, True)
+
+
+def test_what_is_held_of_a_partition_has_its_key(shop: Shop) -> None:
+    definition = shop.folder / "defs.yaml"
+    document = json.loads(definition.read_text())
+    keys = {"type": "static", "field": "region", "values": ["EU 1", "2024-01-31"]}
+    document["attributes"]["partitions"] = keys
+    definition.write_text(json.dumps(document))
+    shop.write(*rows(0, region=lambda n: "EU 1"))
+    assert shop.call("run", "--partition", "EU 1")[0] == 0
+    shop.write(*rows(100, region=lambda n: "2024-01-31", size=lambda n: {"n": n}))
+    assert shop.call("run", "--partition", "2024-01-31")[0] == 1
+    for words in (("schema", "pending"), ("pending", "list"), ("doctor",)):
+        assert f"{NAME} [2024-01-31]" in shop.call(*words)[1]
+    said = shop.call("schema", "reject", "--stream", NAME)[1]
+    assert f"of {NAME} [2024-01-31]; the next run reads its rows again" in said

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millstream.cli.command import Command
-from millstream.cli.pipeline import path_argument
+from millstream.cli.pipeline import path_argument, quieten_dlt
 from millstream.cli.terminal import print_json
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
+    quieten_dlt()
     with redirect_stdout(sys.stderr):
         checks = [*_versions(), *_pipeline(options.path)]
     ok = all(check.ok for check in checks)

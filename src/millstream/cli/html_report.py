@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from millstream.cli.command import Command
-from millstream.cli.pipeline import path_argument
+from millstream.cli.pipeline import path_argument, quieten_dlt
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -29,6 +29,7 @@ def _run(options: Namespace) -> int:
     from millstream.config import read_pipeline
     from millstream.errors import ConfigError
 
+    quieten_dlt()
     config = read_pipeline(options.path)
     with redirect_stdout(sys.stderr):
         streams = html_report.gather(config)

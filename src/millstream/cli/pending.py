@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from millstream.cli.changes import change_line, dropped_lines, package_lines, print_packages
 from millstream.cli.command import Command
-from millstream.cli.pipeline import open_pipeline, pipeline_arguments, quieten_dlt, repeatable
+from millstream.cli.pipeline import open_pipeline, pipeline_arguments, repeatable
 
 if TYPE_CHECKING:
     from millstream.runs.pending_packages import PendingPackage
@@ -57,7 +57,6 @@ def _drop(options: Namespace) -> int:
             "millstream pending drop: --stream or --id is required",
             hint="`millstream pending list` names the packages",
         )
-    quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         _check_ids(
@@ -75,7 +74,6 @@ def _drop(options: Namespace) -> int:
 def _packages(options: Namespace, *, fully: bool) -> list[PendingPackage]:
     from millstream.runs import pending_decisions
 
-    quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         return [

@@ -58,6 +58,7 @@ def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:
     from millstream import sources
     from millstream.config import read_pipeline
 
+    quieten_dlt()
     config = read_pipeline(options.path)
     # stdout is for the answer alone: whatever a library prints goes where people read
     with redirect_stdout(sys.stderr):
@@ -78,7 +79,6 @@ def show_log() -> None:
 
     from millstream.common.status_line import LinesAbove
 
-    quieten_dlt()
     handler = logging.StreamHandler(LinesAbove(sys.stderr))
     handler.setFormatter(logging.Formatter("  %(message)s"))
     logger = logging.getLogger("millstream")

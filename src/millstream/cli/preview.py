@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.cli.changes import decision_fields, decision_lines
 from millstream.cli.command import Command
-from millstream.cli.pipeline import import_arrow_for, open_pipeline, path_argument, quieten_dlt
+from millstream.cli.pipeline import import_arrow_for, open_pipeline, path_argument
 from millstream.cli.terminal import paint, print_json
 from millstream.common.text import quantity
 
@@ -45,7 +45,6 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(options: Namespace) -> int:
     from millstream.runs.preview import preview
 
-    quieten_dlt()
     options.streams = [options.stream]
     config, (stream,) = open_pipeline(options)
     import_arrow_for(config)

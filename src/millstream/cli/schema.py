@@ -23,7 +23,6 @@ from millstream.cli.pipeline import (
     import_arrow_for,
     open_pipeline,
     pipeline_arguments,
-    quieten_dlt,
     repeatable,
 )
 from millstream.cli.terminal import print_json, print_listing
@@ -101,7 +100,6 @@ def _diff(options: Namespace) -> int:
     from millstream.errors import DestinationError, MillstreamError, SourceUnavailableError
     from millstream.schema_changes import comes_and_goes
 
-    quieten_dlt()
     config, streams = open_pipeline(options)
     import_arrow_for(config)
     found: dict[str, Sequence[Decision]] = {}
@@ -189,7 +187,6 @@ def _accept(options: Namespace) -> int:
     from millstream.cli.changes import held_packages, package_name
     from millstream.runs import pending_decisions
 
-    quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         held = {stream: pending_decisions.open_changes(config, stream) for stream in streams}
@@ -252,7 +249,6 @@ def _accept(options: Namespace) -> int:
 
 
 def _pending(options: Namespace) -> int:
-    quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         found = held_packages(config, streams)
@@ -274,7 +270,6 @@ def _reject(options: Namespace) -> int:
             "millstream schema reject: --stream is required",
             hint="`millstream schema pending` lists what is held",
         )
-    quieten_dlt()
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         dropped = [each for stream in streams for each in pending_decisions.reject(config, stream)]

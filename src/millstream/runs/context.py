@@ -48,20 +48,20 @@ class RunContext:
     @property
     def schema(self) -> str:
         """The name of the stream's dlt schema; partitions share it, as they share tables."""
-        return _shortened(f"{self.target.name}__{_plain(self.stream)}", _SCHEMA_NAME)
+        return _shortened(f"{self.target.name}__{plain_name(self.stream)}", _SCHEMA_NAME)
 
     @property
     def name(self) -> str:
         """The name of the dlt pipeline, which belongs to the stream or partition alone."""
         if self.partition is None:
             return self.schema
-        return f"{self.schema}__{_plain(self.partition.key)}"
+        return f"{self.schema}__{plain_name(self.partition.key)}"
 
     @property
     def key(self) -> str:
         """The name of the folder with the working folders of the stream or partition."""
-        plain = _plain(self.stream)
-        return plain if self.partition is None else f"{plain}@{_plain(self.partition.key)}"
+        plain = plain_name(self.stream)
+        return plain if self.partition is None else f"{plain}@{plain_name(self.partition.key)}"
 
     @property
     def what(self) -> str:
@@ -138,7 +138,7 @@ def resources_of(opened: Any) -> list[Any]:
     return [opened]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name as folders, dlt pipelines and dlt schemas may be called."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     # two streams must never share state: `a.b` and `a_b` are told apart by a digest

@@ -10,9 +10,9 @@ from typing import Any
 
 from millstream import destinations, schema_changes
 from millstream.common.metadata_tables import own_pipeline
-from millstream.config import TargetConfig
+from millstream.config import PipelineConfig, TargetConfig
 from millstream.runs import pending_packages, workdir
-from millstream.runs.context import RunContext
+from millstream.runs.context import RunContext, plain_name
 from millstream.runs.recorder import RunRecorder
 from millstream.runs.recovery import take_out
 from millstream.runs.turn import Turn
@@ -163,7 +163,10 @@ def _waiting(
 def _left(
     config: TargetConfig, stream: str, credentials: str | None
 ) -> Iterator[tuple[workdir.WorkDir, str | None]]:
-    """The working folders that runs left, with the partition of each; locked while looked at."""
+    """The working folders that runs left, with the partition of each; locked while looked at.
+
+    Of a partition that is no longer configured the name of its folders is all that is known.
+    """
     key = RunContext(config, stream).key
     keys = [
         name
@@ -173,7 +176,10 @@ def _left(
     if not keys:
         return
     place = destinations.address(config, credentials)
+    partitions = config.partitions if isinstance(config, PipelineConfig) else None
+    parts = {plain_name(part): part for part in (partitions.keys() if partitions else ())}
     for name in keys:
-        part = name.removeprefix(key).removeprefix("@") or None
+        folder = name.removeprefix(key).removeprefix("@")
+        part = parts.get(folder, folder) or None
         for each in workdir.abandoned(config.name, name, place):
             yield each, part
