@@ -215,6 +215,9 @@ def test_a_dataset_that_dlt_normalizes_is_named_as_it_is(shop: Path) -> None:
     assert json.loads(done.stdout)["reports"][0]["dataset"] == "my_shop"
     with duckdb.connect(str(shop / "warehouse.duckdb"), read_only=True) as warehouse:
         assert warehouse.sql("SELECT count(*) FROM my_shop.orders").fetchall() == [(2,)]
+    assert "dataset my_shop: nothing" in millstream(shop, "preview", "orders").stdout
+    assert millstream(shop, "report").returncode == 0
+    assert "duckdb, dataset my_shop; " in (shop / "report.html").read_text()
 
 
 def test_a_run_imports_no_library_that_it_does_not_need(shop: Path) -> None:

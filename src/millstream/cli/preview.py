@@ -96,9 +96,11 @@ def _types(found: Preview) -> Mapping[str, list[tuple[str, str]]]:
 
 
 def _lines(config: PipelineConfig, stream: str, found: Preview) -> Iterator[str]:
-    name = f"{config.name}.{stream}"
-    head = paint(name, "bold", stream=sys.stdout)
-    yield f"{head} → {config.destination.type}, dataset {config.dataset}: nothing was loaded"
+    from millstream.destinations import dataset_name
+
+    head = paint(f"{config.name}.{stream}", "bold", stream=sys.stdout)
+    where = f"{config.destination.type}, dataset {dataset_name(config)}"
+    yield f"{head} → {where}: nothing was loaded"
     if not found.tables:
         yield "  nothing new to read; --offline reads from the source's beginning"
     types = _types(found)
@@ -109,7 +111,7 @@ def _lines(config: PipelineConfig, stream: str, found: Preview) -> Iterator[str]
         rows = quantity(each.rows, "row")
         yield f"  {rows} would be quarantined: {each.table}: {each.reason}: {each.example}"
     yield ""
-    yield from decision_lines(name, found.decisions)
+    yield from decision_lines(f"{config.name}.{stream}", found.decisions)
 
 
 def _table_lines(table: TableRows, types: Sequence[tuple[str, str]], read: int) -> Iterator[str]:

@@ -16,6 +16,7 @@ from millstream.common import metadata_tables
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.destinations.duckdb_file import duckdb_file
 from millstream.destinations.factory import build
+from millstream.destinations.table_names import dataset_name
 from millstream.destinations.write_lock import reader, writer
 from millstream.errors import ConfigError
 from millstream.model import SchemaVersion
@@ -41,7 +42,7 @@ class DestinationStore:
 
     @property
     def where(self) -> str:
-        return f"{TABLE} in the dataset {self.config.dataset}"
+        return f"{TABLE} in the dataset {dataset_name(self.config)}"
 
     def check(self) -> None:
         """Refuse a destination that holds no tables to query.

@@ -8,6 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
 
+from millstream import destinations
 from millstream.common.text import quantity
 from millstream.config import PipelineConfig
 from millstream.html_report import columns
@@ -73,7 +74,8 @@ def _header(config: PipelineConfig, streams: Sequence[StreamHistory], made_at: d
         "changes": len(changes),
         "risky or breaking": sum(row["severity"] != "safe" for row in changes),
     }
-    where = f"{config.destination.type}, dataset {config.dataset}; {moment(made_at)}"
+    dataset = destinations.dataset_name(config)
+    where = f"{config.destination.type}, dataset {dataset}; {moment(made_at)}"
     return element(
         "header",
         element("h1", config.name),
