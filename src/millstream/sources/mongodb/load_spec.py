@@ -168,8 +168,8 @@ def facts(client: Client, job_database: str, name: str, what: str) -> Collection
         )
     raise SourceNotFoundError(
         f"no such collection: {job_database}.{name}",
-        hint=f"{did_you_mean(name, names)}; where it was dropped or renamed, `millstream discover` "
-        "takes it off the list",
+        hint=f"{did_you_mean(name, names)}; where it was dropped or renamed, take it out of "
+        "`collections` in defs.yaml if it is named there, and run `millstream discover`",
     )
 
 
