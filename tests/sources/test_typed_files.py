@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from millstream.cli import main
 from services.places import Place
 from sources.files_kit import FileProject
 
@@ -42,6 +43,8 @@ def test_values_of_csv_are_the_texts_of_the_file(project: FileProject, select: S
     project.write("data/a.csv", b"\xef\xbb\xbf" + text.encode())
     project.write("data/b.csv.gz", gzip.compress(b"note,id,more\nx,3,y\n\n"))
     project.write("data/empty.csv", "")
+    assert main(["preview", "t", str(project.folder / "defs.yaml")]) == 0
+    assert "02139" in project.capsys.readouterr().out
     project.load()
     assert select("id, zip, grosse, note, more") == [
         ("01", "02139", "1_000", 'a "b",\r\nc', None),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import wraps
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from millstream.dlt_compat.pipes import pipe_of
@@ -37,5 +36,12 @@ def _limited(pages_of: Callable[..., Any], count: int) -> Callable[..., Any]:
 
 
 def _first(found: Generator[Any, None, None], count: int) -> Iterator[Any]:
+    from dlt.extract.items import DataItemWithMeta
+
     with closing(found):
-        yield from islice(found, count)
+        for item in found:
+            yield item
+            # what its columns are comes before the first page
+            count -= not (isinstance(item, DataItemWithMeta) and item.data == [])
+            if count <= 0:
+                return
