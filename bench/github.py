@@ -79,23 +79,42 @@ def rest_api(url: str, folder: Path) -> None:
     _pipeline("rest_api", folder).run(source)
 
 
-def millstream(url: str, folder: Path) -> list[str]:
+def millstream(peer: str, url: str, folder: Path) -> list[str]:
     """Ours: the command `millstream run`, on a `defs.yaml` as `millstream init` writes it."""
+    endpoint = {
+        "path": f"repos/{REPOSITORY}/issues",
+        "params": {"per_page": 100, "sort": "updated", "direction": "desc", "state": "all"},
+    }
+    issues = {
+        "name": "issues",
+        "primary_key": "id",
+        "write_disposition": "merge",
+        "endpoint": endpoint,
+    }
+    sources: dict[str, Any] = {
+        "millstream": {"type": "github", "repositories": [REPOSITORY], "base_url": url},
+        "millstream_rest_api": {
+            "type": "rest_api",
+            "client": {"base_url": url, "paginator": "header_link"},
+            "resources": [issues],
+        },
+    }
+    target = {"type": "duckdb", "database": str(folder / "issues.duckdb"), "dataset": "github"}
+    attributes = {"name": "github", "source": sources[peer], "destination": target}
     (folder / "defs.yaml").write_text(
-        f"""\
-type: millstream.Pipeline
-attributes:
-  name: github
-  source: {{type: github, repositories: [{REPOSITORY}], base_url: "{url}"}}
-  destination: {{type: duckdb, database: {folder / "issues.duckdb"}, dataset: github}}
-"""
+        json.dumps({"type": "millstream.Pipeline", "attributes": attributes})
     )
     command = Path(core_python()).with_name("millstream")
     return [str(command), "run", str(folder), "--stream", "issues"]
 
 
 SCRIPTS: dict[str, Callable[[str, Path], None]] = {"post": post, "rest_api": rest_api}
-PEERS = {"post": "the post's loop", "rest_api": "dlt rest_api", "millstream": "millstream"}
+PEERS = {
+    "post": "the post's loop",
+    "rest_api": "dlt rest_api",
+    "millstream": "millstream",
+    "millstream_rest_api": "millstream, type: rest_api",
+}
 
 
 def _pipeline(name: str, folder: Path) -> Any:
@@ -133,7 +152,7 @@ def measure(peer: str, url: str, number: int) -> tuple[Run, dict[str, Any]]:
     if peer in SCRIPTS:
         command = [core_python(), __file__, "--script", peer, "--url", url, "--folder", str(folder)]
     else:
-        command = millstream(url, folder)
+        command = millstream(peer, url, folder)
     timed = run(
         command,
         env={
@@ -187,6 +206,11 @@ def main() -> int:
         once = all(stats["complete"] for stats in counted["millstream"])
         targets.append(Target("rate limit never exceeded (1: yes)", float(never), 1))
         targets.append(Target("every issue loaded once (1: yes)", float(once), 1))
+    if {"rest_api", "millstream_rest_api"} <= results.keys():
+        ratio = results["rest_api"].seconds / results["millstream_rest_api"].seconds
+        targets.append(Target("type: rest_api, times dlt rest_api", round(ratio, 2), 5.0))
+        once = all(stats["complete"] for stats in counted["millstream_rest_api"])
+        targets.append(Target("type: rest_api, every issue once (1: yes)", float(once), 1))
     return finish(
         "github",
         list(results.values()),
