@@ -176,6 +176,20 @@ def test_an_old_name_that_comes_back_is_a_rename(
     assert run(place, "5", rows(200, 5)) == []
 
 
+def test_a_field_that_was_there_beside_another_is_no_name_of_it(duckdb_place: Place) -> None:
+    """Of the same values: one stops arriving as the other, which had stopped before, comes back."""
+
+    def twins(first: int, seed: int, without: str) -> list[Row]:
+        found = [{**row, "mail": row["email"]} for row in rows(first, seed)]
+        return [{name: value for name, value in row.items() if name != without} for row in found]
+
+    assert run(duckdb_place, "1", twins(0, 1, "")) == []
+    gone = [("column_gone", "orders", "mail", "0%")]
+    assert run(duckdb_place, "2", twins(50, 2, "mail")) == gone
+    gone = [("column_gone", "orders", "email", "0%")]
+    assert run(duckdb_place, "3", twins(100, 3, "email")) == gone
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("case", ELSEWHERE)
 @pytest.mark.parametrize("kind", ["bigquery", "filesystem"])

@@ -33,6 +33,7 @@ def observe(
     *,
     loaded: SchemaVersion,
     loads: Sequence[Profile] | None = None,
+    seen: Sequence[Profile] = (),
 ) -> Iterator[SchemaChange]:
     """Changes of the data, table by table; at most one per column, the one that says most.
 
@@ -41,6 +42,7 @@ def observe(
     Args:
         loaded: what was loaded of `old`: a column that was only accepted ahead is new in a load.
         loads: what each recent load saw; None where only the sum of them is known.
+        seen: the same, with what was settled since: two fields that met in a load are two.
     """
     before = old.table
     told: set[tuple[str, str]] = set()
@@ -61,7 +63,7 @@ def observe(
             and column.name not in mixed
             and _is_gone(was.column[column.name], column)
         ]
-        renames = column_renames([old for old, _ in gone], had, table, kept=mixed)
+        renames = column_renames([old for old, _ in gone], had, table, kept=mixed, seen=seen)
         yield from (describe(table.name, rename) for rename in renames)
         told.update((table.name, rename.old) for rename in renames)
         renamed = frozenset[str]().union(*(rename.columns for rename in renames))
@@ -74,7 +76,7 @@ def observe(
         for name, fields in by_object([*pairs], arriving).items():
             told.add((table.name, name))
             yield _column_gone(table.name, name, [pairs[field] for field in fields])
-    yield from _lists_gone(loaded, new, told, loads)
+    yield from _lists_gone(loaded, new, told, loads, seen)
 
 
 def _reshaped(
@@ -307,6 +309,7 @@ def _lists_gone(
     new: SchemaVersion,
     told: Collection[tuple[str, str]],
     loads: Sequence[Profile] | None,
+    seen: Sequence[Profile],
 ) -> Iterator[SchemaChange]:
     """Nested lists of which this load has no item, though it has rows that could hold them.
 
@@ -334,7 +337,7 @@ def _lists_gone(
             continue  # in another shape
         if {*map_columns(old.table[parent.name]).values()}.intersection(_ancestors(name)):
             continue  # of a key of a map
-        if rename := list_rename(was, old, new):
+        if rename := list_rename(was, old, new, seen):
             yield describe(parent.name, rename, what="the list ")
         elif _by_chance(lists, max(before, lists), holders) < log(CHANCE):
             share = percent(lists / max(before, lists))

@@ -53,7 +53,8 @@ def govern(
     """
     loads = comparable(recent)
     loaded = attach(before, pool(loads)) if loads else before
-    changes = diff(known(loaded, accepted, new), new, loaded=loaded, loads=loads or None)
+    seen = [each.profile for each in recent]
+    changes = diff(known(loaded, accepted, new), new, loaded=loaded, loads=loads or None, seen=seen)
     changes += drift.changes(new, loads, changes, shares.threshold, shares.min_rows)
     position = {table.name: index for index, table in enumerate(new.tables)}
     changes = tuple(sorted(changes, key=lambda each: position.get(each.table, len(position))))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from millstream.model import Column, ColumnProfile, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.messages import percent
 from millstream.schema_changes.sketch import SIZE, matching
+from millstream.schema_changes.snapshot import Profile
 
 SEPARATOR = "__"
 SHARE = 0.5
@@ -42,13 +43,19 @@ class Rename:
 
 
 def column_renames(
-    gone: Sequence[Column], was: Table, now: Table, *, kept: Container[str] = ()
+    gone: Sequence[Column],
+    was: Table,
+    now: Table,
+    *,
+    kept: Container[str] = (),
+    seen: Sequence[Profile] = (),
 ) -> list[Rename]:
     """Which columns of a table, or objects of several, came back under another name.
 
     Args:
         gone: columns as they were, of which this load has no value.
         kept: columns that are no new name of anything.
+        seen: what each recent load saw: two columns that one of them had are two fields.
     """
     known = was.column
     added = [
@@ -61,7 +68,8 @@ def column_renames(
     ]
     names = {column.name for column in gone}
     renames: dict[str, Rename] = {}
-    for old, new, share, is_exact in _pairs(gone, added):
+    loads = [load.get(now.name, {}) for load in seen]
+    for old, new, share, is_exact in _pairs(gone, added, loads):
         objects, is_back = _objects(old, new), new in known
         if objects is None or _still_arrives(objects[0], now):
             renames[old] = Rename(old, new, share, frozenset({old}), is_exact, is_back)
@@ -78,13 +86,21 @@ def column_renames(
     ]
 
 
-def list_rename(was: Table, old: SchemaVersion, new: SchemaVersion) -> Rename | None:
-    """The list that came in place of one whose table has no rows in this load."""
+def list_rename(
+    was: Table, old: SchemaVersion, new: SchemaVersion, seen: Sequence[Profile] = ()
+) -> Rename | None:
+    """The list that came in place of one whose table has no rows in this load.
+
+    Args:
+        seen: what each recent load saw: two lists that one of them had are two fields.
+    """
     best: Rename | None = None
     prefix = f"{was.parent}{SEPARATOR}"
     for table in new.tables:
         known = old.table.get(table.name)
         if table.parent != was.parent or (known and any(map(_arrived, known.columns))):
+            continue
+        if any(_has_rows(load, was.name) and _has_rows(load, table.name) for load in seen):
             continue
         for before, after, share, is_exact in _pairs(was.columns, table.columns):
             if before == after and (best is None or best.share < share):
@@ -110,6 +126,14 @@ def describe(table: str, rename: Rename, what: str = "") -> SchemaChange:
     )
 
 
+def _has(load: Mapping[str, ColumnProfile], name: str) -> bool:
+    return name in load and load[name].present > 0
+
+
+def _has_rows(load: Profile, table: str) -> bool:
+    return any(column.present for column in load.get(table, {}).values())
+
+
 def _rests(column: Column) -> bool:
     """Whether recent loads had rows, and none of them a value of the column."""
     return column.profile is not None and column.profile.rows > 0 and not column.profile.present
@@ -120,7 +144,9 @@ def _arrived(column: Column) -> bool:
 
 
 def _pairs(
-    gone: Sequence[Column], added: Sequence[Column]
+    gone: Sequence[Column],
+    added: Sequence[Column],
+    loads: Sequence[Mapping[str, ColumnProfile]] = (),
 ) -> Iterator[tuple[str, str, float, bool]]:
     """Old and new name, the share of common values, whether exact, best first; no name twice."""
     candidates = [
@@ -128,6 +154,7 @@ def _pairs(
         for old in gone
         for new in added
         if (share := _share(old, new, alike := _likeness(old.name, new.name))) is not None
+        and not any(_has(load, old.name) and _has(load, new.name) for load in loads)
     ]
     taken_old: set[str] = set()
     taken_new: set[str] = set()
