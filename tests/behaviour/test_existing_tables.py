@@ -115,4 +115,8 @@ def test_two_pipelines_share_a_dataset_but_no_table(duckdb_place: Place) -> None
     run_data([{"id": 1}], target, stream="customers")
     with pytest.raises(ConfigError, match="made by the dlt schema `shop__orders`"):
         run_data([{"id": 1}], target, stream="orders")
+    with pytest.raises(ConfigError, match="holds a list of `orders`") as refused:
+        run_data([{"id": 1}], target, stream="orders__items")
+    assert "another name" in str(refused.value.hint)
     assert duckdb_place.count("orders") == 2
+    assert duckdb_place.count("orders__items") == 1

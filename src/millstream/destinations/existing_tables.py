@@ -54,6 +54,13 @@ def take_over(
     if not found and not (accept and by_row and known is None):
         return None
     owners = _owners(pipeline, schema_name, found, by_row if accept else set())
+    for table, owner in owners.items():
+        if parent := owner.tables[table].get("parent"):
+            raise ConfigError(
+                f"{what}: the table `{table}` of the dataset {pipeline.dataset_name!r} holds a list "
+                f"of `{parent}`: rows would be added to other rows",
+                hint="give the stream another name, or load it into another `destination.dataset`",
+            )
     if not accept:
         raise _refusal(pipeline, found, owners, what)
     if nobodys := [table for table in found if table not in owners]:
