@@ -57,8 +57,8 @@ def take_over(
     for table, owner in owners.items():
         if parent := owner.tables[table].get("parent"):
             raise ConfigError(
-                f"{what}: the table `{table}` of the dataset {pipeline.dataset_name!r} holds a list "
-                f"of `{parent}`: rows would be added to other rows",
+                f"{what}: the table `{table}` of the dataset {pipeline.dataset_name!r} holds a "
+                f"list of `{parent}`: rows would be added to other rows",
                 hint="give the stream another name, or load it into another `destination.dataset`",
             )
     if not accept:
