@@ -98,12 +98,15 @@ class _Handler(BaseHTTPRequestHandler):
                 _, kind, name = split.path.split("/", 2)
                 reply = self.server.answer(kind, name, query)
         self.send_response(reply.status)
-        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply.body)))
-        for header, value in reply.headers.items():
+        for header, value in {"Content-Type": "application/json", **reply.headers}.items():
             self.send_header(header, value)
         self.end_headers()
         self.wfile.write(reply.body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
 
     def log_message(self, *_: Any) -> None:
         pass

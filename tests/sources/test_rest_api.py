@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -301,7 +302,104 @@ def test_doctor_and_preview(project: ApiProject) -> None:
     assert "orders__tags" in project.capsys.readouterr().out
 
 
-def test_what_dlt_does_not_accept_is_named(project: ApiProject) -> None:
-    project.configure({"name": "orders", "endpoint": {"pth": "link/orders"}})
+@pytest.mark.parametrize(
+    ("resource", "client", "said"),
+    [
+        ({"endpoint": {"pth": "x"}}, {}, "received unexpected fields `{'pth'}`"),
+        ({"endpoint": 5}, {}, "source: "),
+        ({"endpoint": {"paginator": {"type": "pagenumber"}}}, {}, "'page_number'"),
+        ({"endpoint": {"paginator": {"type": "offset", "limt": 4}}}, {}, "limt"),
+        ({}, {"auth": {"type": "bearr"}}, "'bearer'"),
+        ({}, {"auth": {"type": "api_key", "location": "cookie"}}, "client.headers"),
+        ({"name": ""}, {}, "`resources[0]` has no `name`"),
+        ({"selected": False}, {}, "none would be loaded"),
+    ],
+)
+def test_what_dlt_does_not_accept_is_named(
+    project: ApiProject, resource: dict[str, Any], client: dict[str, Any], said: str
+) -> None:
+    project.configure({"name": "orders", **resource}, client=client)
     assert project.command("run") == 1
-    assert "pth" in project.err
+    assert said in project.err
+    assert "hint:" in project.err
+    assert len(project.err) < 700
+
+
+@pytest.mark.parametrize(("location", "status"), [("query", 422), ("header", 403)])
+def test_a_secret_of_any_name_is_never_shown(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch, location: str, status: int
+) -> None:
+    secret = "s3cr3t/+k=y&x"
+    monkeypatch.setenv("SHOP_KEY", secret)  # the name does not say that it is one
+    echo = {"message": f"bad key {secret}, {quote(secret)}, {quote_plus(secret)}"}
+    project.server.fault = lambda *_: Reply(status, json.dumps(echo).encode())
+    auth = {"type": "api_key", "name": "X-Key", "location": location}
+    project.configure(orders("link"), client={"auth": {**auth, "api_key": "{{ env.SHOP_KEY }}"}})
+    assert project.command("run") == 1
+    assert project.server.requests
+    assert "bad key ***, ***, ***" in project.err
+    assert "s3cr3t" not in project.out + project.err
+
+
+def test_a_token_that_is_refused_is_named(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_ID", "s3cr3t-tok3n")
+    project.server.fault = lambda *_: Reply(401, b'{"error_description": "not s3cr3t-tok3n"}')
+    auth = {"type": "oauth2_client_credentials", "client_id": "shop"}
+    auth |= {"access_token_url": f"{project.server.url}/token"}
+    auth |= {"client_secret": "{{ env.SHOP_ID }}"}
+    project.configure(orders("link"), client={"auth": auth})
+    assert project.command("run") == 1
+    assert f"does not let this run read {project.server.url}/token (401 not ***)" in project.err
+
+
+def test_an_answer_without_rows(project: ApiProject) -> None:
+    replies = {"/no": Reply(204, b""), "/empty": Reply(200, b"")}
+    project.server.fault = lambda path, _: replies.get(path)
+    project.configure({"name": "no", "endpoint": "no"}, "empty", orders("link"))
+    project.load()
+    assert len(project.ids()) == len(rows())
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b"<html>log in</html>", "text/html", "not JSON (text/html)"),
+        (b'{"items": [{"name": "Ann"}]}', "application/json", "Total `pages` not found"),
+    ],
+)
+def test_an_answer_that_is_another(project: ApiProject, body: bytes, kind: str, said: str) -> None:
+    project.server.fault = lambda *_: Reply(200, body, {"Content-Type": kind})
+    project.configure(PAGINATORS["number"][0])
+    assert project.command("run") == 1
+    assert said in project.err
+    assert "hint:" in project.err
+    assert "Ann" not in project.err
+
+
+def test_an_empty_link_is_the_end(project: ApiProject) -> None:
+    def page(_: str, query: dict[str, str]) -> Reply:
+        following = "" if query else "?page=2"
+        return Reply(200, json.dumps({"next": following, "items": [{"id": len(query)}]}).encode())
+
+    project.server.fault = page
+    project.configure(orders("next", {"type": "json_link", "next_url_path": "next"}))
+    project.load()
+    assert project.ids() == [0, 1]
+
+
+def test_what_an_action_writes_is_read(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.place.project.mkdir(parents=True, exist_ok=True)
+    (project.place.project / "rest_api_actions.py").write_text(
+        "import json\n\n\ndef unwrapped(response, *args, **kwargs):\n"
+        "    rows = [{'id': row['id'] + 100} for row in response.json()]\n"
+        "    response._content = json.dumps(rows).encode()\n    return response\n"
+    )
+    monkeypatch.chdir(project.place.project)
+    project.server.lists["orders"] = rows(2)
+    project.configure(orders("bare", response_actions=["rest_api_actions:unwrapped"]))
+    project.load()
+    assert project.ids() == [100, 101]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 BLANK = "***"
 
@@ -45,6 +45,14 @@ _QUERY_SECRETS = re.compile(
 _AZURE = re.compile(r"s(ig|e|p|pr|r|rt|s|t|v|koid|ktid|kt|ke|ks|kv)")
 _HTTP = re.compile(r"\bhttps?://[^\s'\"<>]+\?[^\s'\"<>]+")
 _LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^@\s/]*@")
+_SHORTEST = 6
+"""A shorter value, such as a user called "dw", would blank out ordinary words."""
+_known: set[str] = set()
+
+
+def keep_secret(text: str) -> None:
+    """Blank out from now on what a text has from the environment, whatever the variable's name."""
+    _known.update(each for each in os.environ.values() if len(each) >= _SHORTEST and each in text)
 
 
 def redact(text: str) -> str:
@@ -55,7 +63,7 @@ def redact(text: str) -> str:
     >>> redact("set it to postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     'set it to postgresql://USER:PASSWORD@HOST:PORT/DATABASE'
     """
-    for value in sorted(_secret_values(), key=len, reverse=True):
+    for value in _forms(_secret_values() | _known):
         text = text.replace(value, BLANK)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
@@ -68,11 +76,16 @@ def redact_foreign(text: str, secrets: Iterable[str] = ()) -> str:
     >>> redact_foreign("no route to postgresql://ann:pa55@db/x")
     'no route to postgresql://ann:***@db/x'
     """
-    known = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
-    for secret in sorted(known, key=len, reverse=True):
+    for secret in _forms(secrets):
         text = text.replace(secret, BLANK)
     text = _IN_URL.sub(rf"\g<head>:{BLANK}@", redact(text))
     return _IN_TEXT.sub(rf"\g<head>{BLANK}", text)
+
+
+def _forms(secrets: Iterable[str]) -> list[str]:
+    """How secrets may be written, in URLs too; the longest first."""
+    ways = (str, quote, quote_plus, lambda secret: quote(secret, safe=""))
+    return sorted({way(each) for each in secrets if each for way in ways}, key=len, reverse=True)
 
 
 def redact_logins(text: str) -> str:
@@ -127,8 +140,7 @@ def _secret_values() -> set[str]:
             continue
         connection = re.match(r"^[a-z][a-z0-9+.-]*://[^/@]*:(?P<password>[^@]+)@", value, re.I)
         secret = connection["password"] if connection else value
-        # a short value, such as a user called "dw", would blank out ordinary words
-        if len(secret) >= 6 and not _names_a_thing(name, value):
+        if len(secret) >= _SHORTEST and not _names_a_thing(name, value):
             values.add(secret)
     return values
 

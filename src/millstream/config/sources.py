@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from millstream.common.redact import keep_secret
 from millstream.config.base import Model, OneOrMany, check_paths, invalid
 from millstream.config.extended_json import to_extended_json
 
@@ -198,7 +199,24 @@ class RestApiConfig(Model):
                     f"`{name}`: credentials do not belong in a file that is committed",
                     hint=f'put it into .env, and write `{name}: "{{{{ env.NAME }}}}"` here',
                 )
+        for secret in _sent(value):
+            keep_secret(secret)
         return value
+
+    @model_validator(mode="after")
+    def _with_names(self) -> RestApiConfig:
+        default = (self.resource_defaults or {}).get("name")
+        for index, each in enumerate(self.resources):
+            if not isinstance(each, str) and not (each.get("name") or default):
+                raise invalid(
+                    f"`resources[{index}]` has no `name`", hint="name it: so is its table called"
+                )
+        if not self.tables():
+            raise invalid(
+                "each of the `resources` has `selected: false`: none would be loaded",
+                hint="take it out where rows are wanted",
+            )
+        return self
 
     @property
     def base_url(self) -> str:
@@ -230,6 +248,20 @@ def _named_texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
             yield from _named_texts(each, name)
     elif isinstance(value, str):
         yield name, value
+
+
+def _sent(value: Any, where: str = "") -> Iterator[str]:
+    """The texts in a configuration that may be secret: of `auth`, `headers` and `params`."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if where == "auth" and key not in _SECRET_KEYS:
+                continue  # such as a URL, which is not secret
+            yield from _sent(each, where or (key if key in ("auth", "headers", "params") else ""))
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _sent(each, where)
+    elif isinstance(value, str) and where:
+        yield value
 
 
 class MongoDBCollection(Model):

@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from millstream.common.redact import redact_foreign, redact_url
+from millstream.common.redact import redact, redact_foreign, redact_url
 from millstream.config.sources import REST_API_CREDENTIALS
 from millstream.errors import (
     SourceAuthError,
@@ -21,7 +21,7 @@ _LONGEST = 200  # characters of what an API says of its refusal
 
 def explain(response: requests.Response, service: str) -> SourceError:
     """The error for an answer that is not a success."""
-    url = redact_url(str(response.url))
+    url = redact(redact_url(str(response.url)))
     status = response.status_code
     said = _message(response)
     answer = f"{status} {said}" if said else str(status)
@@ -55,5 +55,5 @@ def _message(response: requests.Response) -> str:
         return response.reason or ""
     for name in ("message", "error", "detail", "title", "error_description"):
         if isinstance(document, dict) and isinstance(said := document.get(name), str):
-            return redact_foreign(said[:_LONGEST])
+            return redact_foreign(said)[:_LONGEST]
     return response.reason or ""

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
+from dlt.common.jsonpath import find_values
 from dlt.sources.helpers.rest_client.client import RESTClient
 from dlt.sources.helpers.rest_client.paginators import (
     BasePaginator,
@@ -16,6 +17,8 @@ from dlt.sources.helpers.rest_client.paginators import (
     RangePaginator,
 )
 
+from millstream.common.redact import redact, redact_url
+from millstream.errors import SourceDataError
 from millstream.sources.rest_api.session import ApiSession, Plan
 
 _MOST_DIGITS = 9  # of a page's number
@@ -43,6 +46,7 @@ class LookaheadPaginator(BasePaginator):
         self._detect = detect
         self._last: tuple[requests.Response, Any] | None = None
         self._plan: Plan | None = None
+        self._is_over = False  # the answer has a link, and it is empty
         self._skipped = 0  # pages to read one by one, after rows have moved
 
     def __deepcopy__(self, memo: Any) -> LookaheadPaginator:
@@ -51,7 +55,7 @@ class LookaheadPaginator(BasePaginator):
 
     @property
     def has_next_page(self) -> bool:
-        return self._inner.has_next_page if self._inner else True
+        return not self._is_over and (self._inner.has_next_page if self._inner else True)
 
     def init_request(self, request: requests.Request) -> None:
         if self._inner is not None:
@@ -60,7 +64,19 @@ class LookaheadPaginator(BasePaginator):
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
         if self._inner is None:
             self._inner = self._detect(response, data)
-        self._inner.update_state(response, data)
+        try:
+            self._inner.update_state(response, data)
+        except ValueError as error:
+            # dlt's text goes on with the whole answer
+            said = " ".join(str(error).partition("Expected")[0].split())
+            raise SourceDataError(
+                f"{redact(redact_url(str(response.url)))}: {said.rstrip(' .')}",
+                hint="name under `paginator` what the answers have; `total_path: null` where they "
+                "have no total",
+            ) from None
+        if isinstance(self._inner, JSONLinkPaginator):
+            links = find_values(self._inner.next_url_path, response.json())
+            self._is_over = links[:1] in ([""], [False])
         self._last = response, data
 
     def update_request(self, request: requests.Request) -> None:
@@ -71,7 +87,7 @@ class LookaheadPaginator(BasePaginator):
         if self._plan is not None and self._plan.moved:
             self._plan, self._skipped = None, 2 * self._session.parallel
         path = _path_of(data, response)
-        if self._skipped or path is None or not self._inner.has_next_page:
+        if self._skipped or path is None or not self.has_next_page:
             self._skipped = max(self._skipped - 1, 0)
             return
         self._plan = Plan(response, self._following(request), lambda answer: _at(path, answer))

@@ -22,7 +22,7 @@ from dlt.sources.helpers.requests import Session
 from requests.adapters import HTTPAdapter
 from requests.hooks import default_hooks, dispatch_hook
 
-from millstream.common.redact import redact_url
+from millstream.common.redact import redact, redact_url
 from millstream.errors import SourceDataError, SourceError
 from millstream.formats import duplicate_keys
 from millstream.sources.http.clock import Clock, SystemClock
@@ -103,6 +103,19 @@ class ApiSession(Session):
 
     def __deepcopy__(self, memo: Any) -> ApiSession:
         return self  # dlt copies its configuration, to check it
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """
+        Raises:
+            SourceError: where a token is asked for first, it was refused.
+        """
+        try:
+            return super().prepare_request(request)
+        except requests.HTTPError as error:
+            if error.response is None:
+                raise
+            host = urlsplit(str(error.response.url)).hostname
+            raise explain(error.response, host or self._service) from None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """An answer, whatever its status; the request's hooks decide what that means.
@@ -194,7 +207,7 @@ class ApiSession(Session):
         self, request: requests.PreparedRequest, options: dict[str, Any] | None = None
     ) -> requests.Response:
         """The answer after as many attempts and waits as it takes, its JSON read."""
-        url = redact_url(str(request.url))
+        url = redact(redact_url(str(request.url)))
         request.hooks = default_hooks()
         self._ensure_own(str(request.url), "links")
 
@@ -259,22 +272,51 @@ def _problem(response: requests.Response, url: str) -> str:
     """
     if response.status_code >= 500:
         return f"{response.status_code} {response.reason}"
-    if not response.ok or not response.content:
+    if not response.ok:
         return ""
+    content = response.content
     try:
-        document = response.json()
+        # 204, or nothing to say: no rows
+        document = response.json() if content else []
     except ValueError:
         if "json" not in response.headers.get("Content-Type", ""):
+            _keep(response, None, lambda: _not_json(response, url))
             return ""
         return "the answer is not whole: its JSON can't be read"
     if (
-        duplicate_keys.lost(response.content, document)
-        and (key := duplicate_keys.twice(response.content)) is not None
+        duplicate_keys.lost(content, document)
+        and (key := duplicate_keys.twice(content)) is not None
     ):
         raise SourceDataError(
             f"an answer in which {duplicate_keys.describe(key)}: {url}",
             hint="ask whoever runs the API which value is true; nothing of this run was loaded",
         )
-    # dlt asks for it again and again
-    response.json = lambda **_: document  # type: ignore[method-assign]
+    _keep(response, document)
     return ""
+
+
+def _keep(
+    response: requests.Response, document: Any, error: Callable[[], SourceError] | None = None
+) -> None:
+    """Have the JSON read once, since dlt asks for it again and again; or say that it is none.
+
+    What a response action writes into the answer is read anew.
+    """
+    content, read = response.content, response.json
+
+    def json(**options: Any) -> Any:
+        if response.content is not content:
+            return read(**options)
+        if error is not None:
+            raise error()
+        return document
+
+    response.json = json  # type: ignore[method-assign]
+
+
+def _not_json(response: requests.Response, url: str) -> SourceDataError:
+    kind = response.headers.get("Content-Type", "of no type").partition(";")[0]
+    return SourceDataError(
+        f"an answer that is not JSON ({kind}): {url}",
+        hint="check `client.base_url`, the endpoint's `path`, and whether the API wants credentials",
+    )

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from millstream.sources.rest_api.session import ApiSession
 
-_CALLABLES = frozenset({"filter", "map", "yield_map", "action", "convert", "transform"})
+_CALLABLES = frozenset(
+    {"filter", "map", "yield_map", "action", "response_actions", "convert", "transform"}
+)
 """Keys of dlt's configuration that hold functions, which YAML names as `package.module:name`."""
 
 
@@ -85,6 +87,12 @@ def _build(config: RestApiConfig) -> DltSource:
 
     from millstream.sources.rest_api.session import ApiSession
 
+    auth = config.client.get("auth")
+    if isinstance(auth, Mapping) and auth.get("location") == "cookie":
+        raise ConfigError(
+            "source.client.auth: dlt sends no key in a cookie",
+            hint='name it under `client.headers`: `Cookie: "NAME={{ env.NAME }}"`',
+        )
     session = ApiSession(
         config.base_url,
         parallel=config.parallel,
@@ -96,12 +104,13 @@ def _build(config: RestApiConfig) -> DltSource:
         "resources": config.resources,
         "resource_defaults": config.resource_defaults,
     }
-    made = _with_lookahead(_resolved(written), session)
+    resolved = _resolved(written)
     try:
+        made = _with_lookahead(resolved, session)
         source = rest_api_source(made)
     except DictValidationException as error:
         raise ConfigError(
-            f"source: dlt's rest_api does not accept it: {error}",
+            f"source: dlt's rest_api does not accept it: {_shortened(str(error))}",
             hint="the attributes are those of dlt's declarative `rest_api` source",
         ) from None
     except ConfigFieldMissingException as error:
@@ -111,12 +120,24 @@ def _build(config: RestApiConfig) -> DltSource:
             hint=f"put it into .env: {REST_API_CREDENTIALS}{missing[0].upper()}; or name a "
             f"variable of your own: `{missing[0]}: '{{{{ env.NAME }}}}'`",
         ) from None
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"source: {error}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"source: {error}", hint="see dlt's `rest_api` source for what may be written there"
+        ) from None
     for name, resource in source.resources.items():
         if resource.is_transformer:
             _read_dependents(resource, session, _incremental_of(made, name))
     return source
+
+
+def _shortened(text: str) -> str:
+    """Of what each kind of value would have had to be, the lines that name a key or a value."""
+    telling = [
+        line[line.find("Path") :]
+        for line in text.splitlines()
+        if "unexpected fields" in line or "is not one of" in line or "missing" in line
+    ]
+    return "; ".join(dict.fromkeys(telling)) or text
 
 
 def _resolved(value: Any, key: str = "") -> Any:
@@ -134,7 +155,7 @@ def _resolved(value: Any, key: str = "") -> Any:
 
 def _with_lookahead(written: dict[str, Any], session: ApiSession) -> Any:
     """The configuration with our session, and with paginators that let it read ahead."""
-    from dlt.sources.rest_api.config_setup import create_paginator
+    from dlt.sources.rest_api.config_setup import create_paginator, get_auth_class
 
     from millstream.sources.rest_api.lookahead import LookaheadPaginator, detector
 
@@ -145,6 +166,10 @@ def _with_lookahead(written: dict[str, Any], session: ApiSession) -> Any:
 
     made = deepcopy({key: value for key, value in written.items() if value is not None})
     client = made["client"]
+    auth = client.get("auth")
+    kind = auth.get("type") if isinstance(auth, Mapping) else auth
+    if isinstance(kind, str):
+        get_auth_class(kind)  # its refusal is one line
     client["session"] = session
     client["paginator"] = wrapped(client.get("paginator"))
     for resource in [made.get("resource_defaults") or {}, *made["resources"]]:
