@@ -318,5 +318,5 @@ def _not_json(response: requests.Response, url: str) -> SourceDataError:
     kind = response.headers.get("Content-Type", "of no type").partition(";")[0]
     return SourceDataError(
         f"an answer that is not JSON ({kind}): {url}",
-        hint="check `client.base_url`, the endpoint's `path`, and whether the API wants credentials",
+        hint="check `client.base_url`, the endpoint's `path`, and `client.auth`",
     )
