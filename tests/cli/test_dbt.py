@@ -148,3 +148,20 @@ def test_mistakes_are_named(project: DbtProject, capsys: pytest.CaptureFixture[s
     project.sources.write_text("sources: [")
     assert project.write() == 1
     assert "shop_sources.yml: not YAML" in capsys.readouterr().err
+    project.sources.write_text("sources: {name: shop}")
+    assert project.write() == 1
+    assert "shop_sources.yml: not a file of dbt's: `sources` is not a list" in (
+        capsys.readouterr().err
+    )
+    project.sources.write_bytes(b"\xff\xfe")
+    assert project.write() == 1
+    assert "shop_sources.yml: not in UTF-8" in capsys.readouterr().err
+
+
+def test_a_list_that_was_left_empty_is_filled(project: DbtProject) -> None:
+    project.load(LINES)
+    for empty in ("sources:\n", "sources:\n  - name: shop\n    tables:\n"):
+        project.sources.write_text(empty)
+        assert project.write() == 0
+        tables = yaml.safe_load(project.sources.read_text())["sources"][0]["tables"]
+        assert [each["name"] for each in tables] == ["_dlt_loads", "orders", "orders__items"]

@@ -41,11 +41,13 @@ def _run(options: Namespace) -> int:
     project = _project(options.project)
     tables = _tables(config)
     file = project / "models" / f"{config.name}_sources.yml"
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
     try:
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
         new = merged(text, sources(config.name, config.dataset, tables))
     except ConfigError as error:
         raise ConfigError(f"{file}: {error.message}", hint=error.hint) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: not in UTF-8", hint="save it in UTF-8") from None
     file.parent.mkdir(parents=True, exist_ok=True)
     if new == text:
         print(f"{file}: up to date, {len(tables)} tables")

@@ -138,13 +138,17 @@ def merged(text: str, document: Mapping[str, Any]) -> str:
 
 def _merge(into: Any, new: Mapping[str, Any]) -> None:
     for key, value in new.items():
-        if key in _NAMED and isinstance(into.get(key), list):
+        if key in _NAMED and into.get(key) is not None:
+            if not isinstance(into[key], list):
+                raise ConfigError(
+                    f"not a file of dbt's: `{key}` is not a list", hint="correct it, or take it out"
+                )
             there = {each.get("name"): each for each in into[key] if isinstance(each, dict)}
             for each in value:
                 if each["name"] in there:
                     _merge(there[each["name"]], each)
                 else:
                     into[key].append(each)
-        elif key in _OURS or (key not in into and "name" not in into):
+        elif key in _OURS or (key in _NAMED and key in into) or not {key, "name"} & into.keys():
             # what else a source, table or column that is there lacks, people took out
             into[key] = value
