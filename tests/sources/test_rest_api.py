@@ -283,7 +283,7 @@ def test_a_function_is_named_in_the_file(
 ) -> None:
     project.place.project.mkdir(parents=True, exist_ok=True)
     (project.place.project / "rest_api_steps.py").write_text(
-        "def is_even(row):\n    return row['id'] % 2 == 0\n"
+        "def is_even(row):\n    row['seen'] = True\n    return row['id'] % 2 == 0\n"
     )
     monkeypatch.chdir(project.place.project)
     project.configure(
@@ -291,6 +291,8 @@ def test_a_function_is_named_in_the_file(
     )
     project.load()
     assert project.ids() == list(range(0, len(rows()), 2))
+    # what it does to rows is no reason to read page after page
+    assert len(project.server.requests) == PAGES + 2
 
 
 def test_doctor_and_preview(project: ApiProject) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy, deepcopy
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -90,7 +91,7 @@ class LookaheadPaginator(BasePaginator):
         if self._skipped or path is None or not self.has_next_page:
             self._skipped = max(self._skipped - 1, 0)
             return
-        self._plan = Plan(response, self._following(request), lambda answer: _at(path, answer))
+        self._plan = Plan(response, self._following(request), partial(_at, path))
         self._session.plan(request, self._plan)
 
     def _following(self, request: requests.Request) -> Iterator[requests.Request]:
@@ -190,8 +191,8 @@ def _path_of(rows: Any, response: requests.Response) -> tuple[str, ...] | None:
     return None
 
 
-def _at(path: tuple[str, ...], response: requests.Response) -> Any:
-    found = response.json()
+def _at(path: tuple[str, ...], document: Any) -> Any:
+    found = document
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
     return found if isinstance(found, list) else []

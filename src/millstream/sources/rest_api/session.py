@@ -38,8 +38,8 @@ _AHEAD_PAGES = 128
 _AHEAD_BYTES = 64 << 20
 """How much is read ahead of what is handed on, at most, as long as pages are alike in size."""
 
-Rows = Callable[[requests.Response], Any]
-"""The rows of a page."""
+Rows = Callable[[Any], Any]
+"""The rows of a page, from its JSON."""
 _Item = TypeVar("_Item")
 _Key = tuple[str, str, tuple[tuple[str, str], ...], Any]
 
@@ -169,8 +169,9 @@ class ApiSession(Session):
         again = list(self.map(self._answer, [first.request, last]))
         if any(not each.ok for each in (*answers, *again)):
             return  # each fails again where dlt asks for it
-        stands = rows(again[0]) == rows(first) and rows(again[1])[:1] == rows(answers[0])[:1]
-        if not stands:
+        # parsed anew: the rows that were handed on may have been changed since
+        before, after = (rows(requests.Response.json(each)) for each in (first, again[0]))
+        if before != after or rows(again[1].json())[:1] != rows(answers[0].json())[:1]:
             log.info("rows moved while %s was read: reading page after page", self._service)
             plan.moved = True
             return
