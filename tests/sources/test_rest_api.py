@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -405,3 +405,48 @@ def test_what_an_action_writes_is_read(
     project.configure(orders("bare", response_actions=["rest_api_actions:unwrapped"]))
     project.load()
     assert project.ids() == [100, 101]
+
+
+def linked(server: ApiServer, base: int, total: int) -> Callable[[str, dict[str, str]], Reply]:
+    """Pages by links that repeat a parameter, numbered from a base; empty behind the end."""
+
+    def page(_: str, query: dict[str, str]) -> Reply:
+        number = int(query.get("page", base))
+        start = (number - base) * SIZE
+        found = server.lists["orders"]
+        more = start + SIZE < len(found)
+        following = f"{server.url}/x?tag=a&tag=b&page={number + 1}" if more else None
+        answer = {"count": total, "next": following, "results": found[start : start + SIZE]}
+        return Reply(200, json.dumps(answer).encode())
+
+    return page
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_links_that_repeat_a_parameter(project: ApiProject, base: int) -> None:
+    project.server.fault = linked(project.server, base, len(rows()))
+    resource = orders("x", params={"tag": ["a", "b"]})
+    resource["endpoint"]["path"] = "x"
+    project.configure(resource)
+    project.load()
+    assert project.ids() == list(range(len(rows())))
+    assert len(project.server.requests) == PAGES + 2
+    assert all("tag=a&tag=b" in each for each in project.server.requests)
+
+
+def test_a_total_that_is_wrong_hides_no_move(project: ApiProject) -> None:
+    answer = linked(project.server, 1, 2 * len(rows()))
+    seen: list[int] = []
+
+    def shrinks(path: str, query: dict[str, str]) -> Reply:
+        seen.append(int(query.get("page", 1)))
+        if len(seen) == 7:  # while pages are read ahead
+            del project.server.lists["orders"][2 * SIZE]
+        return answer(path, query)
+
+    project.server.fault = shrinks
+    resource = orders("x")
+    resource["endpoint"]["path"] = "x"
+    project.configure(resource, parallel=2)
+    project.load()
+    assert set(range(len(rows()))) - set(project.ids()) <= {2 * SIZE}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import copy, deepcopy
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
 from dlt.common.jsonpath import find_values
@@ -148,7 +148,10 @@ def _counted(url: str, following: str, document: Any, rows: int) -> Iterator[str
     if name is None or type(total) is not int:
         return iter(())
     if "page" in name.lower():
-        return _numbered(following, _with(following, name, -(-total // rows)))
+        # the first page is 0 or 1; where it has no number, it is the one before the second
+        second = _number(following, name) or 0
+        first = 0 if (_number(url, name) or second - 1) == 0 else 1
+        return _numbered(following, _with(following, name, first - 1 - (-total // rows)))
     if _number(following, name) != (_number(url, name) or 0) + rows:
         return iter(())
     last = (total - 1) // rows * rows
@@ -160,7 +163,7 @@ def _differing(url: str, other: str) -> str | None:
     here, there = urlsplit(url), urlsplit(other)
     if here[:3] != there[:3]:
         return None
-    ours, theirs = (dict(parse_qsl(each.query, keep_blank_values=True)) for each in (here, there))
+    ours, theirs = (parse_qs(each.query, keep_blank_values=True) for each in (here, there))
     names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     return names[0] if len(names) == 1 else None
 
@@ -173,8 +176,8 @@ def _number(url: str, name: str | None) -> int | None:
 
 def _with(url: str, name: str, number: int) -> str:
     split = urlsplit(url)
-    pairs = dict(parse_qsl(split.query, keep_blank_values=True)) | {name: str(number)}
-    return urlunsplit(split._replace(query=urlencode(pairs)))
+    pairs = parse_qs(split.query, keep_blank_values=True) | {name: [str(number)]}
+    return urlunsplit(split._replace(query=urlencode(pairs, doseq=True)))
 
 
 def _path_of(rows: Any, response: requests.Response) -> tuple[str, ...] | None:

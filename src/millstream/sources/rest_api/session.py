@@ -51,7 +51,7 @@ class Plan:
     Attributes:
         first: the answer before them, which has been handed on.
         following: the requests after it, in order.
-        moved: rows moved while they were read, so that none was kept.
+        moved: rows moved while they were read, or a page failed, so that none was kept.
     """
 
     first: requests.Response
@@ -168,10 +168,13 @@ class ApiSession(Session):
         answers = [self._answer(last), *self.map(self._answer, others)]
         again = list(self.map(self._answer, [first.request, last]))
         if any(not each.ok for each in (*answers, *again)):
-            return  # each fails again where dlt asks for it
+            plan.moved = True  # each fails again where dlt asks for it
+            return
         # parsed anew: the rows that were handed on may have been changed since
-        before, after = (rows(requests.Response.json(each)) for each in (first, again[0]))
-        if before != after or rows(again[1].json())[:1] != rows(answers[0].json())[:1]:
+        stands = rows(requests.Response.json(first)) == rows(again[0].json())
+        # a last page without rows, of a total that is wrong, would look the same whatever moved
+        end = rows(answers[0].json())[:1]
+        if not stands or not end or rows(again[1].json())[:1] != end:
             log.info("rows moved while %s was read: reading page after page", self._service)
             plan.moved = True
             return
