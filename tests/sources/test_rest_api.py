@@ -450,3 +450,19 @@ def test_a_total_that_is_wrong_hides_no_move(project: ApiProject) -> None:
     project.configure(resource, parallel=2)
     project.load()
     assert set(range(len(rows()))) - set(project.ids()) <= {2 * SIZE}
+
+
+def test_a_partition_of_a_list_without_incremental(project: ApiProject) -> None:
+    project.configure(orders("bare"))
+    file = project.place.project / "defs.yaml"
+    document = json.loads(file.read_text())
+    document["attributes"]["partitions"] = {
+        "type": "time",
+        "every": "day",
+        "start": "2024-01-01",
+        "cursor": "at",
+    }
+    file.write_text(json.dumps(document))
+    project.server.lists["orders"].append({"id": 1000, "at": "2024-01-02T00:00:00Z", "tags": []})
+    assert project.command("run", "--partition", "2024-01-02") == 0, project.err
+    assert project.ids() == [1000]

@@ -100,7 +100,7 @@ class DltSourceAdapter:
         source = source.with_resources(*(members or (stream,)))
         if partition is not None:
             for resource in source.selected_resources.values():
-                _confine(resource, partition)
+                _confine(resource, partition, self._takes_window(resource.name))
         return source
 
     def _require(self, source: DltSource, name: str) -> None:
@@ -156,6 +156,10 @@ class DltSourceAdapter:
     @cached_property
     def _source(self) -> DltSource:
         return self._build(None)
+
+    def _takes_window(self, name: str) -> bool:
+        """Whether an incremental may be given to a resource that takes one and has none."""
+        return True
 
 
 def _called(config: DltConfig, partition: Partition | None) -> DltSource:
@@ -226,7 +230,7 @@ def _tables(source: DltSource, names: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _confine(resource: DltResource, partition: Partition) -> None:
+def _confine(resource: DltResource, partition: Partition, gives_incremental: bool) -> None:
     """Let a resource yield the rows of a partition alone."""
     import dlt
 
@@ -240,7 +244,8 @@ def _confine(resource: DltResource, partition: Partition) -> None:
             hint=f"set `cursor: {own}` under `partitions`, or give the resource no incremental "
             "and the window as `partitions.arguments`",
         )
-    if resource.incremental is not None and partition.window is not None:
+    takes_bounds = resource.incremental is not None and (own is not None or gives_incremental)
+    if takes_bounds and partition.window is not None:
         start, end = _bounds(partition, *partition.window)
         resource.apply_hints(
             incremental=dlt.sources.incremental(field, initial_value=start, end_value=end)

@@ -45,6 +45,11 @@ class RestApiSource(DltSourceAdapter):
             for name, table in self._config.tables()
         ]
 
+    def _takes_window(self, name: str) -> bool:
+        # else dlt's rest_api would look in vain for the parameters that it goes into
+        written = self._config.model_dump(include={"resources", "resource_defaults"})
+        return _incremental_of(written, name) is not None
+
     def check(self) -> Sequence[Check]:
         """Whether the first page of the first resource can be read."""
         try:
