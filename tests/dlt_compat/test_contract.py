@@ -14,6 +14,7 @@ from millstream.dlt_compat import contract, pipes
 from millstream.errors import MillstreamError
 
 NOT_OF_DLT = {
+    "_Binary": "SQLAlchemy's types",
     "_exit": "os",
     "_message": "pymongo's errors",
     "_replace": "named tuples",

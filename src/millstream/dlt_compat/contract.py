@@ -120,6 +120,16 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
             ),
         ),
         Owner(
+            "dlt.normalize.items_normalizers:ArrowItemsNormalizer",
+            (
+                Name(
+                    "_collect_null_columns_from_arrow_metadata",
+                    "notes columns of which nothing but null came",
+                    "self arrow_schema root_table_name",
+                ),
+            ),
+        ),
+        Owner(
             "dlt.normalize.items_normalizers:JsonLItemsNormalizer",
             (
                 Name(
