@@ -153,6 +153,7 @@ defs = dg.Definitions.merge(
 """
 
 
+@pytest.mark.nightly
 def test_six_processes_load_into_one_file(tmp_path, monkeypatch):
     """As the daemon runs a job: a process for each step. One of six files is no JSON."""
     for number in range(6):

@@ -40,7 +40,9 @@ def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.nightly_on(*set(DESTINATIONS) - {"duckdb"}, "dlt", "sql_database", "files")
+@pytest.mark.nightly_on(
+    *set(DESTINATIONS) - {"duckdb"}, "dlt", "sql_database", "files", "github_issues"
+)
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
 def test_dagster_accepts_it_and_its_own_tests_pass(
     source: str, destination: str, tmp_path: Path
