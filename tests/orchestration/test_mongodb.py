@@ -329,6 +329,7 @@ def load_all(
     return result, contents(folder / "shop_db.duckdb", "shop")
 
 
+@pytest.mark.nightly
 def test_streams_abreast_load_what_they_load_one_by_one(many: Any, tmp_path: Path) -> None:
     _, one_by_one = load_all(tmp_path / "one", many, 1)
     result, abreast = load_all(tmp_path / "all", many, COLLECTIONS + 1)

@@ -157,7 +157,9 @@ BACK = {
 }
 
 
-@pytest.mark.parametrize("case", BACK)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case == "a column" else NIGHTLY) for case in BACK]
+)
 @pytest.mark.parametrize(
     "kind",
     ["duckdb", *(pytest.param(k, marks=NIGHTLY) for k in ("postgres", "bigquery", "filesystem"))],
