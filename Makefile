@@ -48,7 +48,7 @@ UNIT := $(addprefix tests/,alerts common config dlt_compat formats html_report t
 	$(patsubst %,tests/schema_changes/test_%.py,accepted_file data_changes diff drift golden map_detection \
 		messages policy profile renames row_policy snapshot yaml_comments) \
 	$(patsubst %,tests/quarantine/test_%.py,entry envelope store) \
-	$(addprefix tests/sources/,github mongodb) \
+	$(addprefix tests/sources/,github http mongodb rest_api) \
 	$(patsubst %,tests/sources/test_%.py,corrected_lines file_content findings json_array pages) \
 	$(patsubst %,tests/destinations/test_%.py,column_types nul_characters table_names) \
 	$(patsubst %,tests/runs/test_%.py,load_packages step_errors)
