@@ -28,6 +28,7 @@ from millstream.errors import SourceDataError
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
 from millstream.sources import column_values, file_content
+from millstream.sources.file_content import PeekableFile
 from millstream.sources.typed_columns import UNBOUNDED, Column, Declared, column_names
 
 BLOCK = 8 << 20
@@ -90,7 +91,7 @@ def read_line(
     """The rows of one line of a file with these columns."""
     file = _File(path, settings, quarantine_enabled=True)
     found: list[Any] = []
-    for part in file.table(columns, _Joined(line + b"\n", None), number):
+    for part in file.table(columns, PeekableFile(io.BytesIO(line + b"\n")), number):
         found += part if isinstance(part, list) else part.to_pylist()
     return found
 
@@ -110,11 +111,11 @@ class _File:
             yield Declared([hint for each in columns if (hint := each.hint)])
             yield from self.table(columns, rest, self._line)
 
-    def columns(self, content: Any) -> tuple[list[Column], _Joined]:
+    def columns(self, content: Any) -> tuple[list[Column], PeekableFile]:
         """The file's columns, and what is below their names."""
         head = content.read(_HEAD)
         if not head.strip():
-            return [], _Joined(head, content)
+            return [], PeekableFile(content, head)
         lines = io.StringIO(head.decode("utf-8", "backslashreplace"), newline="")
         reader = python_csv.reader(
             lines,
@@ -124,10 +125,10 @@ class _File:
         )
         given = next((row for row in reader if row), [])
         if self._settings.columns or self._settings.header is False:
-            return self._numbered(given), _Joined(head, content)
+            return self._numbered(given), PeekableFile(content, head)
         self._line = reader.line_num + 1
         below = b"".join(head.splitlines(keepends=True)[reader.line_num :])
-        return self._named(given), _Joined(below, content)
+        return self._named(given), PeekableFile(content, below)
 
     def table(
         self, columns: Sequence[Column], content: Any, line: int
@@ -306,39 +307,6 @@ class _File:
             )
         detail = f"{detail} ({where})"
         return [envelope.refused(row, detail=detail, path=json_path("", column.name))]
-
-
-class _Joined:
-    """Bytes that were read, and the file that they were read from."""
-
-    closed = False
-
-    def __init__(self, head: bytes, rest: Any) -> None:
-        self._head = head
-        self._rest = rest
-
-    def peek(self) -> bytes:
-        self._head = self._head or self.read(_HEAD)
-        return self._head
-
-    def read(self, size: int = -1) -> bytes:
-        if self._head:
-            size = len(self._head) if size < 0 else size
-            found, self._head = self._head[:size], self._head[size:]
-            return found
-        return bytes(self._rest.read(size)) if self._rest is not None else b""
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
 
 
 def _typed(column: Column, data: pa.Array) -> tuple[pa.Array, Sequence[int], str]:

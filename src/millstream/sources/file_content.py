@@ -77,7 +77,7 @@ class Digested:
 
 def as_is(raw: Any) -> Any:
     """A file to read bytes from."""
-    return _Peekable(raw)
+    return PeekableFile(raw)
 
 
 def as_text(
@@ -98,17 +98,17 @@ def as_text(
     Raises:
         SourceDataError: it is of another format, or not compressed as its name says.
     """
-    file = _Peekable(raw)
+    file = PeekableFile(raw)
     for _ in range(_NESTED):
         head = file.peek()
         if head.startswith(_GZIP):
             import gzip
 
-            file = _Peekable(gzip.GzipFile(fileobj=file))  # type: ignore[call-overload]
+            file = PeekableFile(gzip.GzipFile(fileobj=file))  # type: ignore[call-overload]
         elif head.startswith(_ZSTD):
             import pyarrow as pa
 
-            file = _Peekable(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
+            file = PeekableFile(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
         else:
             break
         packed = False
@@ -134,7 +134,7 @@ def as_text(
         if head.startswith(BOM):
             file.skip(len(BOM))
         return file
-    return _Peekable(_Decoded(path, file, encoding))
+    return PeekableFile(_Decoded(path, file, encoding))
 
 
 def guess(line: bytes) -> str:
@@ -155,14 +155,18 @@ def _told_by(head: bytes) -> str:
     return _ZEROS.get(tuple(byte == 0 for byte in head[:4]), "utf-8")  # type: ignore[arg-type]
 
 
-class _Peekable:
-    """A file that is read from front to back, and whose first bytes can be looked at."""
+class PeekableFile:
+    """A file that is read from front to back, and whose first bytes can be looked at.
+
+    Args:
+        head: bytes that were read from it and come first again.
+    """
 
     closed = False
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, head: bytes = b"") -> None:
         self._file = file
-        self._head: bytes | None = None
+        self._head: bytes | None = head or None
 
     def peek(self) -> bytes:
         if self._head is None:

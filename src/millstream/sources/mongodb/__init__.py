@@ -31,7 +31,7 @@ from millstream.config import MongoDBCollection, MongoDBConfig
 from millstream.errors import ConfigError, MillstreamError, SourceNotFoundError
 from millstream.formats.object_maps import is_below
 from millstream.model import Check, Partition, Stream
-from millstream.sources import table_names
+from millstream.sources import catalog_file, table_names
 from millstream.sources.mongodb import discovery, stream_names
 from millstream.sources.mongodb.stream_names import CollectionRef
 
@@ -99,13 +99,9 @@ class MongoDBSource:
             ConfigError: there is no folder to keep it in, or it can't be written.
             SourceError: it can't be reached, nothing may be seen, or a stream is not there.
         """
-        if self._folder is None:
-            raise ConfigError(
-                "there is nowhere to keep what is discovered",
-                hint="give the pipeline a `folder`, as that of a defs.yaml is",
-            )
-        found = discovery.discover(self._config, discovery.load(self._folder), only)
-        path = discovery.save(found, self._folder)
+        folder = catalog_file.require_folder(self._folder)
+        found = discovery.discover(self._config, discovery.load(folder), only)
+        path = discovery.save(found, folder)
         for name, hint in [] if only else stream_names.missing(self._config, found):
             raise SourceNotFoundError(f"no such collection: {name}", hint=hint)
         return path

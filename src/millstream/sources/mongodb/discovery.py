@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millstream.common import atomic_write
 from millstream.config import MongoDBConfig
-from millstream.config.yaml_limits import ensure_bounded
 from millstream.errors import ConfigError, SourceAuthError, SourceNotFoundError
+from millstream.sources import catalog_file
 from millstream.sources.mongodb import stream_names
 from millstream.sources.mongodb.bson_types import keys
 from millstream.sources.table_names import did_you_mean
@@ -135,8 +134,6 @@ def save(catalog: Catalog, folder: Path) -> Path:
     Raises:
         ConfigError: the folder can't be written.
     """
-    import yaml
-
     content = {
         database: {
             each.name: {
@@ -148,17 +145,7 @@ def save(catalog: Catalog, folder: Path) -> Path:
         }
         for database, collections in catalog.content.items()
     }
-    path = folder / FILE
-    text = "# Written by `millstream discover`: what is in MongoDB. Definitions load from it.\n"
-    text += yaml.safe_dump({"databases": content}, sort_keys=False, allow_unicode=True)
-    try:
-        atomic_write.write(path, text)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: can't be written: {error.strerror or error}",
-            hint="discover where the project can be written, and deploy it from there",
-        ) from None
-    return path
+    return catalog_file.write(folder / FILE, "MongoDB", {"databases": content})
 
 
 def load(folder: Path | None) -> Catalog | None:
@@ -167,14 +154,10 @@ def load(folder: Path | None) -> Catalog | None:
     Raises:
         ConfigError: the file is not one.
     """
-    if folder is None or not (folder / FILE).is_file():
+    if folder is None:
         return None
-    import yaml
 
-    try:
-        text = (folder / FILE).read_text(encoding="utf-8")
-        ensure_bounded(text, folder / FILE, unique=True)
-        content = yaml.safe_load(text)["databases"]
+    def made(content: Any) -> Catalog:
         return Catalog(
             {
                 database: tuple(
@@ -183,14 +166,11 @@ def load(folder: Path | None) -> Catalog | None:
                     )
                     for name, found in collections.items()
                 )
-                for database, collections in content.items()
+                for database, collections in content["databases"].items()
             }
         )
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        raise ConfigError(
-            f"{folder / FILE}: not a catalog of collections",
-            hint="remove it and run `millstream discover`",
-        ) from None
+
+    return catalog_file.read(folder / FILE, "collections", made)
 
 
 def _databases(client: Client, config: MongoDBConfig) -> Sequence[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from millstream.config import SqlDatabaseConfig
 from millstream.errors import ConfigError, MillstreamError, SourceNotFoundError
 from millstream.model import Check, Partition, Stream
-from millstream.sources import table_names
+from millstream.sources import catalog_file, table_names
 from millstream.sources.sql_database import catalog
 from millstream.sources.sql_database.catalog import TableInfo
 
@@ -90,11 +90,7 @@ class SqlDatabaseSource:
         """
         from millstream.sources.sql_database import connection
 
-        if self._folder is None:
-            raise ConfigError(
-                "there is nowhere to keep what is discovered",
-                hint="give the pipeline a `folder`, as that of a defs.yaml is",
-            )
+        folder = catalog_file.require_folder(self._folder)
         with connection.connect(self.config, self._project, "the database") as connected:
             there = catalog.ask(connected, self.config.database_schema)
         for name in only:
@@ -104,9 +100,9 @@ class SqlDatabaseSource:
                 )
         found = there
         if only:
-            known = {**(catalog.load(self._folder) or {}), **{name: there[name] for name in only}}
+            known = {**(catalog.load(folder) or {}), **{name: there[name] for name in only}}
             found = {name: known[name] for name in sorted(known)}
-        path = catalog.save(found, self._folder)
+        path = catalog.save(found, folder)
         lost = None if only else catalog.missing(self.config, found)
         if lost is not None:
             raise SourceNotFoundError(

@@ -12,10 +12,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millstream.common import atomic_write
 from millstream.config import SqlDatabaseConfig
-from millstream.config.yaml_limits import ensure_bounded
 from millstream.errors import ConfigError, SourceNotFoundError
+from millstream.sources import catalog_file
 from millstream.sources.table_names import did_you_mean, is_pattern
 
 if TYPE_CHECKING:
@@ -144,8 +143,6 @@ def save(catalog: Catalog, folder: Path) -> Path:
     Raises:
         ConfigError: the folder can't be written.
     """
-    import yaml
-
     content = {
         name: {
             "kind": each.kind,
@@ -155,19 +152,7 @@ def save(catalog: Catalog, folder: Path) -> Path:
         }
         for name, each in catalog.items()
     }
-    path = folder / FILE
-    text = (
-        "# Written by `millstream discover`: what is in the database. Definitions load from it.\n"
-    )
-    text += yaml.safe_dump({"tables": content}, sort_keys=False, allow_unicode=True)
-    try:
-        atomic_write.write(path, text)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: can't be written: {error.strerror or error}",
-            hint="discover where the project can be written, and deploy it from there",
-        ) from None
-    return path
+    return catalog_file.write(folder / FILE, "the database", {"tables": content})
 
 
 def load(folder: Path | None) -> Catalog | None:
@@ -176,13 +161,10 @@ def load(folder: Path | None) -> Catalog | None:
     Raises:
         ConfigError: the file is not one.
     """
-    if folder is None or not (folder / FILE).is_file():
+    if folder is None:
         return None
-    import yaml
 
-    try:
-        text = (folder / FILE).read_text(encoding="utf-8")
-        ensure_bounded(text, folder / FILE, unique=True)
+    def made(content: Any) -> Catalog:
         return {
             name: TableInfo(
                 name,
@@ -191,13 +173,10 @@ def load(folder: Path | None) -> Catalog | None:
                 dict(found["columns"]),
                 tuple(found.get("lists") or ()),
             )
-            for name, found in yaml.safe_load(text)["tables"].items()
+            for name, found in content["tables"].items()
         }
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError):
-        raise ConfigError(
-            f"{folder / FILE}: not a catalog of tables",
-            hint="remove it and run `millstream discover`",
-        ) from None
+
+    return catalog_file.read(folder / FILE, "tables", made)
 
 
 def _type(sql_type: Any, connection: sa.Connection) -> str:
