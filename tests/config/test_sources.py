@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from millstream.config.sources import (
+from millstream.config import (
     DltConfig,
     FilesConfig,
     FileStream,

@@ -16,6 +16,7 @@ from millstream.config.environment import (
     load_dotenv,
     make_private_folder,
 )
+from millstream.config.files import FilesConfig, FileStream
 from millstream.config.governance import (
     AlertConfig,
     AppriseAlert,
@@ -34,19 +35,16 @@ from millstream.config.pipeline import (
     TargetConfig,
     parse_pipeline,
 )
+from millstream.config.rest_api import RestApiConfig
 from millstream.config.sources import (
     DltConfig,
-    FilesConfig,
-    FileStream,
     GitHubConfig,
     GitHubStream,
     MongoDBCollection,
     MongoDBConfig,
-    RestApiConfig,
     SourceConfig,
-    SqlDatabaseConfig,
-    SqlTable,
 )
+from millstream.config.sql_database import SqlDatabaseConfig, SqlTable
 
 __all__ = [
     "COMPONENT_TYPE",

@@ -17,9 +17,10 @@ from millstream.config import cron, validation_messages
 from millstream.config.assets import AssetAttributes, Translation
 from millstream.config.base import Model, check_paths, invalid
 from millstream.config.checks import ProfileCheckConfig, SchemaCheckConfig
+from millstream.config.files import FilesConfig
 from millstream.config.governance import AlertConfig, Policy, PolicyConfig, QuarantineConfig
 from millstream.config.partitions import PartitionsConfig
-from millstream.config.sources import FilesConfig, MongoDBConfig, SourceConfig
+from millstream.config.sources import MongoDBConfig, SourceConfig
 from millstream.errors import ConfigError
 from millstream.model import Partition
 

@@ -7,7 +7,7 @@ from typing import Any
 import requests
 
 from millstream.common.redact import redact, redact_foreign, redact_url
-from millstream.config.sources import REST_API_CREDENTIALS
+from millstream.config.rest_api import REST_API_CREDENTIALS
 from millstream.errors import (
     SourceAuthError,
     SourceDataError,

@@ -9,7 +9,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from millstream.config import RestApiConfig
-from millstream.config.sources import REST_API_CREDENTIALS
+from millstream.config.rest_api import REST_API_CREDENTIALS
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.errors import ConfigError, MillstreamError
 from millstream.model import Check, Stream
