@@ -2,6 +2,7 @@
 
 patch           puts the engine's classes in place, after checking the installed dlt
 normalizer      dlt's normalizer of JSON rows, through columns; arrow_normalizer: of Arrow tables
+row_refusals    why a row is refused, by dlt or by the destination
 quarantining_normalizer  dlt's own way, row by row, with rejected rows put in quarantine
 exact_normalizer  both ways under `coercion_rules`
 rules           dlt's answers to `schema_rules`

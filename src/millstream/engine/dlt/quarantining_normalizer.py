@@ -27,25 +27,27 @@ from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.json import json, may_have_pua
 from dlt.common.libs.pyarrow import get_py_arrow_datatype
 from dlt.common.normalizers.json.relational import DataItemNormalizer
-from dlt.common.schema import Schema
-from dlt.common.schema.exceptions import (
-    CannotCoerceColumnException,
-    CannotCoerceNullException,
-)
 from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.common.time import get_context_timezone_name
 
 from millstream.common.metadata_tables import is_own
-from millstream.engine import row_size
 from millstream.engine.coercion_rules import ColumnLimits, coerce
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.dlt.exact_normalizer import ExactNormalizer, RefusedValueError
 from millstream.engine.dlt.key_collisions import Finder
 from millstream.engine.dlt.named_flatten import keep_columns_free, name_keys
 from millstream.engine.dlt.parquet_writer import ColumnarParquetWriter
+from millstream.engine.dlt.row_refusals import (
+    NOT_QUARANTINED_HINT,
+    ROW_ERRORS,
+    UnloadableError,
+    check_complete,
+    refusal,
+    refuse_unreadable,
+)
 from millstream.engine.dlt.schema_rollback import Buffer, rollback_on_error
 from millstream.engine.row_columns import column_of_rows
-from millstream.engine.schema_size import TooDeepError, check_schema_size, check_table_names
+from millstream.engine.schema_size import check_schema_size, check_table_names
 from millstream.engine.stats import FileStats
 from millstream.engine.tables import LinkNames
 from millstream.engine.versions import FileVersions, file_versions
@@ -60,18 +62,6 @@ from millstream.quarantine.entry import Rejection, path_of
 
 _READ = 1 << 24
 LONG_INTEGER = re.compile(rb"[0-9]{19}")
-_NOT_ASIDE = (
-    "put such rows aside with `quarantine: {enabled: true}`; or correct it and drop the package "
-    "with `millstream pending drop`, so that the next run reads it again"
-)
-_ROW_ERRORS = (
-    CannotCoerceNullException,
-    CannotCoerceColumnException,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    RecursionError,
-)
 _EVOLVES = {"tables": "evolve", "columns": "evolve", "data_type": "evolve"}
 
 
@@ -86,16 +76,6 @@ class _Refused(Exception):  # noqa: N818
         self.decision = decision
         self.problem = problem
         super().__init__(problem.detail)
-
-
-class _UnloadableError(ValueError):
-    """A row that the destination would refuse."""
-
-    def __init__(self, table: str, column: str | None, detail: str) -> None:
-        self.table = table
-        self.column = column
-        self.detail = detail
-        super().__init__(f"{table}: {detail}")
 
 
 class _Noticing(set[str]):
@@ -264,7 +244,7 @@ class WatchedNormalizer(ExactNormalizer):
         # without either it is dlt's result that counts: the last one's value
         is_told = self._watch is not None or self._is_run
         if is_told and self._watch is None and envelope.MARK in line:
-            _refuse_unreadable(root, items)
+            refuse_unreadable(root, items)
         if not is_told or not duplicate_keys.lost(line, items):
             return self._without_outdated(items), line
         kept, texts = [], []
@@ -280,7 +260,7 @@ class WatchedNormalizer(ExactNormalizer):
             if self._watch is None:
                 raise SourceDataError(
                     f"{origin or root}: {duplicate_keys.describe(key)}",
-                    hint=_NOT_ASIDE,
+                    hint=NOT_QUARANTINED_HINT,
                 )
             problem = Rejection("unreadable", duplicate_keys.describe(key), root)
             self._put_aside(root, [problem], text, origin, is_text=True)
@@ -324,7 +304,7 @@ class WatchedNormalizer(ExactNormalizer):
                 with self._complete_rows() as buffer:
                     found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
             except RefusedValueError as error:
-                raise SourceDataError(str(error), hint=_NOT_ASIDE) from None
+                raise SourceDataError(str(error), hint=NOT_QUARANTINED_HINT) from None
             if buffer is not None:
                 self._write_buffer(buffer)
             self._note_landed(len(items))
@@ -338,8 +318,8 @@ class WatchedNormalizer(ExactNormalizer):
                     found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
                     if self._hits:
                         raise _OneByOne
-                    self._check_complete(buffer)
-            except (_OneByOne, _Refused, *_ROW_ERRORS):
+                    check_complete(self.schema, buffer, self.dialect)
+            except (_OneByOne, _Refused, *ROW_ERRORS):
                 pass
             else:
                 self._write_buffer(buffer)
@@ -398,12 +378,12 @@ class WatchedNormalizer(ExactNormalizer):
         try:
             with self._trial() as buffer:
                 found = super()._normalize_chunk(root, [row], pua, False)
-                self._check_complete(buffer)
+                check_complete(self.schema, buffer, self.dialect)
         except _Refused as refused:
             self._stats.refuse(refused.decision)
             return [refused.problem], kept
-        except _ROW_ERRORS as error:
-            return [_refusal(root, error)], kept
+        except ROW_ERRORS as error:
+            return [refusal(root, error)], kept
         self._write_buffer(buffer)
         add(updates, found)
         if not self._hits:  # else it is kept in quarantine
@@ -425,36 +405,11 @@ class WatchedNormalizer(ExactNormalizer):
         self.item_storage, self._nulls = cast("Any", buffer), {}
         try:
             yield buffer
-            self._check_complete(buffer)
-        except _UnloadableError as error:
-            raise SourceDataError(str(error), hint=_NOT_ASIDE) from None
+            check_complete(self.schema, buffer, self.dialect)
+        except UnloadableError as error:
+            raise SourceDataError(str(error), hint=NOT_QUARANTINED_HINT) from None
         finally:
             self.item_storage = storage
-
-    def _check_complete(self, buffer: Buffer) -> None:
-        """Find a row that lacks a value or has too many of them: dlt leaves it to the destination.
-
-        Raises:
-            _UnloadableError: there is one.
-        """
-        for table, rows in buffer.rows.items():
-            for column in required_columns(self.schema, table):
-                if not all(column in row for row in rows):
-                    detail = f"`{column}`, which may not be null, is missing"
-                    raise _UnloadableError(table, column, detail)
-            if self.dialect != "postgres":
-                continue
-            columns: Any = None
-            for row in rows:
-                if len(row) < row_size.FEWEST:
-                    continue
-                columns = columns or self.schema.get_table_columns(table)
-                if (size := row_size.stored_size(row, columns)) > row_size.ROOM:
-                    detail = (
-                        f"its {len(row):,} values take {size:,} bytes; a row of PostgreSQL "
-                        f"has {row_size.ROOM:,}"
-                    )
-                    raise _UnloadableError(table, None, detail)
 
     def _suspects(self, rows: list[Any]) -> list[Any]:
         return self._collisions.suspects(rows) if self._collisions else []
@@ -675,49 +630,7 @@ class WatchedNormalizer(ExactNormalizer):
         return found if isinstance(found, int) else None
 
 
-def required_columns(schema: Schema, table: str) -> list[str]:
-    """The columns of the data that may not be null, those without a type yet included."""
-    known = schema.tables.get(table)
-    prefix = schema._dlt_tables_prefix
-    return [
-        name
-        for name, column in (known["columns"] if known else {}).items()
-        if not column.get("nullable", True) and not is_dlt_table_or_column(name, prefix)
-    ]
-
-
 def add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
     """Add changes of the schema to others, by table."""
     for table, found in more.items():
         updates.setdefault(table, []).extend(found)
-
-
-def _refuse_unreadable(root: str, items: Iterable[Any]) -> None:
-    """What was put into an envelope is no row, once nothing is quarantined any more."""
-    for item in items:
-        found = item[envelope.KEY] if envelope.is_one(item) else {}
-        if detail := found.get("unreadable") or found.get("refused"):
-            raise SourceDataError(f"{found.get('origin') or root}: {detail}", hint=_NOT_ASIDE)
-
-
-def _refusal(root: str, error: Exception) -> Rejection:
-    """Why dlt refuses a row, without the value: it may be a secret."""
-    if isinstance(error, CannotCoerceColumnException):
-        detail = f"a value that is {error.from_type} does not fit the column, {error.to_type}"
-        path = path_of(root, error.table_name, error.column_name)
-        return Rejection("refused", detail, error.table_name, path)
-    if isinstance(error, _UnloadableError):
-        path = path_of(root, error.table, error.column)
-        return Rejection("refused", error.detail, error.table, path)
-    if isinstance(error, RefusedValueError):
-        detail = f"`{error.column}`: {error.detail}"
-        return Rejection("refused", detail, error.table, path_of(root, error.table, error.column))
-    if isinstance(error, TooDeepError):
-        detail = f"lists in lists so deep that their table's name would have {error.size} bytes"
-        return Rejection("refused", detail, root, path_of(root, error.table, None))
-    named = re.search(r"table `(.*?)` column `(.*?)`", str(error))
-    if isinstance(error, CannotCoerceNullException) and named:
-        table, column = named.groups()
-        detail = f"null in `{column}`, which may not be null"
-        return Rejection("refused", detail, table, path_of(root, table, column))
-    return Rejection("refused", f"dlt can't normalize it: {type(error).__name__}", root)

@@ -28,7 +28,8 @@ from dlt.common.time import get_context_timezone_name, normalize_timezone
 
 from millstream.engine.coerce_values import TypedTable
 from millstream.engine.coercion_rules import TimeForm
-from millstream.engine.dlt.quarantining_normalizer import WatchedNormalizer, required_columns
+from millstream.engine.dlt.quarantining_normalizer import WatchedNormalizer
+from millstream.engine.dlt.row_refusals import required_columns
 from millstream.engine.flatten import FlatTable, as_row
 from millstream.engine.row_ids import Ids, from_texts, random_ids
 from millstream.engine.row_size import may_be_too_large
