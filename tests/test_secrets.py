@@ -146,7 +146,7 @@ from millstream.config import read_pipeline
 with dg.DagsterInstance.get() as instance:
     for name in sys.argv[2:]:
         loads = assets(read_pipeline(Path(name)))
-        done = dg.materialize(loads, instance=instance, raise_on_error=False)
+        done = dg.materialize([loads], instance=instance, raise_on_error=False)
         print("# materialize", name, "->", 0 if done.success else 1)
 """
 

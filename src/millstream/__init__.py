@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from millstream.engine import accelerate
     from millstream.errors import MillstreamError
     from millstream.model import RunReport, SchemaChange
-    from millstream.orchestration.assets import assets, definitions
+    from millstream.orchestration.assets import assets, definitions, step_assets
     from millstream.orchestration.component import Pipeline
     from millstream.orchestration.resource import MillstreamResource
     from millstream.orchestration.translation import TableData
@@ -38,6 +38,7 @@ _HOMES = {
     "list_pending": "millstream.runs.pending_decisions",
     "reject": "millstream.runs.pending_decisions",
     "run": "millstream.runs.runner",
+    "step_assets": "millstream.orchestration.assets",
 }
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "list_pending",
     "reject",
     "run",
+    "step_assets",
 ]
 
 

@@ -108,7 +108,9 @@ def test_assets_of_a_stream_whose_rows_choose_tables(duckdb_place: Place) -> Non
     config = shop(duckdb_place, "tables_by_row").model_copy(update={"folder": duckdb_place.project})
 
     def tables() -> dict[str, Any]:
-        result = dg.materialize(millstream.assets(config), instance=dg.DagsterInstance.ephemeral())
+        result = dg.materialize(
+            millstream.step_assets(config), instance=dg.DagsterInstance.ephemeral()
+        )
         events = [event.materialization for event in result.get_asset_materialization_events()]
         return {
             event.asset_key.path[-1]: (

@@ -47,7 +47,7 @@ def loaded_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MILLSTREAM_HOME", str(folder / "home"))
         shop.reset()
-        assert dg.materialize(millstream.assets(shop_config(folder))).success
+        assert dg.materialize(millstream.step_assets(shop_config(folder))).success
     return folder
 
 
@@ -58,7 +58,7 @@ def known(loaded_shop: Path, config: PipelineConfig) -> list[dg.AssetsDefinition
         if file.is_file():
             shutil.copy(file, config.project)
     shop.reset()
-    return millstream.assets(config)
+    return millstream.step_assets(config)
 
 
 def specs_of(assets: list[dg.AssetsDefinition]) -> dict[dg.AssetKey, dg.AssetSpec]:

@@ -17,7 +17,7 @@ ALL = {"orders", "orders__items", "orders__items__tags", "orders__archive", "emp
 
 
 def test_each_stream_is_an_asset_before_the_first_run(config):
-    assets = millstream.assets(config)
+    assets = millstream.step_assets(config)
 
     assert specs_of(assets).keys() == {key("orders"), key("orders__archive"), key("empty")}
     assert all(each.can_subset for each in assets)
@@ -33,7 +33,7 @@ def test_group_owners_and_tags_come_from_the_configuration(tmp_path):
         tmp_path, group="sales", owners=["ann@shop.example", "team:data"], tags={"tier": "1"}
     )
 
-    spec = specs_of(millstream.assets(config))[key("orders")]
+    spec = specs_of(millstream.step_assets(config))[key("orders")]
 
     assert spec.group_name == "sales"
     assert list(spec.owners) == ["ann@shop.example", "team:data"]
@@ -57,7 +57,7 @@ def test_child_tables_become_assets_after_a_reload(known):
 
 
 def test_a_run_materializes_every_table_with_its_rows(config):
-    result = dg.materialize(millstream.assets(config))
+    result = dg.materialize(millstream.step_assets(config))
 
     found = loaded(result)
     assert {name: metadata["rows_loaded"] for name, metadata in found.items()} == {
@@ -134,7 +134,7 @@ def test_unselected_tables_are_recorded_too(known):
 
 def test_new_tables_are_recorded_and_logged(config):
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize(millstream.assets(config), instance=instance)
+        result = dg.materialize(millstream.step_assets(config), instance=instance)
 
         assert instance.get_latest_materialization_event(key("orders__items__tags"))
         (line,) = [x for x in log_lines(instance, result.run_id) if "new tables" in x]
@@ -214,7 +214,7 @@ def test_a_full_refresh_is_a_setting_of_the_run(known):
 
 def test_assets_keep_working_when_their_keys_are_changed(config):
     module = ModuleType("europe")
-    module.loads = millstream.assets(config)
+    module.loads = millstream.step_assets(config)
     moved = dg.load_assets_from_modules([module], key_prefix="eu")
 
     found = [e.asset_key for e in dg.materialize(moved).get_asset_materialization_events()]
@@ -243,7 +243,7 @@ def test_pipelines_of_one_project_stand_side_by_side(config, tmp_path):
 
 
 def test_attributes_may_be_named_instead_of_a_configuration(tmp_path):
-    assets = millstream.assets(
+    assets = millstream.step_assets(
         name="shop", source={"type": "dlt", "path": "orchestration.shop:shop", "streams": ["empty"]}
     )
 
@@ -252,15 +252,15 @@ def test_attributes_may_be_named_instead_of_a_configuration(tmp_path):
 
 
 def test_a_wrong_attribute_is_named():
-    with pytest.raises(ConfigError, match=r"(?s)millstream\.assets.*sorce") as caught:
-        millstream.assets(name="shop", sorce={"type": "dlt", "path": "a:b"})
+    with pytest.raises(ConfigError, match=r"(?s)millstream\.step_assets.*sorce") as caught:
+        millstream.step_assets(name="shop", sorce={"type": "dlt", "path": "a:b"})
     # `source` is missing, too, and each of the two has a remedy of its own
     assert "sorce: there is no such attribute (did you mean `source`?)" in caught.value.message
 
 
 def test_a_configuration_and_attributes_together_are_refused(config):
     with pytest.raises(ConfigError, match="a configuration and attributes: group"):
-        millstream.assets(config, group="sales")
+        millstream.step_assets(config, group="sales")
 
 
 def test_a_schedule_that_is_no_cron_expression_is_refused(tmp_path):
@@ -275,7 +275,7 @@ def test_two_streams_that_load_one_table_are_refused(tmp_path):
     )
 
     with pytest.raises(ConfigError, match="'orders__archive' is loaded by more than one stream"):
-        millstream.assets(shop_config(tmp_path))
+        millstream.step_assets(shop_config(tmp_path))
 
 
 def test_a_source_without_streams_is_refused(tmp_path):
@@ -288,7 +288,7 @@ def test_a_source_without_streams_is_refused(tmp_path):
     )
 
     with pytest.raises(ConfigError, match="offers no streams"):
-        millstream.assets(config)
+        millstream.step_assets(config)
 
 
 def nothing():

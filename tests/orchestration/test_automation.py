@@ -57,7 +57,7 @@ def conditioned(config, condition):
                 else spec
             )
         )
-        for each in millstream.assets(config)
+        for each in millstream.step_assets(config)
     ]
 
 
@@ -116,7 +116,7 @@ def freshness(defs, instance):
 
 
 def test_a_freshness_policy_passes_after_a_load_and_not_before(config, instance, monkeypatch):
-    defs = dg.Definitions(assets=millstream.assets(config)).map_resolved_asset_specs(
+    defs = dg.Definitions(assets=millstream.step_assets(config)).map_resolved_asset_specs(
         func=lambda spec: dg.apply_freshness_policy(spec, DAY)
     )
     assert freshness(defs, instance) == FreshnessState.UNKNOWN

@@ -36,7 +36,7 @@ def orders(loaded_shop, config, tmp_path):
     for file in loaded_shop.iterdir():
         if file.is_file():
             shutil.copy(file, config.project)
-    return millstream.assets(shop_config(tmp_path, source=ONE))
+    return millstream.step_assets(shop_config(tmp_path, source=ONE))
 
 
 def said(result: Any) -> dict[str, tuple[bool, str, str]]:
@@ -78,7 +78,7 @@ def accept(config: Any, *words: str) -> None:
 
 
 def test_checks_are_known_before_the_first_run(config):
-    assets = millstream.assets(config)
+    assets = millstream.step_assets(config)
 
     specs = {spec.key: spec for each in assets for spec in each.check_specs}
     assert {key.to_user_string() for key in specs} == {
@@ -93,17 +93,17 @@ def test_checks_are_known_before_the_first_run(config):
 
 def test_blocking_is_a_choice_and_profile_needs_history(tmp_path):
     chosen = {"schema_check": {"blocking": False}, "profile_check": {"blocking": True}}
-    assets = millstream.assets(shop_config(tmp_path, **chosen))
+    assets = millstream.step_assets(shop_config(tmp_path, **chosen))
     specs = {spec.key: spec for each in assets for spec in each.check_specs}
     assert not specs[SCHEMA].blocking
     assert specs[PROFILE].blocking
 
-    assets = millstream.assets(shop_config(tmp_path, history=False))
+    assets = millstream.step_assets(shop_config(tmp_path, history=False))
     assert {spec.name for each in assets for spec in each.check_specs} == {"schema"}
 
 
 def test_a_run_evaluates_all_of_them(config):
-    found = said(dg.materialize(millstream.assets(config)))
+    found = said(dg.materialize(millstream.step_assets(config)))
 
     assert found["orders.schema"] == (True, "WARN", "3 changes, allowed or accepted")
     assert found["orders.profile"] == (
@@ -181,7 +181,7 @@ def _description(result: Any) -> str:
 @pytest.mark.parametrize("blocking", [False, True])
 def test_a_column_that_stops_being_filled(tmp_path, blocking):
     config = shop_config(tmp_path, source=ONE, profile_check={"blocking": blocking})
-    assets = millstream.assets(config)
+    assets = millstream.step_assets(config)
     with dg.DagsterInstance.ephemeral() as instance:
         for start in (100, 200, 300):
             shop.rows["orders"] = rows(start, 60, note="x")
@@ -235,7 +235,7 @@ def everything():
 
     return dg.Definitions(
         assets=[
-            *millstream.assets(
+            *millstream.step_assets(
                 shop_config(Path.cwd(), source=ONE, profile_check={"blocking": True})
             ),
             report,
@@ -343,7 +343,7 @@ def test_a_check_alone_that_can_not_be_judged_fails(orders):
 
 def test_checks_move_with_their_assets(config):
     module = ModuleType("europe")
-    module.loads = millstream.assets(config.model_copy(update={"history": False}))
+    module.loads = millstream.step_assets(config.model_copy(update={"history": False}))
 
     result = dg.materialize(dg.load_assets_from_modules([module], key_prefix="eu"))
 
@@ -359,7 +359,7 @@ def test_an_alert_names_the_pages_and_who_reads_the_tables(tmp_path, monkeypatch
     def elsewhere() -> None: ...
 
     config = shop_config(tmp_path, source=ONE, alerts=[{"type": "slack"}])
-    assets = millstream.assets(config)
+    assets = millstream.step_assets(config)
     monkeypatch.setenv("MILLSTREAM_DAGSTER_URL", "https://dagster.example.org/")
     with slack() as office:
         monkeypatch.setenv("SLACK_WEBHOOK_URL", office.url)

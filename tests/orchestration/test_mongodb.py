@@ -325,7 +325,7 @@ def load_all(
         project=folder,
         folder=folder,
     )
-    result = dg.materialize(millstream.assets(config), raise_on_error=False)
+    result = dg.materialize(millstream.step_assets(config), raise_on_error=False)
     return result, contents(folder / "shop_db.duckdb", "shop")
 
 

@@ -57,7 +57,7 @@ def found(folder: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def backfill(made: PipelineConfig, keys: list[str]) -> dict[str, int]:
     """What each run of a backfill says that it loaded."""
-    definitions = millstream.assets(made)
+    definitions = millstream.step_assets(made)
     loaded = {}
     for key in keys:
         result = dg.materialize(definitions, partition_key=key)

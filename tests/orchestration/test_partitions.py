@@ -57,7 +57,7 @@ def test_keys_and_windows_are_dagsters(every, start, zone):
 
 
 def test_a_run_loads_its_partition_and_says_which(days):
-    definitions = millstream.assets(days())
+    definitions = millstream.step_assets(days())
     assert specs_of(definitions)[key("orders")].partitions_def is not None
     assert specs_of(definitions)[key("empty")].partitions_def is None
     assert {each.op.pool for each in definitions} == {"millstream_duckdb"}
@@ -78,7 +78,7 @@ def test_a_run_loads_its_partition_and_says_which(days):
 def test_a_range_in_one_run_has_metadata_for_each_partition(days):
     shop.rows["orders"].pop()
     job = dg.Definitions(
-        assets=millstream.assets(days(per_run=0)),
+        assets=millstream.step_assets(days(per_run=0)),
         jobs=[dg.define_asset_job("orders", selection=[key("orders")])],
     ).resolve_job_def("orders")
 

@@ -26,7 +26,7 @@ def report() -> None:
 
 def job_of(config, **options):
     return dg.Definitions(
-        assets=[*millstream.assets(config), report],
+        assets=[*millstream.step_assets(config), report],
         jobs=[dg.define_asset_job("everything", **options)],
         executor=dg.in_process_executor,
     ).resolve_job_def("everything")

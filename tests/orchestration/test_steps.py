@@ -44,7 +44,7 @@ def files(folder: Path, count: int, **attributes):
 def steps(config):
     return {
         each.op.name: sorted(key.path[-1] for key in each.keys)
-        for each in millstream.assets(config)
+        for each in millstream.step_assets(config)
     }
 
 
@@ -63,7 +63,7 @@ def test_several_streams_a_step_or_all(tmp_path):
         "load_lake__2": ["s2"],
     }
     assert steps(files(tmp_path, 3, steps="pipeline")) == {"load_lake": ["s0", "s1", "s2"]}
-    (one,) = millstream.assets(files(tmp_path, 2, steps=5, pool="lake"))
+    (one,) = millstream.step_assets(files(tmp_path, 2, steps=5, pool="lake"))
     assert one.op.description == "Loads 2 streams: s0, s1."
     assert one.op.pool == "lake"
 
@@ -120,7 +120,7 @@ def test_a_stream_without_partitions_has_no_backfill_policy(tmp_path):
     days = {"type": "time", "every": "day", "start": "2024-01-01", "cursor": "at"}
     config = shop_config(tmp_path, partitions={**days, "streams": ["orders"]})
 
-    policies = {each.op.name: each.backfill_policy for each in millstream.assets(config)}
+    policies = {each.op.name: each.backfill_policy for each in millstream.step_assets(config)}
 
     assert policies["load_shop__orders"] == dg.BackfillPolicy.multi_run(1)
     assert policies["load_shop__empty"] is None
@@ -191,3 +191,16 @@ def test_six_processes_load_into_one_file(tmp_path, monkeypatch):
             assert connection.execute(counted).fetchall() == [(n + 1, 2 * (n + 1))]
     accepted = Path("schema.yaml").read_text()
     assert [f"s{n}" for n in range(6) if f"\n  s{n}:" in accepted] == ["s0", "s1", "s2", "s4", "s5"]
+
+
+def test_assets_are_one_definition_of_one_step(tmp_path):
+    """As projects have it in their lists."""
+    config = shop_config(tmp_path)
+    one = millstream.assets(config)
+    assert one.op.name == "load_shop"
+    result = dg.materialize([one])
+    assert result.success
+    assert {"orders", "orders__items"} <= loaded(result).keys()
+    with pytest.raises(ConfigError, match="is one step, and `steps` is 'stream'") as refused:
+        millstream.assets(config.model_copy(update={"steps": "stream"}))
+    assert "step_assets" in refused.value.hint

@@ -107,7 +107,7 @@ def test_a_missing_permission_is_no_block(
 def test_dagster_shows_what_was_skipped(duckdb_place: Place, server: GitHubServer) -> None:
     organisation(server, "issues")
     server.hub.blocked = {"octo/a": (451, "dmca")}
-    assets = millstream.assets(config(duckdb_place, server, "issues"))
+    assets = millstream.step_assets(config(duckdb_place, server, "issues"))
     result = dg.materialize(assets)
     (event_,) = [
         each

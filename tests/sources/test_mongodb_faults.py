@@ -73,7 +73,7 @@ def test_a_dropped_connection_costs_one_collection(shop: Shop) -> None:
         shop.db[name].insert_many([{"_id": n} for n in range(300)])
     config = shop.config(collections=names, chunk_size=10)
     with shop.failing("getMore", {"times": 5}):
-        result = dg.materialize(millstream.assets(config))
+        result = dg.materialize(millstream.step_assets(config))
     assert result.success
     for name in names:
         assert [n for (n,) in shop.rows(name, "_id")] == list(range(300))

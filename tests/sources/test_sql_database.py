@@ -392,8 +392,8 @@ def test_streams_are_known_with_the_server_down(pg: SqlProject) -> None:
     assert "orders__tags" in shown
     pg.monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere.invalid/x")
     dg = pytest.importorskip("dagster")
-    from millstream import assets
+    from millstream import step_assets
     from millstream.config import read_pipeline
 
-    made = assets(read_pipeline(pg.place.project / "defs.yaml"))
+    made = step_assets(read_pipeline(pg.place.project / "defs.yaml"))
     assert dg.AssetKey(["shop", "orders__tags"]) in {key for each in made for key in each.keys}

@@ -9,7 +9,7 @@ from dagster_celery import celery_executor
 import millstream
 from shop.feed import DAILY
 
-loads = millstream.assets(
+loads = millstream.step_assets(
     name="shop",
     source={"type": "dlt", "path": "shop.feed:shop"},
     destination={"type": "postgres"},

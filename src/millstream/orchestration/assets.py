@@ -36,22 +36,44 @@ Result = dg.MaterializeResult[Any] | dg.AssetCheckResult
 Execute = Callable[[dg.AssetExecutionContext, LoadConfig], Iterable[Result]]
 
 
-def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> list[dg.AssetsDefinition]:
+def assets(config: PipelineConfig | None = None, /, **attributes: Any) -> dg.AssetsDefinition:
     """The assets of one pipeline: each stream one, each table below it one. Connects to nothing.
 
-    Each definition is a step of a run: by default of one stream and the tables below it.
+    One definition, and so one step of a run, which loads all streams; `step_assets` makes several.
 
     Args:
         config: a pipeline that is already parsed; else name its attributes, as in `defs.yaml`.
-        attributes: `name`, `source`, `destination`, `group`, `owners`, `tags`, `steps`; and
-            `project`, the folder that relative paths start from (the one with `pyproject.toml` at
-            or above the working directory when left out), and `folder`, where the accepted schema
-            is kept (None: nowhere, and child tables are materialized without becoming assets).
+        attributes: `name`, `source`, `destination`, `group`, `owners`, `tags`; and `project`, the
+            folder that relative paths start from (the one with `pyproject.toml` at or above the
+            working directory when left out), and `folder`, where the accepted schema is kept
+            (None: nowhere, and child tables are materialized without becoming assets).
 
     Raises:
-        ConfigError: naming each wrong attribute; or `config` and attributes were both given.
+        ConfigError: naming each wrong attribute; `config` and attributes were both given; or
+            `steps` asks for several.
     """
-    return _assets(_config(config, attributes, "millstream.assets(...)"))
+    pipeline = _config(config, attributes, "millstream.assets(...)")
+    if pipeline.steps not in (None, "pipeline"):
+        raise ConfigError(
+            f"pipeline {pipeline.name!r}: millstream.assets(...) is one step, and `steps` is "
+            f"{pipeline.steps!r}",
+            hint="use millstream.step_assets(...), a list with a definition for each step",
+        )
+    (one,) = _assets(pipeline.model_copy(update={"steps": "pipeline"}))
+    return one
+
+
+def step_assets(
+    config: PipelineConfig | None = None, /, **attributes: Any
+) -> list[dg.AssetsDefinition]:
+    """As `assets`, with a definition for each step of a run, as `steps` says.
+
+    By default a step loads one stream and the tables below it.
+
+    Raises:
+        ConfigError: as `assets`.
+    """
+    return _assets(_config(config, attributes, "millstream.step_assets(...)"))
 
 
 def _assets(
