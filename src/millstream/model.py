@@ -340,7 +340,7 @@ class Partition:
         timezone: where `start` is the beginning of a day.
         value: of a static partition: what the field `by` holds.
         arguments: of a dlt source's function: which of them get `start`, `end` and `key`.
-        cursor_type: what a dlt resource's own incremental compares.
+        cursor_type: what a dlt resource's own incremental compares; None: what it begins with.
     """
 
     key: str
@@ -350,7 +350,7 @@ class Partition:
     timezone: str = "UTC"
     value: str | int | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
-    cursor_type: str = "timestamp"
+    cursor_type: str | None = None
 
     @property
     def window(self) -> tuple[datetime, datetime] | None:

@@ -55,6 +55,12 @@ class ApiProject:
             json.dumps({"type": "millstream.Pipeline", "attributes": attributes})
         )
 
+    def partition(self, partitions: dict[str, Any]) -> None:
+        file = self.place.project / "defs.yaml"
+        document = json.loads(file.read_text())
+        document["attributes"]["partitions"] = partitions
+        file.write_text(json.dumps(document))
+
     def command(self, *arguments: str) -> int:
         self.server.requests.clear()
         name, *more = arguments
@@ -454,15 +460,39 @@ def test_a_total_that_is_wrong_hides_no_move(project: ApiProject) -> None:
 
 def test_a_partition_of_a_list_without_incremental(project: ApiProject) -> None:
     project.configure(orders("bare"))
-    file = project.place.project / "defs.yaml"
-    document = json.loads(file.read_text())
-    document["attributes"]["partitions"] = {
-        "type": "time",
-        "every": "day",
-        "start": "2024-01-01",
-        "cursor": "at",
-    }
-    file.write_text(json.dumps(document))
+    project.partition({"type": "time", "every": "day", "start": "2024-01-01", "cursor": "at"})
     project.server.lists["orders"].append({"id": 1000, "at": "2024-01-02T00:00:00Z", "tags": []})
     assert project.command("run", "--partition", "2024-01-02") == 0, project.err
     assert project.ids() == [1000]
+
+
+@pytest.mark.parametrize(
+    ("field", "initial", "asked"),
+    [
+        ("at", "2023-01-01T00:00:00Z", "2023-12-31T00:00:00Z"),
+        ("day", "2023-01-01", "2023-12-31"),
+        ("seconds", 0, "1704153600"),
+        ("milliseconds", 1672531200000, "1704153600000"),
+    ],
+)
+def test_a_window_is_asked_for_as_the_incremental_begins(
+    project: ApiProject, field: str, initial: Any, asked: str
+) -> None:
+    project.server.lists["orders"] = [
+        {"id": day, "at": f"2024-01-0{day}T00:00:00Z", "day": f"2024-01-0{day}"}
+        | {"seconds": (at := 1704067200 + (day - 1) * 86400), "milliseconds": at * 1000}
+        for day in (1, 2, 3)
+    ]
+    incremental = {"cursor_path": field, "initial_value": initial}
+    project.configure(
+        orders("bare", params={"since": "{incremental.start_value}"}, incremental=incremental)
+    )
+    days = {"type": "time", "every": "day", "start": "2024-01-01", "cursor": field}
+    project.partition(days)
+    assert project.command("run", "--partition", "2024-01-02") == 0, project.err
+    assert project.ids() == [2]
+    assert f"since={quote_plus(asked)}" in project.server.requests[0]
+    project.partition({**days, "cursor_type": "date"})
+    assert project.command("run", "--partition", "2024-01-02") == 1
+    assert "hint: set `cursor_type`" in project.err
+    assert project.ids() == [2]

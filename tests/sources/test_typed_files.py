@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from datetime import date, datetime, timezone
+from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ TYPES = {
     "noon": "timestamp",
     "moment": "timestamptz",
     "doc": "nested",
+    "clock": "time",
 }
 
 
@@ -75,10 +76,10 @@ def test_declared_types_take_what_they_give_back(project: FileProject, select: S
     project.configure(
         "a.csv", LENIENT, types=TYPES, nulls=["", "NULL"], delimiter=";", encoding="latin-1"
     )
-    head = "id;n;price;free;ratio;yes;day;noon;moment;doc\n"
+    head = "id;n;price;free;ratio;yes;day;noon;moment;doc;clock\n"
     good = (
         "1;-5; 2.50;1.123456789;0.1;true;2024-02-29;2024-01-01 10:00:00.5;2024-01-01T10:00+02:00;"
-        '"{""a"": [1, 2], ""é"": 1}"\n2;NULL;NULL;;;;;;;\n'
+        '"{""a"": [1, 2], ""é"": 1}"; 10:00:00.5\n2;NULL;NULL;;;;;;;;\n'
     )
     bad = ["3;007", "4;5.0", "5;99999999999999999999", "6;;1.234", "7;;;;0.12345678901234567890123"]
     bad += [
@@ -86,20 +87,23 @@ def test_declared_types_take_what_they_give_back(project: FileProject, select: S
         "9;;;;;;2024-02-30",
         "10;;;;;;;2024-01-01",
         "11;;;;;;;;2024-01-01T00:00:00",
+        "12;;;;;;;;;;24:00:00",
     ]
-    rows = "".join(each + ";" * (9 - each.count(";")) + "\n" for each in bad)
+    rows = "".join(each + ";" * (10 - each.count(";")) + "\n" for each in bad)
     project.write("a.csv", (head + good + rows).encode("latin-1"))
     project.load()
-    assert select("id, n, price, free, ratio, yes, day, noon, epoch_ms(moment), doc__e") == [
+    columns = "id, n, price, free, ratio, yes, day, noon, epoch_ms(moment), doc__e, clock"
+    assert select(columns) == [
         ("1", -5, Decimal("2.5"), Decimal("1.123456789"), 0.1, True, date(2024, 2, 29),
-         datetime(2024, 1, 1, 10, 0, 0, 500000), 1704096000000, 1),
-        ("2", None, None, None, None, None, None, None, None, None),
+         datetime(2024, 1, 1, 10, 0, 0, 500000), 1704096000000, 1, time(10, 0, 0, 500000)),
+        ("2", None, None, None, None, None, None, None, None, None, None),
     ]  # fmt: skip
     assert select("value", "t__doc__a") == [(1,), (2,)]
     details = sorted(detail for _, detail in project.quarantined())
     assert len(details) == len(bad)
-    assert details[0].startswith("`day`: not of the type date (")
-    assert details[0].endswith("a.csv, line 10)")
+    assert details[0].startswith("`clock`: not of the type time (")
+    assert details[1].startswith("`day`: not of the type date (")
+    assert details[1].endswith("a.csv, line 10)")
 
 
 def test_rows_that_can_not_be_read_are_named(project: FileProject, select: Select) -> None:

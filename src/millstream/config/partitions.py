@@ -68,9 +68,10 @@ class TimePartitions(_Partitions):
     cursors: Mapping[str, str] = Field(
         default_factory=dict, description="The cursor of single streams."
     )
-    cursor_type: Literal["timestamp", "date", "text", "epoch", "epoch_ms"] = Field(
-        default="timestamp",
-        description="dlt sources: what a resource's own `dlt.sources.incremental` compares.",
+    cursor_type: Literal["timestamp", "date", "text", "epoch", "epoch_ms"] | None = Field(
+        default=None,
+        description="dlt sources: what a resource's own `dlt.sources.incremental` compares; the "
+        "type of its `initial_value` when left out, or `timestamp` where it has none.",
     )
 
     @field_validator("timezone")

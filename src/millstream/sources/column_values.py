@@ -116,6 +116,9 @@ def cast(column: Column, texts: pa.Array) -> pa.Array:
             raise ValueError("not a time")
         if column.kind == "timestamp" and column.is_zoned:
             texts = pc.replace_substring_regex(texts, r"([+-]\d\d)$", r"\1:00")
+        if column.kind == "time":  # Arrow casts no text to a time, but to one of a day
+            texts = pc.binary_join_element_wise("1970-01-01", texts, " ")
+            return texts.cast(pa.timestamp("us")).cast(wanted)
     return texts.cast(wanted)
 
 

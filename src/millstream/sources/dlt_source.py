@@ -9,9 +9,10 @@ partition is loaded.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
@@ -22,10 +23,12 @@ from millstream.config import DltConfig
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import Check, Partition, Stream
-from millstream.sources.partition import require_field, rows_of
+from millstream.sources.partition import MILLISECONDS, require_field, rows_of
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource, DltSource
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class DltSourceAdapter:
@@ -100,7 +103,8 @@ class DltSourceAdapter:
         source = source.with_resources(*(members or (stream,)))
         if partition is not None:
             for resource in source.selected_resources.values():
-                _confine(resource, partition, self._takes_window(resource.name))
+                initial = self._initial_value(resource)
+                _confine(resource, partition, self._takes_window(resource.name), initial)
         return source
 
     def _require(self, source: DltSource, name: str) -> None:
@@ -160,6 +164,11 @@ class DltSourceAdapter:
     def _takes_window(self, name: str) -> bool:
         """Whether an incremental may be given to a resource that takes one and has none."""
         return True
+
+    def _initial_value(self, resource: DltResource) -> Any:
+        """What a resource's own incremental begins with; None where nothing tells."""
+        own = _incremental_of(resource)
+        return None if own is None else own.initial_value
 
 
 def _called(config: DltConfig, partition: Partition | None) -> DltSource:
@@ -230,13 +239,20 @@ def _tables(source: DltSource, names: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _confine(resource: DltResource, partition: Partition, gives_incremental: bool) -> None:
-    """Let a resource yield the rows of a partition alone."""
+def _confine(
+    resource: DltResource, partition: Partition, gives_incremental: bool, initial: Any
+) -> None:
+    """Let a resource yield the rows of a partition alone.
+
+    Args:
+        initial: what its incremental begins with, which tells what it compares.
+    """
     import dlt
 
     what = f"stream {resource.name!r}"
     field = require_field(partition, what)
-    own = _cursor_of(resource)
+    incremental = _incremental_of(resource)
+    own = None if incremental is None else str(incremental.cursor_path)
     if own is not None and own != field:
         raise ConfigError(
             f"{what}: its own incremental reads by {own!r}, and partitions go by {field!r}: "
@@ -245,8 +261,9 @@ def _confine(resource: DltResource, partition: Partition, gives_incremental: boo
             "and the window as `partitions.arguments`",
         )
     takes_bounds = resource.incremental is not None and (own is not None or gives_incremental)
+    bounds: tuple[Any, Any] | None = None
     if takes_bounds and partition.window is not None:
-        start, end = _bounds(partition, *partition.window)
+        start, end = bounds = _bounds(partition.cursor_type, initial, *partition.window)
         resource.apply_hints(
             incremental=dlt.sources.incremental(field, initial_value=start, end_value=end)
         )
@@ -258,41 +275,81 @@ def _confine(resource: DltResource, partition: Partition, gives_incremental: boo
                 "apart by partitions",
                 hint="yield dicts or lists of dicts",
             )
-        return next(rows_of(partition, [item], what), None)
+        row = next(rows_of(partition, [item], what), None)
+        if row is not None and bounds is not None:
+            _require_within(bounds, row, field, what)
+        return row
 
+    # before the incremental, which dlt keeps at the end
     resource.add_map(mine)
     resource.add_filter(lambda row: row is not None)
 
 
-def _cursor_of(resource: DltResource) -> str | None:
-    """The field that a resource's own incremental reads by; None where it has none."""
+def _require_within(bounds: tuple[Any, Any], row: Mapping[str, Any], field: str, what: str) -> None:
+    """
+    Raises:
+        ConfigError: a row of the partition, which its incremental would drop.
+    """
+    value: Any = row
+    for name in field.split("."):
+        value = value[name]
+    start, end = bounds
+    try:
+        is_within = isinstance(value, datetime) or start <= value < end
+    except TypeError:
+        is_within = False
+    if not is_within:
+        raise ConfigError(
+            f"{what}: {field!r} of a row is {value!r}, and its incremental compares with {start!r}",
+            hint="set `cursor_type` under `partitions` to what the field holds: text, date, "
+            "timestamp, epoch (seconds) or epoch_ms",
+        )
+
+
+def _incremental_of(resource: DltResource) -> Any:
+    """A resource's own `dlt.sources.incremental`; None where it has none."""
     import dlt
 
     made = getattr(resource.incremental, "incremental", resource.incremental)
     if isinstance(made, dlt.sources.incremental):
-        return str(made.cursor_path)
+        return made
     generator = pipe_of(resource).gen
     if not callable(generator):
         return None
     # of an argument's default the wrapper makes one only when it extracts
-    for parameter in inspect.signature(generator).parameters.values():
-        if isinstance(parameter.default, dlt.sources.incremental):
-            return str(parameter.default.cursor_path)
-    return None
+    defaults = (each.default for each in inspect.signature(generator).parameters.values())
+    return next((each for each in defaults if isinstance(each, dlt.sources.incremental)), None)
 
 
-def _bounds(partition: Partition, start: datetime, end: datetime) -> tuple[Any, Any]:
-    """What a resource's own incremental is to begin and end with; never too narrow."""
-    if partition.cursor_type in ("epoch", "epoch_ms"):
-        unit = 1000 if partition.cursor_type == "epoch_ms" else 1
+def _bounds(kind: str | None, initial: Any, start: datetime, end: datetime) -> tuple[Any, Any]:
+    """What a resource's own incremental is to begin and end with; never too narrow.
+
+    Args:
+        kind: the `cursor_type`; None: that of `initial`, whose form texts have, too.
+    """
+    kind = kind or _cursor_type(initial)
+    if kind in ("epoch", "epoch_ms"):
+        unit = 1000 if kind == "epoch_ms" else 1
         return int(start.timestamp()) * unit, int(end.timestamp()) * unit
-    if partition.cursor_type == "timestamp":
+    if kind == "timestamp":
         return start, end
     # dates and texts of other time zones, or written otherwise, compare otherwise
     start, end = start - timedelta(days=2), end + timedelta(days=2)
-    if partition.cursor_type == "date":
+    if kind == "date":
         return start.date(), end.date()
-    return start.strftime("%Y-%m-%dT%H:%M:%SZ"), end.strftime("%Y-%m-%dT%H:%M:%SZ")
+    is_day = isinstance(initial, str) and _DAY.fullmatch(initial) is not None
+    form = "%Y-%m-%d" if is_day else "%Y-%m-%dT%H:%M:%SZ"
+    return start.strftime(form), end.strftime(form)
+
+
+def _cursor_type(initial: Any) -> str:
+    if isinstance(initial, str):
+        return "text"
+    if isinstance(initial, (int, float)):  # of a small one rows say whether it was right
+        return "epoch_ms" if abs(initial) >= MILLISECONDS else "epoch"
+    return (
+        "date" if isinstance(initial, date) and not isinstance(initial, datetime) else "timestamp"
+    )
 
 
 def _as_source(resource: DltResource) -> DltSource:

@@ -50,6 +50,12 @@ class RestApiSource(DltSourceAdapter):
         written = self._config.model_dump(include={"resources", "resource_defaults"})
         return _incremental_of(written, name) is not None
 
+    def _initial_value(self, resource: DltResource) -> Any:
+        # a JSON answer has times as texts
+        written = _resolved(self._config.model_dump(include={"resources", "resource_defaults"}))
+        found = (_incremental_of(written, resource.name) or {}).get("initial_value")
+        return "" if found is None else found
+
     def check(self) -> Sequence[Check]:
         """Whether the first page of the first resource can be read."""
         try:
