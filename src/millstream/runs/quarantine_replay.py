@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 from millstream import schema_changes
 from millstream.common.sql_client import sql_client
 from millstream.config import PipelineConfig, TargetConfig
-from millstream.engine.coercion_rules import ColumnLimits, coerce
 from millstream.errors import ConfigError
 from millstream.quarantine import envelope, store
 from millstream.quarantine.store import Entry
+from millstream.runs import row_lookup
 from millstream.runs.context import RunContext
 
 if TYPE_CHECKING:
     import dlt
     from dlt.common.schema.typing import TTableSchema
-    from dlt.destinations.sql_client import SqlClientBase
     from dlt.sources import DltResource
 
 STATE = "_millstream"
@@ -37,8 +36,6 @@ _MAY_BE_DELETED = (
     "later loads may have deleted it at its source's word, which leaves no trace: "
     "load it with --row"
 )
-_TOGETHER = 50
-"""Keys that one query looks up."""
 
 
 @dataclass
@@ -346,7 +343,7 @@ def _drop_outdated(
         return
     newest: dict[tuple[Any, ...], tuple[Entry, str]] = {}
     for entry, text in made.rows:
-        values = _key(schema, name, key, known, text)
+        values = row_lookup.key_of(schema, name, key, known, text)
         if isinstance(values, str):
             made.left.append((entry, f"{values}: correct it with --row"))
             continue
@@ -355,13 +352,13 @@ def _drop_outdated(
         newest[values] = (entry, text)
     made.rows[:] = newest.values()
     try:
-        loaded = _newest_loads(pipeline, schema, name, key, list(newest))
+        loaded = row_lookup.newest_loads(pipeline, schema, name, key, list(newest))
     except LookupError:  # nothing was ever loaded
         return
     for entry in entries:
         document = entry.put_aside.get("document")
         if entry.status == "replayed" and document and entry.loads & {*loaded.values()}:
-            values = _key(schema, name, key, known, str(document))
+            values = row_lookup.key_of(schema, name, key, known, str(document))
             if not isinstance(values, str) and loaded.get(values) in entry.loads:
                 loaded[values] = entry.load_id
     outdated = [
@@ -377,83 +374,6 @@ def _drop_outdated(
     made.left += left
     taken = {entry.id for entry, _ in (*outdated, *left)}
     made.rows[:] = [row for row in made.rows if row[0].id not in taken]
-
-
-def _key(
-    schema: dlt.Schema, table: str, key: Sequence[str], columns: Mapping[str, Any], text: str
-) -> tuple[Any, ...] | str:
-    """The values of the primary key, as the destination holds them; a text: why it has none."""
-    from dlt.common.data_types import py_type_to_sc_type
-    from dlt.common.json import custom_pua_decode
-    from dlt.common.json import json as typed
-
-    from millstream.formats import typed_json
-
-    row = typed.loads(text)
-    if not isinstance(row, dict):
-        return "it is not an object"
-    _, flat = next(iter(schema.normalize_data_item(row, "", table)))
-    values = []
-    for name in key:
-        value: Any = flat.get(name)
-        if value is None:
-            return f"its key `{name}` is {'null' if name in flat else 'missing'}"
-        if isinstance(value, str):
-            value = typed_json.decode(custom_pua_decode(value))
-        wanted = columns[name].get("data_type")
-        if wanted:
-            try:
-                given = py_type_to_sc_type(type(value))
-                value = coerce(wanted, given, value, ColumnLimits(texts="either"))
-            except (ValueError, TypeError):
-                return f"its key `{name}` is not of type {wanted}"
-        values.append(value)
-    return tuple(values)
-
-
-def _newest_loads(
-    pipeline: dlt.Pipeline,
-    schema: dlt.Schema,
-    table: str,
-    key: Sequence[str],
-    wanted: Sequence[tuple[Any, ...]],
-) -> dict[tuple[Any, ...], str]:
-    """The load that the table's row of each key came with; empty where the row has no load id.
-
-    Raises:
-        LookupError: there is no such table.
-    """
-    from dlt.common.destination.exceptions import DestinationUndefinedEntity
-
-    found: dict[tuple[Any, ...], str] = {}
-    with pipeline.sql_client(schema.name) as client:
-        for start in range(0, len(wanted), _TOGETHER):
-            part = wanted[start : start + _TOGETHER]
-            query = " UNION ALL ".join(
-                _lookup(client, schema, table, key, at) for at in range(len(part))
-            )
-            values = [value for each in part for value in each]
-            try:
-                rows = client.execute_sql(query, *values) or ()
-            except DestinationUndefinedEntity:
-                raise LookupError(table) from None
-            found |= {part[int(at)]: str(load_id) for at, load_id in rows if load_id is not None}
-    return found
-
-
-def _lookup(
-    client: SqlClientBase[Any], schema: dlt.Schema, table: str, key: Sequence[str], at: int
-) -> str:
-    name = schema.naming.normalize_identifier("_dlt_load_id")
-    # of Arrow tables alone it is not a column; rows of theirs may be beside others
-    has_it = name in schema.tables[table]["columns"]
-    newest = f"COALESCE(MAX({client.escape_column_name(name)}), '')" if has_it else "''"
-    where = " AND ".join(f"{client.escape_column_name(name)} = %s" for name in key)
-    return (
-        f"SELECT {at} AS position, "  # noqa: S608 (escaped by dlt)
-        f"CASE WHEN COUNT(*) > 0 THEN {newest} END AS load_id "
-        f"FROM {client.make_qualified_table_name(table)} WHERE {where}"
-    )
 
 
 def _loads(pipeline: dlt.Pipeline, schema_name: str) -> list[str]:

@@ -7,8 +7,6 @@ reads it once, into columns. Which files were read is kept in the state of the r
 
 from __future__ import annotations
 
-import json
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, cast
-from zoneinfo import ZoneInfo
 
 from millstream.common.redact import redact_url
 from millstream.config import FilesConfig, FileStream
@@ -35,6 +32,8 @@ from millstream.sources import (
     corrected_lines,
     csv_rows,
     file_content,
+    file_kind,
+    file_partitions,
     findings,
     json_document,
     json_lines,
@@ -51,9 +50,6 @@ if TYPE_CHECKING:
 
 _ROWS = 1000
 _PIECE = 4 << 20
-_PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
-"""`{partition}` in a path; `{partition:%Y/%m}` writes the window's start that way."""
-_STAMP = b'"%s"' % PARTITION_COLUMN.encode()
 
 
 class FilesSource:
@@ -108,13 +104,13 @@ class FilesSource:
         """
         import dlt
 
-        settings = _for(partition, stream, self._settings(stream))
+        settings = file_partitions.for_partition(partition, stream, self._settings(stream))
         files = self._list(stream, settings, may_be_none=partition is not None)
         if partition is not None:
             return self._part(stream, settings, files, partition)
 
         # Arrow tables are looked at on their way, where parts can't be seen
-        in_parts = self._in_parts and not _may_be_typed(settings, files)
+        in_parts = self._in_parts and not file_kind.may_be_typed(settings, files)
 
         def rows() -> Iterator[Any]:
             seen = FileState(dlt.current.resource_state(stream), files, self.project)
@@ -142,7 +138,7 @@ class FilesSource:
     ) -> Iterator[Any]:
         """The rows of a file, unless its content is what was read before."""
         before = seen.digest(file)
-        is_twice = before is not None or _is_parquet(file.url, settings)
+        is_twice = before is not None or file_kind.is_parquet(file.url, settings)
         with self._raw(file, again=is_twice) as raw:
             if before is not None:
                 with _unpacked(file.url, raw, settings) as content:
@@ -159,7 +155,7 @@ class FilesSource:
             # a file that was empty, such as one whose writer had only begun, has nothing to double
             if seen.knows(file) and not settings.primary_key and before != file_content.EMPTY:
                 correction = self._correction(file, raw, settings, before)
-                if _kind(file.url, settings)[0] == "csv":
+                if file_kind.kind_of(file.url, settings)[0] == "csv":
                     raw.seek(0)
                     with _unpacked(file.url, raw, settings) as content:
                         columns = csv_rows.columns(file.url, content, settings)
@@ -173,7 +169,7 @@ class FilesSource:
                 yield from _read_again(file.url)
             with _unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
-                if _is_parquet(file.url, settings):  # which is read from its end
+                if file_kind.is_parquet(file.url, settings):  # which is read from its end
                     digest = digested.drained()
                     yield from self._rows(file.url, raw, settings)
                     seen.add(file, digest)
@@ -198,7 +194,8 @@ class FilesSource:
 
         with content() as opened:
             may_be = before is not None and not (
-                _is_parquet(file.url, settings) or _is_document(file.url, opened, settings)
+                file_kind.is_parquet(file.url, settings)
+                or file_kind.is_document(file.url, opened, settings)
             )
         if may_be and self._has_quarantine:
             correction = corrected_lines.find(file.url, content, str(before))
@@ -219,7 +216,7 @@ class FilesSource:
         from dlt.extract.items import DataItemWithMeta
 
         what = f"stream {stream!r}"
-        named = _PLACE.search(self._settings(stream).path) is not None
+        named = file_partitions.has_place(self._settings(stream).path)
         if not named and partition.by is None:
             assert partition.window is not None, "`field` is set where there are static keys"
             start, end = partition.window
@@ -248,9 +245,13 @@ class FilesSource:
                         page = page.to_pylist()
                     mine = page
                     if not named and partition.by is not None:
-                        mine = [row for row in page if holds(partition, _object(row), what)]
+                        mine = [
+                            row
+                            for row in page
+                            if holds(partition, file_partitions.as_object(row), what)
+                        ]
                     if mine:
-                        yield [_stamped(row, partition) for row in mine]
+                        yield [file_partitions.stamped(row, partition) for row in mine]
 
         return self._resource(rows, stream, settings, files)
 
@@ -272,7 +273,9 @@ class FilesSource:
             name=stream,
             primary_key=list(settings.primary_key) or None,
             write_disposition="replace" if replace else disposition,
-            columns=[*csv_rows.hints(settings), *LINKS] if _may_be_typed(settings, files) else None,
+            columns=[*csv_rows.hints(settings), *LINKS]
+            if file_kind.may_be_typed(settings, files)
+            else None,
         )
         return made
 
@@ -329,7 +332,9 @@ class FilesSource:
         self, path: str, content: Any, settings: FileStream, *, in_parts: bool
     ) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
-        is_document = _is_typed(path, settings) or _is_document(path, content, settings)
+        is_document = file_kind.is_typed(path, settings) or file_kind.is_document(
+            path, content, settings
+        )
         is_whole = in_parts and engine_mode.current().reads_raw_parts and not settings.maps
         if is_document or not is_whole:
             yield from self._rows(path, content, settings)
@@ -344,7 +349,7 @@ class FilesSource:
             yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
     def _all_rows(self, file: ListedFile, settings: FileStream) -> Iterator[Any]:
-        if _is_parquet(file.url, settings):
+        if file_kind.is_parquet(file.url, settings):
             with self._raw(file, again=True) as raw, _read_errors(file.url):
                 yield from self._rows(file.url, raw, settings)
             return
@@ -355,7 +360,7 @@ class FilesSource:
         """Lists of rows, Arrow tables, and what their columns are."""
         import orjson
 
-        if _is_typed(path, settings):
+        if file_kind.is_typed(path, settings):
             import dlt
 
             for page in self._typed_pages(path, content, settings):
@@ -365,7 +370,7 @@ class FilesSource:
                 else:
                     yield column_values.parsed(page) if settings.maps else page
             return
-        if _is_document(path, content, settings):
+        if file_kind.is_document(path, content, settings):
             yield from json_document.read(
                 path,
                 content,
@@ -382,7 +387,7 @@ class FilesSource:
                 yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
 
     def _typed_pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
-        if _is_parquet(path, settings):
+        if file_kind.is_parquet(path, settings):
             content.seek(0)
             return parquet_rows.read(path, content)
         return csv_rows.read(path, content, settings, quarantine_enabled=self._has_quarantine)
@@ -404,7 +409,7 @@ class FilesSource:
 @contextmanager
 def _unpacked(path: str, raw: Any, settings: FileStream) -> Iterator[Any]:
     with _read_errors(path):
-        kind, packed = _kind(path, settings)
+        kind, packed = file_kind.kind_of(path, settings)
         if kind == "parquet":
             yield file_content.as_is(raw)
             return
@@ -461,107 +466,3 @@ def _read_again(path: str) -> Iterator[list[Any]]:
     ]
     if notes:
         yield [orjson.Fragment(orjson.dumps(note)) for note in notes]
-
-
-def _for(partition: Partition | None, stream: str, settings: FileStream) -> FileStream:
-    """The settings with the partition's name in the path, where it has a place for it."""
-    place = _PLACE.search(settings.path)
-    if partition is None:
-        if place:
-            raise ConfigError(
-                f"stream {stream!r}: {redact_url(settings.path)} is the files of a partition",
-                hint="name `partitions` in defs.yaml, or put a `*` into the path",
-            )
-        return settings
-    if place is None:
-        if partition.by is None and not settings.primary_key:
-            raise ConfigError(
-                f"stream {stream!r}: a file that is changed moves to another window, and its rows "
-                "would be doubled",
-                hint="set `primary_key`; or `partitions.cursor`; or put `{partition}` into `path`",
-            )
-        return settings
-
-    def name(found: re.Match[str]) -> str:
-        if not found[1]:
-            return partition.key
-        if partition.start is None:
-            raise ConfigError(
-                f"stream {stream!r}: {found[0]} in {redact_url(settings.path)} is for windows of "
-                "time",
-                hint="`{partition}` alone stands for a static key",
-            )
-        return partition.start.astimezone(ZoneInfo(partition.timezone)).strftime(found[1])
-
-    path = _PLACE.sub(name, settings.path)
-    return settings.model_copy(update={"path": path})
-
-
-def _object(row: Any) -> dict[str, Any]:
-    """A row as an object; a line comes as it is."""
-    import orjson
-
-    if isinstance(row, orjson.Fragment):
-        row = json.loads(orjson.dumps(row))  # integers of any length
-    return row if isinstance(row, dict) else {"value": row}
-
-
-def _stamped(row: Any, partition: Partition) -> Any:
-    """A row with its partition; a line stays as it is, but for what is put behind its bracket."""
-    import orjson
-
-    line = orjson.dumps(row) if isinstance(row, orjson.Fragment) else b""
-    if line.startswith(b"{") and _STAMP not in line:
-        end = line.rindex(b"}")
-        comma = b"," if line[1:end].strip() else b""
-        added = _STAMP + b":" + orjson.dumps(partition.key)
-        return orjson.Fragment(line[:end] + comma + added + line[end:])
-    return {**_object(row), PARTITION_COLUMN: partition.key}
-
-
-def _is_document(path: str, content: Any, settings: FileStream) -> bool:
-    """Whether a file is one JSON document; a name that says otherwise may be wrong."""
-    kind = _kind(path, settings)[0]
-    if settings.format is None and kind == "jsonl" and json_document.is_spread(content.peek()):
-        return True
-    return kind == "json"
-
-
-def _kind(path: str, settings: FileStream) -> tuple[str, bool]:
-    """The format, and whether the name says that it is compressed."""
-    name = path.lower()
-    if path.startswith(("http://", "https://")):
-        name = name.partition("?")[0]
-    plain = name.removesuffix(".gz").removesuffix(".zst").removesuffix(".zstd")
-    packed = plain != name
-    if settings.format:
-        return settings.format, packed
-    if plain.endswith((".jsonl", ".ndjson")):
-        return "jsonl", packed
-    if plain.endswith((".json", ".geojson")):
-        return "json", packed
-    if plain.endswith((".csv", ".tsv", ".tab")):
-        return "csv", packed
-    if plain.endswith((".parquet", ".pq")):
-        return "parquet", packed
-    raise ConfigError(
-        f"{path}: neither .jsonl, .json, .csv nor .parquet",
-        hint="name its `format`: `jsonl`, `json`, `csv` or `parquet`",
-    )
-
-
-def _is_parquet(path: str, settings: FileStream) -> bool:
-    return _kind(path, settings)[0] == "parquet"
-
-
-def _is_typed(path: str, settings: FileStream) -> bool:
-    """Whether a file's rows come as Arrow tables; a pattern may not tell."""
-    try:
-        return _kind(path, settings)[0] in ("csv", "parquet")
-    except ConfigError:
-        return False
-
-
-def _may_be_typed(settings: FileStream, files: Sequence[ListedFile]) -> bool:
-    """Whether any of a stream's files comes as Arrow tables."""
-    return any(_is_typed(name, settings) for name in (settings.path, *(f.url for f in files)))
