@@ -41,6 +41,9 @@ QuarantineReason = Literal["contract", "policy", "refused", "unreadable"]
 """A dlt schema contract discards it, a rule of ours quarantines it, dlt can't normalize it, or the
 source could not read it."""
 
+COUNTED = 256
+"""Distinct values of a column that are counted; of more, their number is estimated."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
@@ -65,6 +68,11 @@ class ColumnProfile:
     distinct: int | None = None
     longest: int | None = None
     sketch: tuple[int, ...] = ()
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether there are more distinct values than are counted."""
+        return self.distinct is not None and self.distinct >= COUNTED
 
     @property
     def presence(self) -> float:
@@ -108,11 +116,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. `parent` is None for a root table, else the table whose lists it holds."""
+    """One table. `parent` is None for a root table, else the table whose lists it holds.
+
+    Attributes:
+        objects: what the last load saw of objects, by `profile_key`, whose fields are each rarer.
+    """
 
     name: str
     parent: str | None = None
     columns: tuple[Column, ...] = ()
+    objects: Mapping[str, ColumnProfile] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def column(self) -> dict[str, Column]:

@@ -237,6 +237,21 @@ def test_a_former_key_may_be_missing(place: Place) -> None:
     ]
 
 
+@pytest.mark.nightly_on("bigquery")
+@pytest.mark.parametrize("disposition", ["append", "replace"])
+def test_a_key_that_is_taken_away_is_none(place: Place, disposition: str) -> None:
+    databases(place)
+    load(place, [order(1, 1, "a")], "merge")
+    rows = [order(1, 2, "b"), order(1, 3, "c"), {"v": 4}]
+    report = load(place, rows, disposition, key=None)
+    assert "column `id` is no longer part of the primary key" in {
+        each.message for each in report.changes
+    }
+    assert (sum(report.outdated.values()), report.quarantined) == (0, ())
+    found = place.query(f"SELECT v FROM {place.from_clause('orders')} ORDER BY v")
+    assert found == [(v,) for v in (1, 2, 3, 4) if v > 1 or disposition == "append"]
+
+
 def _table(v: int, *ids: int) -> pa.Table:
     return pa.table({"id": list(ids), "v": [v] * len(ids)})
 

@@ -185,6 +185,28 @@ def test_static_keys_are_compared_each_with_itself(place: Place) -> None:
     assert status.profile(config, "orders") == (report.jumps, 3)
 
 
+def test_windows_are_compared_with_those_before_them(place: Place) -> None:
+    """What later rows have is not missed where an old window is loaded, or loaded again."""
+    config = parted(place)
+
+    def window(day: int, **more: Any) -> RunReport:
+        rows = [order(100 * day + n, day, "b", **more) for n in range(30)]
+        report = load(config, f"2024-01-{day:02}", *rows)
+        assert status.profile(config, "orders")[0] == report.jumps
+        return report
+
+    for day in (3, 4):
+        window(day)
+    for day in (5, 6, 7, 8):
+        window(day, vat="v")
+    for day in (4, 2, 3):
+        assert window(day).decisions == ()
+    gone = "`vat` no longer arrives: in none of 30 rows, before in "
+    assert [each.change.message for each in window(9).decisions] == [f"{gone}57.1%"]
+    assert window(10).decisions == ()
+    assert [each.change.message for each in window(7).decisions] == [f"{gone}50%"]
+
+
 def test_a_history_without_partitions_is_read(duckdb_place: Place) -> None:
     """That of a version that noted none: nothing is compared, and nothing fails."""
     config = parted(duckdb_place, type="static", field="region", values=["eu"])

@@ -94,6 +94,18 @@ def test_what_the_policy_would_say_and_refuse_is_shown(place: Place) -> None:
 
 
 @pytest.mark.parametrize("place", ["duckdb"], indirect=True)
+def test_what_was_accepted_ahead_is_shown_as_by_schema_diff(place: Place) -> None:
+    assert millstream(place.project, "run").returncode == 0
+    defs = json.loads((place.project / "defs.yaml").read_text())
+    defs["attributes"]["destination"]["dataset"] = "another"
+    (place.project / "defs.yaml").write_text(json.dumps(defs))
+    told = json.loads(millstream(place.project, "schema", "diff", "--json").stdout)["orders"]
+    assert [each["kind"] for each in told] == ["table_added"] * 3
+    assert preview(place)["changes"] == told
+    assert "orders: 3 changes" in millstream(place.project, "preview", "orders").stdout
+
+
+@pytest.mark.parametrize("place", ["duckdb"], indirect=True)
 def test_what_json_has_no_form_for_is_text(place: Place) -> None:
     (place.project / "rows.py").write_text(
         "import dlt, pyarrow as pa\n"

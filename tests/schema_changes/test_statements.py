@@ -228,6 +228,31 @@ def test_keys_of_a_map_come_and_go(shop: Shop) -> None:
     assert "the list `rates` no longer arrives" in said
 
 
+def test_an_object_of_rare_fields_is_missed_as_a_whole(shop: Shop) -> None:
+    """Each row has two of many fields; chance explains that a rare object is not there."""
+
+    def fields(n: int) -> Row:
+        return {f"f{(7 * n + 30 * i) % 60:02}": f"{n} {i}" for i in range(2)}
+
+    def seldom(n: int) -> Row | None:
+        return {"a": n, "b": n} if n % 50 == 1 else None
+
+    shop.load(*rows(0, extra=fields, seldom=seldom))
+    shop.load(*rows(200, extra=fields, seldom=seldom))
+    shop.write(*rows(400))
+    gone = "`extra` and its 60 fields no longer arrive: in none of 200 rows, before in 100%"
+    assert f"orders: {gone}" in shop.call("schema", "diff")[1]
+    said = shop.load()
+    assert f"1 schema change\n  orders\n  ! {gone}" in said
+    assert gone in shop.call("schema", "log")[1]
+    assert "no schema changes" in shop.load(*rows(600))
+
+    said = shop.load(*rows(800, extra=fields))
+    assert "no schema changes" in said
+    shop.write(*rows(800, more=fields))
+    assert "`extra` with its 60 fields is gone and `more` came" in shop.call("schema", "diff")[1]
+
+
 def test_a_replay_of_what_a_rule_keeps_out_is_no_change(shop: Shop) -> None:
     definition = shop.place.project / "defs.yaml"
     document = json.loads(definition.read_text())

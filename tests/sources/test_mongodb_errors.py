@@ -133,6 +133,7 @@ def test_no_such_collection_or_database(shop: Shop) -> None:
     with pytest.raises(SourceNotFoundError, match="no such database") as caught:
         open_one(shop)
     assert "inventory" in str(caught.value.hint)
+    assert "admin" not in str(caught.value.hint)
     with pytest.raises(SourceNotFoundError, match="no such database") as discovered:
         discovery.discover(shop.config(databases=["inventori"]).source)
     assert discovered.value.hint == "did you mean 'inventory'?"

@@ -74,7 +74,7 @@ def _document(stream: str, found: Preview) -> dict[str, Any]:
             for table in found.tables
         ],
         "quarantined": [asdict(each) for each in found.quarantined],
-        "changes": [decision_fields(each) for each in found.decisions],
+        "changes": [decision_fields(each) for each in (*found.decisions, *found.accepted)],
     }
 
 
@@ -111,7 +111,7 @@ def _lines(config: PipelineConfig, stream: str, found: Preview) -> Iterator[str]
         rows = quantity(each.rows, "row")
         yield f"  {rows} would be quarantined: {each.table}: {each.reason}: {each.example}"
     yield ""
-    yield from decision_lines(f"{config.name}.{stream}", found.decisions)
+    yield from decision_lines(f"{config.name}.{stream}", (*found.decisions, *found.accepted))
 
 
 def _table_lines(table: TableRows, types: Sequence[tuple[str, str]], read: int) -> Iterator[str]:

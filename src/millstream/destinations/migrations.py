@@ -67,7 +67,7 @@ def refuse_unmergeable(
 
 
 def free_former_keys(schema: dlt.Schema, resource: DltResource) -> None:
-    """Let columns be null that another key takes the place of; dlt goes on to require them."""
+    """Forget a key that another one takes the place of, or none; dlt goes on to require it."""
     try:
         coming: Any = resource.compute_table_schema()
     except Exception:  # hints that are functions of a row
@@ -80,10 +80,15 @@ def free_former_keys(schema: dlt.Schema, resource: DltResource) -> None:
         for name, column in coming["columns"].items()
     }
     for hint in ("primary_key", "merge_key"):
-        if not any(column.get(hint) for column in declared.values()):
-            continue  # dlt keeps the key
+        is_declared = any(column.get(hint) for column in declared.values())
+        if not is_declared and coming.get("write_disposition") == "merge":
+            continue  # by the key that it has: without one, dlt would append
         for name, column in stored["columns"].items():
-            if column.get(hint) and declared.get(name, {}).get("nullable", True):
+            if not column.get(hint):
+                continue
+            if not is_declared:
+                del column[hint]
+            if declared.get(name, {}).get("nullable", True):
                 column["nullable"] = True
 
 

@@ -11,16 +11,20 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from millstream.engine.column_batch import BackgroundWorker, ColumnBatch
 from millstream.engine.sketch import SIZE, SPACE, hash_values, smallest
+from millstream.formats.object_names import objects_around, profile_key
 from millstream.model import ColumnProfile
 
 _ROWS = 8192
 """Rows to count at once: what a call costs is mostly the call."""
-_SHOWN = 80
+_RARE = 0.25
+"""Share of rows up to which the fields of an object tell little of the object."""
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class _Batches:
     """Batches of one table that wait to be counted together.
 
     Attributes:
+        starts: of each array of a column, the number of its first row.
         nulls: nulls of a column that were there as nulls.
         lists: the lists that the rows were items of, by their first items.
     """
@@ -102,22 +107,49 @@ class _Batches:
     rows: int = 0
     lists: int = 0
     columns: dict[str, list[pa.Array]] = field(default_factory=dict)
+    starts: dict[str, list[int]] = field(default_factory=dict)
     nulls: dict[str, int] = field(default_factory=dict)
 
     def add(self, batch: ColumnBatch, skip: frozenset[str], list_index: str | None) -> None:
-        self.rows += len(batch)
         for name, array in batch.columns.items():
             if name in skip:
                 if name == list_index:
                     self.lists += pc.sum(pc.equal(array, 0)).as_py() or 0
                 continue
             self.columns.setdefault(name, []).append(array)
+            self.starts.setdefault(name, []).append(self.rows)
             if name in batch.present:
                 values = len(array) - array.null_count
                 self.nulls[name] = self.nulls.get(name, 0) + batch.present[name] - values
         for name, present in batch.present.items():
             if name not in batch.columns and name not in skip:  # only null so far, of no type yet
                 self.nulls[name] = self.nulls.get(name, 0) + present
+        self.rows += len(batch)
+
+    def objects(self) -> Iterator[tuple[str, int]]:
+        """Each object of several fields, and in how many rows one of them has a value, at least."""
+        fields: dict[str, list[str]] = {}
+        for name in self.columns:
+            for around in objects_around(name):
+                fields.setdefault(around, []).append(name)
+        values = {
+            name: sum(len(array) - array.null_count for array in arrays)
+            for name, arrays in self.columns.items()
+        }
+        for around, names in fields.items():
+            rows = max(values[name] for name in names)
+            if len(names) > 1 and rows <= _RARE * self.rows:
+                rows = np.count_nonzero(self._any_of(names))
+            yield around, int(rows)
+
+    def _any_of(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """For each row, whether one of the columns has a value."""
+        found = np.zeros(self.rows, np.bool_)
+        for name in names:
+            for start, array in zip(self.starts[name], self.columns[name]):
+                valid = array.is_valid().to_numpy(zero_copy_only=False)
+                found[start : start + len(array)] |= valid
+        return found
 
 
 class Profile:
@@ -132,6 +164,7 @@ class Profile:
         self.tables: dict[str, dict[str, ColumnStats]] = {}
         self.rows: dict[str, int] = {}
         self.deletions: dict[str, int] = {}
+        self.objects: dict[str, dict[str, int]] = {}
         self._waiting: dict[str, _Batches] = {}
         self._list_index: dict[str, str] = {}
         self._aside = BackgroundWorker()
@@ -174,6 +207,9 @@ class Profile:
             stats = known.setdefault(name, ColumnStats())
             for alike in _alike(arrays):
                 stats.add(alike)
+        for name, rows in batches.objects():
+            objects = self.objects.setdefault(table, {})
+            objects[name] = objects.get(name, 0) + rows
 
     def _count_all(self) -> None:
         self._aside.close()
@@ -185,6 +221,7 @@ class Profile:
         return {
             "rows": self.rows,
             "deletions": self.deletions,
+            "objects": self.objects,
             "tables": {
                 table: {name: _as_json(stats) for name, stats in columns.items()}
                 for table, columns in self.tables.items()
@@ -197,6 +234,10 @@ class Profile:
             self.rows[table] = self.rows.get(table, 0) + rows
         for table, rows in document.get("deletions", {}).items():
             self.deletions[table] = self.deletions.get(table, 0) + rows
+        for table, objects in document.get("objects", {}).items():
+            counted = self.objects.setdefault(table, {})
+            for name, rows in objects.items():
+                counted[name] = counted.get(name, 0) + rows
         for table, columns in document["tables"].items():
             known = self.tables.setdefault(table, {})
             for name, values in columns.items():
@@ -204,12 +245,28 @@ class Profile:
                 known.setdefault(name, ColumnStats()).merge(part)
 
     def columns(self) -> dict[str, dict[str, ColumnProfile]]:
-        """The profile of each column, by table."""
+        """The profile of each column, by table.
+
+        An object that more rows have than any of its fields has one, too, under its `profile_key`.
+        """
         self._count_all()
         return {
-            table: {name: _profile(stats, self.rows[table]) for name, stats in known.items()}
+            table: {
+                **{name: _profile(stats, self.rows[table]) for name, stats in known.items()},
+                **dict(self._sparse_objects(table)),
+            }
             for table, known in self.tables.items()
         }
+
+    def _sparse_objects(self, table: str) -> Iterator[tuple[str, ColumnProfile]]:
+        most: dict[str, int] = {}
+        for name, stats in self.tables[table].items():
+            for around in objects_around(name):
+                most[around] = max(most.get(around, 0), stats.present)
+        total = self.rows[table]
+        for name, rows in self.objects.get(table, {}).items():
+            if rows > most[name]:
+                yield profile_key(name), ColumnProfile(total, rows, total - rows)
 
 
 def _without_deletions(batch: ColumnBatch, marker: str) -> ColumnBatch:

@@ -20,7 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SIZE = 256
+from millstream.model import COUNTED
+
+SIZE = COUNTED
 """Hashes that are kept of a column; the share of common values is estimated to about 1/16."""
 
 SPACE = 1 << 64

@@ -57,7 +57,7 @@ def _row(column: Column, presence: Sequence[float | None]) -> Markup:
         cells += [
             join(share_bar(seen.presence), " ", percent(seen.presence)),
             percent(seen.null_share),
-            f"{seen.distinct:,}" if seen.distinct is not None else None,
+            None if seen.distinct is None else f"{'about ' * seen.is_estimated}{seen.distinct:,}",
             None if least is None else least if least == most else f"{least} to {most}",
             f"{seen.longest:,} characters" if seen.longest is not None else None,
         ]

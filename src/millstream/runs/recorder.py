@@ -174,8 +174,7 @@ class RunRecorder:
                     context.target.name,
                     context.stream,
                     is_settled=not context.is_preview,
-                    # windows of time follow each other; what holds one key is data of its own kind
-                    partition=part.key if part is not None and part.window is None else None,
+                    partition=part,
                 )
             if not self.profile or self.history.noted:
                 return known

@@ -110,11 +110,14 @@ def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int
 
 def _of_newest_partition(
     config: PipelineConfig, stream: str, place: schema_changes.history.Place
-) -> set[str] | None:
-    """The loads of the static partition that was loaded last; None of any other stream."""
+) -> list[str] | None:
+    """The last load, and before it those that its partition is compared with; None without."""
     parts = config.partitions
-    if parts is None or parts.type != "static" or not parts.covers(stream):
+    if parts is None or not parts.covers(stream):
         return None
     known = schema_changes.history.partitions(place, config.name, stream)
-    newest = next(iter(known.values()), None)
-    return {load_id for load_id, key in known.items() if key == newest}
+    if not known:
+        return []
+    newest, key = next(iter(known.items()))
+    del known[newest]
+    return [*schema_changes.history.beside(known, key, in_time=parts.type == "time"), newest]

@@ -4,10 +4,12 @@ turned from a scalar into an object. Read from two versions and the profiles tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import dropwhile
 from math import lgamma, log
 
+from millstream.formats.object_names import objects_around, profile_key
 from millstream.model import Column, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.map_detection import explosions, map_columns
 from millstream.schema_changes.messages import percent, type_words
@@ -56,12 +58,15 @@ def observe(
         had = loaded.table.get(table.name, Table(table.name))
         # of what people accepted ahead, as little is told again as of what is told here
         mixed = {*reshaped, *in_other_shapes(table, new), *keys_of_maps(had, table)}
+        objects = _objects_gone(was, table, new, loads)
         gone = [
             (was.column[column.name], column)
             for column in table.columns
             if column.name in was.column
             and column.name not in mixed
-            and _is_gone(was.column[column.name], column)
+            and _is_gone(
+                was.column[column.name], column, by_its_object=column.name in objects.fields
+            )
         ]
         renames = column_renames([old for old, _ in gone], had, table, kept=mixed, seen=seen)
         yield from (describe(table.name, rename) for rename in renames)
@@ -75,7 +80,9 @@ def observe(
         ]
         for name, fields in by_object([*pairs], arriving).items():
             told.add((table.name, name))
-            yield _column_gone(table.name, name, [pairs[field] for field in fields])
+            yield _column_gone(
+                table.name, name, [pairs[field] for field in fields], objects.shares.get(name, 0.0)
+            )
     yield from _lists_gone(loaded, new, told, loads, seen)
 
 
@@ -232,7 +239,7 @@ def _objects_around(name: str, path: str) -> Iterator[str]:
     """
     keys = path.rpartition("[].")[2].removesuffix("[]").split(".")
     if not path or SEPARATOR.join(keys) != name:  # of a name that was cut, or without a path
-        yield from _ancestors(name)
+        yield from objects_around(name)
         return
     for end in range(1, len(keys)):
         yield SEPARATOR.join(keys[:end])
@@ -244,26 +251,56 @@ def _list_path(child: Table) -> str:
     return path.rpartition("[]")[0]
 
 
-def _ancestors(name: str) -> Iterator[str]:
-    """`a__b__c` -> `a`, `a__b`; none for a name with dlt's own or a leading separator."""
-    parts = name.split(SEPARATOR)
-    for end in range(1, len(parts)):
-        if all(parts[:end]):
-            yield SEPARATOR.join(parts[:end])
-
-
 def _article(words: str) -> str:
     return {"object": "an object", "list": "a list"}.get(words, words)
 
 
-def _is_gone(old: Column, new: Column) -> bool:
+@dataclass(frozen=True, slots=True)
+class _ObjectsGone:
+    """Objects of which a load has no field, however rare each of them was.
+
+    Attributes:
+        shares: of the rows before that had the object, by its name.
+        fields: the columns of these objects.
+    """
+
+    shares: Mapping[str, float]
+    fields: frozenset[str]
+
+
+def _objects_gone(
+    was: Table, table: Table, new: SchemaVersion, loads: Sequence[Profile] | None
+) -> _ObjectsGone:
+    rows, arriving = _rows(table), _arriving(table, new)
+    fields: dict[str, set[str]] = {}
+    for column in was.columns:
+        if column.profile and column.profile.present:
+            for around in _objects_around(column.name, column.path):
+                fields.setdefault(around, set()).add(column.name)
+    shares: dict[str, float] = {}
+    for name, columns in fields.items():
+        if not rows or not loads or len(columns) < 2 or name in arriving:
+            continue
+        seen = [load[table.name] for load in loads if load.get(table.name)]
+        before = sum(max(each.rows for each in load.values()) for load in seen)
+        start = profile_key(name)
+        hits = sum(
+            max((each.present for key, each in load.items() if key.startswith(start)), default=0)
+            for load in seen
+        )
+        if hits and _by_chance(hits, before, rows) < log(CHANCE):
+            shares[name] = hits / before
+    return _ObjectsGone(shares, frozenset().union(*(fields[name] for name in shares)))
+
+
+def _is_gone(old: Column, new: Column, *, by_its_object: bool = False) -> bool:
     """Absent from every row of this load, and too many rows for that to be chance."""
     before, now = old.profile, new.profile
     if before is None or now is None or not now.rows or not before.present or now.present:
         return False
     if new.variant_of is not None or is_own(new):
         return False
-    return _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
+    return by_its_object or _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
 
 
 def by_object(names: Collection[str], others: Iterable[str]) -> dict[str, list[str]]:
@@ -274,17 +311,18 @@ def by_object(names: Collection[str], others: Iterable[str]) -> dict[str, list[s
     Args:
         others: columns that arrive, or did; those with a fate of their own count.
     """
-    inside = {ancestor for name in others if name not in names for ancestor in _ancestors(name)}
+    inside = {ancestor for name in others if name not in names for ancestor in objects_around(name)}
     grouped: dict[str, list[str]] = {}
     for column in names:
-        whole = (name for name in _ancestors(column) if name not in inside)
+        whole = (name for name in objects_around(column) if name not in inside)
         grouped.setdefault(next(whole, column), []).append(column)
     return {name if len(found) > 1 else found[0]: found for name, found in grouped.items()}
 
 
-def _column_gone(table: str, name: str, pairs: list[Pair]) -> SchemaChange:
+def _column_gone(table: str, name: str, pairs: list[Pair], share: float) -> SchemaChange:
+    """A column, or an object that was in this share of the rows, stopped arriving."""
     seen = [(old.profile, new.profile) for old, new in pairs if old.profile and new.profile]
-    before = percent(max(old.presence for old, _ in seen))
+    before = percent(max(share, *(old.presence for old, _ in seen)))
     columns = [new for _, new in pairs]
     merges = any(column.primary_key or column.merge_key for column in columns)
     cursor = any(column.cursor for column in columns)
@@ -328,14 +366,14 @@ def _lists_gone(
             continue
         name = table.name.removeprefix(f"{parent.name}{SEPARATOR}")
         # of a field that was a list, then a scalar, and now is neither, one change tells
-        if any((parent.name, around) in told for around in (name, *_ancestors(name))):
+        if any((parent.name, around) in told for around in (name, *objects_around(name))):
             continue
         arriving = _arriving(parent, new)
         if arriving.get(name, set()) - {"list"} or any(
-            arriving.get(around, set()) - {"object"} for around in _ancestors(name)
+            arriving.get(around, set()) - {"object"} for around in objects_around(name)
         ):
             continue  # in another shape
-        if {*map_columns(old.table[parent.name]).values()}.intersection(_ancestors(name)):
+        if {*map_columns(old.table[parent.name]).values()}.intersection(objects_around(name)):
             continue  # of a key of a map
         if rename := list_rename(was, old, new, seen):
             yield describe(parent.name, rename, what="the list ")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
+from millstream.formats.object_names import is_profile_key
 from millstream.model import Column, ColumnProfile, Drift, SchemaChange, SchemaVersion
 from millstream.schema_changes.data_changes import by_object, in_other_shapes, new_variants
 from millstream.schema_changes.map_detection import map_columns
@@ -59,7 +60,11 @@ def _alike(share: Share, found: Sequence[Drift], loaded: Profile) -> Iterator[Sc
             words = jump.message.removeprefix(f"`{jump.column}`")
             alike.setdefault((jump.table, words), {})[jump.column] = jump
     for (table, words), moved in alike.items():
-        others = [name for name, seen in loaded[table].items() if seen.present]
+        others = [
+            name
+            for name, seen in loaded[table].items()
+            if seen.present and not is_profile_key(name)
+        ]
         for name, fields in by_object([*moved], others).items():
             jump = moved[fields[0]]
             what = f"`{name}` with its {len(fields)} fields" if len(fields) > 1 else f"`{name}`"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.common import metadata_tables
 from millstream.common.sql_client import sql_client
-from millstream.model import ColumnProfile, RunReport, SchemaVersion
+from millstream.model import ColumnProfile, Partition, RunReport, SchemaVersion
 from millstream.schema_changes import accepted_file
 from millstream.schema_changes.history_rows import (
     CHANGES as CHANGES,
@@ -185,12 +185,12 @@ def seen(
     *,
     loads: int = 10,
     unsettled: Collection[str] | None = None,
-    among: Collection[str] | None = None,
+    among: Sequence[str] | None = None,
 ) -> Sequence[tuple[str, LoadProfile]]:
     """As `profiles`, with what was settled with each load.
 
     Args:
-        among: only these loads.
+        among: only these loads, in their order.
     """
     found: dict[str, dict[str, dict[str, ColumnProfile]]] = {}
     settled: dict[str, set[tuple[str, str]]] = {}
@@ -200,15 +200,15 @@ def seen(
         rows = [row for row in rows if row["load_id"] != cut_off] or rows
     rows = _settled(place, pipeline, rows, unsettled)
     for row in rows:
-        if among is not None and row["load_id"] not in among:
-            continue
         tables = found.setdefault(row["load_id"], {})
         tables.setdefault(row["table_name"], {})[row["column_name"]] = profile_from(row)
         if row["is_settled"]:
             settled.setdefault(row["load_id"], set()).add((row["table_name"], row["column_name"]))
     return [
         (load_id, LoadProfile(tables, frozenset(settled.get(load_id, ()))))
-        for load_id, tables in list(found.items())[-loads:]
+        for load_id, tables in [
+            (each, found[each]) for each in (found if among is None else among) if each in found
+        ][-loads:]
     ]
 
 
@@ -233,6 +233,24 @@ def partitions(place: Place, pipeline: str, stream: str) -> dict[str, str]:
     return {row["load_id"]: row[PARTITION] for row in rows if row[PARTITION] is not None}
 
 
+def beside(loaded: Mapping[str, str], partition: str, *, in_time: bool) -> list[str]:
+    """The loads that one of a partition is compared with, by load id.
+
+    Of a static partition its own. Of a window of time the last load of each window up to this one,
+    in the order of time: what a later window has is not missed in an older one.
+
+    Args:
+        loaded: the partition of each load, the newest load first.
+    """
+    if not in_time:
+        return sorted(load_id for load_id, key in loaded.items() if key == partition)
+    last: dict[str, str] = {}
+    for load_id, key in loaded.items():
+        if key <= partition:
+            last.setdefault(key, load_id)
+    return [last[key] for key in sorted(last)]
+
+
 def recent(
     pipeline: dlt.Pipeline,
     name: str,
@@ -240,7 +258,7 @@ def recent(
     *,
     loads: int = 10,
     is_settled: bool = False,
-    partition: str | None = None,
+    partition: Partition | None = None,
 ) -> Sequence[LoadProfile]:
     """What the last loads of a stream saw, oldest first; empty where no history tells.
 
@@ -248,7 +266,7 @@ def recent(
         pipeline: any dlt pipeline that loads into the place of the history.
         name: Millstream's name of the pipeline.
         is_settled: no load of the stream is under way, and those that died were taken out.
-        partition: only loads of this partition.
+        partition: what is loaded: only loads that it is compared with.
     """
     place = place_of(pipeline)
     if place is None:
@@ -256,7 +274,7 @@ def recent(
     unsettled, among = () if is_settled else None, None
     if partition is not None:
         known = partitions(place, name, stream)
-        among = {load_id for load_id, key in known.items() if key == partition}
+        among = beside(known, partition.key, in_time=partition.window is not None)
     found = seen(place, name, stream, loads=loads, unsettled=unsettled, among=among)
     return [each for _, each in found]
 

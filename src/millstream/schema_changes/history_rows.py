@@ -166,12 +166,13 @@ def _change_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, An
 
 
 def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    decided = settled(report.decisions, profile_of(report.schema))
+    profile = profile_of(report.schema)
+    decided = settled(report.decisions, profile)
     return [
         {
             **run,
-            "table_name": table.name,
-            "column_name": column.name,
+            "table_name": table,
+            "column_name": name,
             "row_count": seen.rows,
             "present": seen.present,
             "nulls": seen.nulls,
@@ -180,12 +181,11 @@ def _profile_rows(report: RunReport, run: Mapping[str, Any]) -> list[dict[str, A
             "distinct_count": seen.distinct,
             "longest": seen.longest,
             "sketch": _packed(seen.sketch[:SIZE]),
-            "is_settled": (table.name, column.name) in decided,
+            "is_settled": (table, name) in decided,
         }
-        for table in report.schema.tables
-        for column in table.columns
-        if (seen := column.profile) is not None
-        and (seen.rows or (table.name, column.name) in decided)
+        for table, columns in profile.items()
+        for name, seen in columns.items()
+        if seen.rows or (table, name) in decided
     ]
 
 

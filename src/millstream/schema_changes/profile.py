@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from millstream.formats.object_names import is_profile_key
 from millstream.model import ColumnProfile, DecidedBy, Decision, SchemaChange, SchemaVersion
 from millstream.schema_changes.diff import DATA_ALONE
 from millstream.schema_changes.policy import comes_and_goes
@@ -118,6 +119,7 @@ def attach(version: SchemaVersion, profile: Profile) -> SchemaVersion:
                     replace(column, profile=seen) if (seen := columns.get(column.name)) else column
                     for column in table.columns
                 ),
+                objects={name: seen for name, seen in columns.items() if is_profile_key(name)},
             )
             if (columns := _of(profile, table.name))
             else table
@@ -129,7 +131,10 @@ def attach(version: SchemaVersion, profile: Profile) -> SchemaVersion:
 def profile_of(version: SchemaVersion) -> Profile:
     """The profile that the version's columns carry."""
     return {
-        table.name: {column.name: column.profile for column in table.columns if column.profile}
+        table.name: {
+            **{column.name: column.profile for column in table.columns if column.profile},
+            **table.objects,
+        }
         for table in version.tables
     }
 

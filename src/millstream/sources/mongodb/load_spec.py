@@ -17,6 +17,7 @@ from millstream.config.extended_json import with_exact_dates
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import Partition
 from millstream.sources.mongodb import errors, partition_filter
+from millstream.sources.mongodb.connection import SYSTEM_DATABASES
 from millstream.sources.mongodb.encode import EXACT
 from millstream.sources.mongodb.identity import listed
 from millstream.sources.mongodb.loads import change_stream
@@ -164,7 +165,7 @@ def facts(client: Client, job_database: str, name: str, what: str) -> Collection
     if not names and job_database not in _databases(client):
         raise SourceNotFoundError(
             f"{what}: no such database: {job_database}",
-            hint=did_you_mean(job_database, _databases(client)),
+            hint=did_you_mean(job_database, {*_databases(client)} - SYSTEM_DATABASES),
         )
     raise SourceNotFoundError(
         f"no such collection: {job_database}.{name}",
