@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from millstream.cli import (
+    adopt,
     dbt,
     demo,
     discover,
@@ -23,6 +24,7 @@ ROOT = Command(
     examples=("millstream init github_issues duckdb", "millstream run github_issues"),
     commands=(
         init.COMMAND,
+        adopt.COMMAND,
         discover.COMMAND,
         preview.COMMAND,
         run.COMMAND,

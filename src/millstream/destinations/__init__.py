@@ -35,7 +35,11 @@ from millstream.destinations.driver_errors import (
     root_error,
     violated_check,
 )
-from millstream.destinations.existing_tables import refuse_existing, take_over
+from millstream.destinations.existing_tables import (
+    refuse_existing,
+    schema_of_tables,
+    take_over,
+)
 from millstream.destinations.factory import build, loader_file_format, storage_kind
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.full_refresh import (
@@ -109,6 +113,7 @@ __all__ = [
     "restore",
     "root_error",
     "row_counts",
+    "schema_of_tables",
     "scope_to_partition",
     "storage_kind",
     "stored_schema",

@@ -10,7 +10,7 @@ A stream whose schema has its tables costs no query; a new table one, of all new
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,11 @@ def take_over(
     if nobodys := [table for table in found if table not in owners]:
         raise _refusal(pipeline, nobodys, {}, what)
     return _merged(known, schema_name, owners) if owners else None
+
+
+def schema_of_tables(owners: Mapping[str, dlt.Schema], schema_name: str) -> dlt.Schema:
+    """A schema with these root tables, and those below them, each as its owner has it."""
+    return _merged(None, schema_name, owners)
 
 
 def refuse_existing(
@@ -166,7 +171,7 @@ def _schema_names(pipeline: dlt.Pipeline, client: Any) -> list[str]:
 
 
 def _merged(
-    known: dlt.Schema | None, schema_name: str, owners: dict[str, dlt.Schema]
+    known: dlt.Schema | None, schema_name: str, owners: Mapping[str, dlt.Schema]
 ) -> dlt.Schema:
     schema = known.clone() if known is not None else None
     for root, owner in owners.items():
@@ -201,8 +206,9 @@ def _refusal(
     hint = "load into another `destination.dataset`"
     if makers:
         hint += (
-            ", or set `accept_existing: true`: columns are taken over with their types, rows stay, "
-            "and the source is read from its start"
+            "; go on from the cursors of the dlt pipeline that made them: `millstream adopt "
+            "DLT_PIPELINE`; or set `accept_existing: true`: columns are taken over with their "
+            "types, rows stay, and the source is read from its start"
         )
     else:
         hint += f", or rename the table{plural}: no dlt schema describes the columns"

@@ -271,7 +271,12 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
     "resources": (
         Owner(
             "dlt.extract.resource:DltResource",
-            (Name("_pipe", "its generator, `gen`, and the steps behind, which `len` counts"),),
+            (
+                Name(
+                    "_pipe",
+                    "its generator, `gen`, the steps behind, which `len` counts, and its `parent`",
+                ),
+            ),
             _resource,
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from millstream.dlt_compat import contract
@@ -18,3 +19,14 @@ def pipe_of(resource: DltResource) -> Any:
     """
     contract.require("resources")
     return resource._pipe
+
+
+def names_above(resources: Iterable[DltResource]) -> set[str]:
+    """The names of the resources whose rows these transform, and of those above them."""
+    found = set()
+    for resource in resources:
+        pipe = pipe_of(resource).parent
+        while pipe is not None:
+            found.add(str(pipe.name))
+            pipe = pipe.parent
+    return found

@@ -72,7 +72,7 @@ def render(
         f"{inside}/__init__.py": _template("project/package.py.tmpl", words),
         f"{inside}/definitions.py": _template("project/definitions.py.tmpl", words),
         f"{inside}/defs/__init__.py": _template("project/defs.py.tmpl", words),
-        f"{defs}/defs.yaml": LINE + _template("project/defs.yaml.tmpl", words),
+        f"{defs}/defs.yaml": defs_text(words["pipeline"], words["source"], words["destination"]),
         f"{defs}/{FILE_NAME}": file_schema(),
         **{f"tests/{name}": _template(f"{here}/{name}.tmpl", words) for name in source.tests},
         **{f"{inside}/{name}": text for name, text in code(source).items()},
@@ -81,6 +81,12 @@ def render(
     if source.known == "tables":
         written[f"{defs}/schema.yaml"] = _text(f"{here}/schema.yaml")
     return {PurePosixPath(path): text for path, text in written.items()}
+
+
+def defs_text(pipeline: str, source: str, destination: str) -> str:
+    """A whole `defs.yaml` from its blocks."""
+    words = {"pipeline": pipeline, "source": source, "destination": destination}
+    return LINE + _template("project/defs.yaml.tmpl", words)
 
 
 def source_block(

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     Client = MongoClient[dict[str, Any]]
 
-NAMES = ("SOURCES__MONGODB__CONNECTION_URL", "MONGODB_URI")
+NAMES = (
+    "SOURCES__MONGODB__CONNECTION_URL",
+    "SOURCES__MONGODB__CONNECTION__URL",
+    "MONGODB_URI",
+)
 
 DEFAULTS: dict[str, Any] = {
     "appname": "millstream",
@@ -37,7 +41,7 @@ def address() -> str:
     if not found:
         raise SourceAuthError(
             "no MongoDB connection string is set",
-            hint=f"put `{NAMES[1]}=mongodb://USER:PASSWORD@HOST:27017/DATABASE` into .env or the "
+            hint=f"put `{NAMES[-1]}=mongodb://USER:PASSWORD@HOST:27017/DATABASE` into .env or the "
             f"environment, or set {NAMES[0]}",
         )
     return found

@@ -1,0 +1,1 @@
+"""The same tables, assets and jobs by Millstream."""

@@ -1,0 +1,1 @@
+"""dlt and Dagster glued together by hand."""

@@ -1,0 +1,123 @@
+"""dlt goes on from where the streams are by now, and Millstream forgets that it had them.
+
+The rows that Millstream has loaded stay, and its loads become the old schema's. dlt's tables lose
+the streams' own pipelines and schemas, so that a later run finds tables that are not its own and
+refuses to load into them, until they are adopted again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millstream import destinations, sources
+from millstream.adoption.left_by_dlt import DltPipeline
+from millstream.adoption.takeover import ADOPTED
+from millstream.common.metadata_tables import own_pipeline
+from millstream.common.sql_client import sql_client
+from millstream.config import PipelineConfig
+from millstream.errors import ConfigError
+from millstream.runs import load_ids, pending_decisions
+from millstream.runs.context import RunContext
+from millstream.runs.turn import Turn
+
+if TYPE_CHECKING:
+    import dlt
+
+
+def hand_back(config: PipelineConfig, old: DltPipeline) -> Sequence[str]:
+    """Give the streams' cursors, and what their tables have become, back to a dlt pipeline.
+
+    Returns:
+        The streams that were handed back.
+
+    Raises:
+        ConfigError: none was adopted from it, or a package of one waits.
+    """
+    streams = [each.name for each in sources.of_pipeline(config).streams()]
+    for stream in streams:
+        if pending_decisions.list_pending(config, stream):
+            raise ConfigError(
+                f"{config.name}.{stream}: a package waits that was not loaded",
+                hint="`millstream run` loads it, `millstream pending drop` drops it",
+            )
+    found = []
+    for stream in streams:
+        context = RunContext(config, stream)
+        with (
+            tempfile.TemporaryDirectory(prefix="millstream-adopt-") as scratch,
+            Turn(context),
+            own_pipeline(),
+            context.writer(),
+        ):
+            pipeline = context.pipeline(Path(scratch))
+            pipeline.sync_destination()
+            adopted = (pipeline.state.get("sources") or {}).get(ADOPTED)
+            if adopted is None or adopted["pipeline"] != old.name:
+                continue
+            _hand_back(context, pipeline, old, adopted["schemas"])
+            found.append(stream)
+    if not found:
+        raise ConfigError(
+            f"pipeline {config.name!r} has no stream that was adopted from {old.name!r}"
+        )
+    return found
+
+
+def _hand_back(
+    context: RunContext, pipeline: dlt.Pipeline, old: DltPipeline, schemas: Mapping[str, str]
+) -> None:
+    state: Any = pipeline.state["sources"]
+    stored = pipeline.schemas[context.schema]
+    for table in stored.data_tables(include_incomplete=True):
+        owner = old.schemas[_owner(stored, str(table["name"]), schemas)]
+        owner.update_table(table, normalize_identifiers=False)
+    for schema in old.schemas.values():
+        old.pipeline.schemas.save_schema(schema)
+    loads = destinations.loads(pipeline, context.schema)
+    with (
+        load_ids.above(loads.newest if loads else None, stream=context.stream),
+        old.pipeline.managed_state(extract_state=True) as theirs,
+    ):
+        kept: Any = theirs.setdefault("sources", {})
+        for name in {*schemas.values()}:
+            source = kept.setdefault(name, {})
+            mine = state.get(context.schema, {})
+            source |= {key: value for key, value in mine.items() if key != "resources"}
+            source["resources"] = {**source.get("resources", {}), **mine.get("resources", {})}
+    old.pipeline.normalize()
+    old.pipeline.load()
+    for name in old.schemas:
+        old.pipeline.sync_schema(name)
+    _forget(context, old.pipeline, next(iter(schemas.values())))
+
+
+def _owner(schema: dlt.Schema, table: str, roots: Mapping[str, str]) -> str:
+    """The old schema that a table belongs to; of a new root table, that of the first."""
+    while parent := schema.tables[table].get("parent"):
+        table = parent
+    return roots.get(table) or next(iter(roots.values()))
+
+
+def _forget(context: RunContext, pipeline: dlt.Pipeline, schema: str) -> None:
+    """Take the stream's own pipeline and schema out of dlt's tables; its loads go to `schema`."""
+    opened = sql_client(pipeline)
+    assert opened is not None
+    with opened as client:
+        table, column = client.make_qualified_table_name, client.escape_column_name
+        client.execute_sql(
+            f"UPDATE {table('_dlt_loads')} SET {column('schema_name')} = %s "  # noqa: S608
+            f"WHERE {column('schema_name')} = %s",
+            schema,
+            context.schema,
+        )
+        for name, key in (
+            ("_dlt_version", "schema_name"),
+            ("_dlt_pipeline_state", "pipeline_name"),
+        ):
+            client.execute_sql(
+                f"DELETE FROM {table(name)} WHERE {column(key)} = %s",  # noqa: S608
+                context.schema if key == "schema_name" else context.name,
+            )
