@@ -496,3 +496,29 @@ def test_a_window_is_asked_for_as_the_incremental_begins(
     assert project.command("run", "--partition", "2024-01-02") == 1
     assert "hint: set `cursor_type`" in project.err
     assert project.ids() == [2]
+
+
+def test_what_dlts_own_source_has_loaded_goes_on(project: ApiProject) -> None:
+    """The cursor of dlt's `rest_api`, adopted: only what is new is asked for."""
+    import dlt
+    from dlt.sources.rest_api import rest_api_source
+
+    by_time = {"cursor_path": "at", "initial_value": "2024-01-01T00:00:00Z"}
+    resource = orders("link", params={"since": "{incremental.start_value}"}, incremental=by_time)
+    config: Any = {"client": {"base_url": project.server.url}, "resources": [resource]}
+    old = dlt.pipeline(
+        "old_api",
+        destination=dlt.destinations.duckdb(str(project.place.extra["file"])),
+        dataset_name=project.place.dataset,
+    )
+    old.run(rest_api_source(config))
+    old.deactivate()
+    project.configure(resource)
+    assert main(["adopt", "old_api", str(project.place.project / "defs.yaml")]) == 0
+    changed = {"id": 3, "at": "2024-01-02T00:00:00Z", "tags": [{"t": "new"}]}
+    project.server.lists["orders"].append(changed)
+    project.load()
+    assert [request.partition("since=")[2] for request in project.server.requests] == [
+        quote("2024-01-01T00:00:57Z")
+    ]
+    assert project.ids() == list(range(len(rows())))

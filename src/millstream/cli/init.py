@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from millstream.cli.command import Command
@@ -18,12 +18,14 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
+        nargs="?",
         type=one_of("source", tuple(SOURCES)),
         help=f"where data comes from: {', '.join(SOURCES)}",
     )
     parser.add_argument(
         "destination",
         metavar="DESTINATION",
+        nargs="?",
         type=one_of("destination", tuple(DESTINATIONS)),
         help=f"where tables go: {', '.join(DESTINATIONS)}",
     )
@@ -49,6 +51,8 @@ def _run(options: Namespace) -> int:
         lists["repositories"] = repositories(options.repositories, "millstream init")
     if options.databases:
         lists["databases"] = databases(options.databases, "millstream init")
+    if options.source is None or options.destination is None:
+        _ask(options)
     _refuse_what_is_not_taken(options.source, lists)
     project = write_project(options.source, options.destination, options.folder, lists=lists)
 
@@ -72,6 +76,58 @@ def _run(options: Namespace) -> int:
         padding = " " * (width - len(step)) if comment else ""
         print(f"  {paint(step, 'bold', stream=sys.stdout)}{padding}{note}")
     return 0
+
+
+def _ask(options: Namespace) -> None:
+    """Ask for what the command line does not say.
+
+    Raises:
+        UsageError: nobody is there to answer.
+    """
+    from millstream.cli.parser import UsageError
+    from millstream.scaffold import DESTINATIONS, SOURCES
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "millstream init: the following arguments are required: SOURCE, DESTINATION",
+            hint="`millstream init --help` has an example; in a terminal it asks",
+        )
+    if options.source is None:
+        names = {name: kind.title for name, kind in SOURCES.items()}
+        options.source = _choice("Where does the data come from?", names)
+    if options.destination is None:
+        names = {name: kind.title for name, kind in DESTINATIONS.items()}
+        options.destination = _choice("Where do the tables go?", names)
+    if options.folder is None:
+        answer = _answer(f"Which folder? [{options.source}] ")
+        options.folder = Path(answer) if answer else None
+
+
+def _choice(question: str, titles: Mapping[str, str]) -> str:
+    """One of these names, by its name or its number."""
+    names = list(titles)
+    print(question)
+    width = max(map(len, names))
+    for number, name in enumerate(names, 1):
+        print(f"  {number:>2}  {name:<{width}}  {titles[name]}")
+    while True:
+        answer = _answer(f"1 to {len(names)}, or a name: ")
+        if answer in titles:
+            return answer
+        if answer.isdecimal() and 1 <= int(answer) <= len(names):
+            return names[int(answer) - 1]
+
+
+def _answer(prompt: str) -> str:
+    from millstream.cli.parser import UsageError
+
+    try:
+        return input(prompt).strip()
+    except EOFError:
+        raise UsageError(
+            "millstream init: no answer; nothing was written",
+            hint="`millstream init --help` has an example",
+        ) from None
 
 
 def _refuse_what_is_not_taken(source: str, lists: Iterable[str]) -> None:
@@ -133,9 +189,11 @@ COMMAND = Command(
     summary="write a Dagster project that loads SOURCE into DESTINATION",
     description=(
         "Writes a complete project: the pipeline in one defs.yaml, the tables it will make where "
-        "they are known, tests, .env.example for credentials. Overwrites nothing."
+        "they are known, tests, .env.example for credentials. Overwrites nothing. Asks for what the "
+        "command line does not say."
     ),
     examples=(
+        "millstream init",
         "millstream init github_issues duckdb",
         "millstream init github_issues bigquery my_issues --repository dlt-hub/dlt",
         "millstream init mongodb postgres my_shop --database shop",
