@@ -189,8 +189,8 @@ COMMAND = Command(
     summary="write a Dagster project that loads SOURCE into DESTINATION",
     description=(
         "Writes a complete project: the pipeline in one defs.yaml, the tables it will make where "
-        "they are known, tests, .env.example for credentials. Overwrites nothing. Asks for what the "
-        "command line does not say."
+        "they are known, tests, .env.example for credentials. Overwrites nothing. Asks for what "
+        "the command line does not say."
     ),
     examples=(
         "millstream init",

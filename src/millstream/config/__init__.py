@@ -27,7 +27,13 @@ from millstream.config.governance import (
     SlackAlert,
     WebhookAlert,
 )
-from millstream.config.loader import COMPONENT_TYPE, DAGSTERS, project_of, read_pipeline
+from millstream.config.loader import (
+    COMPONENT_TYPE,
+    DAGSTERS,
+    pipelines_below,
+    project_of,
+    read_pipeline,
+)
 from millstream.config.partitions import PartitionsConfig, StaticPartitions, TimePartitions, between
 from millstream.config.pipeline import (
     DestinationConfig,
@@ -85,6 +91,7 @@ __all__ = [
     "load_dotenv",
     "make_private_folder",
     "parse_pipeline",
+    "pipelines_below",
     "project_of",
     "read_pipeline",
 ]

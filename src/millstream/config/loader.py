@@ -70,6 +70,15 @@ def read_pipeline(path: Path) -> PipelineConfig:
     )
 
 
+def pipelines_below(folder: Path) -> list[Path]:
+    """The files in a folder, and those below it, that hold a pipeline."""
+    return [
+        file
+        for file in sorted(folder.rglob("defs.yaml"))
+        if ".venv" not in file.parts and _holds_pipeline(file)
+    ]
+
+
 def project_of(path: Path) -> Path:
     """The nearest folder at or above `path` with a `pyproject.toml`, else the file's own folder."""
     folder = path.resolve() if path.is_dir() else path.resolve().parent
@@ -138,11 +147,7 @@ def _find_defs(path: Path) -> Path:
             f"{path}: no such file",
             hint="name a defs.yaml, or a folder with one; a stream is chosen by `--stream`",
         )
-    found = [
-        file
-        for file in sorted(path.rglob("defs.yaml"))
-        if ".venv" not in file.parts and _holds_pipeline(file)
-    ]
+    found = pipelines_below(path)
     if not found:
         raise ConfigError(
             f"{path}: no defs.yaml of type {COMPONENT_TYPE} in this folder",
