@@ -42,7 +42,7 @@ def found(now: bytes, before: bytes, entries: list[Entry], path: str = PATH) -> 
         yield io.BytesIO(now)
 
     with from_quarantine(lambda: entries):
-        return find(path, content, sha256(before).hexdigest()[:32])
+        return find([path], content, sha256(before).hexdigest()[:32])
 
 
 @settings(max_examples=50)

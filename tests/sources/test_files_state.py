@@ -138,6 +138,36 @@ def test_a_renamed_file_is_not_read_again(local: FileProject) -> None:
     assert local.load() == [1, 1, 2, 3]
 
 
+def test_files_that_swap_names_or_rotate_are_not_read_again(local: FileProject) -> None:
+    local.configure("log/app*", format="jsonl")
+    current = local.write("log/app.jsonl", ONE)
+    first, second = (local.folder / f"log/app.{number}.jsonl.gz" for number in (1, 2))
+    assert local.load() == [1]
+    for text, ids in ((TWO, [1, 2]), (THREE, [1, 2, 3])):
+        if first.exists():
+            first.rename(second)
+        first.write_bytes(gzip.compress(current.read_bytes()))
+        shutil.copystat(current, first)
+        local.write("log/app.jsonl", text)
+        assert local.load() == ids
+    current.rename(local.folder / "log/other")
+    first.rename(current)
+    (local.folder / "log/other").rename(first)
+    assert local.load() == [1, 2, 3]
+
+
+def test_a_link_beside_its_file_is_not_another_one(local: FileProject) -> None:
+    local.configure("data/*.jsonl")
+    file = local.write("data/b.jsonl", ONE)
+    (local.folder / "data/latest.jsonl").symlink_to(file)
+    (local.folder / "data/a.jsonl").symlink_to("latest.jsonl")
+    assert local.load() == [1]
+    file.rename(file.with_name("b.old"))  # the links alone fit
+    (local.folder / "data/latest.jsonl").unlink()
+    (local.folder / "data/latest.jsonl").symlink_to("b.old")
+    assert local.load() == [1]
+
+
 @pytest.mark.nightly_on("postgres")
 def test_a_file_that_is_packed_is_not_read_again(project: FileProject) -> None:
     project.configure("data/*")
@@ -322,6 +352,40 @@ def test_a_corrected_line_is_read_where_rows_merge(local: FileProject) -> None:
     assert local.load() == [1, 3]
     local.write("a.jsonl", ONE + TWO + THREE)
     assert local.load() == [1, 2, 3]
+
+
+def test_lines_are_corrected_after_file_and_project_moved(
+    local: FileProject, tmp_path: Path
+) -> None:
+    local.configure("data/*.jsonl")
+    file = local.write("data/a.jsonl", ONE + '{"id": 2\n{"id": 3\n')
+    assert local.load() == [1]
+    local.folder = local.folder.rename(tmp_path / "moved")
+    local.write("data/a.jsonl", ONE + '{"id": 2\n{"id": 3]\n')  # wrong in another way
+    assert local.load() == [1]
+    file = local.folder / "data/a.jsonl"
+    file.rename(file.with_name("b.jsonl"))
+    assert local.load() == [1]
+    local.write("data/b.jsonl", ONE + TWO + THREE)
+    assert local.load() == [1, 2, 3]
+    assert statuses(local) == [("superseded", 3)]
+
+
+def test_rows_of_a_moved_file_wait_no_more_once_corrected(
+    local: FileProject, tmp_path: Path
+) -> None:
+    local.configure("data/*.jsonl", primary_key="id")
+    local.write("data/a.jsonl", ONE + '{"id": 2\n{"id": null}\n').rename(
+        local.folder / "data/old.jsonl"
+    )
+    assert local.load() == [1]
+    local.folder = local.folder.rename(tmp_path / "moved")
+    (local.folder / "data/old.jsonl").rename(local.folder / "data/a.jsonl")
+    local.write("data/other.jsonl", '{"id": 4}\n{"id": 5\n')
+    assert local.load() == [1, 4]
+    local.write("data/a.jsonl", ONE + TWO + THREE)
+    assert local.load() == [1, 2, 3, 4]
+    assert statuses(local) == [("superseded", 2), ("waiting", 1)]
 
 
 @pytest.mark.nightly_on("postgres")

@@ -249,6 +249,20 @@ def test_only_what_is_new_is_asked_for(project: ApiProject) -> None:
     assert tags == [("new",)]
 
 
+def test_a_cursor_at_another_address_is_told_once(project: ApiProject) -> None:
+    by_time = {"cursor_path": "at", "initial_value": "2024-01-01T00:00:00Z"}
+    resource = orders("link", params={"since": "{incremental.start_value}"}, incremental=by_time)
+    project.configure(resource)
+    project.load()
+    project.configure(
+        resource, client={"base_url": project.server.url.replace("127.0.0.1", "localhost")}
+    )
+    for is_told in (True, False):
+        project.load()
+        assert ("orders: `base_url` was" in project.out + project.err) is is_told
+    assert project.ids() == list(range(len(rows())))
+
+
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
 def test_lists_below_each_row_keep_their_order(
     request: pytest.FixtureRequest,

@@ -1,7 +1,8 @@
-"""An incremental that begins where the run began, however often its resource is called."""
+"""Incrementals that begin where they have to: where the run began, or where another table does."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import dlt
@@ -27,3 +28,20 @@ class StableIncremental(dlt.sources.incremental[Any]):
     def last_value(self) -> Any:
         """What requests ask from."""
         return self.start_value
+
+
+def checked(
+    check: Callable[[MutableMapping[str, Any]], object],
+) -> type[dlt.sources.incremental[Any]]:
+    """An incremental that has the state of its resource looked at before it takes its start of it.
+
+    dlt copies and binds an incremental as often as it likes; so must `check` be called.
+    """
+
+    class Checked(dlt.sources.incremental[Any]):
+        def bind(self, pipe: Any) -> Checked:
+            check(dlt.current.resource_state(pipe.name))
+            super().bind(pipe)
+            return self
+
+    return Checked

@@ -47,8 +47,11 @@ def waiting() -> list[Entry]:
     return [entry for entry in (entries() if entries else ()) if entry.status == "waiting"]
 
 
-def waiting_in(path: str) -> list[Entry]:
+def waiting_in(paths: Sequence[str]) -> list[Entry]:
     """The rows of a file that wait in quarantine; they come again with the whole of it.
+
+    Args:
+        paths: where the file is, and where it was.
 
     Of a line that can't be read the line is known, too; of any other row of JSON lines the file.
     """
@@ -56,7 +59,7 @@ def waiting_in(path: str) -> list[Entry]:
         entry
         for entry in waiting()
         if (origin := str(entry.put_aside["origin"]))
-        and path in (origin, _ORIGIN.sub(r"\1", origin))
+        and not {origin, _ORIGIN.sub(r"\1", origin)}.isdisjoint(paths)
     ]
 
 
@@ -83,24 +86,25 @@ class Correction:
 
 
 def find(
-    path: str, content: Callable[[], AbstractContextManager[Any]], digest: str
+    paths: Sequence[str], content: Callable[[], AbstractContextManager[Any]], digest: str
 ) -> Correction | None:
     """How a file differs from what was read of it; None where not in lines quarantined alone.
 
     Args:
+        paths: where the file is, then where it was.
         content: opens the file, unpacked and decoded, from its start.
         digest: of the text that was read.
     """
     entries = _entries.get()
-    for known in _put_aside(path, entries() if entries else ()):
+    for known in _put_aside(paths, entries() if entries else ()):
         with content() as file:
-            found = _compare(path, file, known, digest)
+            found = _compare(paths[0], file, known, digest)
         if found is not None:
             return found
     return None
 
 
-def _put_aside(path: str, entries: Sequence[Entry]) -> Iterator[dict[int, Entry]]:
+def _put_aside(paths: Sequence[str], entries: Sequence[Entry]) -> Iterator[dict[int, Entry]]:
     """Lines with their entries, which may be those that the file's digest was taken with.
 
     A line that was replayed is in the table; the file may still have it as it was, or corrected.
@@ -111,15 +115,15 @@ def _put_aside(path: str, entries: Sequence[Entry]) -> Iterator[dict[int, Entry]
         origin = _ORIGIN.fullmatch(str(first["origin"]))
         if origin is None or first["reason"] != "unreadable" or entry.status == "superseded":
             continue
-        known = lines.setdefault(origin[1], {})
+        known = lines.setdefault(paths[0] if origin[1] in paths else origin[1], {})
         other = known.get(int(origin[2]))
         if other is None or other.put_aside["load_id"] < first["load_id"]:
             known[int(origin[2])] = entry
-    name = path.rpartition("/")[2]
-    # the project may have been at another place
-    for other_path in sorted(lines, key=lambda each: each != path):
-        if other_path.rpartition("/")[2] == name:
-            known = lines[other_path]
+    name = paths[0].rpartition("/")[2]
+    # state of earlier versions does not tell where the project was
+    for path in sorted(lines, key=lambda each: each != paths[0]):
+        if path.rpartition("/")[2] == name:
+            known = lines[path]
             yield known
             waiting = {number: each for number, each in known.items() if each.status == "waiting"}
             if len(waiting) < len(known):

@@ -70,7 +70,7 @@ def list_files(path: str, project: Path, options: Mapping[str, Any]) -> list[Lis
     fs, prefix, rest, chain = _locate(path, project, options)
     fs.invalidate_cache()  # a process that lives for days must see what came since
     found = _found(fs, prefix, rest)
-    infos = {name: _target_info(fs, name, info) for name, info in found.items()}
+    infos = {name: _target_info(fs, name, info) for name, info in _once(found).items()}
     is_http = path.startswith(_HTTP)
     is_relative = not _SCHEME.match(path) and not path.startswith("/")
     if is_http and rest:  # a listing of links says nothing of the files
@@ -200,6 +200,19 @@ def _found(fs: Any, prefix: str, rest: str) -> dict[str, dict[str, Any]]:
     # what fsspec documents for those who write file systems
     root = fs._strip_protocol(prefix).rstrip("/") + "/"  # noqa: SLF001
     return {name: info for name, info in listed.items() if matches(name.removeprefix(root))}
+
+
+def _once(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Without the links to files that fit themselves, and of links to one other file the first."""
+    links = {name for name, info in found.items() if info.get("islink")}
+    seen = {os.path.realpath(name) for name in found.keys() - links} if links else set()
+    kept = {}
+    for name in sorted(found):
+        if name not in links or (target := os.path.realpath(name)) not in seen:
+            kept[name] = found[name]
+            if name in links:
+                seen.add(target)
+    return kept
 
 
 def _target_info(fs: Any, name: str, info: dict[str, Any]) -> dict[str, Any]:

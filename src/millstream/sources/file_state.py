@@ -1,6 +1,10 @@
 """Which files were read, in the state of a stream, by what a file is and not by where it lies.
 
-    {"version": 2, "files": {"data/a.jsonl": {"version": "1764331200.5 1024", "sha256": "..."}}}
+    {"version": 2, "projects": ["/srv/shop"],
+     "files": {"data/a.jsonl": {"version": "1764331200.5 1024", "sha256": "...", "was": []}}}
+
+`was` has the keys that the file had before it was renamed, and `projects` where the project lay:
+so a row that went to quarantine is known to be of this file.
 
 A file whose version has changed, and whose text has not, is not read again: a copy of the project,
 a clone, another compression or a server with other tags may have made it anew. Before version 2
@@ -10,6 +14,7 @@ keys were absolute URLs, and values the file's version alone.
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -20,6 +25,7 @@ from millstream.errors import ConfigError
 from millstream.sources.file_listing import ListedFile, key_of
 
 VERSION = 2
+_PLACES = 20
 _PACKED = (".gz", ".zst", ".zstd")
 
 logger = logging.getLogger(__name__)
@@ -49,6 +55,8 @@ class FileState:
             state["files"] = migrate(state.get("files") or {}, files, project)
             state["version"] = VERSION
         self._files: dict[str, dict[str, Any]] = state.setdefault("files", {})
+        places = [each for each in state.get("projects", ()) if each != str(project)]
+        self._projects = state["projects"] = [*places[-_PLACES:], str(project)]
         for file in files:
             if file.key not in self._files and file.other_key in self._files:
                 self._files[file.key] = self._files.pop(file.other_key)
@@ -66,27 +74,57 @@ class FileState:
     def knows(self, file: ListedFile) -> bool:
         return file.key in self._files
 
-    def renamed(self, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, str]]:
-        """New local files that may have been read under another name, and the key of that.
+    def renamed(self, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, Sequence[str]]]:
+        """Local files that may have been read under other names, and the keys of these.
 
-        A file that is renamed or moved keeps its time of change and its size, and is gone from its
-        old place; another may be there by now.
+        A file that is renamed, moved or compressed keeps its time of change, and is gone from its
+        old place; another may be there by now, as where names are swapped or logs rotate.
         """
         present = {file.key: file.version for file in files}
         gone: dict[str, list[str]] = {}
         for key, known in self._files.items():
             if known.get("sha256") and present.get(key) != known["version"]:
-                gone.setdefault(known["version"], []).append(key)
+                gone.setdefault(_time(known["version"]), []).append(key)
         for file in files:
-            if file.is_local and not self.knows(file):
-                yield from ((file, key) for key in gone.get(file.version, ()))
+            keys = [key for key in gone.get(_time(file.version), ()) if key != file.key]
+            if keys and file.is_local and not self.is_current(file):
+                yield file, keys
 
-    def rename(self, key: str, file: ListedFile, digest: str) -> bool:
-        """Take a file for the one that was read under a key, if its text is the same."""
-        if self.knows(file) or self._files.get(key, {}).get("sha256") != digest:
-            return False
-        self._files[file.key] = self._files.pop(key)
-        return True
+    def rename(self, found: Sequence[tuple[ListedFile, Sequence[str], str]]) -> dict[str, str]:
+        """Take files for those that were read under other keys, where their text is the same.
+
+        Args:
+            found: files, the keys that they may have had, and the digests of their text.
+
+        Returns:
+            The former keys, by the keys of today.
+        """
+        former: dict[str, str] = {}
+        entries: dict[str, dict[str, Any]] = {}
+        for file, keys, digest in found:
+            if self._files.get(file.key, {}).get("sha256") == digest:
+                continue  # it was written again
+            for key in keys:
+                if key not in former.values() and self._files[key]["sha256"] == digest:
+                    former[file.key] = key
+                    was = [*self._files[key].get("was", ()), key]
+                    entries[file.key] = {"version": file.version, "sha256": digest, "was": was}
+                    break
+        for key in former.values():
+            del self._files[key]
+        self._files.update(entries)
+        return former
+
+    def paths(self, file: ListedFile) -> Sequence[str]:
+        """Where the file is and where it was, as people were told."""
+        keys = (file.key, *self._files.get(file.key, {}).get("was", ()))
+        places = [
+            f"file://{os.path.normpath(f'{project}/{key}')}"
+            for project in reversed(self._projects)
+            for key in keys
+            if "://" not in key
+        ]
+        return list(dict.fromkeys((file.url, *places, *(key for key in keys if "://" in key))))
 
     def is_current(self, file: ListedFile) -> bool:
         """Whether this version of the file was read."""
@@ -109,7 +147,12 @@ class FileState:
 
     def add(self, file: ListedFile, digest: str) -> None:
         """Remember that this version of the file was read."""
-        self._files[file.key] = {"version": file.version, "sha256": digest}
+        was = self._files.get(file.key, {}).get("was")
+        self._files[file.key] = {
+            "version": file.version,
+            "sha256": digest,
+            **({"was": was} if was else {}),
+        }
 
 
 def migrate(
@@ -177,6 +220,11 @@ def _roots(old: Mapping[str, str], files: Sequence[ListedFile]) -> list[tuple[st
             if not end:
                 break
     return [root for root, _ in score.most_common()]
+
+
+def _time(version: str) -> str:
+    """Of a local file's version, the time of change; the rest is its size."""
+    return version.rpartition(" ")[0]
 
 
 def _unpacked(key: str) -> str:

@@ -127,11 +127,15 @@ class FilesSource:
         self, files: Sequence[ListedFile], settings: FileStream, seen: FileState
     ) -> None:
         """Take files that were renamed or moved since they were read for what they are."""
-        for file, key in list(seen.renamed(files)):
+        found = []
+        for file, keys in seen.renamed(files):
             with self._raw(file) as raw, _unpacked(file.url, raw, settings) as content:
-                digest = file_content.Digested(content).drained()
-            if seen.rename(key, file, digest):
-                findings.warn(f"{file.url} was not read: it was read before, as {key}")
+                found.append((file, keys, file_content.Digested(content).drained()))
+        former = seen.rename(found)
+        for file, _, _ in found:
+            if file.key in former:
+                was = former[file.key]
+                findings.warn(f"{file.url} was not read: it was read before, as {was}")
 
     def _unread(
         self, file: ListedFile, settings: FileStream, seen: FileState, *, in_parts: bool
@@ -154,7 +158,7 @@ class FilesSource:
                 raw.seek(0)
             # a file that was empty, such as one whose writer had only begun, has nothing to double
             if seen.knows(file) and not settings.primary_key and before != file_content.EMPTY:
-                correction = self._correction(file, raw, settings, before)
+                correction = self._correction(seen.paths(file), raw, settings, before)
                 if file_kind.kind_of(file.url, settings)[0] == "csv":
                     raw.seek(0)
                     with _unpacked(file.url, raw, settings) as content:
@@ -166,7 +170,7 @@ class FilesSource:
                 seen.add(file, correction.digest)
                 return
             if seen.knows(file) and self._has_quarantine:
-                yield from _read_again(file.url)
+                yield from _read_again(seen.paths(file))
             with _unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
                 if file_kind.is_parquet(file.url, settings):  # which is read from its end
@@ -178,9 +182,12 @@ class FilesSource:
                 seen.add(file, digested.drained())
 
     def _correction(
-        self, file: ListedFile, raw: Any, settings: FileStream, before: str | None
+        self, paths: Sequence[str], raw: Any, settings: FileStream, before: str | None
     ) -> corrected_lines.Correction:
         """What was corrected in a file of which nothing else has changed.
+
+        Args:
+            paths: where the file is, then where it was.
 
         Raises:
             SourceDataError: rows that were loaded may have changed, too.
@@ -189,20 +196,20 @@ class FilesSource:
         @contextmanager
         def content() -> Iterator[Any]:
             raw.seek(0)
-            with _unpacked(file.url, raw, settings) as content:
+            with _unpacked(paths[0], raw, settings) as content:
                 yield content
 
         with content() as opened:
             may_be = before is not None and not (
-                file_kind.is_parquet(file.url, settings)
-                or file_kind.is_document(file.url, opened, settings)
+                file_kind.is_parquet(paths[0], settings)
+                or file_kind.is_document(paths[0], opened, settings)
             )
         if may_be and self._has_quarantine:
-            correction = corrected_lines.find(file.url, content, str(before))
+            correction = corrected_lines.find(paths, content, str(before))
             if correction is not None:
                 return correction
         raise SourceDataError(
-            f"{file.url} has changed since it was loaded: its rows would be doubled",
+            f"{paths[0]} has changed since it was loaded: its rows would be doubled",
             hint="set `primary_key`, so that rows merge; or put new rows into a new file. In "
             "JSON lines and CSV, lines in quarantine may be corrected in place, if no other line "
             "changes; or use `millstream quarantine replay --id ID --row JSON`. `--full-refresh` "
@@ -457,12 +464,12 @@ def _corrected_rows(
         yield [*read_line(line.number, line.text), orjson.Fragment(note)]
 
 
-def _read_again(path: str) -> Iterator[list[Any]]:
+def _read_again(paths: Sequence[str]) -> Iterator[list[Any]]:
     """The notes that rows of a file are read again with the whole of it; bad ones wait anew."""
     import orjson
 
     notes = [
-        envelope.read_again(entry.without_document()) for entry in corrected_lines.waiting_in(path)
+        envelope.read_again(entry.without_document()) for entry in corrected_lines.waiting_in(paths)
     ]
     if notes:
         yield [orjson.Fragment(orjson.dumps(note)) for note in notes]

@@ -8,11 +8,13 @@ from datetime import date, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from millstream.common.redact import redact_url
 from millstream.config import RestApiConfig
 from millstream.config.rest_api import REST_API_CREDENTIALS
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.errors import ConfigError, MillstreamError
 from millstream.model import Check, Stream
+from millstream.sources import findings
 from millstream.sources.dlt_source import DltSourceAdapter, import_object
 from millstream.sources.pages import limit_pages
 
@@ -136,9 +138,40 @@ def _build(config: RestApiConfig) -> DltSource:
             f"source: {error}", hint="see dlt's `rest_api` source for what may be written there"
         ) from None
     for name, resource in source.resources.items():
+        incremental = _incremental_of(made, name)
         if resource.is_transformer:
-            _read_dependents(resource, session, _incremental_of(made, name))
+            _read_dependents(resource, session, incremental)
+        if incremental is not None:
+            _compare_address(resource, redact_url(config.base_url))
     return source
+
+
+def _compare_address(resource: DltResource, address: str) -> None:
+    """Say where a cursor is continued at another address; nobody can tell if it is another API."""
+    import dlt
+
+    def told(rows: Any) -> Iterator[Any]:
+        state = dlt.current.resource_state(resource.name)
+        known = state.get("address", address)
+        state["address"] = address
+        if known != address:
+            findings.warn(
+                f"{resource.name}: `base_url` was {known} and is {address}; what is read goes on "
+                "from the cursor of before. If it is another API, `--full-refresh` reads all of it"
+            )
+        yield from rows
+
+    pipe = pipe_of(resource)
+    generate = pipe.gen
+    if callable(generate):
+
+        @wraps(generate)
+        def rows(*arguments: Any, **named: Any) -> Iterator[Any]:
+            return told(generate(*arguments, **named))
+
+        pipe.replace_gen(rows)
+    else:
+        pipe.replace_gen(told(generate))
 
 
 def _shortened(text: str) -> str:

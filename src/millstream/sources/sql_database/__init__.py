@@ -5,6 +5,7 @@ catalog     which tables there are; kept in a file
 columns     what each type of a column becomes
 queries     which columns and rows are asked for
 loaders     how rows leave the database, in chunks
+identity    which table it is, whatever it is called
 reading     one stream as a dlt resource
 errors      what a driver said -> an error with its fix
 """
@@ -128,6 +129,7 @@ class SqlDatabaseSource:
             connection.engine(self.config, self._project),
             located.name,
             table_names.table_name(stream, every),
+            project=self._project,
             partition=partition,
             parses_json=bool(self._maps.get(stream)),
         )

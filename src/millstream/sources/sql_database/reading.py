@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import NoSuchTableError
 
 from millstream.config import SqlDatabaseConfig, SqlTable
+from millstream.dlt_compat.incrementals import checked
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import PARTITION_COLUMN, Partition
-from millstream.sources.sql_database import catalog, columns, errors, queries
+from millstream.sources.sql_database import catalog, columns, errors, identity, queries
 from millstream.sources.sql_database.loaders import Reading, loader
 from millstream.sources.table_names import did_you_mean
 from millstream.sources.typed_columns import LINKS, Column
@@ -28,12 +30,14 @@ def resource(
     name: str,
     table_name: str,
     *,
+    project: Path,
     partition: Partition | None = None,
     parses_json: bool = False,
 ) -> DltResource:
     """What extracts one table, or a partition of it.
 
     Args:
+        project: the folder that a file of SQLite lies in or beside.
         parses_json: whether what comes behind looks into columns with JSON.
 
     Raises:
@@ -45,7 +49,10 @@ def resource(
     what, settings = f"table {name}", config.settings_of(name)
     with errors.explained(what), engine.connect() as connection:
         table, key, planned = _planned(config, connection, name)
+        number = identity.identify(connection, table, project)
     cursor = _cursor(planned, key, settings, what)
+    disposition = settings.write_disposition or ("merge" if key else "replace")
+    is_another = identity.settle(what, disposition, number)
     reading = Reading(what, planned, cursor, parses_json=parses_json)
     if partition is not None:
         by = queries.partition_column(planned, partition, what)
@@ -61,6 +68,9 @@ def resource(
     made = loader(reading, engine.dialect.name)
 
     def rows(since: Any = None) -> Iterator[Any]:
+        if partition is None and is_another(dlt.current.resource_state()):
+            hints = dlt.mark.make_hints(write_disposition="replace")
+            yield dlt.mark.with_hints(dlt.mark.materialize_table_schema(), hints)
         yield from made(
             engine,
             "pyarrow",
@@ -73,7 +83,7 @@ def resource(
 
     if cursor is not None:
         rows.__defaults__ = (
-            dlt.sources.incremental(
+            checked(is_another)(
                 cursor.name,
                 primary_key=(),  # rows merge: those at the boundary may come again
                 lag=settings.lag or None,
@@ -81,7 +91,6 @@ def resource(
             ),
         )
     names = {each.source: each.name for each in planned}
-    disposition = settings.write_disposition or ("merge" if key else "replace")
     if partition is not None and disposition == "replace":
         disposition = "append"
     declare: Any = dlt.resource

@@ -1,0 +1,80 @@
+"""Which table was read: by what the database calls it inside, where it has such a number.
+
+PostgreSQL numbers its clusters, databases and tables: a table that is dropped and created again is
+another one, a renamed host or role changes nothing. A view is known by its definition. Elsewhere
+the address decides: of SQLite the file, from the project on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from millstream.sources import findings
+from millstream.sources.file_listing import key_of
+
+_POSTGRES = """
+SELECT CAST((SELECT system_identifier FROM pg_control_system()) AS text),
+       CAST((SELECT oid FROM pg_database WHERE datname = current_database()) AS text),
+       CASE WHEN c.relkind IN ('v', 'm') THEN md5(pg_get_viewdef(c.oid))
+       ELSE CAST(c.oid AS text) END
+FROM pg_class c WHERE c.oid = to_regclass(:name)
+"""
+_STATE = "table"
+
+
+def identify(connection: sa.Connection, table: sa.Table, project: Path) -> str:
+    """What the state of a table is kept for; the same for as long as it is the same table."""
+    name = connection.dialect.identifier_preparer.format_table(table)
+    if connection.dialect.name == "postgresql":
+        try:
+            with connection.begin_nested():
+                found = connection.execute(sa.text(_POSTGRES), {"name": name}).first()
+        except DBAPIError:  # what speaks its protocol, such as CockroachDB, has no such numbers
+            found = None
+        if found is not None and all(found):
+            return "/".join(("postgresql", *found))
+    url = connection.engine.url
+    if url.get_backend_name() == "sqlite" and url.database:
+        place = key_of(f"file://{Path(url.database).absolute()}", project)
+    else:
+        place = f"{(url.host or '').lower()}:{url.port or ''}/{url.database or ''}"
+    # a hash, as the state is kept in the destination
+    return sha1(
+        f"{url.get_backend_name()} {place} {name}".encode(), usedforsecurity=False
+    ).hexdigest()
+
+
+def settle(
+    what: str, disposition: str, identity: str
+) -> Callable[[MutableMapping[str, Any]], bool]:
+    """What looks at the state before a table is read, any number of times.
+
+    It forgets the cursor of another table, and says whether the rows replace those of one.
+    """
+    replaces = False
+
+    def look(state: MutableMapping[str, Any]) -> bool:
+        nonlocal replaces
+        known = state.get(_STATE)
+        state[_STATE] = identity
+        if known not in (None, identity):
+            state.pop("incremental", None)
+            replaces = disposition == "merge"
+            findings.warn(
+                f"{what}: earlier runs read another table: the database is another one, or the "
+                "table was dropped and created again. All of it is read, and "
+                + (
+                    "replaces the rows in the destination"
+                    if replaces
+                    else f"the rows are loaded by `{disposition}`"
+                )
+            )
+        return replaces
+
+    return look

@@ -1,0 +1,133 @@
+"""A table that is another one than before is read from its beginning, and takes its place."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.places import Place
+from services.postgres import Postgres
+from sources.sql_kit import SqlProject, postgres_project, sqlite_project
+
+MADE = "CREATE TABLE orders (id int PRIMARY KEY, at timestamptz, items jsonb)"
+
+
+@pytest.fixture
+def project(
+    place: Place,
+    postgres_server: Postgres,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> SqlProject:
+    return postgres_project(place, postgres_server, capsys, monkeypatch)
+
+
+def insert(project: SqlProject, *rows: tuple[int, str, str]) -> None:
+    for row in rows:
+        project.execute("INSERT INTO orders VALUES (%s, %s, %s)", *row)
+
+
+def orders(project: SqlProject) -> list[tuple[Any, ...]]:
+    """Ids with the values of their items, which hang on them."""
+    orders, items = map(project.place.from_clause, ("orders", "orders__items"))
+    return project.place.query(
+        f"SELECT o.id, i.value FROM {orders} AS o LEFT JOIN {items} AS i "
+        "ON i._dlt_parent_id = o._dlt_id ORDER BY 1, 2"
+    )
+
+
+@pytest.mark.nightly_on("postgres", "bigquery")
+@pytest.mark.parametrize(
+    "place",
+    [
+        "duckdb",
+        pytest.param("postgres", marks=pytest.mark.xdist_group("postgres")),
+        pytest.param("bigquery", id="bigquery-emulator", marks=pytest.mark.xdist_group("bigquery")),
+    ],
+    indirect=True,
+)
+def test_a_table_that_is_made_anew_is_read_whole(project: SqlProject) -> None:
+    project.execute(MADE)
+    insert(project, (1, "2024-05-01", "[1]"), (2, "2024-05-02", "[2, 3]"))
+    project.define("orders", settings={"orders": {"cursor": "at"}})
+    project.run()
+    project.execute("DROP TABLE orders")
+    project.execute(MADE)
+    insert(project, (2, "2023-01-01", "[4]"), (5, "2023-01-02", "[5, 6]"))
+    assert "table orders: earlier runs read another table" in project.run()
+    assert orders(project) == [(2, 4), (5, 5), (5, 6)]
+    # from then on by the cursor of the new one
+    project.execute("UPDATE orders SET items = '[]'")
+    insert(project, (1, "2023-01-03", "[7]"))
+    assert "another table" not in project.run()
+    assert orders(project) == [(1, 7), (2, 4), (5, None)]
+    project.execute("ALTER TABLE orders RENAME TO former")
+    project.execute(MADE.replace("orders", "new_orders"))
+    project.execute("ALTER TABLE new_orders RENAME TO orders")
+    assert "another table" in project.run()
+    assert orders(project) == []
+
+
+@pytest.mark.parametrize("place", ["duckdb"], indirect=True)
+@pytest.mark.parametrize("settings", [{}, {"cursor": "at"}])
+def test_another_database_takes_the_place_of_the_first(
+    project: SqlProject, postgres_server: Postgres, settings: dict[str, str]
+) -> None:
+    project.execute(MADE)
+    insert(project, (1, "2024-05-01", "[1]"), (2, "2024-05-02", "[2]"))
+    project.define("orders", settings={"orders": settings})
+    project.run()
+    # another address of the same one
+    project.url += "?application_name=other"
+    project.url = project.url.replace("127.0.0.1", "localhost")
+    project.define("orders", settings={"orders": settings})
+    assert "another table" not in project.run()
+    other = postgres_server.new_database()
+    postgres_server.query(other, MADE)
+    postgres_server.query(other, "INSERT INTO orders VALUES (2, '2023-01-01', '[3]')")
+    project.url = postgres_server.url(other)
+    project.define("orders", settings={"orders": settings})
+    assert "another table" in project.run()
+    assert orders(project) == [(2, 3)]
+
+
+@pytest.mark.parametrize("place", ["duckdb"], indirect=True)
+def test_appended_rows_of_another_table_stay(project: SqlProject) -> None:
+    project.execute(MADE)
+    insert(project, (1, "2024-05-01", "[1]"))
+    settings = {"orders": {"cursor": "at", "write_disposition": "append"}}
+    project.define("orders", settings=settings)
+    project.run()
+    project.execute("DROP TABLE orders")
+    project.execute(MADE)
+    insert(project, (2, "2023-01-01", "[2]"))
+    assert "the rows are loaded by `append`" in project.run()
+    assert orders(project) == [(1, 1), (2, 2)]
+
+
+def test_a_file_of_sqlite_is_known_from_the_project_on(
+    duckdb_place: Place,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = sqlite_project(duckdb_place, capsys, monkeypatch)
+    table = "CREATE TABLE orders (id INTEGER PRIMARY KEY, n INTEGER)"
+    project.execute(table)
+    project.execute("INSERT INTO orders VALUES (1, 10)")
+    project.define("orders", settings={"orders": {"cursor": "n"}})
+    project.run()
+    project.url = f"sqlite:///{project.place.project}/source.db"
+    project.define("orders", settings={"orders": {"cursor": "n"}})
+    assert "another table" not in project.run()
+    with sqlite3.connect(project.place.project / "other.db") as other:
+        other.execute(table)
+        other.execute("INSERT INTO orders VALUES (2, 5)")
+    other.close()
+    project.url = "sqlite:///other.db"
+    project.define("orders", settings={"orders": {"cursor": "n"}})
+    assert "another table" in project.run()
+    assert project.rows("id, n", "orders") == [(2, 5)]
