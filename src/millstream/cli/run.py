@@ -51,6 +51,7 @@ def _run(options: Namespace) -> int:
     malloc.few()
     try:
         # they take a while: who stops the command meanwhile is told, too
+        from millstream import open_lineage
         from millstream.cli.report import report_lines, slow_lines
         from millstream.common.status_line import LinesAbove
         from millstream.errors import RunInterrupted, SchemaHeldError
@@ -60,6 +61,7 @@ def _run(options: Namespace) -> int:
         show_log()
         config, streams = open_pipeline(options)
         import_arrow_for(config)
+        lineage = open_lineage.client()
         loads = _loads(config, streams, options.partitions or [])
     except KeyboardInterrupt:
         _print_interruption([], [], ())
@@ -71,13 +73,16 @@ def _run(options: Namespace) -> int:
 
     def load_one(stream: str, partition: str | None) -> RunReport | Exception:
         try:
-            return runner.run(
-                config,
-                stream,
-                partition=partition,
-                full_refresh=options.full_refresh,
-                progress=progress,
-            )
+            with open_lineage.events(lineage, config, stream, partition) as tell:
+                report = runner.run(
+                    config,
+                    stream,
+                    partition=partition,
+                    full_refresh=options.full_refresh,
+                    progress=progress,
+                )
+                tell(report)
+            return report
         except RunInterrupted as stop:
             stops.append(stop)
             raise

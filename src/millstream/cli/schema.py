@@ -355,6 +355,7 @@ def _show(options: Namespace) -> int:
 
 def _tree_lines(version: SchemaVersion) -> list[str]:
     from millstream.cli.terminal import tree
+    from millstream.schema_changes.messages import origin_words
     from millstream.schema_changes.yaml_column import write
 
     lines = []
@@ -366,7 +367,7 @@ def _tree_lines(version: SchemaVersion) -> list[str]:
         below = "│  " if any(table.parent == name for table in version.tables) else "   "
         width = max((len(column.name) for column in tables[name].columns), default=0)
         lines += [
-            f"  {indent}{below}{column.name.ljust(width)}  {write(column)}"
+            f"  {indent}{below}{column.name.ljust(width)}  {write(column)}{origin_words(column)}"
             for column in tables[name].columns
         ]
     return lines

@@ -40,7 +40,13 @@ from millstream.destinations.existing_tables import (
     schema_of_tables,
     take_over,
 )
-from millstream.destinations.factory import build, loader_file_format, storage_kind
+from millstream.destinations.factory import (
+    bucket_url,
+    build,
+    loader_file_format,
+    server,
+    storage_kind,
+)
 from millstream.destinations.fallbacks import fallbacks
 from millstream.destinations.full_refresh import (
     drop_staging_tables,
@@ -79,6 +85,7 @@ __all__ = [
     "accepted_store",
     "add_root_ids",
     "address",
+    "bucket_url",
     "build",
     "clear",
     "dataset_name",
@@ -115,6 +122,7 @@ __all__ = [
     "row_counts",
     "schema_of_tables",
     "scope_to_partition",
+    "server",
     "storage_kind",
     "stored_schema",
     "sweep",

@@ -144,6 +144,13 @@ def _settled_credentials(destination: AnyDestination, config: TargetConfig) -> A
         return None
 
 
+def server(config: TargetConfig) -> str | None:
+    """Host and port of the destination's server; None where it is not one, or nothing tells."""
+    found = _settled_credentials(build(config), config)
+    host, port = getattr(found, "host", None), getattr(found, "port", None)
+    return f"{host}:{port}" if host and port else None
+
+
 def loader_file_format(
     config: TargetConfig, destination: AnyDestination | None = None, *, engine_fits: bool = True
 ) -> Any:

@@ -9,7 +9,7 @@ from millstream.html_report.diagram import anchor
 from millstream.html_report.markup import Markup, element, join
 from millstream.html_report.plots import share_bar, spark
 from millstream.model import Column, Table
-from millstream.schema_changes.messages import key_words, percent, type_words
+from millstream.schema_changes.messages import key_words, origin_words, percent, type_words
 
 _HEADS = ("column", "type", "present", "null", "distinct", "range", "longest", "loads")
 
@@ -45,7 +45,8 @@ def table(
 
 def _row(column: Column, presence: Sequence[float | None]) -> Markup:
     seen = column.profile
-    keys = element("span", f" {key_words(column)}", class_="dim")
+    words = f"{key_words(column)}{origin_words(column)}".removeprefix(", ")
+    keys = element("span", f" {words}", class_="dim")
     cells: list[object] = [
         join(element("code", column.name), keys),
         type_words(column) + ("" if column.nullable else ", not null"),

@@ -36,6 +36,15 @@ def key_words(column: Column) -> str:
     return ", ".join(words for is_set, words in flags if is_set)
 
 
+def origin_words(column: Column) -> str:
+    """Where a column's values lie in the JSON, where its name alone does not say so.
+
+    >>> origin_words(Column("sku", "text", path="lines[].sku")), origin_words(Column("id", "text"))
+    (', from lines[].sku', '')
+    """
+    return f", from {column.path}" if column.path and column.path != column.name else ""
+
+
 def percent(share: float) -> str:
     """A share of 0 to 1 for people; never 0% of something, nor 100% of less than all.
 
