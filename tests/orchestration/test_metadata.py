@@ -143,6 +143,14 @@ def test_changes_come_first_on_the_page_of_an_asset():
     assert len(others) == 106
 
 
+def test_what_became_of_an_object_is_told_at_its_first_column():
+    columns = (Column("a", "text"), Column("user__id", "bigint"), Column("user__name", "text"))
+    gone = replace(CHANGES[0], kind="column_gone", column="user", message="`user` is gone")
+    first, *others = table_schema(Table("issues", None, columns), [gone]).columns
+    assert (first.name, first.description) == ("user__id", "**This load:** `user` is gone.")
+    assert [column.description for column in others] == [None, None]
+
+
 def test_changes_are_explained_below_their_tables():
     assert explain(CHANGES) == (
         "**issues**\n\n- `score`: bigint, now also text (**risky**)\n\n"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from millstream.cli import main
 from services import mariadb
 from services.places import Place
 from services.postgres import Postgres
@@ -199,6 +200,54 @@ def test_values_that_do_not_fit_are_kept(pg: SqlProject) -> None:
     pg.run()
     found = pg.place.query("SELECT free FROM as_text.odd ORDER BY id")
     assert found[-1] == ("0.1234567890123",)
+
+
+@pytest.mark.nightly_on("postgres_place")
+@pytest.mark.parametrize("place_name", ["duckdb_place", "postgres_place"])
+def test_columns_that_get_another_type(
+    place_name: str,
+    request: pytest.FixtureRequest,
+    postgres_server: Postgres,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They get a type that holds all values; else these go to variants, none to quarantine."""
+    place: Place = request.getfixturevalue(place_name)
+    pg = postgres_project(place, postgres_server, capsys, monkeypatch)
+    pg.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, code int, price numeric(6, 2), note text, "
+        "yes boolean, size int);"
+        "INSERT INTO t SELECT i, i, i + 0.25, '2024-01-0' || i, true, i "
+        "FROM generate_series(1, 6) i"
+    )
+    pg.more["schema_policy"] = "evolve"
+    cursor = {"t": {"cursor": "id"}}
+    pg.define("t", settings=cursor)
+    pg.run()
+    pg.execute(
+        "ALTER TABLE t ALTER code TYPE text, ALTER price TYPE numeric(12, 6), "
+        "ALTER note TYPE timestamptz USING note::timestamptz, "
+        "ALTER yes TYPE int USING yes::int, ALTER size TYPE double precision;"
+        "INSERT INTO t VALUES (7, '007', 7.000001, '2024-01-07 01:00+01', 1, 7.5), "
+        "(8, 'x', 8, NULL, NULL, 8)"
+    )
+    said = pg.run(fails=True)
+    assert "held: 1 schema change must be accepted first" in said
+    assert "column `code` is now text, before bigint" in said
+    assert main(["schema", "accept", str(place.project)]) == 0
+    pg.run()
+    assert "_millstream_quarantine" not in pg.said
+    assert pg.rows("id, code, price, note, yes, yes__v_bigint, size, size__v_double", "t")[5:] == [
+        (6, "6", Decimal("6.25"), None, None, 1, 6, None),
+        (7, "007", Decimal("7.000001"), None, None, 1, None, 7.5),
+        (8, "x", Decimal(8), None, None, None, 8, None),
+    ]
+    assert pg.rows("epoch(note__v_timestamp)" if place.kind == "duckdb" else
+                   "extract(epoch from note__v_timestamp)::float", "t", "id")[6:] == [
+        (1704585600.0,), (None,),
+    ]  # fmt: skip
+    pg.run()
+    assert "no schema changes" in pg.said
 
 
 def test_values_of_sqlite_are_exact(lite: SqlProject) -> None:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from millstream.common.redact import redact_foreign as redact
 from millstream.destinations.accepted_table import accepted_store
+from millstream.destinations.column_types import keep as keep_types
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
 from millstream.destinations.driver_errors import (
     error_text,
@@ -99,6 +100,7 @@ __all__ = [
     "full_names",
     "in_use",
     "is_swept",
+    "keep_types",
     "load_ids",
     "loaded_schema",
     "loader_file_format",

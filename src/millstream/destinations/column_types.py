@@ -16,14 +16,38 @@ from millstream.schema_changes.messages import type_words
 if TYPE_CHECKING:
     import dlt
     from dlt.destinations.job_client_impl import SqlJobClientBase
+    from dlt.sources import DltResource
 
 _ALTERED = ("duckdb", "postgres")
 """Dialects in which `ALTER COLUMN ... TYPE` converts what the column holds."""
 
 _BIGINT_DIGITS = 19
+_TYPE = ("data_type", "precision", "scale", "timezone")
 
 Declared = tuple[str, Any, Any]
 """A table, and a column of it: as it was declared at the last load, and now."""
+
+
+def keep(schema: dlt.Schema, resource: DltResource, capabilities: Any) -> None:
+    """Declare the types that the columns of a table have, unless those of a resource hold more.
+
+    For sources that know their columns: one that has another type today is nobody's decision, so
+    that values which its column does not give back are variants, as those of rows are.
+    """
+    coming: Any = resource.compute_table_schema()
+    stored: Any = schema.tables.get(schema.naming.normalize_tables_path(coming["name"]), {})
+    declared = []
+    for name, new in coming["columns"].items():
+        old = stored.get("columns", {}).get(schema.naming.normalize_identifier(name), {})
+        if old.get("data_type") and new.get("data_type"):
+            was, now = (_sized(each, capabilities) for each in (old, new))
+            is_altered = capabilities.sqlglot_dialect in _ALTERED
+            if not (_holds(now, was) and (is_altered or _holds(was, now))):
+                rest = {key: value for key, value in new.items() if key not in _TYPE}
+                new = {**rest, **{key: old[key] for key in _TYPE if key in old}}
+        declared.append(new)
+    resource.apply_hints(columns={})  # it merges: what a type lacks would stay of the other one
+    resource.apply_hints(columns=declared)
 
 
 def declared_anew(stored: Any, table: Any) -> Iterator[Declared]:
@@ -55,7 +79,7 @@ def to_widen(client: SqlJobClientBase, declared: Sequence[Declared]) -> list[tup
             continue
         if found["data_type"] == before["data_type"] == "text":
             found = before  # dlt does not ask a database how long its texts may be
-        was, now = (_sized(each, client) for each in (found, new))
+        was, now = (_sized(each, client.capabilities) for each in (found, new))
         if _holds(was, now):
             continue
         if dialect not in _ALTERED:
@@ -92,11 +116,11 @@ def _refused(table: str, was: Column, now: Column, why: str) -> ConfigError:
     )
 
 
-def _sized(column: Any, client: SqlJobClientBase) -> Column:
+def _sized(column: Any, capabilities: Any) -> Column:
     """The type with the sizes that count; None where there is no bound, or the usual one."""
     kind, precision, scale = (column.get(each) for each in ("data_type", "precision", "scale"))
     if kind == "decimal":
-        usual = client.capabilities.decimal_precision
+        usual = capabilities.decimal_precision
         precision = usual[0] if precision is None else precision
         scale = usual[1] if scale is None else scale
     elif kind == "bigint":

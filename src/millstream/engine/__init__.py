@@ -115,9 +115,17 @@ def enabled(rules: Mapping[str, RowRules] | None = None) -> Iterator[bool]:
 
 
 def check_arrow_items(
-    resources: Iterable[DltResource], schema: Schema, capabilities: Any, *, is_exact: bool
+    resources: Iterable[DltResource],
+    schema: Schema,
+    capabilities: Any,
+    *,
+    is_exact: bool,
+    makes_variants: bool,
 ) -> list[Mapping[Collision, int]]:
     """Have rows of Arrow tables that do not fit their columns quarantined as they are extracted.
+
+    Args:
+        makes_variants: whether values of another type go to variants, as those of rows.
 
     Returns:
         What of them is lost to another column of its name; filled while they are extracted.
@@ -125,7 +133,10 @@ def check_arrow_items(
     from millstream.engine.arrow_check import check_arrow_items as check
 
     normalize = schema.naming.normalize_identifier
-    return [check(each, normalize, capabilities, is_exact=is_exact) for each in resources]
+    return [
+        check(each, normalize, capabilities, is_exact=is_exact, makes_variants=makes_variants)
+        for each in resources
+    ]
 
 
 @contextmanager

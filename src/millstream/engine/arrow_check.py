@@ -10,7 +10,7 @@ converted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dlt
@@ -39,6 +39,7 @@ Column = Mapping[str, Any]
 _Reasons = dict[int, tuple[str, str]]
 """By the position of a row: the column that is wrong, and what is wrong with it."""
 
+_TYPE = ("data_type", "precision", "scale", "timezone")
 _STORED = "x-millstream-stored"
 """In a column: its type is that of the schema, not one that a resource declares."""
 
@@ -54,6 +55,8 @@ class ArrowCheck:
         is_exact: whether values are compared with their columns; else keys alone are.
         takes_turns: whether the order of an item's rows among others matters. dlt extracts Arrow
             tables into a file of their own, so that what comes behind other rows becomes rows.
+        makes_variants: whether a table with a column of another type than the schema's becomes
+            rows, of which the engine takes values to variants.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class ArrowCheck:
         *,
         is_exact: bool,
         takes_turns: Callable[[Any], bool] = lambda _: False,
+        makes_variants: bool = False,
     ) -> None:
         self._name = name
         self._columns = columns
@@ -72,6 +76,7 @@ class ArrowCheck:
         self._caps = capabilities
         self._is_exact = is_exact
         self._takes_turns = takes_turns
+        self._makes_variants = makes_variants
         self._rows_came = False
         self.lost: Counter[Collision] = Counter()
 
@@ -98,6 +103,10 @@ class ArrowCheck:
             return
         reasons: _Reasons = {}
         columns = self._columns(item)
+        if self._makes_variants and self._has_other_types(table, columns):
+            self._rows_came = True
+            yield _plain_rows(table)
+            return
         self._check_width(item, table, columns)
         if self._caps.sqlglot_dialect == "postgres":
             for at in row_size.too_large(table):
@@ -117,6 +126,14 @@ class ArrowCheck:
             name, detail = reasons[at]
             detail = f"`{name}`{detail}" if name else detail
             yield envelope.refused(row, detail=detail, path=json_path("", name))
+
+    def _has_other_types(self, table: pa.Table, columns: Mapping[str, Column]) -> bool:
+        for field in table.schema:
+            wanted = columns.get(self._normalize(field.name), {}).get("data_type")
+            given = get_column_type_from_py_arrow(field.type).get("data_type")
+            if None not in (wanted, given) and wanted != given:
+                return True
+        return False
 
     def _check_width(self, item: Any, table: pa.Table, columns: Mapping[str, Column]) -> None:
         if len(columns) + table.num_columns >= row_size.FEWEST:
@@ -261,7 +278,12 @@ class ArrowCheck:
 
 
 def check_arrow_items(
-    resource: DltResource, normalize: Callable[[str], str], capabilities: Any, *, is_exact: bool
+    resource: DltResource,
+    normalize: Callable[[str], str],
+    capabilities: Any,
+    *,
+    is_exact: bool,
+    makes_variants: bool = False,
 ) -> Counter[Collision]:
     """Have rows of Arrow tables that do not fit their columns quarantined, at a resource's end.
 
@@ -274,15 +296,20 @@ def check_arrow_items(
         return str(dlt.current.source_schema().naming.normalize_tables_path(str(declared["name"])))
 
     def columns(item: Any) -> Mapping[str, Column]:
-        declared = resource.compute_table_schema(item)["columns"]
-        found: dict[str, Column] = {normalize(each): column for each, column in declared.items()}
+        hints = resource.compute_table_schema(item)["columns"]
+        found: dict[str, Column] = {normalize(each): column for each, column in hints.items()}
+
+        def declared(each: str) -> Collection[str]:
+            """What is not the schema's to say: a type that is declared comes before its own."""
+            return _TYPE if found.get(each, {}).get("data_type") else ()
+
         # what is extracted into: earlier items of this load have made columns, too
         tables = dlt.current.source_schema().tables
         known: Any = tables.get(name_of(item), {}).get("columns", {})
         return {
             each: {
                 **found.get(each, {}),
-                **{k: v for k, v in column.items() if v is not None},
+                **{k: v for k, v in column.items() if v is not None and k not in declared(each)},
                 _STORED: bool(known.get(each, {}).get("data_type")),
             }
             for each, column in {**found, **known}.items()
@@ -294,7 +321,13 @@ def check_arrow_items(
         return disposition == "merge" and any(column.get("primary_key") for column in found)
 
     check = ArrowCheck(
-        name_of, columns, normalize, capabilities, is_exact=is_exact, takes_turns=takes_turns
+        name_of,
+        columns,
+        normalize,
+        capabilities,
+        is_exact=is_exact,
+        takes_turns=takes_turns,
+        makes_variants=makes_variants,
     )
     # behind the cursor, which is told of all rows
     resource.add_step(check, insert_at=len(pipe_of(resource)))

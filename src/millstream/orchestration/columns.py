@@ -27,8 +27,12 @@ def table_schema(table: Table, changes: Iterable[SchemaChange] = ()) -> dg.Table
     keys = [column.name for column in table.columns if column.primary_key]
     news: dict[str, list[str]] = {}
     for change in changes:
-        if change.table == table.name and change.column in table.column:
-            news.setdefault(str(change.column), []).append(change.message)
+        if change.table != table.name:
+            continue
+        field = f"{change.column}__"  # of an object, its first one tells of it
+        found = next((name for name in table.column if f"{name}__".startswith(field)), None)
+        if found is not None:
+            news.setdefault(found, []).append(change.message)
     columns = sorted(table.columns, key=lambda column: column.name not in news)
     return dg.TableSchema(
         columns=[

@@ -102,6 +102,10 @@ def extract(
     if context.pages is not None:
         for resource in resources:
             limit_pages(resource, context.pages)
+    is_reflected = isinstance(target, PipelineConfig) and target.source.type == "sql_database"
+    if is_reflected:
+        for resource in resources:
+            destinations.keep_types(schema, resource, pipeline.destination.capabilities())
     if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
         opened = opened.clone(with_name=context.schema)
         schema = None
@@ -114,6 +118,7 @@ def extract(
             pipeline.schemas[context.schema] if known else dlt.Schema(context.schema),
             pipeline.destination.capabilities(),
             is_exact=target.coercion == "exact",
+            makes_variants=is_reflected,
         )
     newest = baseline.loads.newest if baseline.loads else None
     refresh: Literal["drop_data"] | None = None
