@@ -22,7 +22,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help demo test test-unit test-all test-dlt test-nightly check audit format bench clean
+.PHONY: help demo docs test test-unit test-all test-dlt test-nightly check audit format bench clean
 
 help:  ## Show these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -80,7 +80,12 @@ check: $(VENV)/.dev  ## Lint, types, layers, docs drift, known flaws of dependen
 	@$(BIN)/python docs/build_reference.py --check
 	@$(BIN)/python docs/check_reliability.py
 	@$(BIN)/python docs/check_words.py
+	@said=$$(NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site 2>&1) || { echo "$$said"; exit 1; }
 	@$(BIN)/python .ci/audit.py
+
+docs: $(VENV)/.dev  ## Build the documentation as a site, in site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open site/index.html, or: $(BIN)/python -m http.server --directory site"
 
 audit: $(VENV)/.dev  ## Look the pinned dependencies up in the advisory database (needs the network)
 	@$(BIN)/uvx pip-audit --strict --disable-pip --no-deps -r constraints.txt
@@ -93,4 +98,4 @@ bench: $(VENV)/.dev  ## Run a benchmark: make bench NAME=github (CHECK=1 fails b
 	@$(BIN)/python bench/$(NAME).py $(if $(CHECK),--check) $(ARGS)
 
 clean:  ## Remove what the commands above made
-	@rm -rf .venv .venv-dlt .venv-3.* .demo .cache .hypothesis .mypy_cache .ruff_cache bench/.work
+	@rm -rf site .venv .venv-dlt .venv-3.* .demo .cache .hypothesis .mypy_cache .ruff_cache bench/.work
