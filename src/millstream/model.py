@@ -279,6 +279,33 @@ class RowUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """Whether what the source gave for one table is in it; figures, no values.
+
+    Attributes:
+        read: rows that the source gave; of a child table, those in the rows that were checked. None
+            where nobody counted them.
+        delivered: rows of the load in the destination; of a child table as `read`.
+        quarantined: of the rows that were read, those of which all or a part is in quarantine.
+        outdated: rows of which the same load has a later version.
+        checked: source rows whose values were compared, with all rows that they make.
+        unchecked: why no values were compared; empty where they were.
+        problems: what is missing, too many or different; empty where all is as it came.
+        differing: by column, the source rows in which it differs.
+    """
+
+    table: str
+    read: int | None = None
+    delivered: int = 0
+    quarantined: int = 0
+    outdated: int = 0
+    checked: int = 0
+    unchecked: str = ""
+    problems: tuple[str, ...] = ()
+    differing: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """What one run of one stream did: the only thing that metadata, checks and the CLI print from.
 
@@ -301,6 +328,7 @@ class RunReport:
         jumps: shares that moved further than they did in recent loads.
         compared_loads: how many loads these are; 0 where none is known, or nothing was counted.
         skipped: parts of the source that were not read, or not to their end.
+        receipts: what arrived of each table, where `receipts` asks for it.
     """
 
     pipeline: str
@@ -326,6 +354,7 @@ class RunReport:
     skipped: tuple[Skipped, ...] = ()
     engine_reasons: Mapping[str, int] = field(default_factory=dict)
     deletions: Mapping[str, int] = field(default_factory=dict)
+    receipts: tuple[Receipt, ...] = ()
 
     @property
     def rows(self) -> int:

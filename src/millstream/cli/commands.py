@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from millstream.cli import (
     adopt,
+    audit,
     dbt,
     demo,
     discover,
@@ -32,6 +33,7 @@ ROOT = Command(
         schema.COMMAND,
         quarantine.COMMAND,
         pending.COMMAND,
+        audit.COMMAND,
         html_report.COMMAND,
         dbt.COMMAND,
         mcp.COMMAND,

@@ -51,6 +51,7 @@ def report_lines(report: RunReport, stream: TextIO) -> list[str]:
         for table, rows in report.deletions.items()
     ]
     lines += quarantine_lines(report, stream)
+    lines += receipt_lines(report, stream)
     lines += [*warned_lines(report, stream), *moved_lines(report, stream)]
     lines += skipped_lines(report, stream)
     lines += [paint(f"  warning: {text}", "yellow", stream=stream) for text in report.warnings]
@@ -93,6 +94,17 @@ def quarantine_lines(report: RunReport, stream: TextIO) -> list[str]:
             for each in report.quarantined
         ]
     return lines
+
+
+def receipt_lines(report: RunReport, stream: TextIO) -> list[str]:
+    """What did not arrive as it was read; one line where all did."""
+    wrong = [f"{each.table}: {problem}" for each in report.receipts for problem in each.problems]
+    if wrong:
+        head = paint("  not delivered as it was read", "red", stream=stream)
+        return [head, *(f"    {line}" for line in wrong)]
+    roots = {table.name for table in report.tables if table.parent is None}
+    checked = sum(each.checked for each in report.receipts if each.table in roots)
+    return [f"  delivered: {quantity(checked, 'row')} checked"] if checked else []
 
 
 def table_lines(tables: Sequence[TableLoad]) -> list[str]:

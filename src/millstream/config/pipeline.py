@@ -97,6 +97,13 @@ class TargetConfig(Model):
         default=True,
         description="Keep the schema's history in `_millstream_*` tables beside the data.",
     )
+    receipts: Literal["none", "sample", "all"] = Field(
+        default="none",
+        description="Whether each load is read back and compared with what the source gave, for "
+        "`millstream audit` and Dagster's check `delivered`. `sample`: each row of loads of up to "
+        "10,000 rows and 16 MB, up to 500 rows of larger ones; `all`: each row, which holds a "
+        "load in memory.",
+    )
     profile_check: ProfileCheckConfig = Field(
         default=ProfileCheckConfig(),
         description="When a load's columns count as unlike those of recent loads.",

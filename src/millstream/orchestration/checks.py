@@ -1,5 +1,6 @@
 """The checks of a stream's own asset: `schema`, is each change accepted; `profile`, is the data
-as it was. Made from the RunReport, or from what a run that was held says.
+as it was; `delivered`, did all that was read arrive. Made from the RunReport, or from what a run
+that was held says.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dagster as dg
 from millstream.common.text import quantity
 from millstream.config import PipelineConfig
 from millstream.errors import SchemaHeldError
-from millstream.model import Decision, Drift, RunReport
+from millstream.model import Decision, Drift, Receipt, RunReport
 from millstream.orchestration.metadata import changes_table, explain
 from millstream.schema_changes import comes_and_goes, fingerprint
 from millstream.schema_changes.drift import MIN_LOADS
@@ -20,6 +21,7 @@ from millstream.schema_changes.messages import accept_command, reject_command
 
 SCHEMA = "schema"
 PROFILE = "profile"
+DELIVERED = "delivered"
 
 Result = dg.AssetCheckResult
 
@@ -35,6 +37,18 @@ _JUMPS = dg.TableSchema(
         dg.TableColumn("lowest", "float", description="In the loads it is compared with."),
         dg.TableColumn("highest", "float"),
         dg.TableColumn("rows", "int", description="Rows of the table in this load."),
+    ]
+)
+
+
+_RECEIPTS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("table"),
+        dg.TableColumn("read", "int", description="Of a child table: in the rows checked."),
+        dg.TableColumn("delivered", "int"),
+        dg.TableColumn("quarantined", "int"),
+        dg.TableColumn("checked", "int", description="Source rows whose values were compared."),
+        dg.TableColumn("problems"),
     ]
 )
 
@@ -60,6 +74,13 @@ def _specs_of(config: PipelineConfig, root: dg.AssetKey) -> Iterator[dg.AssetChe
             description="Compares how often each field arrives, and how often each column is null, "
             "with each of the last ten loads.",
         )
+    if config.receipts != "none":
+        yield dg.AssetCheckSpec(
+            DELIVERED,
+            asset=root,
+            description="Compares what the last load left in the tables with what the source gave: "
+            "rows, values, and the parents of child rows.",
+        )
 
 
 def results(config: PipelineConfig, root: dg.AssetKey, report: RunReport) -> list[Result]:
@@ -69,6 +90,8 @@ def results(config: PipelineConfig, root: dg.AssetKey, report: RunReport) -> lis
         columns = (column for table in report.schema.tables for column in table.columns)
         counted = any(column.profile for column in columns)
         found.append(profile_result(config, root, report.jumps, report.compared_loads, counted))
+    if config.receipts != "none":
+        found.append(delivered_result(root, report.receipts))
     return found
 
 
@@ -85,6 +108,8 @@ def held_results(config: PipelineConfig, root: dg.AssetKey, error: SchemaHeldErr
                 description="not evaluated: the run was held, and nothing was loaded",
             )
         )
+    if config.receipts != "none":
+        found.append(delivered_result(root, ()))
     return found
 
 
@@ -136,6 +161,11 @@ def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) 
     if key.name == PROFILE:
         jumps, loads = status.profile(config, stream)
         return profile_result(config, key.asset_key, jumps, loads, counted=True)
+    if key.name == DELIVERED:
+        from millstream.runs.audit import audit_loads
+
+        audited = audit_loads(config, [stream])
+        return delivered_result(key.asset_key, [each for load in audited for each in load.receipts])
     found = status.schema(config, stream)
     held = [decision for decision in found.decisions if decision.action == "hold"]
     if held and found.rows:
@@ -239,6 +269,50 @@ def profile_result(
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
         description=description,
         metadata=_jumped(jumps),
+    )
+
+
+def delivered_result(root: dg.AssetKey, receipts: Sequence[Receipt]) -> Result:
+    """What `delivered` says of a load's receipts."""
+    wrong = [f"{each.table}: {problem}" for each in receipts for problem in each.problems]
+    reasons = dict.fromkeys(each.unchecked for each in receipts if each.unchecked)
+    if wrong:
+        description = "; ".join(wrong[:_NAMED])
+        if len(wrong) > _NAMED:
+            description += f"; and {len(wrong) - _NAMED:,} more"
+    elif not receipts:
+        description = "nothing was loaded, or nothing could be compared"
+    elif reasons:
+        description = f"all rows arrived; values were not compared: {', '.join(reasons)}"
+    else:
+        checked = max(each.checked for each in receipts)
+        description = f"no difference in {quantity(checked, 'checked row')}"
+    return Result(
+        asset_key=root,
+        check_name=DELIVERED,
+        passed=not wrong,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=description,
+        metadata={
+            "receipts": dg.MetadataValue.table(
+                records=[
+                    dg.TableRecord(
+                        {
+                            "table": each.table,
+                            "read": each.read,
+                            "delivered": each.delivered,
+                            "quarantined": each.quarantined,
+                            "checked": each.checked,
+                            "problems": "; ".join(each.problems),
+                        }
+                    )
+                    for each in receipts
+                ],
+                schema=_RECEIPTS,
+            )
+        }
+        if receipts
+        else {},
     )
 
 

@@ -19,6 +19,7 @@ from millstream.model import (
     Decision,
     Drift,
     QuarantinedRows,
+    Receipt,
     RunReport,
     SchemaChange,
     SchemaVersion,
@@ -69,6 +70,7 @@ class RunRecorder:
     outdated: Counter[str] = field(default_factory=Counter)
     deletions: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
     jumps: dict[tuple[str, str], Drift] = field(default_factory=dict)
     compared_loads: int = 0
     before: SchemaVersion | None = None
@@ -248,6 +250,7 @@ class RunRecorder:
             compared_loads=self.compared_loads,
             skipped=tuple(dict.fromkeys(self.skipped)),
             engine_reasons=dict(self.engine_reasons),
+            receipts=tuple(self.receipts),
         )
 
     def record(self, pipeline: dlt.Pipeline, report: RunReport) -> RunReport:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream import destinations, engine, schema_changes
 from millstream.config import PipelineConfig
 from millstream.formats.key_names import name_primary_key, sort_column
+from millstream.receipts.capture import Capture
 from millstream.runs import (
     deduplication,
     load_ids,
@@ -120,6 +121,11 @@ def extract(
             is_exact=target.coercion == "exact",
             makes_variants=is_reflected,
         )
+    capture = None
+    if target.receipts != "none" and not context.is_preview:
+        capture = Capture(target.receipts)
+        for resource in resources_of(opened):
+            capture.watch(resource, hands_parts=not context.may_hand_arrow(resource))
     newest = baseline.loads.newest if baseline.loads else None
     refresh: Literal["drop_data"] | None = None
     if full_refresh:
@@ -152,6 +158,8 @@ def extract(
             for text in engine.describe_collisions(each):
                 findings.warn(text)
     deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
+    if capture is not None:
+        capture.save(Path(pipeline.pipelines_dir) / "receipts")
     return Extracted(found, _told_of_source_state(context, pipeline, opened))
 
 

@@ -1,0 +1,235 @@
+"""Rows counted as they are handed to dlt, and a sample of them kept as they came.
+
+It sees what the source gives, at the end of a resource or as a part is handed on, before anything
+is extracted, named or typed. Loads of few rows are kept whole; of larger ones a sample is kept that
+a hash of the row, or of its place in the part, chooses.
+
+    RUN/receipts/TABLE.rows     the rows that were kept, one after the other
+    RUN/receipts/counts.json    what came, by table
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from zlib import crc32
+
+from millstream.dlt_compat.pipes import pipe_of
+from millstream.formats import raw_part
+from millstream.receipts.bson_rows import with_settings
+from millstream.receipts.row_forms import Form, is_note
+
+if TYPE_CHECKING:
+    from dlt.sources import DltResource
+
+FEW_ROWS, FEW_BYTES = 10_000, 16 << 20
+"""Of a load of so many rows and bytes at most each row is checked."""
+SAMPLE = 500
+"""Rows of a larger one that are kept at most; about half of it at least."""
+_ALL = 1 << 32
+
+How = Literal["sample", "all"]
+
+
+@dataclass(slots=True)
+class Counted:
+    """What was handed over for one root table.
+
+    Attributes:
+        rows: source rows; notes of the quarantine are none.
+        kept: of these, those whose values can be compared.
+        unchecked: why values can't be compared, where that is so.
+    """
+
+    rows: int = 0
+    kept: int = 0
+    unchecked: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.kept == self.rows
+
+
+@dataclass(slots=True)
+class _Table:
+    how: How
+    counted: Counted = field(default_factory=Counted)
+    rows: list[tuple[Form, bytes, int]] = field(default_factory=list)
+    size: int = 0
+    threshold: int = _ALL
+    """Rows are kept whose hash is below it."""
+
+    def take(self, form: Form, row: bytes) -> None:
+        if is_note(form, row):
+            return
+        self.counted.rows += 1
+        self._keep(form, row, crc32(row))
+
+    def take_lines(self, block: bytes) -> None:
+        """Rows of JSON, each on a line."""
+        lines = block.count(b"\n")
+        if self.threshold == _ALL:
+            for row in block.split(b"\n")[:-1]:
+                self.take("json", row)
+            return
+        self.counted.rows += lines
+        # those at some places of the text: the others are not looked for
+        chance = random.Random(crc32(block[: 1 << 16]))  # noqa: S311
+        starts = set()
+        for _ in range(round(lines * self.threshold / _ALL + chance.random() - 0.5)):
+            starts.add(block.rfind(b"\n", 0, chance.randrange(len(block))) + 1)
+        for start in starts:
+            row = block[start : block.index(b"\n", start)]
+            self._keep("json", row, chance.randrange(self.threshold))
+
+    def skip(self, reason: str, rows: int) -> None:
+        self.counted.rows += rows
+        self.counted.unchecked = self.counted.unchecked or reason
+
+    def _keep(self, form: Form, row: bytes, number: int) -> None:
+        if number >= self.threshold:
+            return
+        self.rows.append((form, row, number))
+        self.size += len(row)
+        if self.how == "all":
+            return
+        is_few = len(self.rows) <= FEW_ROWS and self.size <= FEW_BYTES
+        if self.threshold == _ALL and is_few:
+            return
+        while len(self.rows) > SAMPLE or (self.size > FEW_BYTES and len(self.rows) > 1):
+            self.threshold //= 2
+            self.rows = [each for each in self.rows if each[2] < self.threshold]
+            self.size = sum(len(each[1]) for each in self.rows)
+
+
+class Capture:
+    """What the resources of a run hand over."""
+
+    def __init__(self, how: How) -> None:
+        self._how = how
+        self._tables: dict[str, _Table] = {}
+
+    def watch(self, resource: DltResource, *, hands_parts: bool) -> None:
+        """Look at what a resource hands over, from now on.
+
+        Args:
+            hands_parts: whether it may hand on files, which dlt shows to no step of a resource.
+        """
+        pipe = pipe_of(resource)
+        if hands_parts and len(pipe) == 1 and callable(pipe.gen):
+            pipe.replace_gen(self._watched(pipe.gen, resource))
+            return
+
+        def step(item: Any, meta: Any = None) -> Any:
+            self._see(resource, item, meta)
+            return item
+
+        resource.add_step(step, insert_at=len(pipe))
+
+    def save(self, folder: Path) -> None:
+        """Write what was kept, for when the rows are loaded."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, table in enumerate(self._tables.values()):
+            table.counted.kept = len(table.rows)
+            with (folder / f"{number}.rows").open("wb") as file:
+                for form, row, _ in table.rows:
+                    pickle.dump((form, row), file)
+        counts = {name: asdict(table.counted) for name, table in self._tables.items()}
+        (folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+
+    def _watched(self, rows_of: Callable[..., Any], resource: DltResource) -> Callable[..., Any]:
+        from dlt.extract.items import DataItemWithMeta
+
+        def each(found: Generator[Any, Any, Any]) -> Iterator[Any]:
+            for item in found:
+                if isinstance(item, DataItemWithMeta):
+                    self._see(resource, item.data, item.meta)
+                else:
+                    self._see(resource, item, None)
+                yield item
+
+        @wraps(rows_of)
+        def watched(*arguments: Any, **named: Any) -> Any:
+            found = rows_of(*arguments, **named)
+            return each(found) if isinstance(found, Generator) else found
+
+        return watched
+
+    def _see(self, resource: DltResource, item: Any, meta: Any) -> None:
+        name = getattr(meta, "table_name", None) or resource.table_name
+        if callable(name):
+            self._table(resource.name).skip("each row names its own table", 0)
+            return
+        table = self._table(str(name))
+        if (path := getattr(meta, "file_path", None)) is not None:
+            self._see_part(table, Path(path), meta)
+            return
+        for row in item if isinstance(item, list) else () if item is None else (item,):
+            self._see_row(table, row)
+
+    def _see_part(self, table: _Table, path: Path, meta: Any) -> None:
+        with path.open("rb") as file:
+            start = file.readline() if file.read(len(raw_part.MARK)) == raw_part.MARK else b""
+            if not start:
+                table.skip("a file is handed on as it is", meta.metrics.items_count)
+                return
+            header = raw_part.header(raw_part.MARK + start)
+            if header.form == "lines":
+                while head := file.readline():
+                    table.take_lines(file.read(int(head.split()[0])))
+                return
+            while size := file.read(4):
+                document = size + file.read(int.from_bytes(size, "little") - 4)
+                table.take("bson", with_settings(header.settings, document))
+
+    def _see_row(self, table: _Table, row: Any) -> None:
+        kind = type(row)
+        if kind.__module__.partition(".")[0] in ("pyarrow", "pandas", "polars"):
+            table.skip("rows are Arrow tables", len(row))
+        elif kind.__name__ == "Fragment":
+            import orjson
+
+            table.take("typed", orjson.dumps(row))
+        else:
+            data = b""
+            with suppress(Exception):  # whatever a row holds, its load must not fail for this
+                data = pickle.dumps(row, 5)
+            if data:
+                table.take("python", data)
+            else:
+                table.skip(f"a row is a {kind.__name__}", 1)
+
+    def _table(self, name: str) -> _Table:
+        return self._tables.setdefault(name, _Table(self._how))
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a run kept, read again."""
+
+    counted: Counted
+    file: Path
+
+    def rows(self) -> Iterator[tuple[Form, bytes]]:
+        with self.file.open("rb") as file:
+            for _ in range(self.counted.kept):
+                yield pickle.load(file)  # noqa: S301 (written by this package, in its own folder)
+
+
+def captured(folder: Path) -> dict[str, Captured]:
+    """What was kept of a run's rows, by root table; empty where nothing was."""
+    try:
+        counts = json.loads((folder / "counts.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    return {
+        name: Captured(Counted(**plain), folder / f"{number}.rows")
+        for number, (name, plain) in enumerate(counts.items())
+    }

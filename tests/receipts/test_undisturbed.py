@@ -1,0 +1,142 @@
+"""A load that nobody touched has no differences, whatever its rows are."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from tests.parity.harness import Case
+from tests.parity.test_random import cases
+
+from millstream.config import PipelineConfig, TargetConfig
+from millstream.errors import MillstreamError
+from millstream.model import RunReport
+from millstream.runs.runner import replay, run, run_data
+from services.places import Place
+
+NIGHTLY = os.environ.get("MILLSTREAM_NIGHTLY") == "1"
+FEW = settings(
+    max_examples=150 if NIGHTLY else 2,
+    deadline=None,
+    database=None,
+    derandomize=not NIGHTLY,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def files(project: Path, destination: Any = None, **more: Any) -> PipelineConfig:
+    return PipelineConfig.model_validate(
+        {
+            "name": "shop",
+            "source": {"type": "files", "streams": {"orders": {"path": "*.jsonl"}}},
+            "destination": destination or {"type": "duckdb", "database": "w.duckdb"},
+            "project": project,
+            "receipts": "sample",
+            "schema_policy": "anything",
+            **more,
+        }
+    )
+
+
+def problems(report: RunReport) -> list[str]:
+    unverified = [each for each in report.warnings if "not verified" in each]
+    return [f"{each.table}: {text}" for each in report.receipts for text in each.problems] + (
+        unverified
+    )
+
+
+@FEW
+@given(case=cases())
+def test_random_rows_of_python(case: Case, tmp_path_factory: pytest.TempPathFactory) -> None:
+    target = TargetConfig(
+        name="shop",
+        project=tmp_path_factory.mktemp("rows"),
+        receipts="sample",
+        schema_policy="anything",  # type: ignore[arg-type]
+    )
+    for load in case.loads:
+        rows = [row for file in load for line in file for row in line]
+        rows = [row for row in rows if not isinstance(row, list)]
+        resource = dlt.resource(iter([rows] if rows else []), name="orders", **case.resource)
+        try:
+            report = run_data(resource, target)
+        except MillstreamError:  # rows that no destination takes
+            return
+        assert problems(report) == []
+
+
+def is_json(row: Any) -> bool:
+    try:
+        json.dumps(row)
+    except TypeError:
+        return False
+    return True
+
+
+@FEW
+@given(case=cases())
+def test_random_rows_of_json(case: Case, tmp_path_factory: pytest.TempPathFactory) -> None:
+    project = tmp_path_factory.mktemp("lines")
+    for number, load in enumerate(case.loads):
+        rows = [row for file in load for line in file for row in line if is_json(row)]
+        if not rows:
+            continue
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (project / f"{number}.jsonl").write_text(text, encoding="utf-8", errors="surrogatepass")
+        try:
+            report = run(files(project), "orders")
+        except MillstreamError:
+            return
+        assert problems(report) == []
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem", "postgres")
+def test_rows_of_many_kinds(place: Place) -> None:
+    """Quarantine, variants, versions, lists that are objects too: each destination."""
+    rows: list[Any] = [
+        {"id": 1, "n": 1, "at": "2024-01-01T10:00:00Z", "b": {"c": [1, 2], "list": [1]}},
+        {"id": 2, "n": "2", "at": "no time", "b": [{"c": [1]}, [5, 6]], "x": 2**70},
+        {"id": 3, "n": 2.5, "at": None, "b": [], "x": 1, "text": "a\0b"},
+        {"id": 3, "n": 3, "day": "2024-01-01", "b": [None, "x", True]},
+        {"id": "no number", "n": 1},
+        {"id": 4, "n": -0.0, "größe": {"a b": 1.5, "a_b": 2}},
+    ]
+    lines = [json.dumps(row) for row in rows] + ["{not json", '{"id": 5, "id": 6}']
+    (place.project / "a.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    config = files(
+        place.project,
+        place.destination,
+        source={
+            "type": "files",
+            "streams": {"orders": {"path": "*.jsonl", "primary_key": ["id"]}},
+        },
+    )
+    report = run(config, "orders")
+    root = report.receipts[0]
+    assert problems(report) == []
+    assert (root.unchecked, root.read, root.quarantined) == ("", 8, 3)
+    assert root.checked == 6
+    # what is read again in its place
+    (place.project / "b.jsonl").write_text('{"id": 1, "n": 7, "b": [{"c": [3]}]}\n')
+    report = run(config, "orders")
+    assert problems(report) == []
+    assert report.receipts[0].checked == 1
+    replayed, _ = replay(config, "orders")
+    assert problems(replayed) == []
+
+
+def test_a_sample_of_a_large_load(tmp_path: Path) -> None:
+    rows = ({"key": f"k{n}", "n": n % 7, "tags": [n, n + 1]} for n in range(12_000))
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
+    report = run(files(tmp_path), "orders")
+    root = report.receipts[0]
+    assert problems(report) == []
+    assert (root.read, root.delivered, root.unchecked) == (12_000, 12_000, "")
+    assert 100 < root.checked <= 500
