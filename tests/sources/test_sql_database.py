@@ -250,6 +250,24 @@ def test_columns_that_get_another_type(
     assert "no schema changes" in pg.said
 
 
+def test_a_column_that_is_dropped_is_told(lite: SqlProject) -> None:
+    """Of however few rows: the database knows. What is in its JSON comes and goes."""
+    lite.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, note text, empty text, doc text);"
+        """INSERT INTO t VALUES (1, 'a', NULL, '{"a": 1}'), (2, 'b', NULL, '{"a": 2}')"""
+    )
+    lite.define("t", settings={"t": {"types": {"doc": "nested"}}})
+    lite.run()
+    lite.execute("UPDATE t SET note = NULL, doc = NULL")
+    assert "no schema changes" in lite.run()
+    lite.execute("ALTER TABLE t DROP COLUMN note; ALTER TABLE t DROP COLUMN empty;")
+    said = lite.run()
+    assert "2 schema changes\n" in said
+    assert "`empty` no longer arrives" in said
+    assert "`note` no longer arrives: in none of 2 rows, before in 100%" in said
+    assert "no schema changes" in lite.run()
+
+
 def test_values_of_sqlite_are_exact(lite: SqlProject) -> None:
     lite.execute(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, r REAL, price DECIMAL(10, "

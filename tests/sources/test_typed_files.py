@@ -125,6 +125,19 @@ def test_rows_that_can_not_be_read_are_named(project: FileProject, select: Selec
     assert "a.csv, line 5: 3 values instead of 2" in project.out + project.err
 
 
+def test_rows_that_were_corrected_wait_no_more(project: FileProject, select: Select) -> None:
+    """With a key the file is read again whole, whatever was wrong: a type, an encoding, the key."""
+    project.configure("a.csv", LENIENT, primary_key="id", types={"n": "bigint"})
+    project.write("a.csv", b"id,name,n\n1,a,1\n2,M\xfc,2\n3,c,x\n,d,4\n5\n6,f,6\n")
+    project.load()
+    assert len(project.quarantined()) == 4
+    assert select("id") == [("1",), ("6",)]
+    project.write("a.csv", b"id,name,n\n1,a,1\n2,M,2\n3,c,3\n4,d,4\n5,e,5\n6,f,6\n")
+    project.load()
+    assert len(select("id")) == 6
+    assert "from quarantine: 4 read again" in project.out
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "said"),
     [
@@ -210,6 +223,46 @@ def test_parquet_files_keep_types_and_nest(project: FileProject, select: Select)
     project.write("c.parquet", b"PAR1 broken")
     assert project.run() == 1
     assert "c.parquet: can't be read as Parquet" in project.out + project.err
+
+
+@pytest.mark.parametrize("nested", [{}, {"tags": [["a"], ["b"]]}])
+def test_parquet_columns_keep_their_types(
+    project: FileProject, select: Select, nested: dict[str, Any]
+) -> None:
+    """Values of a file that has others are variants; none is lost, and none waits."""
+    project.configure("*.parquet", {"schema_policy": "evolve"}, primary_key="id")
+
+    def write(name: str, **columns: pa.Array) -> None:
+        pq.write_table(pa.table({**columns, **nested}), project.folder / name)
+
+    day = date(2024, 2, 29)
+    write(
+        "a.parquet",
+        id=pa.array([1, 2]),
+        day=pa.array([day, None]),
+        n=pa.array([7, 8]),
+        price=pa.array([Decimal("1.1"), Decimal("0.1234567890123")], pa.decimal128(20, 13)),
+        big=pa.array([2**64 - 1, 0], pa.uint64()),
+    )
+    project.load()
+    assert select("price, big") == [
+        (Decimal("0.1234567890123"), Decimal(0)),
+        (Decimal("1.1"), Decimal(2**64 - 1)),
+    ]
+    write(
+        "b.parquet",
+        id=pa.array([3, 4]),
+        day=pa.array([datetime(2024, 2, 29, 5), None], pa.timestamp("us")),
+        n=pa.array(["x", "8"]),
+        price=pa.array(["free", None]),
+    )
+    project.load()
+    assert select("id, day, n, n__v_text, price, price__v_text")[2:] == [
+        (3, None, None, "x", None, "free"),
+        (4, None, None, "8", None, None),
+    ]
+    assert str(select("day__v_timestamp")[0][0]).startswith("2024-02-29 05:00:00")
+    assert "quarantine" not in project.out
 
 
 def test_partitions_of_csv_files(project: FileProject, select: Select) -> None:

@@ -97,7 +97,9 @@ class ArrowCheck:
             self._rows_came = True
             yield item
             return
-        table = self._without_twins(item, table)
+        notes = dict(table.schema.metadata or {})
+        origin = notes.pop(envelope.ORIGIN, b"").decode()
+        table = self._without_twins(item, table.replace_schema_metadata(notes or None))
         if not table.num_rows:
             yield table
             return
@@ -125,7 +127,7 @@ class ArrowCheck:
         for at, row in zip(sorted(reasons), bad):
             name, detail = reasons[at]
             detail = f"`{name}`{detail}" if name else detail
-            yield envelope.refused(row, detail=detail, path=json_path("", name))
+            yield envelope.refused(row, detail=detail, path=json_path("", name), origin=origin)
 
     def _has_other_types(self, table: pa.Table, columns: Mapping[str, Column]) -> bool:
         for field in table.schema:

@@ -1,7 +1,7 @@
 """How something that is no plain row travels through an extracted file to the normalizer.
 
     {"_millstream_quarantine": {"unreadable": "...", "text": "...", "origin": "..."}}
-    {"_millstream_quarantine": {"refused": "...", "path": "..."}, "row": {...}}
+    {"_millstream_quarantine": {"refused": "...", "path": "...", "origin": "..."}, "row": {...}}
     {"_millstream_quarantine": {"replay": {ENTRY}}, "row": {...}}
     {"_millstream_quarantine": {"superseded": {ENTRY}}}
     {"_millstream_quarantine": {"superseded": {ENTRY}, "outcome": "read again"}}
@@ -23,6 +23,8 @@ from typing import Any
 KEY = "_millstream_quarantine"
 READ_AGAIN = "read again"
 """What became of rows that waited, and are part of what the source was read for."""
+ORIGIN = b"millstream.origin"
+"""In the metadata of an Arrow table: the file that its rows come from."""
 MARK = b'"_millstream_quarantine"'
 """In the text of every envelope, and hardly in any other."""
 _PLACE = b'[{"_millstream_quarantine":{"place":'
@@ -39,14 +41,15 @@ def unreadable(text: str, *, detail: str, origin: str) -> dict[str, Any]:
     return {KEY: {"unreadable": detail, "text": text, "origin": origin}}
 
 
-def refused(row: Any, *, detail: str, path: str) -> dict[str, Any]:
+def refused(row: Any, *, detail: str, path: str, origin: str = "") -> dict[str, Any]:
     """For a row that was read, and that its table would not give back.
 
     Args:
         detail: what is wrong with it, in words that do not quote it.
         path: the JSON path of the value that is wrong.
+        origin: where it was, if that is known: a file, or a line of it.
     """
-    return {KEY: {"refused": detail, "path": path}, "row": row}
+    return {KEY: {"refused": detail, "path": path, "origin": origin}, "row": row}
 
 
 def replay(entry: Mapping[str, Any], row: Any) -> dict[str, Any]:

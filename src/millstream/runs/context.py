@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from millstream import destinations, engine, schema_changes
-from millstream.config import DltConfig, PipelineConfig, RestApiConfig, TargetConfig
+from millstream.config import (
+    DltConfig,
+    PipelineConfig,
+    RestApiConfig,
+    SqlDatabaseConfig,
+    TargetConfig,
+)
 from millstream.model import Partition, SchemaVersion
 
 if TYPE_CHECKING:
@@ -80,6 +86,13 @@ class RunContext:
         """Whether keys hold in tables that are replaced, too: in those of our own sources."""
         source = self.target.source if isinstance(self.target, PipelineConfig) else None
         return source is not None and not isinstance(source, (DltConfig, RestApiConfig))
+
+    @property
+    def is_reflected(self) -> bool:
+        """Whether the source has columns, all of which are in each row."""
+        return isinstance(self.target, PipelineConfig) and isinstance(
+            self.target.source, SqlDatabaseConfig
+        )
 
     def may_hand_arrow(self, resource: Any) -> bool:
         """Whether rows may come as Arrow tables: our own sources declare their links then."""

@@ -36,6 +36,7 @@ def observe(
     loaded: SchemaVersion,
     loads: Sequence[Profile] | None = None,
     seen: Sequence[Profile] = (),
+    knows_columns: bool = False,
 ) -> Iterator[SchemaChange]:
     """Changes of the data, table by table; at most one per column, the one that says most.
 
@@ -45,6 +46,8 @@ def observe(
         loaded: what was loaded of `old`: a column that was only accepted ahead is new in a load.
         loads: what each recent load saw; None where only the sum of them is known.
         seen: the same, with what was settled since: two fields that met in a load are two.
+        knows_columns: whether the source has columns, all of which are in each row: one that is in
+            none is gone, however few rows there are.
     """
     before = old.table
     told: set[tuple[str, str]] = set()
@@ -65,7 +68,10 @@ def observe(
             if column.name in was.column
             and column.name not in mixed
             and _is_gone(
-                was.column[column.name], column, by_its_object=column.name in objects.fields
+                was.column[column.name],
+                column,
+                is_certain=column.name in objects.fields
+                or (knows_columns and _is_in_each_row(was, was.column[column.name])),
             )
         ]
         renames = column_renames([old for old, _ in gone], had, table, kept=mixed, seen=seen)
@@ -293,14 +299,22 @@ def _objects_gone(
     return _ObjectsGone(shares, frozenset().union(*(fields[name] for name in shares)))
 
 
-def _is_gone(old: Column, new: Column, *, by_its_object: bool = False) -> bool:
+def _is_in_each_row(table: Table, column: Column) -> bool:
+    """Whether a column was in all rows of a root table, and not within an object of these."""
+    seen = column.profile
+    if table.parent is not None or any(_objects_around(column.name, column.path)):
+        return False
+    return seen is not None and seen.present == seen.rows
+
+
+def _is_gone(old: Column, new: Column, *, is_certain: bool) -> bool:
     """Absent from every row of this load, and too many rows for that to be chance."""
     before, now = old.profile, new.profile
     if before is None or now is None or not now.rows or not before.present or now.present:
         return False
     if new.variant_of is not None or is_own(new):
         return False
-    return by_its_object or _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
+    return is_certain or _by_chance(before.present, before.rows, now.rows) < log(CHANCE)
 
 
 def by_object(names: Collection[str], others: Iterable[str]) -> dict[str, list[str]]:

@@ -42,6 +42,7 @@ def diff(
     loaded: SchemaVersion | None = None,
     loads: Sequence[Profile] | None = None,
     seen: Sequence[Profile] = (),
+    knows_columns: bool = False,
 ) -> tuple[SchemaChange, ...]:
     """Every change from `old` to `new`, in the order of the new schema; what is gone comes last.
 
@@ -50,11 +51,18 @@ def diff(
 
     Args:
         loaded: what was loaded of `old`; the rest of it was accepted ahead. All where left out.
-        seen: as `observe`.
+        seen, knows_columns: as `observe`.
         loads: what each recent load saw; shares that left their range are for `drift` to tell.
     """
     changes = [*_structural(old, new)]
-    changes += observe(old, new, loaded=old if loaded is None else loaded, loads=loads, seen=seen)
+    changes += observe(
+        old,
+        new,
+        loaded=old if loaded is None else loaded,
+        loads=loads,
+        seen=seen,
+        knows_columns=knows_columns,
+    )
     position = {table.name: index for index, table in enumerate(new.tables)}
     changes.sort(key=lambda change: position.get(change.table, len(position)))
     return tuple(changes)

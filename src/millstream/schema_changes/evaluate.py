@@ -35,6 +35,7 @@ def govern(
     recent: Sequence[LoadProfile] = (),
     maps: Collection[str] = (),
     shares: ProfileCheckConfig = _SHARES,
+    knows_columns: bool = False,
 ) -> tuple[Decision, ...]:
     """What the policy says of each change that nobody has accepted yet.
 
@@ -48,13 +49,21 @@ def govern(
         recent: what the last loads saw, oldest first.
         maps: the paths of objects that the configuration makes tables of: who named one wants that.
         shares: from when on one has left the range of the last loads.
+        knows_columns: as `observe`.
 
     The run must not load while any action is `hold`.
     """
     loads = comparable(recent)
     loaded = attach(before, pool(loads)) if loads else before
     seen = [each.profile for each in recent]
-    changes = diff(known(loaded, accepted, new), new, loaded=loaded, loads=loads or None, seen=seen)
+    changes = diff(
+        known(loaded, accepted, new),
+        new,
+        loaded=loaded,
+        loads=loads or None,
+        seen=seen,
+        knows_columns=knows_columns,
+    )
     changes += drift.changes(new, loads, changes, shares.threshold, shares.min_rows)
     position = {table.name: index for index, table in enumerate(new.tables)}
     changes = tuple(sorted(changes, key=lambda each: position.get(each.table, len(position))))

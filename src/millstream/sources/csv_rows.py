@@ -306,7 +306,8 @@ class _File:
                 "nothing of this run was loaded",
             )
         detail = f"{detail} ({where})"
-        return [envelope.refused(row, detail=detail, path=json_path("", column.name))]
+        path = json_path("", column.name)
+        return [envelope.refused(row, detail=detail, path=path, origin=where)]
 
 
 def _typed(column: Column, data: pa.Array) -> tuple[pa.Array, Sequence[int], str]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from millstream.common.redact import redact_url
 from millstream.config import FilesConfig, FileStream
@@ -372,10 +372,16 @@ class FilesSource:
 
             for page in self._typed_pages(path, content, settings):
                 if isinstance(page, Declared):
-                    hints: Any = dlt.mark.make_hints(columns=cast("Any", page.hints))
-                    yield dlt.mark.with_hints([], hints)
-                else:
+                    hints: Any = page.hints
+                    if file_kind.is_parquet(path, settings):
+                        hints = _of_new_columns(hints)
+                    if hints:
+                        yield dlt.mark.with_hints([], dlt.mark.make_hints(columns=hints))
+                elif settings.maps or isinstance(page, list):
                     yield column_values.parsed(page) if settings.maps else page
+                else:
+                    notes = {**(page.schema.metadata or {}), envelope.ORIGIN: path.encode()}
+                    yield page.replace_schema_metadata(notes)
             return
         if file_kind.is_document(path, content, settings):
             yield from json_document.read(
@@ -411,6 +417,16 @@ class FilesSource:
                     copy.write(piece)
                 copy.seek(0)
                 yield copy
+
+
+def _of_new_columns(hints: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of columns that the table lacks: the others keep their types, whatever a file has."""
+    import dlt
+
+    schema = dlt.current.source_schema()
+    table: Any = schema.tables.get(schema.naming.normalize_path(dlt.current.resource_name()), {})
+    known = table.get("columns", {})
+    return [each for each in hints if not known.get(each["name"], {}).get("data_type")]
 
 
 @contextmanager

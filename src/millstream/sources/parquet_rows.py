@@ -46,7 +46,7 @@ def read(path: str, file: Any) -> Iterator[Any]:
 
 
 def _hints(schema: pa.Schema, names: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-    """Of columns that hold texts or times: as rows, texts could be taken for times."""
+    """Of columns whose values tell too little as rows: texts could be times, decimals any."""
     for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -54,6 +54,11 @@ def _hints(schema: pa.Schema, names: Mapping[str, str]) -> Iterator[Mapping[str,
         elif pa.types.is_timestamp(kind):
             is_zoned = kind.tz is not None
             yield {"name": names[field.name], "data_type": "timestamp", "timezone": is_zoned}
+        elif pa.types.is_decimal(kind) and kind.precision <= 38:
+            digits = {"precision": kind.precision, "scale": kind.scale}
+            yield {"name": names[field.name], "data_type": "decimal", **digits}
+        elif pa.types.is_uint64(kind):
+            yield {"name": names[field.name], "data_type": "decimal", "precision": 20, "scale": 0}
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -352,7 +352,7 @@ class WatchedNormalizer(ExactNormalizer):
             return
         if "refused" in found:
             problem = Rejection("refused", found["refused"], root, found["path"])
-            self._put_aside(root, [problem], item["row"])
+            self._put_aside(root, [problem], item["row"], found.get("origin", ""))
             return
         if "superseded" in found:
             self._entries.append(entry.closed(found["superseded"], "superseded"))

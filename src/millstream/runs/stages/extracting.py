@@ -103,8 +103,7 @@ def extract(
     if context.pages is not None:
         for resource in resources:
             limit_pages(resource, context.pages)
-    is_reflected = isinstance(target, PipelineConfig) and target.source.type == "sql_database"
-    if is_reflected:
+    if context.is_reflected:
         for resource in resources:
             destinations.keep_types(schema, resource, pipeline.destination.capabilities())
     if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
@@ -119,7 +118,7 @@ def extract(
             pipeline.schemas[context.schema] if known else dlt.Schema(context.schema),
             pipeline.destination.capabilities(),
             is_exact=target.coercion == "exact",
-            makes_variants=is_reflected,
+            makes_variants=context.has_unique_keys,
         )
     capture = None
     if target.receipts != "none" and not context.is_preview:

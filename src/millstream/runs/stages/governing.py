@@ -32,6 +32,7 @@ def decide(
         recent=recent,
         maps=context.maps,
         shares=context.target.profile_check,
+        knows_columns=context.is_reflected,
     )
     # what should be quarantined, and yet came this far, came in a form that is not rows
     return tuple(
