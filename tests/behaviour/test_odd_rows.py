@@ -6,6 +6,7 @@ import datetime
 import json
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -250,3 +251,17 @@ def test_a_row_of_too_many_lists_is_quarantined(duckdb_place: Place) -> None:
     assert sum(each.rows for each in report.quarantined) == 1
     assert "lists in lists" in place.column("_millstream_quarantine", "detail", "detail")[0]
     assert place.column("orders", "id") == [1, 3]
+
+
+class DriverUuid(UUID):
+    """As asyncpg returns them."""
+
+
+def test_uuids_are_texts_whatever_is_beside_them(duckdb_place: Place) -> None:
+    FEED.rows = [
+        {"id": 1, "key": UUID(int=1), "n": LARGE},
+        {"id": 2, "key": DriverUuid(int=2), "tree": {"key": DriverUuid(int=3)}},
+    ]
+    run(configured(duckdb_place), "orders")
+    assert duckdb_place.column("orders", "key") == [str(UUID(int=1)), str(UUID(int=2))]
+    assert duckdb_place.column("orders", "tree__key") == [None, str(UUID(int=3))]

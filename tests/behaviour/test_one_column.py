@@ -58,3 +58,16 @@ def test_nothing_is_said_where_nothing_is_lost(place: Place, load: Load) -> None
 
     assert report.warnings == ()
     assert place.column("orders", "who__name", "id")[:3] == ["bob", "ann", "cy"]
+
+
+def test_a_row_with_two_lists_for_one_table_is_quarantined(place: Place, load: Load) -> None:
+    odd = {"id": 1, "books__pages": [{"n": 1}], "books": {"pages": [{"n": 2}, {"n": 3}]}}
+    rows = [*others(3), odd, {"id": 2, "books__pages": [{"n": 4}]}]
+    load(rows)
+
+    assert place.column("_millstream_quarantine", "detail", "detail") == [
+        "two lists of it make one table, and their items the same rows there; rename one of them "
+        "at the source"
+    ]
+    assert place.column("orders", "id") == [2, 100, 101, 102]
+    assert place.column("orders__books__pages", "n", "n") == [4]

@@ -7,7 +7,7 @@ from typing import Any
 import dlt
 import pytest
 
-from millstream.engine.dlt.key_collisions import SHARED, Collision, Finder
+from millstream.engine.dlt.key_collisions import Collision, Finder
 
 
 def test_rows_that_are_no_objects_are_looked_at_too() -> None:
@@ -25,7 +25,6 @@ def test_rows_that_are_no_objects_are_looked_at_too() -> None:
     ("row", "expected"),
     [
         ({"a__b": 1, "a": {"b": 2}}, Collision("t", "column", "a__b", ("a.b", "a__b"))),
-        ({"a__b": [1], "a": {"b": [2]}}, Collision("t", SHARED, "t__a__b", ("a.b", "a__b"))),
         ({"B": [1], "b": [2]}, Collision("t", "table", "t__b", ("B", "b"))),
         ({"a__b": [1], "a": {"b": []}}, None),
         ({"a__b": 1, "a": {"c": 2}}, None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,38 @@ def test_a_file_of_sqlite_is_known_from_the_project_on(
     project.define("orders", settings={"orders": {"cursor": "n"}})
     assert "another table" in project.run()
     assert project.rows("id, n", "orders") == [(2, 5)]
+
+
+@pytest.mark.parametrize("place", ["duckdb"], indirect=True)
+def test_columns_that_get_a_wider_type_take_their_new_rows(project: SqlProject) -> None:
+    project.execute("CREATE TABLE orders (id int PRIMARY KEY, n int, price numeric(5, 2))")
+    project.execute("INSERT INTO orders VALUES (1, 10, 1.25), (2, 9, 2.5)")
+    project.define("orders", settings={"orders": {"cursor": "n"}})
+    project.run()
+    project.execute("ALTER TABLE orders ALTER n TYPE text, ALTER price TYPE numeric(12, 4)")
+    project.execute("INSERT INTO orders VALUES (3, '1a', 12345.6789)")
+    assert "the cursor `n` is text now" in project.run()
+    prices = [
+        (1, "10", Decimal("1.25")),
+        (2, "9", Decimal("2.5")),
+        (3, "1a", Decimal("12345.6789")),
+    ]
+    assert project.rows("id, n, price", "orders") == prices
+    project.execute("INSERT INTO orders VALUES (4, 'b', 0)")
+    assert "the cursor" not in project.run()
+    assert project.rows("id, n, price", "orders") == [*prices, (4, "b", Decimal(0))]
+
+
+def test_text_that_is_not_json_stays_text(
+    duckdb_place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = sqlite_project(duckdb_place, capsys, monkeypatch)
+    project.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, doc TEXT)")
+    project.execute("""INSERT INTO orders VALUES (1, '{"n": 1}'), (2, '{bad'), (3, NULL)""")
+    project.define("orders", settings={"orders": {"types": {"doc": "nested"}}})
+    project.run()
+    assert project.rows("id, doc__n, doc", "orders") == [
+        (1, 1, None),
+        (2, None, "{bad"),
+        (3, None, None),
+    ]

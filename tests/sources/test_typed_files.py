@@ -273,3 +273,16 @@ def test_partitions_of_csv_files(project: FileProject, select: Select) -> None:
     assert select("id, _millstream_partition") == [("1", "eu"), ("3", "eu")]
     project.configure("{partition}.csv", {"partitions": {"type": "static", "values": ["a"]}})
     project.load("--partition", "a")
+
+
+def test_cells_that_are_not_json_wait_and_others_load(project: FileProject, select: Select) -> None:
+    project.configure("*.csv", types={"id": "bigint", "kept": "json", "doc": "nested"})
+    project.write(
+        "a.csv",
+        'id,kept,doc\n1,"{""n"":1}","[1,2]"\n2,{bad,\n3,,[NaN]\n4,123456789012345678901,"{""n"":9}"\n5,,text\n',
+    )
+    assert project.load() == [1, 4]
+    assert [detail.partition(" (")[0] for _, detail in project.quarantined()] == [
+        "`kept`: not JSON", "`doc`: not JSON", "`doc`: not JSON",
+    ]  # fmt: skip
+    assert select("value", "t__doc") == [(1,), (2,)]

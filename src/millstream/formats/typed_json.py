@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from uuid import UUID
 
 import orjson
 from dlt.common.data_writers.writers import JsonlWriter, TypedJsonlListWriter
@@ -140,6 +141,8 @@ def dumps(value: Any) -> bytes:
                 return each
             marks += 1
             return float_text(each)
+        if isinstance(each, UUID):  # dlt marks it where orjson does not write it, and fails on it
+            return str(each)
         if isinstance(each, _BYTES) and not len(each):
             marks += 1
             return NO_BYTES

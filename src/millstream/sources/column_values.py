@@ -137,9 +137,17 @@ def _from_hex(texts: pa.Array) -> pa.Array:
     )
 
 
+def is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def _json(value: Any) -> Any:
-    """JSON as the database wrote it; integers of any length stay what they are."""
-    if isinstance(value, str):
+    """JSON as the database wrote it, integers of any length included; any other text as a text."""
+    if isinstance(value, str) and is_json(value):
         return orjson.Fragment(typed_json.escape_json(value.encode()))
     return value
 

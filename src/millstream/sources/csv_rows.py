@@ -319,7 +319,11 @@ def _typed(column: Column, data: pa.Array) -> tuple[pa.Array, Sequence[int], str
         encoding = file_content.guess(data[wrong[0]].as_py())
         array, _, _ = _typed(column, _without(data, wrong))
         return array, wrong, f"not UTF-8; if the file is {encoding}, set `encoding: {encoding}`"
-    if column.kind in ("text", "json", "nested"):
+    if column.kind in ("json", "nested"):
+        given = enumerate(texts.to_pylist())
+        misfits = [at for at, each in given if each is not None and not column_values.is_json(each)]
+        return texts, misfits, "not JSON"
+    if column.kind == "text":
         return texts, (), ""
     texts = pc.utf8_trim_whitespace(texts)
     misfits = list(_misfits(column, texts))

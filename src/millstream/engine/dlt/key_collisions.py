@@ -13,9 +13,6 @@ from typing import Any, NamedTuple
 
 _REMEMBERED = 10_000
 _NESTED = (dict, list)
-SHARED = "shared table"
-"""Both lists are in one table, with the same parent and the same positions: nothing is lost but
-which is which."""
 
 
 class Collision(NamedTuple):
@@ -23,13 +20,17 @@ class Collision(NamedTuple):
 
     table: str
     what: str
-    """`column`, `table`, or `SHARED`."""
+    """`column` or `table`."""
     name: str
     keys: tuple[str, str]
 
 
 class Finder:
-    """Finds them as dlt's relational normalizer comes upon them; for one schema."""
+    """Finds them as dlt's relational normalizer comes upon them; for one schema.
+
+    A row with two lists of different paths in one table (`a__b`, and `b` in `a`) is refused before:
+    `row_refusals`.
+    """
 
     def __init__(self, normalizer: Any) -> None:
         self._normalizer = normalizer
@@ -86,7 +87,6 @@ class Finder:
         """What `_flatten` writes over, in its own order."""
         normalizer = self._normalizer
         seen: dict[tuple[str, ...], tuple[str, Any]] = {}
-        lists: dict[str, tuple[tuple[str, ...], str]] = {}
         stack: list[tuple[Any, int, tuple[str, ...], str]] = [(row, level, (), "")]
         while stack:
             current, level, path, above = stack.pop()
@@ -101,12 +101,6 @@ class Finder:
                 if not whole:
                     at = ("", *path, normalizer._normalize_table_identifier(key))
                     name = normalizer._shorten_fragments(table, *at[1:])
-                    other, there = lists.get(name, (at, ""))
-                    if value:
-                        lists[name] = (at, f"{above}{key}")
-                    if value and other != at:
-                        first, second = sorted((there, f"{above}{key}"))
-                        yield Collision(table, SHARED, name, (first, second))
                 before, lost = seen.get(at, ("", None))
                 seen[at] = (f"{above}{key}", value)
                 if lost is not None and lost != [] and (type(lost), lost) != (type(value), value):
@@ -123,13 +117,6 @@ class Finder:
 def describe_collisions(found: Mapping[Collision, int]) -> Iterator[str]:
     """A sentence for each two keys."""
     for (table, what, name, (first, second)), count in found.items():
-        if what == SHARED:
-            rows = "1 row has" if count == 1 else f"{count:,} rows have"
-            yield (
-                f"{table}: {rows} two lists in one table: `{first}` and `{second}` become "
-                f"`{name}`, where their items can't be told apart; rename one of them at the source"
-            )
-            continue
         one = "value" if what == "column" else "list"
         lost = f"1 {one} was lost" if count == 1 else f"{count:,} {one}s were lost"
         yield (

@@ -41,6 +41,7 @@ from millstream.engine.dlt.row_refusals import (
     NOT_QUARANTINED_HINT,
     ROW_ERRORS,
     UnloadableError,
+    check_apart,
     check_complete,
     refusal,
     refuse_unreadable,
@@ -303,6 +304,7 @@ class WatchedNormalizer(ExactNormalizer):
             try:
                 with self._complete_rows() as buffer:
                     found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
+                    self._check_apart(suspects, buffer)
             except RefusedValueError as error:
                 raise SourceDataError(str(error), hint=NOT_QUARANTINED_HINT) from None
             if buffer is not None:
@@ -319,6 +321,7 @@ class WatchedNormalizer(ExactNormalizer):
                     if self._hits:
                         raise _OneByOne
                     check_complete(self.schema, buffer, self.dialect)
+                    self._check_apart(suspects, buffer)
             except (_OneByOne, _Refused, *ROW_ERRORS):
                 pass
             else:
@@ -379,6 +382,7 @@ class WatchedNormalizer(ExactNormalizer):
             with self._trial() as buffer:
                 found = super()._normalize_chunk(root, [row], pua, False)
                 check_complete(self.schema, buffer, self.dialect)
+                self._check_apart(suspects, buffer)
         except _Refused as refused:
             self._stats.refuse(refused.decision)
             return [refused.problem], kept
@@ -413,6 +417,11 @@ class WatchedNormalizer(ExactNormalizer):
 
     def _suspects(self, rows: list[Any]) -> list[Any]:
         return self._collisions.suspects(rows) if self._collisions else []
+
+    def _check_apart(self, suspects: list[Any], buffer: Buffer | None) -> None:
+        if suspects and buffer is not None:
+            normalizer: Any = self.schema.data_item_normalizer
+            check_apart(buffer, normalizer.c_dlt_id)
 
     def _count_twins(self, root: str, rows: list[Any]) -> None:
         if rows and self._collisions and self._stats:

@@ -71,6 +71,18 @@ def check_complete(schema: Schema, buffer: Buffer, dialect: str | None) -> None:
                 raise UnloadableError(table, None, detail)
 
 
+def check_apart(buffer: Buffer, row_id: str) -> None:
+    """Find a row with two lists that make one table: their items would have the same ids.
+
+    Raises:
+        UnloadableError: there is one.
+    """
+    for table, rows in buffer.rows.items():
+        if len({row.get(row_id) for row in rows}) < len(rows):
+            detail = "two lists of it make one table, and their items the same rows there; rename "
+            raise UnloadableError(table, None, f"{detail}one of them at the source")
+
+
 def required_columns(schema: Schema, table: str) -> list[str]:
     """The columns of the data that may not be null, those without a type yet included."""
     known = schema.tables.get(table)

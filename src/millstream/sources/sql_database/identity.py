@@ -7,7 +7,9 @@ the address decides: of SQLite the file, from the project on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import date, datetime
+from decimal import Decimal
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from millstream.sources import findings
 from millstream.sources.file_listing import key_of
+from millstream.sources.typed_columns import Column
 
 _POSTGRES = """
 SELECT CAST((SELECT system_identifier FROM pg_control_system()) AS text),
@@ -50,12 +53,24 @@ def identify(connection: sa.Connection, table: sa.Table, project: Path) -> str:
     ).hexdigest()
 
 
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "bigint": (int, float, Decimal),
+    "double": (int, float, Decimal),
+    "decimal": (int, float, Decimal),
+    "timestamp": (datetime,),
+    "date": (date,),
+    "text": (str,),
+}
+"""By the kind of a cursor's column, what the values of earlier runs may be."""
+
+
 def settle(
-    what: str, disposition: str, identity: str
+    what: str, disposition: str, identity: str, cursor: Column | None
 ) -> Callable[[MutableMapping[str, Any]], bool]:
     """What looks at the state before a table is read, any number of times.
 
-    It forgets the cursor of another table, and says whether the rows replace those of one.
+    It forgets the cursor of another table, or a value that its column can't be compared with, and
+    says whether the rows replace those of another table.
     """
     replaces = False
 
@@ -75,6 +90,16 @@ def settle(
                     else f"the rows are loaded by `{disposition}`"
                 )
             )
+        cursors = state.get("incremental", {})
+        last = cursors.get(cursor.name, {}).get("last_value") if cursor is not None else None
+        if cursor is not None and last is not None:
+            is_day = isinstance(last, date) and not isinstance(last, datetime)
+            if not isinstance(last, _TYPES[cursor.kind]) or is_day != (cursor.kind == "date"):
+                del cursors[cursor.name]
+                findings.warn(
+                    f"{what}: the cursor `{cursor.source}` is {cursor.kind} now, which can't "
+                    "be compared with the last run's highest value; all rows are read"
+                )
         return replaces
 
     return look

@@ -52,7 +52,7 @@ def resource(
         number = identity.identify(connection, table, project)
     cursor = _cursor(planned, key, settings, what)
     disposition = settings.write_disposition or ("merge" if key else "replace")
-    is_another = identity.settle(what, disposition, number)
+    is_another = identity.settle(what, disposition, number, cursor)
     reading = Reading(what, planned, cursor, parses_json=parses_json)
     if partition is not None:
         by = queries.partition_column(planned, partition, what)
