@@ -248,6 +248,37 @@ def test_columns_that_get_another_type(
     ]  # fmt: skip
     pg.run()
     assert "no schema changes" in pg.said
+    # digits of a number are none of a text
+    pg.execute(
+        "ALTER TABLE t ALTER price TYPE text;"
+        "INSERT INTO t VALUES (9, NULL, 'twenty characters of text', NULL, NULL, NULL)"
+    )
+    assert "column `price` is now text, before decimal(12,6)" in pg.run(fails=True)
+    assert main(["schema", "accept", str(place.project)]) == 0
+    pg.run()
+    assert pg.rows("price", "t", "id")[6:] == [
+        ("7.000001",),
+        ("8.000000",),
+        ("twenty characters of text",),
+    ]
+    pg.execute("ALTER TABLE t ALTER id TYPE text")
+    said = pg.run(fails=True)
+    assert "the cursor 'id' is a column of text now, and the last run came to 9, which is" in said
+    assert "`millstream run --full-refresh` reads the table from its beginning" in said
+
+
+def test_windows_keep_the_types_of_their_table(pg: SqlProject) -> None:
+    pg.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL, v int);"
+        "INSERT INTO t VALUES (1, '2024-01-01', 1), (2, '2024-01-02', 2)"
+    )
+    days = {"type": "time", "every": "day", "start": "2024-01-01", "cursor": "at"}
+    pg.more["partitions"] = days
+    pg.define("t")
+    pg.run("--partition", "2024-01-01...2024-01-02")
+    pg.execute("ALTER TABLE t ALTER v TYPE text USING 'x' || v")
+    pg.run("--partition", "2024-01-02")
+    assert pg.rows("id, v, v__v_text", "t") == [(1, 1, None), (2, None, "x2")]
 
 
 def test_a_column_that_is_dropped_is_told(lite: SqlProject) -> None:

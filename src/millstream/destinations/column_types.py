@@ -28,11 +28,14 @@ Declared = tuple[str, Any, Any]
 """A table, and a column of it: as it was declared at the last load, and now."""
 
 
-def keep(schema: dlt.Schema, resource: DltResource, capabilities: Any) -> None:
+def keep(schema: dlt.Schema, resource: DltResource, capabilities: Any, *, may_widen: bool) -> None:
     """Declare the types that the columns of a table have, unless those of a resource hold more.
 
     For sources that know their columns: one that has another type today is nobody's decision, so
     that values which its column does not give back are variants, as those of rows are.
+
+    Args:
+        may_widen: whether a column may get a type that holds more.
     """
     coming: Any = resource.compute_table_schema()
     stored: Any = schema.tables.get(schema.naming.normalize_tables_path(coming["name"]), {})
@@ -41,8 +44,11 @@ def keep(schema: dlt.Schema, resource: DltResource, capabilities: Any) -> None:
         old = stored.get("columns", {}).get(schema.naming.normalize_identifier(name), {})
         if old.get("data_type") and new.get("data_type"):
             was, now = (_sized(each, capabilities) for each in (old, new))
-            is_altered = capabilities.sqlglot_dialect in _ALTERED
-            if not (_holds(now, was) and (is_altered or _holds(was, now))):
+            is_altered = may_widen and capabilities.sqlglot_dialect in _ALTERED
+            if _holds(now, was) and (is_altered or _holds(was, now)):
+                for key in set(_TYPE).difference(new):
+                    old.pop(key, None)  # dlt would go on with the digits of a number for a text
+            else:
                 rest = {key: value for key, value in new.items() if key not in _TYPE}
                 new = {**rest, **{key: old[key] for key in _TYPE if key in old}}
         declared.append(new)

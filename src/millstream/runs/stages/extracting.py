@@ -105,7 +105,13 @@ def extract(
             limit_pages(resource, context.pages)
     if context.is_reflected:
         for resource in resources:
-            destinations.keep_types(schema, resource, pipeline.destination.capabilities())
+            destinations.keep_types(
+                schema,
+                resource,
+                pipeline.destination.capabilities(),
+                # partitions share tables, and take each other's types over
+                may_widen=context.partition is None,
+            )
     if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
         opened = opened.clone(with_name=context.schema)
         schema = None
