@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
@@ -65,7 +66,15 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> DbtProject:
     if kind == "duckdb":
         destination["database"] = output["path"] = str(place.extra["file"])
     else:
-        output |= place.extra["dbt"] | {"type": "postgres"}
+        address = urlsplit(place.extra["server"].url(place.extra["database"]))
+        output |= {
+            "type": "postgres",
+            "host": address.hostname,
+            "port": address.port,
+            "user": address.username,
+            "password": unquote(address.password or ""),
+            "dbname": place.extra["database"],
+        }
     streams = {"orders": {"path": str(folder / "orders.jsonl"), "primary_key": "id"}}
     attributes = {
         "name": "shop",
@@ -86,12 +95,12 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> DbtProject:
 
 def test_dbt_builds_on_the_tables_and_notices_orphans(project: DbtProject) -> None:
     project.load(LINES)
-    assert project.write("--staging") == 0
+    assert project.write("--staging", "--nested") == 0
     built = project.dbt("build")
     assert built.returncode == 0, built.stdout
     assert "Deprecat" not in built.stdout
-    # two models; the key and the id of a row, the id of an item and its parent's
-    assert "PASS=10" in built.stdout, built.stdout
+    # three models; the key and the id of a row, the id of an item and its parent's
+    assert "PASS=11" in built.stdout, built.stdout
     fresh = project.dbt("source", "freshness")
     assert fresh.returncode == 0, fresh.stdout
     assert "1 of 1 PASS freshness" in fresh.stdout
@@ -104,10 +113,35 @@ def test_dbt_builds_on_the_tables_and_notices_orphans(project: DbtProject) -> No
             "JOIN models.stg_shop__orders__items i ON i._dlt_parent_id = o._dlt_id ORDER BY ALL"
         ).fetchall()
         assert models == [(1, 7, "ink"), (1, 7, "pen")]
+        nested = connection.sql("SELECT id, items FROM models.nested_shop__orders ORDER BY id")
+        assert nested.fetchall() == [(1, [{"sku": "pen"}, {"sku": "ink"}]), (2, [])]
         connection.sql("DELETE FROM shop.orders WHERE id = 1")
     broken = project.dbt("test")
     assert broken.returncode == 1
     assert "relationships" in broken.stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("project", ["duckdb", "postgres"], indirect=True)
+def test_children_are_put_back_as_lists(project: DbtProject) -> None:
+    documents = [
+        {"id": 1, "tags": ["x", "y"], "items": [{"sku": "b", "sizes": [2, 1]}, {"sku": "a"}]},
+        {"id": 2, "tags": [], "items": [{"sku": None, "sizes": []}]},
+        {"id": 3},
+    ]
+    project.load(documents)
+    assert project.write("--nested") == 0
+    built = project.dbt("build")
+    assert built.returncode == 0, built.stdout
+    clause = project.place.from_clause("x").replace("shop.", "models.").replace("x", "{0}")
+    found = project.place.query(
+        f"SELECT id, tags, items FROM {clause.format('nested_shop__orders')} ORDER BY id"
+    )
+    assert [tuple(row) for row in found] == [
+        (1, ["x", "y"], [{"sku": "b", "sizes": [2, 1]}, {"sku": "a", "sizes": []}]),
+        (2, [], [{"sku": None, "sizes": []}]),
+        (3, [], []),
+    ]
 
 
 def test_what_people_wrote_stays(project: DbtProject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,18 @@ def _arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="also write a staging model for each table that has none",
     )
+    parser.add_argument(
+        "--nested",
+        action="store_true",
+        help="also write a model for each table with child tables, which has these as lists",
+    )
 
 
 def _run(options: Namespace) -> int:
     from millstream.cli.pipeline import quieten_dlt
     from millstream.common import atomic_write
     from millstream.config import read_pipeline
-    from millstream.dbt import merged, sources, staging_models
+    from millstream.dbt import DIALECTS, merged, nested_models, sources, staging_models
     from millstream.errors import ConfigError
 
     quieten_dlt()
@@ -55,16 +61,30 @@ def _run(options: Namespace) -> int:
         atomic_write.write(file, new)
         print(f"{'updated' if text else 'wrote'} {file}: {len(tables)} tables")
     if options.staging:
-        folder = file.parent / "staging" / config.name
-        folder.mkdir(parents=True, exist_ok=True)
         quote = "`" if config.destination.type in ("bigquery", "databricks") else '"'
-        made = 0
-        for name, model in staging_models(config.name, tables, quote):
-            if not (folder / name).exists():
-                (folder / name).write_text(model, encoding="utf-8")
-                made += 1
-        print(f"wrote {made} staging models to {folder}; those that were there stay as they are")
+        models = staging_models(config.name, tables, quote)
+        _write(models, file.parent / "staging" / config.name, "staging")
+    if options.nested:
+        dialect = DIALECTS.get(config.destination.type)
+        if dialect is None:
+            raise ConfigError(
+                f"--nested: lists are written for {', '.join(DIALECTS)} alone, not for "
+                f"{config.destination.type}"
+            )
+        models = nested_models(config.name, tables, dialect)
+        _write(models, file.parent / "nested" / config.name, "nested")
     return 0
+
+
+def _write(models: Iterable[tuple[str, str]], folder: Path, kind: str) -> None:
+    """Write the models that are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = 0
+    for name, model in models:
+        if not (folder / name).exists():
+            (folder / name).write_text(model, encoding="utf-8")
+            made += 1
+    print(f"wrote {made} {kind} models to {folder}; those that were there stay as they are")
 
 
 def _project(named: Path | None) -> Path:
@@ -138,7 +158,7 @@ COMMAND = Command(
     "types, where each value lies in the JSON, tests of keys and of the links between child and "
     "parent, freshness, and the keys of Dagster's assets. A file that is there is brought up to "
     "date: tables and columns are added, what people wrote stays.",
-    examples=("millstream dbt", "millstream dbt --project warehouse --staging"),
+    examples=("millstream dbt", "millstream dbt --project warehouse --staging --nested"),
     arguments=_arguments,
     run=_run,
 )
