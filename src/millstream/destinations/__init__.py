@@ -61,6 +61,7 @@ from millstream.destinations.migrations import (
     free_former_keys,
     migrate,
     refuse_unmergeable,
+    remake,
 )
 from millstream.destinations.nul_characters import replaced
 from millstream.destinations.partition_rows import (
@@ -117,6 +118,7 @@ __all__ = [
     "refuse_partitioned",
     "refuse_unmergeable",
     "refuse_unpartitioned",
+    "remake",
     "replace_through_staging",
     "replaced",
     "restore",

@@ -178,6 +178,34 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
     ]
 
 
+def remake(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
+    """Make the tables and columns again, empty, that somebody took out of the destination by hand.
+
+    dlt looks for them only where a schema is new.
+
+    Args:
+        schema: what is loaded into, as far as its tables were made.
+
+    Returns:
+        What was missing: `orders__items`, `orders.price`.
+    """
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+
+    with pipeline.destination_client(schema.name) as client:
+        if not isinstance(client, SqlJobClientBase):
+            return []
+        fold = client.capabilities.casefold_identifier
+        tables = [str(table["name"]) for table in schema.data_tables(seen_data_only=True)]
+        missing = []
+        for name, storage in list(client.get_storage_tables(tables)):
+            columns = schema.get_table_columns(name) if storage else {}
+            lost = [each for each in columns if each not in storage and fold(each) not in storage]
+            missing += [f"{name}.{each}" for each in lost] if storage else [name]
+        if missing:
+            client.update_stored_schema(force=True)
+    return missing
+
+
 def _needed(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[Any]]]:
     """The columns that tables with rows lack, and that may not be null or have to be filled."""
     for name, table in schema.tables.items():

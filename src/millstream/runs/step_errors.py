@@ -6,6 +6,7 @@ import errno
 import logging
 import re
 import traceback
+from collections.abc import Sequence
 
 from millstream import destinations
 from millstream.common.redact import redact_foreign
@@ -92,6 +93,20 @@ def refused_by_check(error: BaseException, check: str, where: str, stream: str) 
         stream=stream,
         step="load",
         hint=pending_hint(stream),
+    )
+
+
+def removed_by_hand(
+    error: BaseException, missing: Sequence[str], where: str, stream: str
+) -> RunError:
+    """A load failed at tables or columns that were not there, and that are again."""
+    names = ", ".join(f"`{each}`" for each in missing)
+    return RunError(
+        f"{where}: load failed: {describe_job_error(error)}",
+        stream=stream,
+        step="load",
+        hint=f"the destination no longer had {names}. They were made again, empty; the next run "
+        "loads what this one has extracted. What they held comes again with --full-refresh alone",
     )
 
 

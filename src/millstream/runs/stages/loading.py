@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
@@ -23,7 +24,7 @@ from millstream.runs.recorder import RunRecorder, StaleCursorError
 from millstream.runs.scope import Baseline, Scope
 from millstream.runs.stages.extracting import Extracted
 from millstream.runs.stages.normalizing import Normalized
-from millstream.runs.step_errors import describe_job_error, refused_by_check
+from millstream.runs.step_errors import describe_job_error, refused_by_check, removed_by_hand
 
 if TYPE_CHECKING:
     import dlt
@@ -105,6 +106,11 @@ def load(
             recorder.history.retract(pipeline)
             if check := destinations.violated_check(pipeline, error):
                 raise refused_by_check(error, check, context.what, context.stream) from None
+            missing = []
+            with suppress(Exception):  # a help, where the destination still answers
+                missing = destinations.remake(pipeline, pipeline.schemas[context.schema])
+            if missing:
+                raise removed_by_hand(error, missing, context.what, context.stream) from error
             raise
         sweep(context, pipeline, run, loading, package.counted)
         warnings += (*emptied, *extracted.findings.warnings, *corrected)

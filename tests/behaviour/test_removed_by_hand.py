@@ -1,0 +1,41 @@
+"""Tables and columns that somebody took out of the destination: the stream goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from behaviour.conftest import Load
+from millstream.errors import RunError
+from services.places import Place
+
+
+@pytest.fixture(
+    params=["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))]
+)
+def place(request: pytest.FixtureRequest) -> Place:
+    made: Place = request.getfixturevalue(f"{request.param}_place")
+    return made
+
+
+@pytest.mark.nightly_on("postgres")
+@pytest.mark.parametrize("disposition", ["append", "merge"])
+def test_what_was_removed_is_made_again(place: Place, load: Load, disposition: str) -> None:
+    def row(number: int) -> dict[str, Any]:
+        return {"id": number, "price": number, "items": [{"n": number, "tags": ["a"]}]}
+
+    load([row(1)], disposition=disposition)
+    for statement in (
+        f"DROP TABLE {place.from_clause('orders__items__tags')}",
+        f"ALTER TABLE {place.from_clause('orders')} DROP COLUMN price",
+    ):
+        place.query(statement)
+    with pytest.raises(RunError) as error:
+        load([row(2)], disposition=disposition)
+    assert "no longer had `orders.price`, `orders__items__tags`" in str(error.value.hint)
+    load([row(3)], disposition=disposition)
+    rows = [(1, None), (2, 2), (3, 3)]
+    assert place.query(f"SELECT id, price FROM {place.from_clause('orders')} ORDER BY 1") == rows
+    assert place.column("orders__items", "n", "n") == [1, 2, 3]
+    assert place.count("orders__items__tags") == 2
