@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from tests.parity.harness import Case
@@ -16,6 +24,7 @@ from tests.parity.test_random import cases
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.errors import MillstreamError
 from millstream.model import RunReport
+from millstream.runs.audit import audit_loads
 from millstream.runs.runner import replay, run, run_data
 from services.places import Place
 
@@ -140,3 +149,70 @@ def test_a_sample_of_a_large_load(tmp_path: Path) -> None:
     assert problems(report) == []
     assert (root.read, root.delivered, root.unchecked) == (12_000, 12_000, "")
     assert 100 < root.checked <= 500
+
+
+def csv_file(folder: Path) -> dict[str, Any]:
+    lines = "".join(f'{n},"n {n}",{n}.25,{"" if n % 3 else "true"}\n' for n in range(40))
+    (folder / "a.csv").write_text(f"id,Na me,amount,flag\n{lines}x,y\n", encoding="utf-8")
+    types = {"id": "bigint", "amount": "decimal(12,2)", "flag": "bool"}
+    return {"type": "files", "streams": {"orders": {"path": "*.csv", "types": types}}}
+
+
+def parquet_file(folder: Path) -> dict[str, Any]:
+    rows = range(40)
+    moment = datetime(2024, 1, 1, 1, 2, 3)
+    table = pa.table(
+        {
+            "id": pa.array(rows),
+            "Na me": [f"n {n}" if n % 3 else None for n in rows],
+            "moment": pa.array([moment] * 40, pa.timestamp("us")),
+            "instant": pa.array([moment] * 40, pa.timestamp("ms", "Europe/Berlin")),
+            "day": pa.array([moment.date()] * 40),
+            "clock": pa.array([moment.time()] * 40, pa.time64("us")),
+            "amount": pa.array([Decimal(f"{n}.25") for n in rows], pa.decimal128(12, 2)),
+            "bytes": pa.array([b"%d" % n for n in rows]),
+            "single": pa.array([n * 0.1 for n in rows], pa.float32()),
+            "tags": pa.array([["a", "b"] if n % 2 else [] for n in rows]),
+            "who": pa.array([{"name": f"w {n}", "age": None} for n in rows]),
+        }
+    )
+    pq.write_table(table, folder / "a.parquet")
+    return {"type": "files", "streams": {"orders": {"path": "*.parquet"}}}
+
+
+def sqlite_table(folder: Path) -> dict[str, Any]:
+    with closing(sqlite3.connect(folder / "shop.db")) as database:
+        database.execute(
+            "CREATE TABLE orders (id integer PRIMARY KEY, name text, amount numeric(10, 2), "
+            "at timestamp, day date, data blob, share real, details json)"
+        )
+        database.executemany(
+            "INSERT INTO orders VALUES (?, ?, ?, '2024-01-01 10:00:00', '2024-02-03', ?, ?, ?)",
+            [
+                (n, f"n {n}" if n % 3 else None, n * 0.25, b"%d" % n, n * 0.1, '{"l": [1, {}]}')
+                for n in range(40)
+            ],
+        )
+        database.commit()
+    return {"type": "sql_database", "url_from": "SHOP_URL", "tables": ["orders"]}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [csv_file, pytest.param(parquet_file, marks=pytest.mark.nightly), sqlite_table],
+)
+def test_rows_of_columns(
+    source: Callable[[Path], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_URL", f"sqlite:///{tmp_path}/shop.db")
+    config = files(tmp_path, source=source(tmp_path))
+    report = run(config, "orders")
+    assert problems(report) == []
+    assert [each.checked for each in report.receipts if not each.unchecked] == (
+        [40] * len(report.receipts)
+    )
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+        connection.execute("UPDATE shop.orders SET amount = amount + 1 WHERE id = 7")
+    (load,) = audit_loads(config, ["orders"], find=True)
+    assert load.receipts[0].problems == ("column `amount` differs",)
+    assert len(load.found) == 1

@@ -96,21 +96,21 @@ def results(config: PipelineConfig, root: dg.AssetKey, report: RunReport) -> lis
 
 
 def held_results(config: PipelineConfig, root: dg.AssetKey, error: SchemaHeldError) -> list[Result]:
-    """What the checks say of a run that was held: `profile` has nothing to judge."""
-    found = [_held_result(root, error)]
-    if config.history:
-        found.append(
+    """What the checks say of a run that was held: others than `schema` have nothing to judge."""
+    names = [PROFILE] * config.history + [DELIVERED] * (config.receipts != "none")
+    return [
+        _held_result(root, error),
+        *(
             Result(
                 asset_key=root,
-                check_name=PROFILE,
+                check_name=name,
                 passed=False,
                 severity=dg.AssetCheckSeverity.WARN,
                 description="not evaluated: the run was held, and nothing was loaded",
             )
-        )
-    if config.receipts != "none":
-        found.append(delivered_result(root, ()))
-    return found
+            for name in names
+        ),
+    ]
 
 
 def _held_result(root: dg.AssetKey, error: SchemaHeldError) -> Result:

@@ -59,15 +59,11 @@ def number_of_json(value: Any) -> int:
     return _digest(b"j" + _json(value))
 
 
-def mix(*numbers: int) -> int:
-    """64 bits for several numbers, in their order."""
-    found = 0x9E3779B97F4A7C15
-    for number in numbers:
-        found = ((found ^ number) * 0xBF58476D1CE4E5B9) & MASK
-        found ^= found >> 29
-        found = (found * 0x94D049BB133111EB) & MASK
-        found ^= found >> 32
-    return found
+def mix(first: int, second: int) -> int:
+    """64 bits for two numbers, in their order."""
+    found = ((first ^ (second * 0x9E3779B97F4A7C15)) * 0xBF58476D1CE4E5B9) & MASK
+    found = ((found ^ (found >> 29)) * 0x94D049BB133111EB) & MASK
+    return found ^ (found >> 32)
 
 
 @lru_cache(4096)

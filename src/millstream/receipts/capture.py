@@ -10,11 +10,11 @@ a hash of the row, or of its place in the part, chooses.
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import random
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -24,7 +24,7 @@ from zlib import crc32
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.formats import raw_part
 from millstream.receipts.bson_rows import with_settings
-from millstream.receipts.row_forms import Form, is_note
+from millstream.receipts.row_forms import Form, Pickler, is_note
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -89,6 +89,21 @@ class _Table:
             row = block[start : block.index(b"\n", start)]
             self._keep("json", row, chance.randrange(self.threshold))
 
+    def take_table(self, table: Any) -> None:
+        """Rows of an Arrow table."""
+        rows = table.num_rows
+        if self.how == "sample":
+            while rows * self.threshold / _ALL > FEW_ROWS:
+                self._thin()
+        if self.threshold < _ALL:
+            chance = random.Random(rows)  # noqa: S311
+            count = min(rows, round(rows * self.threshold / _ALL + chance.random() - 0.5))
+            table = table.take(sorted(chance.sample(range(rows), max(count, 0))))
+        self.counted.rows += rows
+        for row in table.to_pylist():
+            data = pickle.dumps(row, 5)
+            self._keep("columns", data, crc32(data) % self.threshold)
+
     def skip(self, reason: str, rows: int) -> None:
         self.counted.rows += rows
         self.counted.unchecked = self.counted.unchecked or reason
@@ -104,9 +119,12 @@ class _Table:
         if self.threshold == _ALL and is_few:
             return
         while len(self.rows) > SAMPLE or (self.size > FEW_BYTES and len(self.rows) > 1):
-            self.threshold //= 2
-            self.rows = [each for each in self.rows if each[2] < self.threshold]
-            self.size = sum(len(each[1]) for each in self.rows)
+            self._thin()
+
+    def _thin(self) -> None:
+        self.threshold //= 2
+        self.rows = [each for each in self.rows if each[2] < self.threshold]
+        self.size = sum(len(each[1]) for each in self.rows)
 
 
 class Capture:
@@ -191,20 +209,22 @@ class Capture:
 
     def _see_row(self, table: _Table, row: Any) -> None:
         kind = type(row)
-        if kind.__module__.partition(".")[0] in ("pyarrow", "pandas", "polars"):
-            table.skip("rows are Arrow tables", len(row))
+        if kind.__module__.startswith("pyarrow") and hasattr(row, "to_pylist"):
+            table.take_table(row)
+        elif kind.__module__.partition(".")[0] in ("pandas", "polars"):
+            table.skip("rows are data frames", len(row))
         elif kind.__name__ == "Fragment":
             import orjson
 
             table.take("typed", orjson.dumps(row))
         else:
-            data = b""
-            with suppress(Exception):  # whatever a row holds, its load must not fail for this
-                data = pickle.dumps(row, 5)
-            if data:
-                table.take("python", data)
+            kept = io.BytesIO()
+            try:
+                Pickler(kept, 5).dump(row)
+            except Exception:  # whatever a row holds, its load must not fail for this
+                table.skip("a row holds what can't be kept", 1)
             else:
-                table.skip(f"a row is a {kind.__name__}", 1)
+                table.take("python", kept.getvalue())
 
     def _table(self, name: str) -> _Table:
         return self._tables.setdefault(name, _Table(self._how))

@@ -35,11 +35,13 @@ class Tree:
     """A root row with all rows below it.
 
     Attributes:
+        owns: 64 bits for the values of each of these rows.
         key: 64 bits for the values that tell the root row from others; 0 where nothing does.
         total: 64 bits for all of it.
     """
 
     nodes: Sequence[Node]
+    owns: Sequence[int]
     key: int
     total: int
 
@@ -103,19 +105,16 @@ class Figures:
 
     def add(self, tree: Tree, sign: int = 1) -> None:
         self.sketch.add(tree.key, tree.total, sign)
-        owns: list[int] = []
-        for node in tree.nodes:
-            self.rows[node.table] += sign
-            own = 0
+        for node, own in zip(tree.nodes, tree.owns):
+            table = node.table
+            self.rows[table] += sign
             for column, number in node.values.items():
-                place = node.table, column
+                place = table, column
                 self.values[place] += sign
                 self.sums[place] += sign * number
-                own += mix(seed(column), number)
-            owns.append(own & MASK)
-            above = owns[node.parent] if node.parent >= 0 else 0
-            self.values[node.table, LINKS] += sign
-            self.sums[node.table, LINKS] += sign * mix(own & MASK, above, node.position)
+            above = tree.owns[node.parent] if node.parent >= 0 else 0
+            self.values[table, LINKS] += sign
+            self.sums[table, LINKS] += sign * mix(own, mix(above, node.position))
 
     def differing(self, other: Figures) -> list[Column]:
         """The columns of which two sides do not agree."""
@@ -136,15 +135,19 @@ def tree_of(nodes: Sequence[Node], key: Sequence[str]) -> Tree:
     """
     total = 0
     chains: list[int] = []
+    owns: list[int] = []
     for node in nodes:
-        above = chains[node.parent] if node.parent >= 0 else 0
-        chain = mix(above, seed(node.table), node.position) if node.parent >= 0 else 1
+        chain = 1
+        if node.parent >= 0:
+            chain = mix(mix(chains[node.parent], seed(node.table)), node.position)
+        own = sum([mix(seed(column), number) for column, number in node.values.items()]) & MASK
         chains.append(chain)
-        own = sum(mix(seed(column), number) for column, number in node.values.items())
-        total += mix(chain, own & MASK)
-    values = nodes[0].values
-    known = mix(*(values.get(name, 0) for name in key)) if key else 0
-    return Tree(nodes, known, total & MASK)
+        owns.append(own)
+        total += mix(chain, own)
+    known = 0
+    for name in key:
+        known = mix(known, nodes[0].values.get(name, 0)) or 1
+    return Tree(nodes, owns, known, total & MASK)
 
 
 def pairs(

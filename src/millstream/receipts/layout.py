@@ -206,8 +206,9 @@ class Layout:
         if not self._names_keys:
             return str(self._plain(key))
         found = self._names.get(path, {}).get(key)
-        # a key that only ever was null or empty has no name, and no value
-        return key if found is None else found
+        # columns of Arrow tables are named by dlt; and a key that only ever was null or empty has
+        # no name, and no value
+        return str(self._plain(key)) if found is None else found
 
 
 class _Wrapped(dict[str, Any]):

@@ -11,13 +11,24 @@ from typing import Any, Literal
 from millstream.receipts import bson_rows
 from millstream.receipts.canonical import UnknownValueError
 
-Form = Literal["json", "typed", "python", "bson"]
-"""JSON as a file has it; JSON as dlt keeps what it extracts, of such a file; a pickled object; a
-document of MongoDB's behind what its part says of it."""
+Form = Literal["json", "typed", "python", "columns", "bson"]
+"""JSON as a file has it; JSON as dlt keeps what it extracts, of such a file; a pickled object; one
+that was a row of an Arrow table; a document of MongoDB's behind what its part says of it."""
 
 _LONG_INTEGER = re.compile(rb"\d{19}")
 _TEXT_MARK = "\uf02et"
 _ENVELOPE = "_millstream_quarantine"
+
+
+class Pickler(pickle.Pickler):
+    """Writes rows, with what JSON of theirs is left undecoded."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value).__name__ != "Fragment":
+            return NotImplemented
+        import orjson
+
+        return _fragment, (orjson.dumps(value),)
 
 
 class UnreadableError(ValueError):
@@ -33,9 +44,11 @@ def row_of(form: Form, data: bytes) -> Any:
     """
     if form == "bson":
         return bson_rows.row_of(data)
-    row = pickle.loads(data) if form == "python" else _parsed(data)  # noqa: S301 (our own)
+    row = _object(data) if form in ("python", "columns") else _parsed(data)
     if form == "typed":
         row = _without_marks(row)
+    if form == "columns":
+        return {key: _flat(value) for key, value in row.items()}
     if isinstance(row, Mapping) and isinstance(note := row.get(_ENVELOPE), Mapping):
         if "replay" in note:
             raise UnknownValueError("rows are replayed from quarantine")
@@ -45,9 +58,9 @@ def row_of(form: Form, data: bytes) -> Any:
 
 def is_note(form: Form, data: bytes) -> bool:
     """Whether it is no row, but says what became of one that came before."""
-    if form == "bson" or _ENVELOPE.encode() not in data:
+    if form not in ("python", "typed", "json") or _ENVELOPE.encode() not in data:
         return False
-    row = pickle.loads(data) if form == "python" else _parsed(data)  # noqa: S301 (our own)
+    row = _object(data) if form == "python" else _parsed(data)
     note = row.get(_ENVELOPE) if isinstance(row, Mapping) else None
     return isinstance(note, Mapping) and "superseded" in note
 
@@ -60,6 +73,19 @@ def _parsed(data: bytes) -> Any:
         return json.loads(data) if _LONG_INTEGER.search(data) else orjson.loads(data)
     except ValueError:
         raise UnreadableError from None
+
+
+def _fragment(data: bytes) -> Any:
+    return _without_marks(_parsed(data))
+
+
+def _object(data: bytes) -> Any:
+    return pickle.loads(data)  # noqa: S301 (written by this package, in its own folder)
+
+
+def _flat(value: Any) -> Any:
+    """A value of an Arrow column; what dlt makes of its lists and objects is not known here."""
+    return bson_rows.Unplaced() if isinstance(value, dict | list) else value
 
 
 def _without_marks(value: Any) -> Any:
