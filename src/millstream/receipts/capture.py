@@ -15,6 +15,7 @@ import json
 import pickle
 import random
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -132,6 +133,7 @@ class Capture:
 
     def __init__(self, how: How) -> None:
         self._how = how
+        self._is_open = True
         self._tables: dict[str, _Table] = {}
 
     def watch(self, resource: DltResource, *, hands_parts: bool) -> None:
@@ -161,17 +163,20 @@ class Capture:
                     pickle.dump((form, row), file)
         counts = {name: asdict(table.counted) for name, table in self._tables.items()}
         (folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+        # whoever keeps the resource may read it again
+        self._is_open, self._tables = False, {}
 
     def _watched(self, rows_of: Callable[..., Any], resource: DltResource) -> Callable[..., Any]:
         from dlt.extract.items import DataItemWithMeta
 
         def each(found: Generator[Any, Any, Any]) -> Iterator[Any]:
-            for item in found:
-                if isinstance(item, DataItemWithMeta):
-                    self._see(resource, item.data, item.meta)
-                else:
-                    self._see(resource, item, None)
-                yield item
+            with closing(found):
+                for item in found:
+                    if isinstance(item, DataItemWithMeta):
+                        self._see(resource, item.data, item.meta)
+                    else:
+                        self._see(resource, item, None)
+                    yield item
 
         @wraps(rows_of)
         def watched(*arguments: Any, **named: Any) -> Any:
@@ -181,6 +186,8 @@ class Capture:
         return watched
 
     def _see(self, resource: DltResource, item: Any, meta: Any) -> None:
+        if not self._is_open:
+            return
         name = getattr(meta, "table_name", None) or resource.table_name
         if callable(name):
             self._table(resource.name).skip("each row names its own table", 0)

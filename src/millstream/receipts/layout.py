@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from functools import cache
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from millstream.formats.json_path import variant_base
@@ -20,6 +23,7 @@ from millstream.receipts.canonical import UncountableError, UnknownValueError
 if TYPE_CHECKING:
     import dlt
 
+_SCALARS = (str, int, float, Decimal, date, time, bytes, NoneType)
 Column = tuple[str, str]
 """A table, and a column of it; of a variant the column that it is one of."""
 
@@ -101,8 +105,8 @@ class Layout:
             UnknownValueError: it has something that no rule speaks of.
         """
         if not isinstance(row, Mapping):
-            if isinstance(row, list | tuple):
-                raise UnknownValueError("a row that is a list")
+            if not isinstance(row, _SCALARS):
+                raise UnknownValueError(f"a row is a {type(row).__name__}")
             row = {"value": row}
         waiting: list[tuple[tuple[str, ...], int, int, Mapping[str, Any]]] = [((), -1, 0, row)]
         for number, (base, parent, position, given) in enumerate(waiting):

@@ -65,8 +65,8 @@ def _verify(
     with opened as client:
         for name, rows in found.items():
             root = schema.naming.normalize_tables_path(name)
-            if root not in schema.tables or not rows.counted.rows:
-                continue
+            if not rows.counted.rows or not _has_load_id(schema, root):
+                continue  # Arrow tables of dlt sources do not say which load brought a row
             layout = Layout(schema, root, names_keys=context.target.names_keys, dialect=dialect)
             its, basis = receipts(
                 rows,
@@ -85,6 +85,12 @@ def _verify(
             made,
         )
     return [receipt for receipt, *_ in made]
+
+
+def _has_load_id(schema: dlt.Schema, root: str) -> bool:
+    name = schema.naming.normalize_identifier("_dlt_load_id")
+    columns: Any = schema.tables.get(root, {}).get("columns", {})
+    return bool(columns.get(name, {}).get("data_type"))
 
 
 def _expected(context: RunContext, schema: dlt.Schema, root: str, package: Normalized) -> Expected:
@@ -107,8 +113,6 @@ def _unchecked(context: RunContext, schema: dlt.Schema, table: Any, package: Nor
     columns = table["columns"]
     strategy = table.get("x-merge-strategy")
     contracts = [schema.settings.get("schema_contract"), table.get("schema_contract")]
-    if schema.naming.normalize_identifier("_dlt_load_id") not in columns:
-        return "rows do not say which load brought them"
     if package.seen.is_replay:
         return "rows are replayed from quarantine"
     if table.get("write_disposition") == "merge" and strategy in ("scd2", "insert-only"):
