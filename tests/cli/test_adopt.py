@@ -121,6 +121,25 @@ def test_the_pipeline_is_written_and_goes_on(
     assert count(folder, "orders") == 5
 
 
+def test_a_second_pipeline_takes_nothing_over(
+    folder: Path, load: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(3)
+    assert main(list(ADOPT)) == 0
+    text = (folder / "defs.yaml").read_text()
+    (folder / "other").mkdir()
+    file = folder / "other" / "defs.yaml"
+    file.write_text(
+        text.replace("name: shop_script", "name: other").replace(
+            "database: shop_script.duckdb", "database: ../shop_script.duckdb"
+        )
+    )
+    capsys.readouterr()
+    assert main(["adopt", "shop_script", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "orders: not taken over: the table `orders` is loaded by `shop_script__orders`" in said
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

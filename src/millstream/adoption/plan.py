@@ -131,6 +131,10 @@ def _problem(
 ) -> str:
     if destinations.loads(old.pipeline, context.schema) is not None:
         return "the stream has been loaded by Millstream already: it goes on from its own cursor"
+    roots = [str(table["name"]) for table in _roots(schema)]
+    for table, newest in destinations.owners_of(old.pipeline, context.schema, roots, ()).items():
+        if newest.name not in old.schemas:
+            return f"the table `{table}` is loaded by `{newest.name}` by now"
     config = context.target
     assert isinstance(config, PipelineConfig)
     try:

@@ -37,6 +37,7 @@ from millstream.destinations.driver_errors import (
     violated_check,
 )
 from millstream.destinations.existing_tables import (
+    owners_of,
     refuse_existing,
     schema_of_tables,
     take_over,
@@ -110,6 +111,7 @@ __all__ = [
     "merge_schemas",
     "migrate",
     "nested_table",
+    "owners_of",
     "preflight",
     "prepare",
     "reader",

@@ -53,7 +53,7 @@ def take_over(
     by_row = {each.name for each in resources if not isinstance(each.table_name, str)}
     if not found and not (accept and by_row and known is None):
         return None
-    owners = _owners(pipeline, schema_name, found, by_row if accept else set())
+    owners = owners_of(pipeline, schema_name, found, by_row if accept else set())
     for table, owner in owners.items():
         if parent := owner.tables[table].get("parent"):
             raise ConfigError(
@@ -91,7 +91,7 @@ def refuse_existing(
     tables = {str(table["name"]) for table in package.data_tables() if table["columns"]}
     tables = {table for table in tables if not is_own(table)} - _tables_of(known)
     if found := existing_tables(pipeline, schema_name, tables):
-        raise _refusal(pipeline, found, _owners(pipeline, schema_name, found, set()), what)
+        raise _refusal(pipeline, found, owners_of(pipeline, schema_name, found, set()), what)
 
 
 def existing_tables(pipeline: dlt.Pipeline, schema_name: str, tables: Collection[str]) -> list[str]:
@@ -120,7 +120,7 @@ def _in_storage(pipeline: dlt.Pipeline, tables: Collection[str]) -> list[str]:
             return []
 
 
-def _owners(
+def owners_of(
     pipeline: dlt.Pipeline, schema_name: str, tables: Iterable[str], resources: Collection[str]
 ) -> dict[str, dlt.Schema]:
     """The newest other schema in the destination that has each table, or a resource's tables."""
