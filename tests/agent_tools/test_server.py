@@ -24,6 +24,7 @@ attributes:
   source: {type: files, streams: {orders: {path: "*.jsonl", primary_key: id}}}
   destination: {type: duckdb, database: warehouse.duckdb, dataset: shop}
   schema_policy: {preset: strict}
+  receipts: all
 """
 
 
@@ -81,9 +82,13 @@ def test_an_agent_sees_what_is_there(project: Path) -> None:
         ("quarantine", shop),
         ("profile", {**shop, "stream": "orders"}),
         ("preview", {**shop, "stream": "orders"}),
+        ("next_changes", {**shop, "stream": "orders"}),
+        ("receipts", shop),
     )
     assert all(tool.annotations.read_only_hint for tool in tools)
-    pipelines, tables, changes, pending, quarantine, profile, preview = map(said, answers)
+    pipelines, tables, changes, pending, quarantine, profile, preview, coming, receipts = map(
+        said, answers
+    )
     assert [each["name"] for each in pipelines] == ["shop"]
     assert {"orders", "orders__lines"} <= {*str(tables).replace("'", " ").split()}
     assert any("orders__lines" in str(each) for each in changes)
@@ -93,6 +98,10 @@ def test_an_agent_sees_what_is_there(project: Path) -> None:
     (newest,) = profile.values()
     assert newest["orders"]["id"]["rows"] == 2
     assert "coupon" in str(preview)
+    assert "coupon" in str(coming)
+    (receipt,) = receipts
+    assert receipt["is_delivered"]
+    assert {each["table"] for each in receipt["receipts"]} == {"orders", "orders__lines"}
 
 
 def test_what_is_asked_wrongly_is_said(project: Path) -> None:
