@@ -400,6 +400,39 @@ def test_an_answer_that_is_another(project: ApiProject, body: bytes, kind: str, 
     assert "Ann" not in project.err
 
 
+def test_paths_that_lead_nowhere_are_named(project: ApiProject) -> None:
+    """dlt takes them for lists without rows, or for the end of one."""
+    items = {"name": "orders", "endpoint": {"path": "page/orders", "data_selector": "data.itemz"}}
+    project.configure(items)
+    for command in ("run", "doctor"):
+        assert project.command(command) == 1
+        assert "there is no `data.itemz`, which `data_selector` names" in project.out + project.err
+        assert "the answer has rows at `data.items`" in project.out + project.err
+
+    paginator = {"type": "cursor", "cursor_path": "cursr", "cursor_param": "page"}
+    page = {"path": "cursor/orders", "data_selector": "items", "paginator": paginator}
+    project.configure({"name": "some", "endpoint": page})
+    assert project.command("run") == 0
+    assert "there is no `cursr`, where the paginator looks for the next page" in project.out
+    assert "the answer has `cursor`" in project.out
+
+    incremental = {"cursor_path": "att", "initial_value": "2024"}
+    missing = {"path": "bare/orders", "incremental": incremental}
+    project.configure({"name": "since", "endpoint": missing})
+    for command in ("run", "doctor"):
+        assert project.command(command) == 1
+        assert "a row has no `att`, by which `incremental` reads on" in project.out + project.err
+        assert "correct `cursor_path`; it has id, at, tags" in project.out + project.err
+
+    # a list that is empty, or that such an answer leaves out, is no mistake
+    replies = iter([b'{"items": [], "facets": [{"n": 1}]}', b'{"count": 0}'])
+    project.server.fault = lambda *_: Reply(200, next(replies))
+    for name in ("none", "out"):
+        project.configure({"name": name, "endpoint": {**page, "paginator": "single_page"}})
+        assert project.command("run") == 0, project.err
+        assert "warning" not in project.out
+
+
 def test_an_empty_link_is_the_end(project: ApiProject) -> None:
     def page(_: str, query: dict[str, str]) -> Reply:
         following = "" if query else "?page=2"

@@ -13,6 +13,7 @@ from millstream.common.redact import redact_foreign
 from millstream.errors import MillstreamError, RunError, RunInterrupted
 from millstream.model import RunReport
 from millstream.runs.pending_packages import drop_hint
+from millstream.sources import incremental_errors
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             return cause
         root, cause = cause, cause.__cause__
     logger.debug("%s", redact_foreign("".join(traceback.format_exception(error))))
-    if problem := destinations.in_use(root):
+    if problem := destinations.in_use(root) or incremental_errors.explain(root):
         return problem
     if lacking := _lacking(root):
         return RunError(

@@ -15,11 +15,13 @@ from dlt.sources.helpers.rest_client.paginators import (
     BasePaginator,
     HeaderLinkPaginator,
     JSONLinkPaginator,
+    JSONResponseCursorPaginator,
     RangePaginator,
 )
 
 from millstream.common.redact import redact, redact_url
 from millstream.errors import SourceDataError
+from millstream.sources.rest_api import answers
 from millstream.sources.rest_api.session import ApiSession, Plan
 
 _MOST_DIGITS = 9  # of a page's number
@@ -33,6 +35,7 @@ class LookaheadPaginator(BasePaginator):
     Args:
         inner: None where dlt is to detect it by the first answer.
         detect: what makes it then.
+        selector: the `data_selector` of the list, where one is configured.
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class LookaheadPaginator(BasePaginator):
         inner: BasePaginator | None,
         session: ApiSession,
         detect: Callable[[requests.Response, Any], BasePaginator],
+        selector: str | None = None,
     ) -> None:
         super().__init__()
+        self._selector = selector
         self._inner = inner
         self._session = session
         self._detect = detect
@@ -52,7 +57,12 @@ class LookaheadPaginator(BasePaginator):
 
     def __deepcopy__(self, memo: Any) -> LookaheadPaginator:
         # dlt copies it for each list; they share the session
-        return LookaheadPaginator(deepcopy(self._inner, memo), self._session, self._detect)
+        inner = deepcopy(self._inner, memo)
+        return LookaheadPaginator(inner, self._session, self._detect, self._selector)
+
+    def selecting(self, selector: str) -> LookaheadPaginator:
+        """The same for a list whose rows are at a path of its answers."""
+        return LookaheadPaginator(deepcopy(self._inner), self._session, self._detect, selector)
 
     @property
     def has_next_page(self) -> bool:
@@ -63,6 +73,8 @@ class LookaheadPaginator(BasePaginator):
             self._inner.init_request(request)
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
+        if self._last is None and self._selector and not data:
+            answers.refuse_other_rows(self._selector, response)
         if self._inner is None:
             self._inner = self._detect(response, data)
         try:
@@ -78,7 +90,14 @@ class LookaheadPaginator(BasePaginator):
         if isinstance(self._inner, JSONLinkPaginator):
             links = find_values(self._inner.next_url_path, response.json())
             self._is_over = links[:1] in ([""], [False])
+            self._compare(self._inner.next_url_path, response)
+        if isinstance(self._inner, JSONResponseCursorPaginator):
+            self._compare(self._inner.cursor_path, response)
         self._last = response, data
+
+    def _compare(self, path: Any, response: requests.Response) -> None:
+        if self._last is None:
+            answers.warn_of_other_links(path, response)
 
     def update_request(self, request: requests.Request) -> None:
         assert self._inner is not None

@@ -14,7 +14,7 @@ from millstream.config.rest_api import REST_API_CREDENTIALS
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.errors import ConfigError, MillstreamError
 from millstream.model import Check, Stream
-from millstream.sources import findings
+from millstream.sources import findings, incremental_errors
 from millstream.sources.dlt_source import DltSourceAdapter, import_object
 from millstream.sources.pages import limit_pages
 
@@ -84,6 +84,8 @@ def _own_error(error: BaseException) -> MillstreamError:
     while inner is not None:
         if isinstance(inner, MillstreamError):
             return inner
+        if explained := incremental_errors.explain(inner):
+            return explained
         inner = inner.__cause__ or inner.__context__
     raise error
 
@@ -220,6 +222,13 @@ def _with_lookahead(written: dict[str, Any], session: ApiSession) -> Any:
         endpoint = resource.get("endpoint") if isinstance(resource, dict) else None
         if isinstance(endpoint, dict) and "paginator" in endpoint:
             endpoint["paginator"] = wrapped(endpoint["paginator"])
+    defaults = (made.get("resource_defaults") or {}).get("endpoint") or {}
+    for resource in made["resources"]:
+        endpoint = resource.get("endpoint") if isinstance(resource, dict) else None
+        if isinstance(endpoint, dict):
+            all_of_it = {"paginator": client["paginator"], **defaults, **endpoint}
+            if isinstance(selector := all_of_it.get("data_selector"), str):
+                endpoint["paginator"] = all_of_it["paginator"].selecting(selector)
     return made
 
 

@@ -1,0 +1,71 @@
+"""What an answer has, where the configuration looks for something else in it.
+
+dlt takes a path that leads nowhere for a list without rows, or for its end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import requests
+from dlt.common.jsonpath import find_values
+
+from millstream.common.redact import redact, redact_url
+from millstream.errors import SourceDataError
+from millstream.sources import findings
+
+_DEPTH = 3
+_LIKE_A_LINK = re.compile(r"next|cursor|continu|token", re.IGNORECASE)
+
+
+def refuse_other_rows(selector: str, response: requests.Response) -> None:
+    """Compare the path of the rows with a first page that has none there.
+
+    Raises:
+        SourceDataError: there is nothing at the `data_selector`, and rows elsewhere.
+    """
+    document = response.json()
+    if not isinstance(document, dict) or find_values(selector.removesuffix("[*]"), document):
+        return
+    rows = [path for path, value in _values(document) if _are_rows(value)]
+    if rows:
+        raise SourceDataError(
+            f"{_address(response)}: there is no `{selector}`, which `data_selector` names",
+            hint=f"the answer has rows at {', '.join(f'`{path}`' for path in rows)}",
+        )
+
+
+def warn_of_other_links(path: Any, response: requests.Response) -> None:
+    """Say that a first page has no link at the path of the next one, but what looks like one."""
+    document = response.json()
+    if not isinstance(document, dict) or find_values(path, document):
+        return
+    alike = [
+        name
+        for name, value in _values(document)
+        if isinstance(value, (str, int)) and value and _LIKE_A_LINK.search(name.rpartition(".")[2])
+    ]
+    if alike:
+        findings.warn(
+            f"{_address(response)}: there is no `{path}`, where the paginator looks for the next "
+            f"page, so that this one alone was read; the answer has "
+            f"{', '.join(f'`{name}`' for name in alike)}"
+        )
+
+
+def _values(document: Mapping[str, Any], around: str = "", depth: int = 0) -> Iterator[Any]:
+    """Paths and values of an object and of the objects in it, not of lists."""
+    for name, value in document.items():
+        yield f"{around}{name}", value
+        if isinstance(value, Mapping) and depth < _DEPTH:
+            yield from _values(value, f"{around}{name}.", depth + 1)
+
+
+def _are_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _address(response: requests.Response) -> str:
+    return redact(redact_url(str(response.url)))
