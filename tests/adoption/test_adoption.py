@@ -128,3 +128,14 @@ def test_adopted_goes_on_and_is_handed_back(
     assert main(["run", str(place.project)]) == 1  # they are dlt's again
     script(place, make, 4)
     assert contents(place, make, place.dataset) == expected[4]
+
+
+def test_tables_of_files_are_not_adopted(
+    filesystem_place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, merge = filesystem_place, next(make for make in MAKES if make.name == "merge")
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(place.extra["bucket"]))
+    script(place, merge, 1)
+    write_defs(place, merge)
+    assert main(["adopt", "old_script", str(place.project)]) == 1
+    assert "tables of files are not adopted" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from millstream import destinations, sources
 from millstream.adoption.left_by_dlt import DltPipeline
 from millstream.adoption.takeover import ADOPTED
-from millstream.common.metadata_tables import own_pipeline
+from millstream.common.metadata_tables import is_own, own_pipeline
 from millstream.common.sql_client import sql_client
 from millstream.config import PipelineConfig
 from millstream.errors import ConfigError
@@ -72,6 +72,8 @@ def _hand_back(
     state: Any = pipeline.state["sources"]
     stored = pipeline.schemas[context.schema]
     for table in stored.data_tables(include_incomplete=True):
+        if is_own(str(table["name"])):
+            continue
         owner = old.schemas[_owner(stored, str(table["name"]), schemas)]
         owner.update_table(table, normalize_identifiers=False)
     for schema in old.schemas.values():

@@ -83,6 +83,12 @@ def plan(config: PipelineConfig, old: DltPipeline) -> Plan:
             "its own, and can't go on from those of dlt",
             hint="let `source` name the dlt source (`type: dlt`) or its `rest_api` configuration",
         )
+    if config.destination.type == "filesystem":
+        raise ConfigError(
+            f"pipeline {config.name!r}: tables of files are not adopted: dlt's may be JSON, and "
+            "Millstream's are Parquet",
+            hint="load into another `destination.dataset`",
+        )
     source = sources.of_pipeline(config)
     names = [each.name for each in source.streams()]
     with destinations.reader(config):

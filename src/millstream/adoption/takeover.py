@@ -33,7 +33,8 @@ def take_over(config: PipelineConfig, old: DltPipeline, plan: Plan) -> None:
         ConfigError: a run has loaded a stream meanwhile.
         DestinationError: it can't be written to.
     """
-    destinations.ensure_ready(config)
+    with destinations.writer(config):
+        destinations.ensure_ready(config)
     newest = old.newest_load
     store = destinations.accepted_store(config)
     for each in plan.streams:
