@@ -265,6 +265,28 @@ def test_parquet_columns_keep_their_types(
     assert "quarantine" not in project.out
 
 
+def test_unsigned_integers_of_parquet_files(project: FileProject, select: Select) -> None:
+    """The column of the same number of bits would hold half of them."""
+    project.configure("*.parquet", primary_key="id")
+    for name, first in (("a.parquet", 1), ("b.parquet", 3)):
+        table = pa.table(
+            {
+                "id": pa.array([first, first + 1], pa.uint8()),
+                "byte": pa.array([255, None], pa.uint8()),
+                "short": pa.array([2**16 - 1, 0], pa.uint16()).dictionary_encode(),
+                "word": pa.array([2**32 - 1, 1], pa.uint32()),
+            }
+        )
+        pq.write_table(table, project.folder / name)
+        project.load()
+    assert select("id, byte, short, word") == [
+        (1, 255, 65535, 4294967295),
+        (2, None, 0, 1),
+        (3, 255, 65535, 4294967295),
+        (4, None, 0, 1),
+    ]
+
+
 def test_partitions_of_csv_files(project: FileProject, select: Select) -> None:
     partitions = {"type": "static", "values": ["eu", "us"], "field": "region"}
     project.configure("a.csv", {"partitions": partitions}, primary_key="id")

@@ -40,6 +40,8 @@ _Reasons = dict[int, tuple[str, str]]
 """By the position of a row: the column that is wrong, and what is wrong with it."""
 
 _TYPE = ("data_type", "precision", "scale", "timezone")
+_WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
+"""dlt makes columns of as many bits, which have a sign, and hold half of the values."""
 _STORED = "x-millstream-stored"
 """In a column: its type is that of the schema, not one that a resource declares."""
 
@@ -220,6 +222,8 @@ class ArrowCheck:
             assert column is not None
             return self._converted(name, array, column, given, reasons)
         precision = column.get("precision") if column else None
+        if kind in _WIDER and precision is None:
+            return array.cast(_WIDER[kind])
         wrong: Any = ()
         detail = ""
         if given == "bigint" and (precision or kind == pa.uint64()):
