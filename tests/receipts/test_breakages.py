@@ -192,6 +192,32 @@ def test_what_is_altered_before_the_load_is_named(
     assert problems(audit)[table]
 
 
+def test_a_difference_beside_a_row_in_quarantine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells the rows apart, and one of them is expected to be missing."""
+    keep = load_packages.keep
+
+    def altered(run: Path, pipeline: Any) -> None:
+        for path in run.glob("*/load/normalized/*/new_jobs/orders.*.parquet"):
+            table = pq.read_table(path)
+            at = table.schema.names.index("share")
+            half = pc.multiply(table.column("share"), 0.5)
+            pq.write_table(table.set_column(at, "share", half), path)
+        keep(run, pipeline)
+
+    monkeypatch.setattr(load_packages, "keep", altered)
+    project = written(tmp_path, rows=[{"share": 0.25}, {"share": 0.75}])
+    with (project / "a.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"share": 0.5, "share": 1.5}\n')
+    config = PipelineConfig.model_validate(
+        {**json.loads((project / "defs.yaml").read_text())["attributes"], "project": project}
+    )
+    (receipt,) = runner.run(config, "orders").receipts
+    assert receipt.quarantined == 1
+    assert receipt.problems == ("2 rows are not what the source gave, or duplicate",)
+
+
 @pytest.mark.parametrize("place", ["postgres"], indirect=True)
 def test_breakages_on_postgres(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     project = written(place.project, place)

@@ -187,6 +187,7 @@ class _Comparison:
     Attributes:
         wrong: source rows by the column in which their rows differ.
         moved: source rows by the table of which rows hang elsewhere.
+        strange: root rows of the destination that the source did not give, or duplicates of others.
     """
 
     layout: Layout
@@ -196,6 +197,7 @@ class _Comparison:
     lost: set[str]
     wrong: Counter[Column] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
+    strange: int = 0
     basis: Basis | None = None
 
     def problems(self, table: str) -> Iterator[str]:
@@ -204,6 +206,9 @@ class _Comparison:
             yield f"{quantity(abs(change), 'row')} {_which(change)}"
         for column, rows in self.columns(table):
             yield f"column `{column}` differs, in {quantity(rows, 'source row')}"
+        if self.strange and table == self.layout.root:
+            words = quantity(self.strange, "row is", "rows are")
+            yield f"{words} not what the source gave, or duplicate"
         if self.moved[table]:
             yield f"{MOVED}, in {quantity(self.moved[table], 'source row')}"
 
@@ -296,6 +301,8 @@ def _compare(
         compared.differ([here], [there], 1)
     if is_whole and others and len(alone) == len(others):
         compared.differ(alone, others, len(alone))
+    elif is_whole:
+        compared.strange = len(others)
     elif not is_whole and alone:
         compared.wrong[layout.root, chosen.column if chosen else ""] += len(alone)
     sample = tuple(number_of(value) for value in chosen.values) if chosen else ()
