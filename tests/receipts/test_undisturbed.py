@@ -60,6 +60,7 @@ def problems(report: RunReport) -> list[str]:
     )
 
 
+@pytest.mark.nightly
 @FEW
 @given(case=cases())
 def test_random_rows_of_python(case: Case, tmp_path_factory: pytest.TempPathFactory) -> None:
