@@ -46,6 +46,45 @@ def test_what_was_kept_comes_back_as_it_was(run):
     assert load_packages.pending(folder) == []
 
 
+def test_a_process_that_dies_right_after_its_extract_keeps_its_hints(run):
+    folder, pipeline = run
+    pipeline.load()
+    schema = folder / "shop" / "schemas" / "shop.schema.json"
+    saved = schema.read_bytes()
+    pipeline.extract([{"id": 2}], table_name="orders", write_disposition="replace")
+    schema.write_bytes(saved)  # as it was until then
+    pipeline.deactivate()
+    later = dlt.pipeline(
+        "shop",
+        pipelines_dir=str(folder),
+        destination=pipeline.destination,
+        dataset_name="shop",
+    )
+    load_packages.complete_extracts(folder, later)
+    later.normalize()
+    assert load_packages.schema_of(folder).tables["orders"]["write_disposition"] == "replace"
+    later.load()
+    assert [tuple(row) for row in later.dataset().orders["id"].fetchall()] == [(2,)]
+
+
+def test_a_process_that_dies_while_it_forgets_leaves_no_part(run, monkeypatch):
+    folder, pipeline = run
+    load_packages.keep(folder, pipeline)
+    pipeline.load()
+
+    def die(path, **_):
+        if path.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(load_packages.shutil, "rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            load_packages.forget(folder)
+    assert load_packages.interrupted(folder) == []
+    load_packages.forget(folder)
+    assert not [*folder.glob(".kept")]
+
+
 def test_keeping_twice_keeps_the_first(run):
     folder, pipeline = run
     load_packages.keep(folder, pipeline)

@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,22 @@ def complete_renames(run: Path) -> None:
             shutil.rmtree(extracted)
 
 
+def complete_extracts(run: Path, pipeline: dlt.Pipeline) -> None:
+    """Take the schemas of packages whose process died before it saved these.
+
+    dlt moves an extracted package into place, then saves the schema, and normalizes by what is
+    saved: hints of the package, such as to replace the table, would be lost.
+    """
+    import dlt
+
+    for path in sorted(run.glob("*/normalize/extracted/[!.]*/schema.json")):
+        extracted = dlt.Schema.from_dict(json.loads(path.read_bytes()))
+        known = pipeline.schemas.has_schema(extracted.name)
+        saved = pipeline.schemas[extracted.name].stored_version_hash if known else None
+        if saved is None or saved in extracted.previous_hashes:
+            pipeline.schemas.save_schema(extracted)
+
+
 def nothing_sent(pipeline: dlt.Pipeline) -> bool:
     """True while no file of the normalized packages has been sent to the destination."""
     return all(
@@ -113,8 +130,15 @@ def interrupted(run: Path) -> list[str]:
 
 
 def forget(run: Path) -> None:
-    """The load is complete: what was kept is not needed any more."""
-    shutil.rmtree(run / "kept", ignore_errors=True)
+    """The load is complete: what was kept is not needed any more.
+
+    It goes at once: a process that dies here must not leave a part of it, which looks damaged.
+    """
+    aside = run / ".kept"
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        (run / "kept").rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def discard(run: Path) -> None:
