@@ -185,6 +185,7 @@ def test_static_keys_are_compared_each_with_itself(place: Place) -> None:
     assert status.profile(config, "orders") == (report.jumps, 3)
 
 
+@pytest.mark.nightly
 def test_windows_are_compared_with_those_before_them(place: Place) -> None:
     """What later rows have is not missed where an old window is loaded, or loaded again."""
     config = parted(place)

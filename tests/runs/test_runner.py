@@ -192,7 +192,8 @@ def test_a_zero_row_load_reports_no_rows(shop):
     (shop.project / "orders.json").write_text('[{"id": 1, "who": "ann"}]')
     runner.run(shop, "orders")
     report = runner.run_data(
-        dlt.resource([], name="orders"), TargetConfig(name="shop", project=shop.project)
+        dlt.resource([], name="orders", primary_key="id"),
+        TargetConfig(name="shop", project=shop.project),
     )
     assert report.rows == 0
     assert [(t.name, t.rows, t.rows_total) for t in report.tables] == [("orders", 0, 1)]

@@ -202,7 +202,7 @@ def test_values_that_do_not_fit_are_kept(pg: SqlProject) -> None:
     assert found[-1] == ("0.1234567890123",)
 
 
-@pytest.mark.nightly_on("postgres_place")
+@pytest.mark.nightly
 @pytest.mark.parametrize("place_name", ["duckdb_place", "postgres_place"])
 def test_columns_that_get_another_type(
     place_name: str,
@@ -263,8 +263,8 @@ def test_columns_that_get_another_type(
     ]
     pg.execute("ALTER TABLE t ALTER id TYPE text")
     said = pg.run(fails=True)
-    assert "the cursor 'id' is a column of text now, and the last run came to 9, which is" in said
-    assert "`millstream run --full-refresh` reads the table from its beginning" in said
+    assert "the cursor `id` is text now, which can't be compared with the last run's" in said
+    assert "column `id` is now text, before bigint" in said
 
 
 def test_windows_keep_the_types_of_their_table(pg: SqlProject) -> None:

@@ -34,7 +34,7 @@ COMMAND = Command(
     description="Speaks MCP on standard input and output: an agent is given this command line, and "
     "starts it itself. The tools show pipelines, tables, changes, what waits, quarantine, profile "
     "and preview; none of them changes anything.",
-    examples=("millstream mcp", "claude mcp add millstream -- millstream mcp my_project"),
+    examples=("millstream mcp", "millstream mcp my_project"),
     arguments=_arguments,
     run=_run,
 )
