@@ -170,6 +170,20 @@ def by_row() -> Any:
     )
 
 
+def marked() -> Any:
+    """The rows choose their table, by a mark."""
+
+    @dlt.resource(name="orders")
+    def orders(at: Any = dlt.sources.incremental("changed", initial_value=0)) -> Iterator[Any]:  # noqa: B008
+        _asked(at)
+        for row in Shop.orders():
+            if row["id"] != 0:
+                kept = {key: row[key] for key in ("id", "changed", "price")}
+                yield dlt.mark.with_table_name(kept, f"kind_{row['id'] % 2}")
+
+    return orders
+
+
 @dataclass(frozen=True)
 class Make:
     """A pipeline of one make.
@@ -217,4 +231,5 @@ MAKES = [
     Make("one_table", one_table, _ORDERS),
     Make("source_state", source_state, {"pages": "id, step"}),
     Make("by_row", by_row, {"kind_0": "id, price", "kind_1": "id, price"}),
+    Make("marked", marked, {"kind_0": "id, price", "kind_1": "id, price"}, 2),
 ]

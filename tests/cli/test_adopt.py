@@ -169,8 +169,16 @@ def test_packages_that_dlt_has_not_loaded_are_named(
     pipeline = dlt.attach("shop_script")
     pipeline.extract([{"id": 1}], table_name="refunds")
     pipeline.deactivate()
+    before = sorted(folder.iterdir())
     assert main(list(ADOPT)) == 1
     assert "has packages that it has not loaded" in capsys.readouterr().err
+    assert [each for each in sorted(folder.iterdir()) if "locks" not in each.name] == before
+    # once they are loaded, the same command adopts
+    load(3)
+    assert main(list(ADOPT)) == 0
+    capsys.readouterr()
+    assert main([*ADOPT, "--dry-run"]) == 1
+    assert "defs.yaml: already there" in capsys.readouterr().err
 
 
 def test_a_pipeline_that_is_not_there_is_named(
@@ -201,6 +209,51 @@ def test_state_of_the_working_folder_alone_is_taken(
     monkeypatch.setenv("ROWS", "5")
     assert main(["run", "--stream", "orders"]) == 0
     assert "orders: extract: orders 2" in capsys.readouterr().err
+
+
+DEFS = """\
+type: millstream.Pipeline
+attributes:
+  name: shop
+  source: {type: dlt, path: "shop_script:shop"}
+  destination: {type: duckdb, database: NAME.duckdb, dataset: shop_data}
+"""
+
+
+def test_a_folder_whose_tables_are_elsewhere_is_refused(
+    folder: Path,
+    load: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RESTORE_FROM_DESTINATION", "false")
+    load(3)
+    monkeypatch.delenv("RESTORE_FROM_DESTINATION")
+    (folder / "defs.yaml").write_text(DEFS.replace("NAME", "elsewhere"))
+    assert main(["adopt", "shop_script"]) == 1
+    assert "'shop_data' has none of the tables that" in capsys.readouterr().err
+    assert not (folder / "schema.yaml").exists()
+    (folder / "defs.yaml").write_text(DEFS.replace("NAME", "shop_script"))
+    assert main(["adopt", "shop_script"]) == 0
+
+
+def test_a_destination_has_a_name_of_its_own(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from importlib import import_module
+
+    monkeypatch.setenv("ROWS", "3")
+    warehouse = dlt.destinations.duckdb("shop_script.duckdb", destination_name="warehouse")
+    pipeline = dlt.pipeline("shop_script", destination=warehouse, dataset_name="shop_data")
+    pipeline.run(import_module("shop_script").shop())
+    pipeline.extract([{"id": 1}], table_name="refunds")
+    pipeline.deactivate()
+    (folder / "defs.yaml").write_text(DEFS.replace("NAME", "shop_script"))
+    # its working folder is looked at: the package that waits there is seen
+    assert main(["adopt", "shop_script"]) == 1
+    assert "has packages that it has not loaded" in capsys.readouterr().err
 
 
 @pytest.mark.nightly

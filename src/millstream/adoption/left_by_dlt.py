@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,30 @@ def left_by_dlt(
                 "that keeps it on its machine alone is in its working folder: --folder",
             )
         schemas = {each: found.schemas[each] for each in found.schema_names}
+        if not is_stored:
+            _check_tables(config, found, schemas.values())
         yield DltPipeline(name, found, schemas, is_stored)
+
+
+def _check_tables(
+    config: PipelineConfig, found: dlt.Pipeline, schemas: Iterable[dlt.Schema]
+) -> None:
+    """See that what a working folder alone tells of is in this very destination.
+
+    Raises:
+        ConfigError: none of its tables is.
+    """
+    tables = {
+        str(table["name"]) for each in schemas for table in each.data_tables(seen_data_only=True)
+    }
+    with destinations.reader(config):
+        if tables and not destinations.in_storage(found, tables):
+            raise ConfigError(
+                f"the dataset {config.dataset!r} has none of the tables that the dlt pipeline "
+                f"{found.pipeline_name!r} has loaded",
+                hint="let `destination` of defs.yaml name the database and the dataset that dlt "
+                "has loaded into",
+            )
 
 
 def _pipeline(config: PipelineConfig, name: str, folder: Path) -> dlt.Pipeline:
@@ -144,7 +167,8 @@ def _copy(config: PipelineConfig, name: str, folder: Path | None, to: Path) -> b
     if found is None:
         return False
     with attached(name, found) as left:
-        kind = left.destination.destination_name if left.destination else None
+        # of its type: a destination may have a name of its own
+        kind = left.destination.destination_type.rpartition(".")[2] if left.destination else None
         if (left.dataset_name, kind) == (config.dataset, config.destination.type):
             shutil.copytree(found, to / name)
             return True

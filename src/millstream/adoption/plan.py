@@ -165,6 +165,8 @@ def _check_hints(schema: dlt.Schema, resource: Any) -> None:
         return
     made = [each for each in _roots(schema) if each.get("resource") == resource.name]
     name = schema.naming.normalize_tables_path(table)
+    if len(made) > 1 and name not in schema.tables:  # by the row, too: dlt.mark.with_table_name
+        return
     if made and name not in schema.tables:
         raise ConfigError(
             f"the resource `{resource.name}` loads into `{name}`, and dlt was told to load it into "

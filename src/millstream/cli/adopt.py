@@ -56,7 +56,7 @@ def _run(options: Namespace) -> int:
     from millstream.cli.terminal import print_json
 
     quieten_dlt()
-    config = _pipeline(options)
+    config, text = _pipeline(options)
     with (
         redirect_stdout(sys.stderr),
         left_by_dlt(config, options.dlt_pipeline, options.folder) as old,
@@ -71,7 +71,7 @@ def _run(options: Namespace) -> int:
             planned = plan(config, old)
             found = planned.to_dict()
             if not options.dry_run:
-                take_over(config, old, planned)
+                take_over(_written(config, text) if text else config, old, planned)
             lines = list(_lines(config, old, planned, is_done=not options.dry_run))
     if options.json:
         print_json(found)
@@ -80,21 +80,27 @@ def _run(options: Namespace) -> int:
     return 0
 
 
-def _pipeline(options: Namespace) -> PipelineConfig:
-    """The pipeline that takes over; for a new one, its file is written, but for a dry run."""
+def _pipeline(options: Namespace) -> tuple[PipelineConfig, str]:
+    """The pipeline that takes over, and the text of its file where that is still to be written."""
     import os
 
     import yaml
 
     from millstream.adoption import attached
     from millstream.config import load_dotenv, parse_pipeline, project_of, read_pipeline
-    from millstream.scaffold import adopted_defs, adopted_folder, write_adopted
+    from millstream.errors import ConfigError
+    from millstream.scaffold import adopted_defs, adopted_folder
 
     if options.source is None:
-        return read_pipeline(options.path)
+        return read_pipeline(options.path), ""
     name = options.dlt_pipeline
     folder = adopted_folder(options.path, name)
-    project = project_of(folder)
+    file = folder / "defs.yaml"
+    if file.exists():
+        raise ConfigError(
+            f"{file}: already there", hint="adopt into it without --source, or name another folder"
+        )
+    project = project_of(file)  # its folder may not exist yet
     load_dotenv(project)
     os.environ.setdefault("DLT_PROJECT_DIR", str(project))
     with attached(name, options.folder) as left:
@@ -102,10 +108,19 @@ def _pipeline(options: Namespace) -> PipelineConfig:
             options.source, left, project, has_dagster_dlt_keys=options.dagster_dlt_keys
         )
     if options.dry_run:
-        print(f"{folder / 'defs.yaml'} would be:\n\n{text}", file=sys.stderr)
-        attributes = yaml.safe_load(text)["attributes"]
-        return parse_pipeline(attributes, where="--source", project=project, folder=folder)
-    written = write_adopted(text, folder)
+        print(f"{file} would be:\n\n{text}", file=sys.stderr)
+    attributes = yaml.safe_load(text)["attributes"]
+    config = parse_pipeline(attributes, where="--source", project=project, folder=folder)
+    return config, text
+
+
+def _written(config: PipelineConfig, text: str) -> PipelineConfig:
+    """The pipeline as its file has it, which is written now that nothing stands against it."""
+    from millstream.config import read_pipeline
+    from millstream.scaffold import write_adopted
+
+    assert config.folder is not None
+    written = write_adopted(text, config.folder)
     print(f"wrote {written}", file=sys.stderr)
     return read_pipeline(written)
 

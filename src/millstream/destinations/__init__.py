@@ -37,6 +37,7 @@ from millstream.destinations.driver_errors import (
     violated_check,
 )
 from millstream.destinations.existing_tables import (
+    in_storage,
     owners_of,
     refuse_existing,
     schema_of_tables,
@@ -100,6 +101,7 @@ __all__ = [
     "forget_scopes",
     "free_former_keys",
     "full_names",
+    "in_storage",
     "in_use",
     "is_swept",
     "keep_types",

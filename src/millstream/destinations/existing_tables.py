@@ -96,7 +96,7 @@ def refuse_existing(
 
 def existing_tables(pipeline: dlt.Pipeline, schema_name: str, tables: Collection[str]) -> list[str]:
     """Those of the tables that are in the dataset, and not in the stream's stored schema."""
-    found = _in_storage(pipeline, tables)
+    found = in_storage(pipeline, tables)
     for pause in _PAUSES:
         if not found:
             break
@@ -106,7 +106,8 @@ def existing_tables(pipeline: dlt.Pipeline, schema_name: str, tables: Collection
     return found
 
 
-def _in_storage(pipeline: dlt.Pipeline, tables: Collection[str]) -> list[str]:
+def in_storage(pipeline: dlt.Pipeline, tables: Collection[str]) -> list[str]:
+    """Those of the tables that are in the dataset."""
     from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
     if not tables:
