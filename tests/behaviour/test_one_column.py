@@ -71,3 +71,14 @@ def test_a_row_with_two_lists_for_one_table_is_quarantined(place: Place, load: L
     ]
     assert place.column("orders", "id") == [2, 100, 101, 102]
     assert place.column("orders__books__pages", "n", "n") == [4]
+
+
+@pytest.mark.parametrize("count", [0, 40])
+def test_lists_below_blank_keys_are_tables(place: Place, load: Load, count: int) -> None:
+    odd = {"id": 1, "": [{"n": 1}, {" ": [5], "": 6}], "who": {"Name": "ann", "\t": ["a", "b"]}}
+    assert load([*others(count), odd]).warnings == ()
+
+    assert place.column("orders___empty", "n", "_dlt_list_idx") == [1, None]
+    assert place.column("orders___empty", "_empty", "_dlt_list_idx") == [None, 6]
+    assert place.column("orders___empty___empty", "value", "_dlt_list_idx") == [5]
+    assert place.column("orders__who___empty", "value", "_dlt_list_idx") == ["a", "b"]

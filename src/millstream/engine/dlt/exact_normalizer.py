@@ -83,6 +83,7 @@ class ExactNormalizer(JsonLItemsNormalizer):
         self._has_wei = is_sql or self._wei_digits()[0] <= _COMMON_DIGITS
         if self._coercion is None:
             return
+        _name_blank_lists(self.schema.data_item_normalizer)
         # what dlt's own code asks for each value: instance attributes, as it has them
         this: Any = self
         if self._is_exact:
@@ -323,6 +324,25 @@ class ExactNormalizer(JsonLItemsNormalizer):
             if columns.get(old, {}).get("variant"):
                 return old
         return self.naming.shorten_fragments(name, f"v_{data_type}")
+
+
+class _TableNames(dict[str, str]):
+    """The names of tables by the key of their list, which dlt does not find for a blank key."""
+
+    def __init__(self, normalizer: Any) -> None:
+        super().__init__()
+        self._blank: str = normalizer.EMPTY_KEY_IDENTIFIER
+        self._find = normalizer._normalize_table_identifier
+
+    def __missing__(self, key: str) -> str:
+        name = self[key] = str(self._find(key if key.strip() else self._blank))
+        return name
+
+
+def _name_blank_lists(normalizer: Any) -> None:
+    own = getattr(normalizer, "_normalize_table_identifier", None)
+    if own is not None and not isinstance(getattr(own, "__self__", None), _TableNames):
+        normalizer._normalize_table_identifier = _TableNames(normalizer).__getitem__
 
 
 def _plain(value: Any, data_type: str) -> Any:
