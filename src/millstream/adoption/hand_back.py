@@ -7,21 +7,18 @@ refuses to load into them, until they are adopted again.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream import destinations, sources
 from millstream.adoption.left_by_dlt import DltPipeline
-from millstream.adoption.takeover import ADOPTED
-from millstream.common.metadata_tables import is_own, own_pipeline
+from millstream.adoption.takeover import ADOPTED, held
+from millstream.common.metadata_tables import is_own
 from millstream.common.sql_client import sql_client
 from millstream.config import PipelineConfig
 from millstream.errors import ConfigError
 from millstream.runs import load_ids, pending_decisions
 from millstream.runs.context import RunContext
-from millstream.runs.turn import Turn
 
 if TYPE_CHECKING:
     import dlt
@@ -46,13 +43,7 @@ def hand_back(config: PipelineConfig, old: DltPipeline) -> Sequence[str]:
     found = []
     for stream in streams:
         context = RunContext(config, stream)
-        with (
-            tempfile.TemporaryDirectory(prefix="millstream-adopt-") as scratch,
-            Turn(context),
-            own_pipeline(),
-            context.writer(),
-        ):
-            pipeline = context.pipeline(Path(scratch))
+        with held(context) as pipeline:
             pipeline.sync_destination()
             adopted = (pipeline.state.get("sources") or {}).get(ADOPTED)
             if adopted is None or adopted["pipeline"] != old.name:
@@ -98,9 +89,10 @@ def _hand_back(
 
 def _owner(schema: dlt.Schema, table: str, roots: Mapping[str, str]) -> str:
     """The old schema that a table belongs to; of a new root table, that of the first."""
-    while parent := schema.tables[table].get("parent"):
-        table = parent
-    return roots.get(table) or next(iter(roots.values()))
+    from dlt.common.schema.utils import get_root_table
+
+    root = str(get_root_table(schema.tables, table)["name"])
+    return roots.get(root) or next(iter(roots.values()))
 
 
 def _forget(context: RunContext, pipeline: dlt.Pipeline, schema: str) -> None:

@@ -7,7 +7,10 @@ the old pipeline's is written to. `ADOPTED` in the state says where they come fr
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from millstream import destinations, schema_changes
 from millstream.adoption.left_by_dlt import DltPipeline
@@ -18,6 +21,9 @@ from millstream.errors import ConfigError
 from millstream.runs import load_ids
 from millstream.runs.context import RunContext
 from millstream.runs.turn import Turn
+
+if TYPE_CHECKING:
+    import dlt
 
 ADOPTED = "_millstream_adopted"
 """Beside the states of sources: the old pipeline's name, and the schema of each root table."""
@@ -45,14 +51,20 @@ def take_over(config: PipelineConfig, old: DltPipeline, plan: Plan) -> None:
             store.add(each.stream, schema_changes.snapshot(each.schema))
 
 
-def _take_over(context: RunContext, old: str, found: StreamPlan, newest: str | None) -> None:
+@contextmanager
+def held(context: RunContext) -> Iterator[dlt.Pipeline]:
+    """The stream's own dlt pipeline, as on a new machine, while no run loads the stream."""
     with (
         tempfile.TemporaryDirectory(prefix="millstream-adopt-") as scratch,
         Turn(context),
         own_pipeline(),
         context.writer(),
     ):
-        pipeline = context.pipeline(Path(scratch))
+        yield context.pipeline(Path(scratch))
+
+
+def _take_over(context: RunContext, old: str, found: StreamPlan, newest: str | None) -> None:
+    with held(context) as pipeline:
         if destinations.loads(pipeline, context.schema) is not None:
             raise ConfigError(
                 f"{context.what}: a run has loaded the stream meanwhile",

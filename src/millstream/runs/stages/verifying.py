@@ -94,9 +94,11 @@ def _has_load_id(schema: dlt.Schema, root: str) -> bool:
 
 
 def _expected(context: RunContext, schema: dlt.Schema, root: str, package: Normalized) -> Expected:
+    from dlt.common.schema.utils import get_root_table
+
     table: Any = schema.tables[root]
     seen = package.seen
-    roots = {each: _root_of(schema, each) for each in schema.tables}
+    roots = {each: get_root_table(schema.tables, each)["name"] for each in schema.tables}
     quarantined = [each for each in seen.quarantined if roots.get(each.table, root) == root]
     return Expected(
         quarantined=sum(each.rows for each in quarantined),
@@ -139,9 +141,3 @@ def _propagated(schema: dlt.Schema) -> list[str]:
     mappings = [config.get("root") or {}, *(config.get("tables") or {}).values()]
     own = schema.naming.normalize_identifier("_dlt_root_id")
     return [name for each in mappings for name in each.values() if name != own]
-
-
-def _root_of(schema: dlt.Schema, table: str) -> str:
-    while parent := schema.tables[table].get("parent"):
-        table = parent
-    return table

@@ -79,9 +79,7 @@ class DriverLoader(BaseTableLoader):
             query = query.where(reading.where)
         if reading.cursor is not None and self.last_value is not None:
             at = self.table.c[reading.cursor.source]
-            query = query.where(
-                queries.since(reading.cursor, at, self.last_value, dialect, reading.what)
-            )
+            query = query.where(queries.since(reading.cursor, at, self.last_value, dialect))
         if self.limit and (rows := self.limit.limit(self.chunk_size)) is not None:
             query = query.limit(rows)
         return query

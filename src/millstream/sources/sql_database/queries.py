@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,27 +31,8 @@ def select(table: sa.Table, columns: Sequence[Column], dialect: str) -> sa.Selec
     )
 
 
-_OF_KIND: Mapping[str, tuple[type, ...]] = {
-    "text": (str,),
-    "timestamp": (date,),
-    "date": (date,),
-    **dict.fromkeys(("bigint", "double", "decimal"), (int, float, Decimal)),
-}
-
-
-def since(column: Column, at: Any, value: Any, dialect: str, what: str) -> Any:
-    """Rows at or above a cursor's value, and those without one.
-
-    Raises:
-        ConfigError: the column has no such values any more.
-    """
-    if not isinstance(value, _OF_KIND[column.kind]):
-        raise ConfigError(
-            f"{what}: the cursor {column.source!r} is a column of {column.kind} now, and the last "
-            f"run came to {value!r}, which is none",
-            hint="`millstream run --full-refresh` reads the table from its beginning; or choose "
-            "another cursor",
-        )
+def since(column: Column, at: Any, value: Any, dialect: str) -> Any:
+    """Rows at or above a cursor's value, and those without one."""
     if dialect == "sqlite" and isinstance(value, date):
         # compared as texts, of which nobody knows how a fraction or a `T` is written
         text = value.isoformat(" ", "seconds")[:19] if isinstance(value, datetime) else str(value)
