@@ -26,6 +26,7 @@ from dlt.common.normalizers.json.helpers import get_row_hash
 
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.engine import row_size
+from millstream.engine.arrow_items import as_table, is_arrow, plain_rows, storable_rows
 from millstream.engine.coercion_rules import ColumnLimits, InexactError, MisfitError, coerce
 from millstream.engine.dlt.key_collisions import Collision
 from millstream.engine.schema_size import check_schema_size
@@ -84,17 +85,17 @@ class ArrowCheck:
 
     def __call__(self, item: Any, meta: Any = None) -> Any:
         if isinstance(item, list):
-            if not any(_is_arrow(each) for each in item):
+            if not any(is_arrow(each) for each in item):
                 self._rows_came |= bool(item)
                 return item
             return (part for each in item for part in self._parts(each))
-        if _is_arrow(item):
+        if is_arrow(item):
             return self._parts(item)
         self._rows_came = True
         return item
 
     def _parts(self, item: Any) -> Iterator[Any]:
-        table = _as_table(item)
+        table = as_table(item)
         if table is None:
             self._rows_came = True
             yield item
@@ -109,7 +110,7 @@ class ArrowCheck:
         columns = self._columns(item)
         if self._makes_variants and self._has_other_types(table, columns):
             self._rows_came = True
-            yield _plain_rows(table)
+            yield plain_rows(table)
             return
         self._check_width(item, table, columns)
         if self._caps.sqlglot_dialect == "postgres":
@@ -122,10 +123,10 @@ class ArrowCheck:
             checked = checked.filter(pa.array(good))
         if checked.num_rows:
             is_late = self._rows_came and self._takes_turns(item)
-            yield _plain_rows(checked) if is_late else checked
+            yield plain_rows(checked) if is_late else checked
         if not reasons:
             return
-        bad = _storable_rows(table.take(pa.array(sorted(reasons))))
+        bad = storable_rows(table.take(pa.array(sorted(reasons))))
         for at, row in zip(sorted(reasons), bad):
             name, detail = reasons[at]
             detail = f"`{name}`{detail}" if name else detail
@@ -344,51 +345,6 @@ def _is_required(column: Column) -> bool:
     is_key = column.get("primary_key") or column.get("merge_key")
     is_own = str(column.get("name", "")).startswith("_dlt_")
     return not is_own and (bool(is_key) or column.get("nullable") is False)
-
-
-def _is_arrow(item: Any) -> bool:
-    module = type(item).__module__.partition(".")[0]
-    return module in ("pyarrow", "pandas", "polars")
-
-
-def _as_table(item: Any) -> pa.Table | None:
-    if isinstance(item, pa.RecordBatch):
-        return pa.Table.from_batches([item])
-    if isinstance(item, pa.Table):
-        return item
-    module = type(item).__module__.partition(".")[0]
-    if module == "pandas" and type(item).__name__ == "DataFrame":
-        from dlt.common.libs.pandas import pandas_to_arrow
-
-        return pandas_to_arrow(item)
-    if module == "polars" and type(item).__name__ in ("DataFrame", "LazyFrame"):
-        from dlt.common.libs.polars import polars_to_arrow
-
-        return polars_to_arrow(item)
-    return None
-
-
-def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Rows as Python has them; nothing is cut of times that were compared with their columns."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            plain = table.column(at).cast(pa.timestamp("us", field.type.tz), safe=False)
-            table = table.set_column(at, field.name, plain)
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
-
-
-def _storable_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Rows as Python has them; as text what it lacks, or what no row can be written with."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            plain = table.column(at).cast(pa.timestamp("ns"))
-            table = table.set_column(at, field.name, plain.cast(pa.string()))
-        elif pa.types.is_duration(field.type):
-            texts = [None if each is None else str(each) for each in table.column(at).to_pylist()]
-            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
 
 
 def _outside(array: pa.ChunkedArray, bits: int) -> pa.ChunkedArray:

@@ -294,21 +294,19 @@ def delivered_result(root: dg.AssetKey, receipts: Sequence[Receipt]) -> Result:
         severity=dg.AssetCheckSeverity.ERROR,
         description=description,
         metadata={
-            "receipts": dg.MetadataValue.table(
-                records=[
-                    dg.TableRecord(
-                        {
-                            "table": each.table,
-                            "read": each.read,
-                            "delivered": each.delivered,
-                            "quarantined": each.quarantined,
-                            "checked": each.checked,
-                            "problems": "; ".join(each.problems),
-                        }
-                    )
+            "receipts": _table(
+                _RECEIPTS,
+                (
+                    {
+                        "table": each.table,
+                        "read": each.read,
+                        "delivered": each.delivered,
+                        "quarantined": each.quarantined,
+                        "checked": each.checked,
+                        "problems": "; ".join(each.problems),
+                    }
                     for each in receipts
-                ],
-                schema=_RECEIPTS,
+                ),
             )
         }
         if receipts
@@ -323,24 +321,28 @@ def _jumped(jumps: Sequence[Drift]) -> dict[str, Any]:
         "explained": dg.MetadataValue.md(
             "\n".join(f"- **{jump.table}**: {jump.message}" for jump in jumps)
         ),
-        "columns": dg.MetadataValue.table(
-            records=[
-                dg.TableRecord(
-                    {
-                        "table": jump.table,
-                        "column": jump.column,
-                        "share": jump.share,
-                        "now": round(jump.now, 4),
-                        "lowest": round(jump.lowest, 4),
-                        "highest": round(jump.highest, 4),
-                        "rows": jump.rows,
-                    }
-                )
+        "columns": _table(
+            _JUMPS,
+            (
+                {
+                    "table": jump.table,
+                    "column": jump.column,
+                    "share": jump.share,
+                    "now": round(jump.now, 4),
+                    "lowest": round(jump.lowest, 4),
+                    "highest": round(jump.highest, 4),
+                    "rows": jump.rows,
+                }
                 for jump in jumps
-            ],
-            schema=_JUMPS,
+            ),
         ),
     }
+
+
+def _table(
+    schema: dg.TableSchema, rows: Iterable[dict[str, str | int | float | bool | None]]
+) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(records=[dg.TableRecord(row) for row in rows], schema=schema)
 
 
 def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:

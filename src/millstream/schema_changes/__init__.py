@@ -3,6 +3,7 @@
 snapshot        a dlt schema as a SchemaVersion
 diff            the changes between two versions
 data_changes    changes that only the data shows; renames, drift, significance, map_detection
+shapes          whether a field is a scalar, an object or a list
 policy          the action for a change; evaluate: for all changes of a run; row_policy: for a row
 accepted_store  where the accepted schema is kept; accepted_file: `schema.yaml` beside `defs.yaml`
 held_packages   files beside a package that waits for acceptance

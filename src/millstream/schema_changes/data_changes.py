@@ -12,13 +12,21 @@ from math import lgamma, log
 from millstream.formats.object_names import objects_around, profile_key
 from millstream.model import Column, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.map_detection import explosions, map_columns
-from millstream.schema_changes.messages import percent, type_words
+from millstream.schema_changes.messages import percent
 from millstream.schema_changes.renames import (
     SEPARATOR,
     column_renames,
     describe,
     is_own,
     list_rename,
+)
+from millstream.schema_changes.shapes import (
+    arriving_shapes,
+    in_other_shapes,
+    lists_of,
+    objects_of,
+    reshaped,
+    rows_of,
 )
 from millstream.schema_changes.snapshot import Profile
 
@@ -56,11 +64,11 @@ def observe(
         yield from explosions(was, table, new)
         if was is None:
             continue
-        reshaped = {str(change.column): change for change in _reshaped(was, table, old, new)}
-        yield from reshaped.values()
+        changed = {str(change.column): change for change in reshaped(was, table, old, new)}
+        yield from changed.values()
         had = loaded.table.get(table.name, Table(table.name))
         # of what people accepted ahead, as little is told again as of what is told here
-        mixed = {*reshaped, *in_other_shapes(table, new), *keys_of_maps(had, table)}
+        mixed = {*changed, *in_other_shapes(table, new), *keys_of_maps(had, table)}
         objects = _objects_gone(was, table, new, loads)
         gone = [
             (was.column[column.name], column)
@@ -90,94 +98,6 @@ def observe(
                 table.name, name, [pairs[field] for field in fields], objects.shares.get(name, 0.0)
             )
     yield from _lists_gone(loaded, new, told, loads, seen)
-
-
-def _reshaped(
-    was: Table, table: Table, old: SchemaVersion, new: SchemaVersion
-) -> Iterator[SchemaChange]:
-    """Scalars that became objects or lists, and the reverse: dlt adds columns or a table."""
-    old_shapes, new_shapes = _shapes(was, old), _shapes(table, new)
-    for name, now in new_shapes.items():
-        before = old_shapes.get(name, {})
-        for shape, words in now.items():
-            if not before or shape in before or _in_one_row(name, table, new):
-                continue
-            yield SchemaChange(
-                kind={"object": "became_object", "list": "became_list"}.get(shape, "became_scalar"),  # type: ignore[arg-type]
-                table=table.name,
-                column=name,
-                old=" and ".join(before.values()),
-                new=words,
-                severity="breaking",
-                message=f"`{name}` was {' and '.join(map(_article, before.values()))}, "
-                f"now it is also {_article(words)}",
-            )
-
-
-def _in_one_row(name: str, table: Table, version: SchemaVersion) -> bool:
-    """Whether a row has both `name` and what looks like its fields or items.
-
-    Then they are fields of their own whose names begin alike, as `Region` and `Region__c` do: a
-    field holds one thing in a row.
-    """
-    scalar = table.column.get(name)
-    child = version.table.get(f"{table.name}{SEPARATOR}{name}")
-    *_, second, most = sorted(
-        [
-            0,
-            scalar.profile.present if scalar and scalar.profile else 0,
-            max(
-                (
-                    column.profile.present
-                    for column in table.columns
-                    if column.name.startswith(f"{name}{SEPARATOR}")
-                    and column.variant_of is None
-                    and column.profile
-                ),
-                default=0,
-            ),
-            _lists(child) if child else 0,
-        ]
-    )
-    return second + most > (_rows(table) or 0) > 0
-
-
-def in_other_shapes(table: Table, version: SchemaVersion) -> set[str]:
-    """Columns of fields that this load holds in another shape: as an object, a list or a scalar.
-
-    What such a column lacks is there. That its field changed its shape was told when it did.
-    """
-    arriving = _arriving(table, version)
-    return {
-        column.name
-        for column in table.columns
-        if column.variant_of is None
-        and (
-            arriving.get(column.name, set()) - {"scalar"}
-            or any(
-                arriving.get(around, set()) - {"object"}
-                for around in _objects_around(column.name, column.path)
-            )
-        )
-    }
-
-
-def _arriving(table: Table, version: SchemaVersion) -> dict[str, set[str]]:
-    """The shapes in which a load holds each field of a table: `scalar`, `object`, `list`."""
-    arriving: dict[str, set[str]] = {}
-    for column in table.columns:
-        if column.variant_of is None and column.profile and column.profile.present:
-            arriving.setdefault(column.name, set()).add("scalar")
-            for around in _objects_around(column.name, column.path):
-                arriving.setdefault(around, set()).add("object")
-    prefix = f"{table.name}{SEPARATOR}"
-    for child in version.tables:
-        if child.parent == table.name and child.name.startswith(prefix) and _rows(child):
-            name = child.name.removeprefix(prefix)
-            arriving.setdefault(name, set()).add("list")
-            for around in _objects_around(name, _list_path(child)):
-                arriving.setdefault(around, set()).add("object")
-    return arriving
 
 
 def keys_of_maps(before: Table, table: Table) -> set[str]:
@@ -212,55 +132,6 @@ def new_variants(before: Container[str], table: Table) -> set[str]:
     }
 
 
-def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
-    """For each field of a table, `scalar` (with its type), `object` and `list`, as was seen.
-
-    In that order, whatever the order of the columns, which no stored schema keeps.
-    """
-    shapes: dict[str, dict[str, str]] = {}
-    for column in table.columns:
-        if column.variant_of is not None or column.name.startswith("_"):
-            continue
-        shapes.setdefault(column.name, {})["scalar"] = type_words(column)
-        for name in _objects_around(column.name, column.path):
-            shapes.setdefault(name, {})["object"] = "object"
-    prefix = f"{table.name}{SEPARATOR}"
-    for child in version.tables:
-        if child.parent == table.name and child.name.startswith(prefix):
-            name = child.name.removeprefix(prefix)
-            shapes.setdefault(name, {})["list"] = "list"
-            for ancestor in _objects_around(name, _list_path(child)):
-                shapes.setdefault(ancestor, {})["object"] = "object"
-    return {
-        name: {shape: seen[shape] for shape in ("scalar", "object", "list") if shape in seen}
-        for name, seen in shapes.items()
-    }
-
-
-def _objects_around(name: str, path: str) -> Iterator[str]:
-    """The objects that hold a column or a list, by their names; `path` is the JSON path.
-
-    A key may have a `__` of its own: of an object `tags` and a key `tags__count` only the path
-    tells which is which.
-    """
-    keys = path.rpartition("[].")[2].removesuffix("[]").split(".")
-    if not path or SEPARATOR.join(keys) != name:  # of a name that was cut, or without a path
-        yield from objects_around(name)
-        return
-    for end in range(1, len(keys)):
-        yield SEPARATOR.join(keys[:end])
-
-
-def _list_path(child: Table) -> str:
-    """The JSON path of the lists that a child table's rows come from; empty where none is known."""
-    path = next((column.path for column in child.columns if "[]" in column.path), "")
-    return path.rpartition("[]")[0]
-
-
-def _article(words: str) -> str:
-    return {"object": "an object", "list": "a list"}.get(words, words)
-
-
 @dataclass(frozen=True, slots=True)
 class _ObjectsGone:
     """Objects of which a load has no field, however rare each of them was.
@@ -277,11 +148,11 @@ class _ObjectsGone:
 def _objects_gone(
     was: Table, table: Table, new: SchemaVersion, loads: Sequence[Profile] | None
 ) -> _ObjectsGone:
-    rows, arriving = _rows(table), _arriving(table, new)
+    rows, arriving = rows_of(table), arriving_shapes(table, new)
     fields: dict[str, set[str]] = {}
     for column in was.columns:
         if column.profile and column.profile.present:
-            for around in _objects_around(column.name, column.path):
+            for around in objects_of(column.name, column.path):
                 fields.setdefault(around, set()).add(column.name)
     shares: dict[str, float] = {}
     for name, columns in fields.items():
@@ -302,7 +173,7 @@ def _objects_gone(
 def _is_in_each_row(table: Table, column: Column) -> bool:
     """Whether a column was in all rows of a root table, and not within an object of these."""
     seen = column.profile
-    if table.parent is not None or any(_objects_around(column.name, column.path)):
+    if table.parent is not None or any(objects_of(column.name, column.path)):
         return False
     return seen is not None and seen.present == seen.rows
 
@@ -371,9 +242,9 @@ def _lists_gone(
     """
     for table in new.tables:
         was, parent = old.table.get(table.name), new.table.get(table.parent or "")
-        if was is None or parent is None or parent.name not in old.table or _rows(table) != 0:
+        if was is None or parent is None or parent.name not in old.table or rows_of(table) != 0:
             continue
-        holders, lists, before = _rows(parent), _lists(was), _rows(old.table[parent.name])
+        holders, lists, before = rows_of(parent), lists_of(was), rows_of(old.table[parent.name])
         if loads is not None:
             before = _rows_since(table.name, parent.name, loads)
         if not holders or not lists or not before:
@@ -382,7 +253,7 @@ def _lists_gone(
         # of a field that was a list, then a scalar, and now is neither, one change tells
         if any((parent.name, around) in told for around in (name, *objects_around(name))):
             continue
-        arriving = _arriving(parent, new)
+        arriving = arriving_shapes(parent, new)
         if arriving.get(name, set()) - {"list"} or any(
             arriving.get(around, set()) - {"object"} for around in objects_around(name)
         ):
@@ -405,11 +276,6 @@ def _lists_gone(
             )
 
 
-def _rows(table: Table) -> int | None:
-    """Rows of the load, or loads, that a version tells of; None where nothing was counted."""
-    return max((column.profile.rows for column in table.columns if column.profile), default=None)
-
-
 def _rows_since(table: str, parent: str, loads: Sequence[Profile]) -> int:
     """Rows of a parent in the loads from the first one on that had its child table."""
     since = dropwhile(lambda load: not load.get(table), loads)
@@ -417,14 +283,6 @@ def _rows_since(table: str, parent: str, loads: Sequence[Profile]) -> int:
         max((profile.rows for profile in load.get(parent, {}).values()), default=0)
         for load in since
     )
-
-
-def _lists(table: Table) -> int:
-    """Lists, not empty ones, that a child table's rows come from."""
-    for column in table.columns:
-        if column.name.lower().endswith("_dlt_list_idx") and column.profile:
-            return column.profile.present
-    return 0
 
 
 def _by_chance(hits: int, rows: int, more: int) -> float:

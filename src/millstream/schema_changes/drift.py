@@ -11,11 +11,12 @@ from typing import Literal, get_args
 
 from millstream.formats.object_names import is_profile_key
 from millstream.model import Column, ColumnProfile, Drift, SchemaChange, SchemaVersion
-from millstream.schema_changes.data_changes import by_object, in_other_shapes, new_variants
+from millstream.schema_changes.data_changes import by_object, new_variants
 from millstream.schema_changes.map_detection import map_columns
 from millstream.schema_changes.messages import percent
 from millstream.schema_changes.profile import columns_of, fields_of, pool, profile_of
 from millstream.schema_changes.renames import is_own
+from millstream.schema_changes.shapes import in_other_shapes
 from millstream.schema_changes.significance import JUMP, is_outside, jumped
 from millstream.schema_changes.snapshot import Profile
 

@@ -7,7 +7,6 @@ reads it once, into columns. Which files were read is kept in the state of the r
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -28,27 +27,24 @@ from millstream.formats import engine_mode
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.quarantine import envelope
 from millstream.sources import (
-    column_values,
     corrected_lines,
     csv_rows,
     file_content,
     file_kind,
     file_partitions,
     findings,
-    json_document,
     json_lines,
-    parquet_rows,
     redirects,
 )
 from millstream.sources.file_listing import ListedFile, list_files
+from millstream.sources.file_rows import RowReader, read_errors, unpacked
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
-from millstream.sources.typed_columns import LINKS, Declared
+from millstream.sources.typed_columns import LINKS
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
 
-_ROWS = 1000
 _PIECE = 4 << 20
 
 
@@ -76,6 +72,7 @@ class FilesSource:
         self._in_parts = in_parts
         self._maps = maps or {}
         self._has_quarantine = has_quarantine
+        self._reader = RowReader(config.parallel, has_quarantine)
         self.project = project or Path.cwd()
 
     def streams(self) -> Sequence[Stream]:
@@ -129,7 +126,7 @@ class FilesSource:
         """Take files that were renamed or moved since they were read for what they are."""
         found = []
         for file, keys in seen.renamed(files):
-            with self._raw(file) as raw, _unpacked(file.url, raw, settings) as content:
+            with self._raw(file) as raw, unpacked(file.url, raw, settings) as content:
                 found.append((file, keys, file_content.Digested(content).drained()))
         former = seen.rename(found)
         for file, _, _ in found:
@@ -145,7 +142,7 @@ class FilesSource:
         is_twice = before is not None or file_kind.is_parquet(file.url, settings)
         with self._raw(file, again=is_twice) as raw:
             if before is not None:
-                with _unpacked(file.url, raw, settings) as content:
+                with unpacked(file.url, raw, settings) as content:
                     digest = file_content.Digested(content).drained()
                 if digest == before:
                     if not seen.knows(file):
@@ -161,7 +158,7 @@ class FilesSource:
                 correction = self._correction(seen.paths(file), raw, settings, before)
                 if file_kind.kind_of(file.url, settings)[0] == "csv":
                     raw.seek(0)
-                    with _unpacked(file.url, raw, settings) as content:
+                    with unpacked(file.url, raw, settings) as content:
                         columns = csv_rows.columns(file.url, content, settings)
                     read_line = partial(csv_rows.read_line, file.url, columns, settings=settings)
                     yield from _corrected_rows(file.url, correction, read_line)
@@ -171,11 +168,11 @@ class FilesSource:
                 return
             if seen.knows(file) and self._has_quarantine:
                 yield from _read_again(seen.paths(file))
-            with _unpacked(file.url, raw, settings) as content:
+            with unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
                 if file_kind.is_parquet(file.url, settings):  # which is read from its end
                     digest = digested.drained()
-                    yield from self._rows(file.url, raw, settings)
+                    yield from self._reader.rows(file.url, raw, settings)
                     seen.add(file, digest)
                     return
                 yield from self._handed_on(file.url, digested, settings, in_parts=in_parts)
@@ -196,7 +193,7 @@ class FilesSource:
         @contextmanager
         def content() -> Iterator[Any]:
             raw.seek(0)
-            with _unpacked(paths[0], raw, settings) as content:
+            with unpacked(paths[0], raw, settings) as content:
                 yield content
 
         with content() as opened:
@@ -344,7 +341,7 @@ class FilesSource:
         )
         is_whole = in_parts and engine_mode.current().reads_raw_parts and not settings.maps
         if is_document or not is_whole:
-            yield from self._rows(path, content, settings)
+            yield from self._reader.rows(path, content, settings)
             return
         import dlt
 
@@ -357,58 +354,16 @@ class FilesSource:
 
     def _all_rows(self, file: ListedFile, settings: FileStream) -> Iterator[Any]:
         if file_kind.is_parquet(file.url, settings):
-            with self._raw(file, again=True) as raw, _read_errors(file.url):
-                yield from self._rows(file.url, raw, settings)
+            with self._raw(file, again=True) as raw, read_errors(file.url):
+                yield from self._reader.rows(file.url, raw, settings)
             return
-        with self._raw(file) as raw, _unpacked(file.url, raw, settings) as content:
-            yield from self._rows(file.url, content, settings)
-
-    def _rows(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
-        """Lists of rows, Arrow tables, and what their columns are."""
-        import orjson
-
-        if file_kind.is_typed(path, settings):
-            import dlt
-
-            for page in self._typed_pages(path, content, settings):
-                if isinstance(page, Declared):
-                    hints: Any = page.hints
-                    if file_kind.is_parquet(path, settings):
-                        hints = _of_new_columns(hints)
-                    if hints:
-                        yield dlt.mark.with_hints([], dlt.mark.make_hints(columns=hints))
-                elif settings.maps or isinstance(page, list):
-                    yield column_values.parsed(page) if settings.maps else page
-                else:
-                    notes = {**(page.schema.metadata or {}), envelope.ORIGIN: path.encode()}
-                    yield page.replace_schema_metadata(notes)
-            return
-        if file_kind.is_document(path, content, settings):
-            yield from json_document.read(
-                path,
-                content,
-                quarantine_enabled=self._has_quarantine,
-                may_be_lines=settings.format is None,
-            )
-            return
-        parallel, quarantine_enabled = self.config.parallel, self._has_quarantine
-        for found in json_lines.read(
-            path, content, parallel, quarantine_enabled=quarantine_enabled
-        ):
-            rows = found.each()
-            for start in range(0, len(rows), _ROWS):
-                yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
-
-    def _typed_pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
-        if file_kind.is_parquet(path, settings):
-            content.seek(0)
-            return parquet_rows.read(path, content)
-        return csv_rows.read(path, content, settings, quarantine_enabled=self._has_quarantine)
+        with self._raw(file) as raw, unpacked(file.url, raw, settings) as content:
+            yield from self._reader.rows(file.url, content, settings)
 
     @contextmanager
     def _raw(self, file: ListedFile, *, again: bool = False) -> Iterator[Any]:
         """The file's bytes; `again` if they are to be read twice: over a network they come once."""
-        with _read_errors(file.url), file.fs.open(file.name, "rb") as raw:
+        with read_errors(file.url), file.fs.open(file.name, "rb") as raw:
             if not again or file.is_local:
                 yield raw
                 return
@@ -417,41 +372,6 @@ class FilesSource:
                     copy.write(piece)
                 copy.seek(0)
                 yield copy
-
-
-def _of_new_columns(hints: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of columns that the table lacks: the others keep their types, whatever a file has."""
-    import dlt
-
-    schema = dlt.current.source_schema()
-    table: Any = schema.tables.get(schema.naming.normalize_path(dlt.current.resource_name()), {})
-    known = table.get("columns", {})
-    return [each for each in hints if not known.get(each["name"], {}).get("data_type")]
-
-
-@contextmanager
-def _unpacked(path: str, raw: Any, settings: FileStream) -> Iterator[Any]:
-    with _read_errors(path):
-        kind, packed = file_kind.kind_of(path, settings)
-        if kind == "parquet":
-            yield file_content.as_is(raw)
-            return
-        yield file_content.as_text(
-            path, raw, encoding=settings.encoding, packed=packed, is_json=kind != "csv"
-        )
-
-
-@contextmanager
-def _read_errors(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as error:
-        if (refused := redirects.refusal(error)) is not None:
-            raise refused from None
-        raise SourceDataError(
-            f"{path}: can't be read: {error}",
-            hint="is the file whole? Put it there again; nothing of this run was loaded",
-        ) from error
 
 
 def _read_json_line(path: str) -> Callable[[int, bytes], list[Any]]:

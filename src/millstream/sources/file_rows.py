@@ -1,0 +1,115 @@
+"""From an open file to rows: lists of them, Arrow tables, and what their columns are."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from millstream.config import FileStream
+from millstream.errors import SourceDataError
+from millstream.quarantine import envelope
+from millstream.sources import (
+    column_values,
+    csv_rows,
+    file_content,
+    file_kind,
+    json_document,
+    json_lines,
+    parquet_rows,
+    redirects,
+)
+from millstream.sources.typed_columns import Declared
+
+_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """Reads rows of files of any kind.
+
+    Attributes:
+        parallel: chunks of JSON lines that are checked at once.
+        has_quarantine: whether what can't be read goes to quarantine; else it is an error.
+    """
+
+    parallel: int
+    has_quarantine: bool
+
+    def rows(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
+        """Lists of rows, Arrow tables, and what their columns are."""
+        import orjson
+
+        if file_kind.is_typed(path, settings):
+            import dlt
+
+            for page in self._typed_pages(path, content, settings):
+                if isinstance(page, Declared):
+                    hints: Any = page.hints
+                    if file_kind.is_parquet(path, settings):
+                        hints = _of_new_columns(hints)
+                    if hints:
+                        yield dlt.mark.with_hints([], dlt.mark.make_hints(columns=hints))
+                elif settings.maps or isinstance(page, list):
+                    yield column_values.parsed(page) if settings.maps else page
+                else:
+                    notes = {**(page.schema.metadata or {}), envelope.ORIGIN: path.encode()}
+                    yield page.replace_schema_metadata(notes)
+            return
+        if file_kind.is_document(path, content, settings):
+            yield from json_document.read(
+                path,
+                content,
+                quarantine_enabled=self.has_quarantine,
+                may_be_lines=settings.format is None,
+            )
+            return
+        for found in json_lines.read(
+            path, content, self.parallel, quarantine_enabled=self.has_quarantine
+        ):
+            rows = found.each()
+            for start in range(0, len(rows), _ROWS):
+                yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
+
+    def _typed_pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
+        if file_kind.is_parquet(path, settings):
+            content.seek(0)
+            return parquet_rows.read(path, content)
+        return csv_rows.read(path, content, settings, quarantine_enabled=self.has_quarantine)
+
+
+def _of_new_columns(hints: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of columns that the table lacks: the others keep their types, whatever a file has."""
+    import dlt
+
+    schema = dlt.current.source_schema()
+    table: Any = schema.tables.get(schema.naming.normalize_path(dlt.current.resource_name()), {})
+    known = table.get("columns", {})
+    return [each for each in hints if not known.get(each["name"], {}).get("data_type")]
+
+
+@contextmanager
+def unpacked(path: str, raw: Any, settings: FileStream) -> Iterator[Any]:
+    with read_errors(path):
+        kind, packed = file_kind.kind_of(path, settings)
+        if kind == "parquet":
+            yield file_content.as_is(raw)
+            return
+        yield file_content.as_text(
+            path, raw, encoding=settings.encoding, packed=packed, is_json=kind != "csv"
+        )
+
+
+@contextmanager
+def read_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        if (refused := redirects.refusal(error)) is not None:
+            raise refused from None
+        raise SourceDataError(
+            f"{path}: can't be read: {error}",
+            hint="is the file whole? Put it there again; nothing of this run was loaded",
+        ) from error
