@@ -53,6 +53,7 @@ def test_each_row_of_the_window_is_read_once(times: list[int], length: int) -> N
 
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=14), st.sets(st.integers(1, 8)))
+@example([0, 0, 0, 0, 1, 1, 1, 1], {1, 2, 4})  # a page shows nothing new, and yet one is hidden
 def test_a_row_that_changes_meanwhile_hides_no_other(times: list[int], at: set[int]) -> None:
     """A change moves a row to the end of the list, out of the window, and pulls others forward."""
     lists = Lists(issues=[row(n, iso(second)) for n, second in enumerate(times)])

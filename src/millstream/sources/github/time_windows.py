@@ -4,7 +4,7 @@ since         Pages sorted by change, each begun at the last change of the one b
               is changed meanwhile leaves the list and pulls the others forward; since each page is
               the first of its own list, none is pulled past a page that was read. Where more rows
               than a page holds changed in one second, pages are read by number, again and again
-              until they show nothing new.
+              until two readings show the same rows: then none left while the first was read.
 newest_first  From now back to the window's start: a row that is changed meanwhile comes to the
               front and only pushes others to later pages.
 whole         Everything, and of that what lies in the window.
@@ -115,6 +115,7 @@ class Window:
 def by_change(reading: Reading, state: RepositoryState, window: Window) -> Iterator[list[Row]]:
     """All rows of a window, whatever the number of pages that GitHub shows of a list."""
     since = window.start
+    before: list[object] = []  # the rows of that second, as the list before showed them
     idle = 0  # lists in a row that were cut, and showed nothing new
     while True:
         params = {
@@ -124,6 +125,7 @@ def by_change(reading: Reading, state: RepositoryState, window: Window) -> Itera
             "since": since,
         }
         pages, news, later = 0, False, None
+        shown: list[object] = []
         for page in reading.pager.read(reading.listing(state, params, together=False)):
             if page.limit:
                 _report_unread(reading, state, page, f"of {since}")
@@ -133,6 +135,7 @@ def by_change(reading: Reading, state: RepositoryState, window: Window) -> Itera
             pages += 1
             inside = [row for row in page.rows if window.time(row) < window.end]
             news = news or not window.knows(inside)
+            shown += [key(reading.spec, row) for row in inside if window.time(row) == since]
             yield page.rows
             if page.rows:
                 later = window.time(page.rows[-1])
@@ -140,12 +143,13 @@ def by_change(reading: Reading, state: RepositoryState, window: Window) -> Itera
                 break
         else:
             later = None  # the list has ended
-        if pages > 1 and news:
-            continue  # of one second more than a page: until nothing new comes
+        if pages > 1 and shown != before:
+            before = shown
+            continue  # of one second more than a page: a row that left may have hidden another
         # the second such list was of another second: the server takes no notice of `since`
         if later is None or later >= window.end or idle > 1:
             return
-        since = later
+        since, before = later, []
 
 
 def _backwards(reading: Reading, state: RepositoryState, window: Window) -> Iterator[list[Row]]:
