@@ -97,6 +97,7 @@ def test_an_agent_sees_what_is_there(project: Path) -> None:
     assert "no json" not in str(quarantine)
     (newest,) = profile.values()
     assert newest["orders"]["id"]["rows"] == 2
+    assert "sketch" not in newest["orders"]["id"]
     assert "coupon" in str(preview)
     assert "coupon" in str(coming)
     (receipt,) = receipts

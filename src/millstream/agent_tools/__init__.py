@@ -23,6 +23,8 @@ from millstream.errors import ConfigError, MillstreamError, MissingDependencyErr
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
+    from millstream.model import ColumnProfile
+
 _ROW_LIMIT = 50
 _INSTRUCTIONS = (
     "Looks at data pipelines of Millstream: their tables and columns, how their schema has "
@@ -85,8 +87,6 @@ class Tools:
 
     def profile(self, pipeline: str, stream: str) -> dict[str, Any]:
         """What the columns of the newest load hold: rows, presence, nulls, least and greatest."""
-        from dataclasses import asdict
-
         from millstream import destinations
         from millstream.schema_changes import history
 
@@ -96,7 +96,7 @@ class Tools:
             loads = history.seen(place, config.name, stream, loads=1)
         return {
             load_id: {
-                table: {name: asdict(column) for name, column in columns.items()}
+                table: {name: _figures(column) for name, column in columns.items()}
                 for table, columns in seen.profile.items()
             }
             for load_id, seen in loads
@@ -188,6 +188,13 @@ def server(root: Path) -> MCPServer[Any]:
     for name in [name for name in vars(Tools) if not name.startswith("_")]:
         made.tool(annotations=annotations)(_telling(getattr(tools, name), ToolError))
     return made
+
+
+def _figures(column: ColumnProfile) -> dict[str, Any]:
+    """A profile without its sketch: long lists of hashes, which tell an agent nothing."""
+    from dataclasses import asdict
+
+    return {name: value for name, value in asdict(column).items() if name != "sketch"}
 
 
 def _telling(tool: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
