@@ -27,9 +27,13 @@ def orders(at=dlt.sources.incremental("at", initial_value=0)):
 def refunds():
     yield [{"id": 1}]
 
+@dlt.resource(write_disposition="append")
+def visits(at=dlt.sources.incremental("at", initial_value=0)):
+    yield [{"at": n} for n in range(int(dlt.config["rows"]))]
+
 @dlt.source
 def shop():
-    return orders, refunds
+    return orders, refunds, visits
 """
 DAGSTER = """\
 import dagster as dg
@@ -209,6 +213,27 @@ def test_state_of_the_working_folder_alone_is_taken(
     monkeypatch.setenv("ROWS", "5")
     assert main(["run", "--stream", "orders"]) == 0
     assert "orders: extract: orders 2" in capsys.readouterr().err
+
+
+def test_what_dlt_never_loaded_is_handed_back_too(
+    folder: Path,
+    load: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    load(3, "orders")
+    assert main(list(ADOPT)) == 0
+    monkeypatch.setenv("ROWS", "5")
+    assert main(["run", "--stream", "orders", "--stream", "visits"]) == 0
+    capsys.readouterr()
+    assert main(["adopt", "shop_script", "--undo", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["handed_back"] == ["orders", "visits"]
+    load(6, "orders", "visits")
+    assert (count(folder, "orders"), count(folder, "visits")) == (6, 6)  # from its cursor
+    assert main(["adopt", "shop_script"]) == 0
+    monkeypatch.setenv("ROWS", "7")
+    assert main(["run", "--stream", "visits"]) == 0
+    assert count(folder, "visits") == 7
 
 
 DEFS = """\

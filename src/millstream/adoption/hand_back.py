@@ -28,7 +28,7 @@ def hand_back(config: PipelineConfig, old: DltPipeline) -> Sequence[str]:
     """Give the streams' cursors, and what their tables have become, back to a dlt pipeline.
 
     Returns:
-        The streams that were handed back.
+        The streams that were handed back; those that Millstream has loaded first among them.
 
     Raises:
         ConfigError: none was adopted from it, or a package of one waits.
@@ -40,42 +40,61 @@ def hand_back(config: PipelineConfig, old: DltPipeline) -> Sequence[str]:
                 f"{config.name}.{stream}: a package waits that was not loaded",
                 hint="`millstream run` loads it, `millstream pending drop` drops it",
             )
-    found = []
+    adopted: dict[str, dict[str, str]] = {}
     for stream in streams:
         context = RunContext(config, stream)
         with held(context) as pipeline:
             pipeline.sync_destination()
-            adopted = (pipeline.state.get("sources") or {}).get(ADOPTED)
-            if adopted is None or adopted["pipeline"] != old.name:
-                continue
-            _hand_back(context, pipeline, old, adopted["schemas"])
-            found.append(stream)
-    if not found:
+            kept = (pipeline.state.get("sources") or {}).get(ADOPTED)
+            if kept is None and destinations.loads(pipeline, context.schema) is not None:
+                # first loaded by Millstream: dlt would read it from its start
+                adopted[stream] = {}
+            elif kept is not None and kept["pipeline"] == old.name:
+                adopted[stream] = dict(kept["schemas"])
+    origins = [schema for schemas in adopted.values() for schema in schemas.values()]
+    if not origins:
         raise ConfigError(
             f"pipeline {config.name!r} has no stream that was adopted from {old.name!r}"
         )
-    return found
+    # those that were adopted last: they tell what there is to do, if this is interrupted
+    for stream in sorted(adopted, key=lambda each: bool(adopted[each])):
+        context = RunContext(config, stream)
+        with held(context) as pipeline:
+            pipeline.sync_destination()
+            _hand_back(context, pipeline, old, adopted[stream], origins[0])
+    return list(adopted)
 
 
 def _hand_back(
-    context: RunContext, pipeline: dlt.Pipeline, old: DltPipeline, schemas: Mapping[str, str]
+    context: RunContext,
+    pipeline: dlt.Pipeline,
+    old: DltPipeline,
+    roots: Mapping[str, str],
+    default: str,
 ) -> None:
-    state: Any = pipeline.state["sources"]
+    """Hand one stream back.
+
+    Args:
+        roots: the old schema of each root table that was adopted.
+        default: the old schema of those that have come since.
+    """
+    state: Any = pipeline.state.get("sources") or {}
     stored = pipeline.schemas[context.schema]
     for table in stored.data_tables(include_incomplete=True):
         if is_own(str(table["name"])):
             continue
-        owner = old.schemas[_owner(stored, str(table["name"]), schemas)]
+        owner = old.schemas[_owner(stored, str(table["name"]), roots, default)]
         owner.update_table(table, normalize_identifiers=False)
     for schema in old.schemas.values():
         old.pipeline.schemas.save_schema(schema)
     loads = destinations.loads(pipeline, context.schema)
+    names = {*roots.values()} or {default}
     with (
         load_ids.above(loads.newest if loads else None, stream=context.stream),
         old.pipeline.managed_state(extract_state=True) as theirs,
     ):
         kept: Any = theirs.setdefault("sources", {})
-        for name in {*schemas.values()}:
+        for name in names:
             source = kept.setdefault(name, {})
             mine = state.get(context.schema, {})
             source |= {key: value for key, value in mine.items() if key != "resources"}
@@ -84,15 +103,15 @@ def _hand_back(
     old.pipeline.load()
     for name in old.schemas:
         old.pipeline.sync_schema(name)
-    _forget(context, old.pipeline, next(iter(schemas.values())))
+    _forget(context, old.pipeline, min(names))
 
 
-def _owner(schema: dlt.Schema, table: str, roots: Mapping[str, str]) -> str:
-    """The old schema that a table belongs to; of a new root table, that of the first."""
+def _owner(schema: dlt.Schema, table: str, roots: Mapping[str, str], default: str) -> str:
+    """The old schema that a table belongs to."""
     from dlt.common.schema.utils import get_root_table
 
     root = str(get_root_table(schema.tables, table)["name"])
-    return roots.get(root) or next(iter(roots.values()))
+    return roots.get(root) or next(iter(roots.values()), default)
 
 
 def _forget(context: RunContext, pipeline: dlt.Pipeline, schema: str) -> None:
