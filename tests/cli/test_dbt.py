@@ -123,6 +123,25 @@ def test_dbt_builds_on_the_tables_and_notices_orphans(project: DbtProject) -> No
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("project", ["duckdb", "postgres"], indirect=True)
+def test_names_of_lists_collide_with_nothing(project: DbtProject) -> None:
+    documents = [
+        {"id": 1, "tags": 5, "rows": [{"item": 1, "more": [2], "value": 3, "position": "p"}]},
+        {"id": 2, "tags": ["x"], "rows": []},
+    ]
+    project.load(documents)
+    assert project.write("--nested") == 0
+    built = project.dbt("build")
+    assert built.returncode == 0, built.stdout
+    clause = project.place.from_clause("nested_shop__orders").replace("shop.", "models.", 1)
+    found = project.place.query(f"SELECT id, tags, tags_list, rows FROM {clause} ORDER BY id")
+    assert [tuple(row) for row in found] == [
+        (1, 5, [], [{"item": 1, "more": [2], "value": 3, "position": "p"}]),
+        (2, None, ["x"], []),
+    ]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("project", ["duckdb", "postgres"], indirect=True)
 def test_children_are_put_back_as_lists(project: DbtProject) -> None:
     documents = [
         {"id": 1, "tags": ["x", "y"], "items": [{"sku": "b", "sizes": [2, 1]}, {"sku": "a"}]},
@@ -171,6 +190,32 @@ def test_what_people_wrote_stays(project: DbtProject) -> None:
     before = project.sources.read_bytes()
     assert project.write() == 0
     assert project.sources.read_bytes() == before
+
+
+def test_what_no_longer_holds_is_told(
+    project: DbtProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defs = project.folder / "defs.yaml"
+    defs.write_text(defs.read_text().replace("orders.jsonl", "orders*.jsonl"))
+    project.load(LINES)
+    assert project.write("--nested") == 0
+    assert "orders.id" not in capsys.readouterr().out
+    defs.write_text(defs.read_text().replace(', "primary_key": "id"', ""))
+    (project.folder / "orders_2.jsonl").write_text('{"id": 2, "sizes": [1]}\n')
+    assert main(["run", str(project.folder)]) == 1
+    assert main(["schema", "accept", str(project.folder)]) == 0
+    assert main(["run", str(project.folder)]) == 0
+
+    capsys.readouterr()
+    assert project.write("--nested") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "orders.id: tested to be unique, and not the primary key" in said
+    # nested models are not looked at by people: what has come since is missed in silence
+    assert "nested_shop__orders.sql is not what would be written by now" in said
+    model = project.sources.parent / "nested" / "shop" / "nested_shop__orders.sql"
+    model.unlink()
+    assert project.write("--nested") == 0
+    assert "would be written by now" not in " ".join(capsys.readouterr().out.split())
 
 
 def test_mistakes_are_named(project: DbtProject, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,14 @@ def _run(options: Namespace) -> int:
     from millstream.cli.pipeline import quieten_dlt
     from millstream.common import atomic_write
     from millstream.config import read_pipeline
-    from millstream.dbt import DIALECTS, merged, nested_models, sources, staging_models
+    from millstream.dbt import (
+        DIALECTS,
+        merged,
+        nested_models,
+        sources,
+        staging_models,
+        unproven,
+    )
     from millstream.errors import ConfigError
 
     quieten_dlt()
@@ -60,6 +67,11 @@ def _run(options: Namespace) -> int:
     else:
         atomic_write.write(file, new)
         print(f"{'updated' if text else 'wrote'} {file}: {len(tables)} tables")
+    for column in unproven(new, config.name, tables) if _tests_keys(config) else ():
+        print(
+            f"{column}: tested to be unique, and not the primary key; the test stays: take it out "
+            "where that is not so any more"
+        )
     if options.staging:
         quote = "`" if config.destination.type in ("bigquery", "databricks") else '"'
         models = staging_models(config.name, tables, quote)
@@ -71,8 +83,15 @@ def _run(options: Namespace) -> int:
                 f"--nested: lists are written for {', '.join(DIALECTS)} alone, not for "
                 f"{config.destination.type}"
             )
-        models = nested_models(config.name, tables, dialect)
-        _write(models, file.parent / "nested" / config.name, "nested")
+        nested = list(nested_models(config.name, tables, dialect))
+        folder = file.parent / "nested" / config.name
+        _write(nested, folder, "nested")
+        for name, model in nested:
+            if (folder / name).read_text(encoding="utf-8") != model:
+                print(
+                    f"{folder / name} is not what would be written by now: delete it, and "
+                    "`millstream dbt --nested` writes it with all columns and lists"
+                )
     return 0
 
 
@@ -123,7 +142,7 @@ def _tables(config: PipelineConfig) -> list[SourceTable]:
     store = accepted_store(config)
     accepted = store.load() if store is not None else {}
     keys = _asset_keys(config)
-    merges = config.destination.type != "filesystem" and config.names_keys
+    merges = _tests_keys(config)
     found = []
     for stream in sources.of_pipeline(config).streams():
         for table in accepted[stream.name].tables if stream.name in accepted else ():
@@ -140,6 +159,11 @@ def _tables(config: PipelineConfig) -> list[SourceTable]:
             f"pipeline {config.name!r}: no tables are accepted yet", hint="`millstream run` first"
         )
     return found
+
+
+def _tests_keys(config: PipelineConfig) -> bool:
+    """Whether no two rows of a table have one primary key, as far as it is known."""
+    return config.destination.type != "filesystem" and config.names_keys
 
 
 def _asset_keys(config: PipelineConfig) -> dict[str, tuple[str, ...]]:

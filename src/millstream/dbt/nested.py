@@ -7,7 +7,7 @@ both are empty here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from millstream.dbt.sources_file import SourceTable
@@ -21,7 +21,7 @@ class Dialect:
     """How a database writes what these models need; `{0}` is an expression.
 
     Attributes:
-        structure: a row of a sub-query `item` as one value.
+        structure: a row of the sub-query `{0}` as one value.
         aggregate: values in the order of `position`, as a list.
         empty: a list without values.
     """
@@ -33,9 +33,9 @@ class Dialect:
 
 
 DIALECTS: Mapping[str, Dialect] = {
-    "duckdb": Dialect('"', "item", "list({0} order by position)", "[]"),
-    "postgres": Dialect('"', "to_jsonb(item)", "jsonb_agg({0} order by position)", "'[]'::jsonb"),
-    "bigquery": Dialect("`", "item", "array_agg({0} order by position)", "[]"),
+    "duckdb": Dialect('"', "{0}", "list({0} order by position)", "[]"),
+    "postgres": Dialect('"', "to_jsonb({0})", "jsonb_agg({0} order by position)", "'[]'::jsonb"),
+    "bigquery": Dialect("`", "{0}", "array_agg({0} order by position)", "[]"),
 }
 """By type of the destination."""
 
@@ -89,7 +89,9 @@ def _list(
     q = dialect.quote
     names = [column.name for column in table.table.columns if column.name not in _LINKS]
     is_value = names == [LIST_ITEM] and table.table.name not in children
-    item = f"item.{q}{LIST_ITEM}{q}" if is_value else dialect.structure
+    fields = {*names, *_fields(table, names, children).values()}
+    row = _free("item", fields)  # a column of the name would be read in place of the row
+    item = f"{row}.{q}{LIST_ITEM}{q}" if is_value else dialect.structure.format(row)
     selected = _selected(table, names, children, dialect)
     joins = _joins(table, children, dialect)
     return f"""{q}{table.table.name}{q} as (
@@ -100,7 +102,7 @@ def _list(
             rows_._dlt_list_idx as position,
             (select {item} from (select
 {selected}
-            ) as item) as value
+            ) as {row}) as value
         from {_relation(source, table)} as rows_
         {joins}
     ) as list_
@@ -116,11 +118,31 @@ def _selected(
 ) -> str:
     q = dialect.quote
     lines = [f"    rows_.{q}{name}{q}" for name in names]
+    for name, field in _fields(table, names, children).items():
+        lines.append(f"    coalesce({q}{name}{q}.items, {dialect.empty}) as {q}{field}{q}")
+    return ",\n".join(lines)
+
+
+def _fields(
+    table: SourceTable, names: Sequence[str], children: Mapping[str, Sequence[SourceTable]]
+) -> dict[str, str]:
+    """What the lists of a table are called in its rows, by child table."""
+    found: dict[str, str] = {}
     for child in children.get(table.table.name, ()):
         name = child.table.name
         field = name.removeprefix(f"{table.table.name}__")
-        lines.append(f"    coalesce({q}{name}{q}.items, {dialect.empty}) as {q}{field}{q}")
-    return ",\n".join(lines)
+        taken = {*names, *found.values()}
+        # a field of single values in some rows has a column of that name, too
+        found[name] = field if _free(field, taken) == field else _free(f"{field}_list", taken)
+    return found
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    """The name, with as many `_` as it takes to be no other's, whatever its case."""
+    others = {each.casefold() for each in taken}
+    while name.casefold() in others:
+        name += "_"
+    return name
 
 
 def _joins(

@@ -6,7 +6,7 @@ Format: https://docs.getdbt.com/reference/source-properties
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,25 @@ def merged(text: str, document: Mapping[str, Any]) -> str:
     out = io.StringIO()
     yaml.dump(found, out)
     return out.getvalue()
+
+
+def unproven(text: str, name: str, tables: Sequence[SourceTable]) -> Iterator[str]:
+    """Columns that a file calls unique, and their tables do not: `orders.id`."""
+    from ruamel.yaml import YAML
+
+    keys = {each.table.name: {*each.unique, "_dlt_id"} for each in tables}
+    for source in _entries(YAML(typ="safe").load(text), "sources"):
+        for table in _entries(source, "tables") if source["name"] == name else ():
+            for column in _entries(table, "columns"):
+                tests = [*(column.get("data_tests") or ()), *(column.get("tests") or ())]
+                names = {each if isinstance(each, str) else next(iter(each)) for each in tests}
+                known = keys.get(table["name"])
+                if "unique" in names and known is not None and column["name"] not in known:
+                    yield f"{table['name']}.{column['name']}"
+
+
+def _entries(of: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    return [each for each in of.get(key) or () if isinstance(each, dict) and "name" in each]
 
 
 def _merge(into: Any, new: Mapping[str, Any]) -> None:
