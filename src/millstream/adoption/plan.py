@@ -116,7 +116,7 @@ def _of_stream(
         if table.get("resource") in members
     }
     if not owners:
-        return StreamPlan(stream)
+        return StreamPlan(stream, problem=_own_cursor(context, old))
     schema = destinations.schema_of_tables(owners, context.schema)
     tables = tuple(_in_order(schema, owners))
     state = _state(old.sources, {*members, *names_above(resources)}, owners.values())
@@ -132,11 +132,17 @@ def _of_stream(
     )
 
 
+def _own_cursor(context: RunContext, old: DltPipeline) -> str:
+    if destinations.loads(old.pipeline, context.schema) is None:
+        return ""
+    return "the stream has been loaded by Millstream already: it goes on from its own cursor"
+
+
 def _problem(
     context: RunContext, schema: dlt.Schema, resources: Sequence[Any], old: DltPipeline
 ) -> str:
-    if destinations.loads(old.pipeline, context.schema) is not None:
-        return "the stream has been loaded by Millstream already: it goes on from its own cursor"
+    if problem := _own_cursor(context, old):
+        return problem
     roots = [str(table["name"]) for table in _roots(schema)]
     for table, newest in destinations.owners_of(old.pipeline, context.schema, roots, ()).items():
         if newest.name not in old.schemas:
