@@ -26,6 +26,7 @@ from millstream.errors import MillstreamError
 from millstream.model import RunReport
 from millstream.runs.audit import audit_loads
 from millstream.runs.runner import replay, run, run_data
+from millstream.runs.source_audit import audit_source
 from services.places import Place
 
 NIGHTLY = os.environ.get("MILLSTREAM_NIGHTLY") == "1"
@@ -104,6 +105,8 @@ def test_random_rows_of_json(case: Case, tmp_path_factory: pytest.TempPathFactor
         except MillstreamError:
             return
         assert problems(report) == []
+    for table in audit_source(files(project), "orders").tables if [*project.iterdir()] else ():
+        assert [table.missing.rows, table.extra.rows, table.changed.rows] == [0, 0, 0]
 
 
 @pytest.mark.nightly_on("bigquery", "filesystem", "postgres")

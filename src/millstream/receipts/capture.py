@@ -19,7 +19,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from zlib import crc32
 
 from millstream.dlt_compat.pipes import pipe_of
@@ -60,12 +60,15 @@ class Counted:
 
 @dataclass(slots=True)
 class _Table:
+    file: Path
     how: How
     counted: Counted = field(default_factory=Counted)
     rows: list[tuple[Form, bytes, int]] = field(default_factory=list)
     size: int = 0
     threshold: int = _ALL
     """Rows are kept whose hash is below it."""
+    written: BinaryIO | None = None
+    """Of `all`: each row goes to the file at once."""
 
     def take(self, form: Form, row: bytes) -> None:
         if is_note(form, row):
@@ -110,17 +113,31 @@ class _Table:
         self.counted.unchecked = self.counted.unchecked or reason
 
     def _keep(self, form: Form, row: bytes, number: int) -> None:
+        if self.how == "all":
+            if self.written is None:
+                self.written = self.file.open("wb")
+            pickle.dump((form, row), self.written)
+            self.counted.kept += 1
+            return
         if number >= self.threshold:
             return
         self.rows.append((form, row, number))
         self.size += len(row)
-        if self.how == "all":
-            return
         is_few = len(self.rows) <= FEW_ROWS and self.size <= FEW_BYTES
         if self.threshold == _ALL and is_few:
             return
         while len(self.rows) > SAMPLE or (self.size > FEW_BYTES and len(self.rows) > 1):
             self._thin()
+
+    def save(self) -> None:
+        """Leave what was kept in the file."""
+        if self.written is not None:
+            self.written.close()
+            return
+        self.counted.kept = len(self.rows)
+        with self.file.open("wb") as file:
+            for form, row, _ in self.rows:
+                pickle.dump((form, row), file)
 
     def _thin(self) -> None:
         self.threshold //= 2
@@ -129,10 +146,15 @@ class _Table:
 
 
 class Capture:
-    """What the resources of a run hand over."""
+    """What the resources of a run hand over.
 
-    def __init__(self, how: How) -> None:
+    Args:
+        folder: gets what is kept; it is whole once it is saved.
+    """
+
+    def __init__(self, how: How, folder: Path) -> None:
         self._how = how
+        self._folder = folder
         self._is_open = True
         self._tables: dict[str, _Table] = {}
 
@@ -153,16 +175,13 @@ class Capture:
 
         resource.add_step(step, insert_at=len(pipe))
 
-    def save(self, folder: Path) -> None:
+    def save(self) -> None:
         """Write what was kept, for when the rows are loaded."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, table in enumerate(self._tables.values()):
-            table.counted.kept = len(table.rows)
-            with (folder / f"{number}.rows").open("wb") as file:
-                for form, row, _ in table.rows:
-                    pickle.dump((form, row), file)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for table in self._tables.values():
+            table.save()
         counts = {name: asdict(table.counted) for name, table in self._tables.items()}
-        (folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+        (self._folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
         # whoever keeps the resource may read it again
         self._is_open, self._tables = False, {}
 
@@ -234,7 +253,11 @@ class Capture:
                 table.take("python", kept.getvalue())
 
     def _table(self, name: str) -> _Table:
-        return self._tables.setdefault(name, _Table(self._how))
+        if name not in self._tables:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = self._folder / f"{len(self._tables)}.rows"
+            self._tables[name] = _Table(file, self._how)
+        return self._tables[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +268,8 @@ class Captured:
     file: Path
 
     def rows(self) -> Iterator[tuple[Form, bytes]]:
+        if not self.counted.kept:  # of a table for which nothing came there is no file
+            return
         with self.file.open("rb") as file:
             for _ in range(self.counted.kept):
                 yield pickle.load(file)  # noqa: S301 (written by this package, in its own folder)

@@ -1,9 +1,9 @@
-"""The rows of one load, read back from the destination through its own driver."""
+"""Rows of a load, or of all, read back from the destination through its own driver."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,16 @@ class Chosen:
     values: Sequence[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Root rows that have these values, and none in the columns of `empty`."""
+
+    values: Mapping[str, Any]
+    empty: Sequence[str] = ()
+
+
 class Delivered:
-    """One load's rows of a root table and of the tables below it.
+    """Rows of a root table, such as one load's, and of the tables below it.
 
     Args:
         skipped: columns that are left out.
@@ -36,18 +44,18 @@ class Delivered:
         self,
         client: SqlClientBase[Any],
         layout: Layout,
-        load_id: str,
+        which: Which,
         skipped: frozenset[Column] = frozenset(),
     ) -> None:
         self._client = client
         self._layout = layout
-        self._load_id = load_id
+        self._which = which
         self._skipped = skipped
         self.lost: set[str] = set()
         """Tables of which rows are expected, and that are not there."""
 
     def count(self, table: str) -> int:
-        """The rows of a table that the load brought."""
+        """How many rows of a table these are."""
         return next((int(row[0]) for row in self._select(table, "COUNT(*)", None)), 0)
 
     def values(self, column: str) -> list[Any]:
@@ -85,6 +93,13 @@ class Delivered:
                     at[extra[0]] = nodes, len(nodes) - 1
         yield from found
 
+    def portions(self, shown: Sequence[str]) -> Iterator[tuple[list[Node], tuple[Any, ...]]]:
+        """All root rows, some thousand of them at a time in memory."""
+        ids = self.values(self._layout.row_id)
+        for start in range(0, len(ids), _TOGETHER):
+            chosen = Chosen(self._layout.row_id, ids[start : start + _TOGETHER])
+            yield from self.nodes(chosen, shown)
+
     def _table(
         self, table: str, links: Sequence[str], chosen: Chosen | None
     ) -> Iterator[tuple[dict[str, int], tuple[Any, ...]]]:
@@ -107,18 +122,21 @@ class Delivered:
             yield values, tuple(row[: len(links)])
 
     def _select(self, table: str, columns: str, chosen: Chosen | None) -> Iterator[Sequence[Any]]:
-        """Rows of a table that hang, through whichever tables, on root rows of the load."""
+        """Rows of a table that hang, through whichever tables, on these root rows."""
         from dlt.common.destination.exceptions import DestinationUndefinedEntity
         from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
         quoted, layout = self._client.escape_column_name, self._layout
         above = layout.above(table)
         names = {name: quoted(f"rows_{number}") for number, name in enumerate(above)}
-        where, arguments = f"{quoted(layout.load_id)} = %s", [self._load_id]
+        conditions = [f"{quoted(column)} = %s" for column in self._which.values]
+        conditions += [f"{quoted(column)} IS NULL" for column in self._which.empty]
+        arguments = [*self._which.values.values()]
         if chosen is not None:
             places = ", ".join(["%s"] * len(chosen.values))
-            where += f" AND {quoted(chosen.column)} IN ({places})"
+            conditions.append(f"{quoted(chosen.column)} IN ({places})")
             arguments += chosen.values
+        where = " AND ".join(conditions) or "1 = 1"
 
         def is_below(name: str) -> str:
             if name == layout.root:

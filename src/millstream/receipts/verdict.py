@@ -9,17 +9,12 @@ from typing import Any
 
 from millstream.common.text import quantity
 from millstream.model import Receipt
-from millstream.receipts.canonical import (
-    UncountableError,
-    UnknownValueError,
-    number_of,
-    number_of_json,
-)
+from millstream.receipts.canonical import UncountableError, UnknownValueError, number_of
 from millstream.receipts.capture import Captured
 from millstream.receipts.delivered import Chosen, Delivered
 from millstream.receipts.figures import LINKS, Figures, Node, Tree, pairs, tree_of
-from millstream.receipts.layout import Column, Layout, SourceRow
-from millstream.receipts.row_forms import UnreadableError, row_of
+from millstream.receipts.layout import Column, Layout
+from millstream.receipts.source_rows import SourceRows
 
 MOVED = "rows hang on another parent, at another place of their list, or hold one another's values"
 
@@ -64,34 +59,16 @@ class _Source:
         Raises:
             UnknownValueError: what a row makes is not known.
         """
-        for form, data in self.captured.rows():
-            try:
-                rows = [*self.layout.rows(row_of(form, data))]
-            except UnreadableError:
-                self.unreadable += 1
-                continue
-            self.rows.append(rows[0].values)
-            self.nodes.append(
-                [Node(row.table, row.parent, row.position, self._numbers(row)) for row in rows]
-            )
-        for table, column in self.skipped:
+        source = SourceRows(self.captured, self.layout)
+        for values, nodes in source.each():
+            self.rows.append(values)
+            self.nodes.append(nodes)
+        self.skipped, self.unreadable = source.skipped, source.unreadable
+        for table, column in self.skipped:  # of rows before the first that has such a value
             for nodes in self.nodes:
                 for node in nodes:
                     if node.table == table:
                         node.values.pop(column, None)
-
-    def _numbers(self, row: SourceRow) -> dict[str, int]:
-        numbers = {}
-        for column, value in row.values.items():
-            try:
-                numbers[column] = _number(row, column, value)
-            except UnknownValueError:
-                self.skipped |= {(row.table, column)}
-        return numbers
-
-
-def _number(row: SourceRow, column: str, value: Any) -> int:
-    return number_of_json(value) if column in row.whole else number_of(value)
 
 
 def receipts(

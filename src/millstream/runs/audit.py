@@ -14,7 +14,7 @@ from millstream.common.sql_client import sql_client
 from millstream.config import PipelineConfig
 from millstream.model import Receipt
 from millstream.receipts import audit, store
-from millstream.receipts.delivered import Delivered
+from millstream.receipts.delivered import Delivered, Which
 from millstream.receipts.layout import Layout
 from millstream.runs.context import RunContext
 
@@ -82,7 +82,8 @@ def _audited(config: PipelineConfig, stored: store.Stored, *, find: bool) -> Aud
         with opened as client:
             dialect = pipeline.destination.capabilities().sqlglot_dialect
             layout = Layout(schema, stored.root, names_keys=config.names_keys, dialect=dialect)
-            delivered_of = partial(Delivered, client, layout, stored.load_id)
+            which = Which({layout.load_id: stored.load_id})
+            delivered_of = partial(Delivered, client, layout, which)
             receipts = audit.audit(stored, layout, delivered_of)
             rows = audit.find(stored, delivered_of) if find else ()
     return replace(made, receipts=receipts, is_read_again=True, found=tuple(rows))

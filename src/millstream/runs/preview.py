@@ -80,7 +80,7 @@ def preview(
     context = RunContext(
         config,
         stream,
-        partition=config.partition_of(stream, _newest_partition(config, stream)),
+        partition=config.partition_of(stream, newest_partition(config, stream)),
         accepted_store=destinations.accepted_store(config),
         is_preview=True,
         pages=pages,
@@ -128,7 +128,8 @@ def preview(
     )
 
 
-def _newest_partition(config: PipelineConfig, stream: str) -> str | None:
+def newest_partition(config: PipelineConfig, stream: str) -> str | None:
+    """The newest partition of a stream; None of a stream that has none."""
     if config.partitions is None or not config.partitions.covers(stream):
         return None
     return next(iter(config.partitions.keys()[-1:]), None)

@@ -272,6 +272,7 @@ def execute(
                             rows,
                             full_refresh=full_refresh,
                             is_replay=instead is not None,
+                            receipts=context.target.receipts,
                         )
                     # normalize, govern, load; a change that is held raises
                     stages.normalize_and_load(

@@ -81,8 +81,13 @@ def extract(
     *,
     full_refresh: bool,
     is_replay: bool = False,
+    receipts: Literal["none", "sample", "all"] = "none",
 ) -> Extracted:
-    """Read the source, into a package of the working folder."""
+    """Read the source, into a package of the working folder.
+
+    Args:
+        receipts: which rows to keep as they came, for their receipts.
+    """
     import dlt
 
     target = context.target
@@ -127,8 +132,8 @@ def extract(
             makes_variants=context.has_unique_keys,
         )
     capture = None
-    if target.receipts != "none" and not context.is_preview:
-        capture = Capture(target.receipts)
+    if receipts != "none":
+        capture = Capture(receipts, Path(pipeline.pipelines_dir) / "receipts")
         for resource in resources_of(opened):
             capture.watch(resource, hands_parts=not context.may_hand_arrow(resource))
     newest = baseline.loads.newest if baseline.loads else None
@@ -164,7 +169,7 @@ def extract(
                 findings.warn(text)
     deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
     if capture is not None:
-        capture.save(Path(pipeline.pipelines_dir) / "receipts")
+        capture.save()
     return Extracted(found, _told_of_source_state(context, pipeline, opened))
 
 

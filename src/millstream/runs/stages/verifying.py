@@ -14,7 +14,7 @@ from millstream.formats.deletions import deletion_column
 from millstream.model import Receipt
 from millstream.receipts import store
 from millstream.receipts.capture import captured
-from millstream.receipts.delivered import Delivered
+from millstream.receipts.delivered import Delivered, Which
 from millstream.receipts.layout import Layout
 from millstream.receipts.verdict import Basis, Expected, receipts
 from millstream.runs.context import RunContext
@@ -71,7 +71,7 @@ def _verify(
             its, basis = receipts(
                 rows,
                 layout,
-                partial(Delivered, client, layout, load_id),
+                partial(Delivered, client, layout, Which({layout.load_id: load_id})),
                 _expected(context, schema, root, package),
             )
             made += [(each, basis, root) for each in its]
@@ -112,19 +112,23 @@ def _expected(context: RunContext, schema: dlt.Schema, root: str, package: Norma
 
 def _unchecked(context: RunContext, schema: dlt.Schema, table: Any, package: Normalized) -> str:
     """Why what a load leaves may be something else than what was read; empty where it is not."""
-    columns = table["columns"]
     strategy = table.get("x-merge-strategy")
-    contracts = [schema.settings.get("schema_contract"), table.get("schema_contract")]
     if package.seen.is_replay:
         return "rows are replayed from quarantine"
     if table.get("write_disposition") == "merge" and strategy in ("scd2", "insert-only"):
         return f"the merge strategy {strategy} keeps rows that are there"
-    if deletion_column(columns) is not None:
+    if deletion_column(table["columns"]) is not None:
         return "rows may tell of deletions"
-    if context.target.coercion == "dlt":
-        return "`coercion: dlt` changes values"
     if package.seen.collisions:
         return "keys of one row share a column"
+    return altered_by_settings(context, schema, table)
+
+
+def altered_by_settings(context: RunContext, schema: dlt.Schema, table: Any) -> str:
+    """Why rows may be stored otherwise than the source has them; empty where they are not."""
+    contracts = [schema.settings.get("schema_contract"), table.get("schema_contract")]
+    if context.target.coercion == "dlt":
+        return "`coercion: dlt` changes values"
     if any("discard" in str(each) or "freeze" in str(each) for each in contracts):
         return "a contract may keep parts of rows out"
     if any(each.get("filters") for each in schema.tables.values()):

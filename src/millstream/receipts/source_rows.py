@@ -1,0 +1,59 @@
+"""Rows that were kept of a source, as the rows of tables that they make, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from millstream.receipts.canonical import UnknownValueError, number_of, number_of_json
+from millstream.receipts.capture import Captured
+from millstream.receipts.figures import Node
+from millstream.receipts.layout import Column, Layout, SourceRow
+from millstream.receipts.row_forms import UnreadableError, row_of
+
+
+class SourceRows:
+    """What a run kept of one root table.
+
+    Attributes:
+        skipped: columns that are left out; those join, once all is read, that have a value of a
+            type that has no documented place.
+        unreadable: rows that go to quarantine as they are.
+    """
+
+    def __init__(
+        self, captured: Captured, layout: Layout, skipped: frozenset[Column] = frozenset()
+    ) -> None:
+        self._captured, self._layout = captured, layout
+        self.skipped = skipped
+        self.unreadable = 0
+
+    def each(self) -> Iterator[tuple[Mapping[str, Any], list[Node]]]:
+        """The values of each root row, and it with all rows below it as `tree_of` takes them.
+
+        Raises:
+            UnknownValueError: what a row makes is not known.
+        """
+        self.unreadable = 0
+        for form, data in self._captured.rows():
+            try:
+                rows = [*self._layout.rows(row_of(form, data))]
+            except UnreadableError:
+                self.unreadable += 1
+                continue
+            yield (
+                rows[0].values,
+                [Node(row.table, row.parent, row.position, self._numbers(row)) for row in rows],
+            )
+
+    def _numbers(self, row: SourceRow) -> dict[str, int]:
+        numbers = {}
+        for column, value in row.values.items():
+            if (row.table, column) in self.skipped:
+                continue
+            try:
+                is_whole = column in row.whole
+                numbers[column] = number_of_json(value) if is_whole else number_of(value)
+            except UnknownValueError:
+                self.skipped |= {(row.table, column)}
+        return numbers

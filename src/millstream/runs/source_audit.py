@@ -1,0 +1,234 @@
+"""What the destination holds of a stream, compared with its source as it is now.
+
+The source is read from its beginning, as a first run would read it, into a folder that is thrown
+away. Where rows differ it is read once more, from the stream's cursor on: what that brings, the
+next run will load, and the rest no run will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from millstream import destinations, sources
+from millstream.common.metadata_tables import is_own, own_pipeline
+from millstream.common.sql_client import sql_client
+from millstream.config import PipelineConfig
+from millstream.errors import ConfigError
+from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
+from millstream.model import PARTITION_COLUMN
+from millstream.quarantine import store as quarantined
+from millstream.receipts.canonical import UnknownValueError
+from millstream.receipts.capture import Captured, Counted, captured
+from millstream.receipts.delivered import Delivered, Which
+from millstream.receipts.layout import Layout
+from millstream.receipts.source_now import Keys, SourceComparison, compare, due_keys
+from millstream.receipts.source_rows import SourceRows
+from millstream.runs import runner, stages
+from millstream.runs.context import RunContext
+from millstream.runs.preview import newest_partition
+from millstream.runs.recorder import RunRecorder
+from millstream.runs.scope import Baseline, scope_of
+from millstream.runs.stages.verifying import altered_by_settings
+
+if TYPE_CHECKING:
+    import dlt
+
+_READ_TIMES = ("_cluster_time",)
+"""Columns that say when a row was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAudit:
+    """A stream, or one partition of it.
+
+    Attributes:
+        waiting: rows of it in quarantine.
+        reads_all: whether each run reads the source from its beginning.
+        is_overtaken: whether a run loaded it meanwhile, so that rows of that run may differ.
+    """
+
+    stream: str
+    partition: str | None
+    tables: tuple[SourceComparison, ...]
+    waiting: int
+    reads_all: bool
+    is_overtaken: bool
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing differs but what the next run brings."""
+        return all(each.is_settled for each in self.tables)
+
+
+def audit_source(
+    config: PipelineConfig, stream: str, *, partition: str | None = None
+) -> SourceAudit:
+    """Read the source of a stream from its beginning, and compare what it has with the tables.
+
+    Args:
+        partition: of a stream with partitions; the newest where left out.
+
+    Raises:
+        ConfigError: the destination's tables can't be queried, or the stream has none.
+        DestinationError: it can't be read.
+        SourceError: nor the source.
+    """
+    key = partition or newest_partition(config, stream)
+    context = RunContext(
+        config,
+        stream,
+        partition=config.partition_of(stream, key),
+        accepted_store=destinations.accepted_store(config),
+        is_preview=True,
+    )
+    with TemporaryDirectory(prefix="millstream-audit-") as name, own_pipeline():
+        first, next_run = (context.pipeline(Path(name) / each) for each in ("first", "next"))
+        with destinations.reader(config):
+            schema = destinations.stored_schema(first, context.schema)
+            if schema is None:
+                raise ConfigError(
+                    f"{context.what}: nothing of it is in the destination",
+                    hint="`millstream run` loads it",
+                )
+            loads = destinations.loads(first, context.schema)
+            baseline = _restored(context, next_run)
+        first.schemas.save_schema(schema)
+        reads_all = not _has_cursor(context, next_run)
+        read = _read(context, first, Baseline())
+        due = None if reads_all else _read(context, next_run, baseline)
+        with destinations.reader(config) as destination:
+            tables = tuple(_compared(context, first, schema, read, due))
+            entries = quarantined.entries(destination, config.dataset, config.name, stream)
+            is_overtaken = destinations.loads(first, context.schema) != loads
+    waiting = sum(each.status == "waiting" for each in entries)
+    return SourceAudit(stream, key, tables, waiting, reads_all, is_overtaken)
+
+
+def _restored(context: RunContext, pipeline: dlt.Pipeline) -> Baseline:
+    """Cursors and schema, as the next run finds them."""
+    folder = Path(pipeline.pipelines_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    recorder = RunRecorder(context)
+    return stages.restore(context, scope_of(context), recorder, pipeline, folder, _opened(context))
+
+
+def _has_cursor(context: RunContext, pipeline: dlt.Pipeline) -> bool:
+    state: Any = pipeline.state.get("sources", {}).get(context.schema, {})
+    return any(state.get("resources", {}).values())
+
+
+def _opened(context: RunContext) -> Any:
+    assert isinstance(context.target, PipelineConfig)
+    opened = sources.of_pipeline(context.target).open(context.stream, partition=context.partition)
+    return runner.with_maps(opened, context.target, context.stream)
+
+
+def _read(
+    context: RunContext, pipeline: dlt.Pipeline, baseline: Baseline
+) -> Mapping[str, Captured]:
+    """What the source gives to this pipeline, by root table."""
+    stages.extract(
+        context,
+        scope_of(context),
+        baseline,
+        pipeline,
+        _opened(context),
+        full_refresh=False,
+        receipts="all",
+    )
+    naming = pipeline.schemas[context.schema].naming
+    found = captured(Path(pipeline.pipelines_dir) / "receipts")
+    return {naming.normalize_tables_path(name): rows for name, rows in found.items()}
+
+
+def _compared(
+    context: RunContext,
+    pipeline: dlt.Pipeline,
+    schema: dlt.Schema,
+    read: Mapping[str, Captured],
+    due: Mapping[str, Captured] | None,
+) -> Iterator[SourceComparison]:
+    """Each root table with what was read, and what the next run reads; None where it reads all.
+
+    Raises:
+        ConfigError: the tables can't be queried.
+    """
+    opened = sql_client(pipeline, context.schema)
+    if opened is None:
+        raise ConfigError(f"{context.what}: the tables of this destination can't be queried")
+    dialect = pipeline.destination.capabilities().sqlglot_dialect
+    with opened as client:
+        for root in _roots(schema):
+            table: Any = schema.tables[root]
+            layout = Layout(schema, root, names_keys=context.target.names_keys, dialect=dialect)
+            nothing = Captured(Counted(), Path())
+            rows = read.get(root, nothing)
+            delivered_of = partial(Delivered, client, layout, _which(context, table))
+            unchecked = rows.counted.unchecked or _unchecked(context, schema, table)
+            try:
+                if unchecked:
+                    raise UnknownValueError(unchecked)
+                keys = _keys(table)
+                yield compare(
+                    partial(SourceRows, rows, layout),
+                    layout,
+                    delivered_of,
+                    keys,
+                    None
+                    if due is None
+                    else due_keys(SourceRows(due.get(root, nothing), layout), keys),
+                    skipped=frozenset((root, name) for name in _READ_TIMES),
+                    replaces=_replaces(context, table),
+                )
+            except UnknownValueError as error:
+                yield SourceComparison(
+                    root,
+                    rows.counted.rows,
+                    delivered_of().count(root),
+                    unchecked=str(error),
+                )
+
+
+def _replaces(context: RunContext, table: Any) -> bool:
+    return context.partition is not None or table.get("write_disposition") == "replace"
+
+
+def _roots(schema: dlt.Schema) -> list[str]:
+    tables = schema.data_tables(seen_data_only=True)
+    names = [str(table["name"]) for table in tables if not table.get("parent")]
+    return [name for name in names if not is_own(name)]
+
+
+def _unchecked(context: RunContext, schema: dlt.Schema, table: Any) -> str:
+    row_id = schema.naming.normalize_identifier("_dlt_id")
+    if not table["columns"].get(row_id, {}).get("data_type"):
+        return "rows of Arrow tables have no id that their child rows could hang on"
+    return altered_by_settings(context, schema, table)
+
+
+def _keys(table: Any) -> Keys:
+    columns = table["columns"]
+    strategy = table.get("x-merge-strategy")
+    return Keys(
+        key=tuple(name for name, column in columns.items() if column.get("primary_key")),
+        gone=deletion_column(columns),
+        keeps_versions=table.get("write_disposition") == "append",
+        keeps_values=strategy == "insert-only",
+    )
+
+
+def _which(context: RunContext, table: Any) -> Which:
+    """The rows that the source should have now, not those that went, or are of a time before."""
+    columns = table["columns"]
+    empty = [
+        name
+        for name, column in columns.items()
+        if column.get("data_type") and (column.get(MARKS_DELETIONS) or column.get("x-valid-to"))
+    ]
+    values = {PARTITION_COLUMN: context.partition.key} if context.partition else {}
+    return Which(values, empty)
