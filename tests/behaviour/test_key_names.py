@@ -67,11 +67,11 @@ COLUMNS = {
 LISTS = {"tags": {2: ["t2"]}, "tags_x848eed": {2: ["T2"], 4: ["T4"]}}
 
 
-def millstream(place: Place, source: dict[str, Any]) -> str:
+def millstream(place: Place, source: dict[str, Any], **more: Any) -> str:
     """`millstream run`, as if on a machine that never ran it before."""
     shutil.rmtree(place.project / "millstream-home", ignore_errors=True)
     attributes = {"name": "shop", "source": source, "destination": dict(place.destination)}
-    defs = {"type": "millstream.Pipeline", "attributes": attributes}
+    defs = {"type": "millstream.Pipeline", "attributes": {**attributes, **more}}
     (place.project / "defs.yaml").write_text(yaml.safe_dump(defs))
     done = processes.millstream(place.project, "run")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -304,3 +304,35 @@ def test_a_primary_key_is_the_key_that_was_named(duckdb_place: Place) -> None:
         "SELECT bian_hao, user_id, ming_qian, user_id_xcace4a FROM shop.rows ORDER BY bian_hao"
     )
     assert found == [("n1", "u1", "Sato", "other"), ("n2", "u1", "Tanaka", "other")]
+
+
+def test_a_key_keeps_its_column_where_another_is_written_alike(duckdb_place: Place) -> None:
+    place = duckdb_place
+    source = {"type": "files", "streams": {"rows": {"path": "*.jsonl", "primary_key": "m.id"}}}
+    order = {"dedup_sort": {"rows": "m.at"}}
+    write(place, "1.jsonl", [{"m": {"id": 1, "at": 2}, "v": "a"}])
+    millstream(place, source, **order)
+    write(place, "2.jsonl", [{"m": {"id": 2, "at": 2}, "m.id": 3, "m.at": 9, "v": "b"}])
+    millstream(place, source, **order)
+    write(
+        place,
+        "3.jsonl",
+        [
+            {"m": {"id": 1, "at": 3}, "m.at": 1, "v": "c"},
+            {"m": {"id": 1, "at": 1}, "m.at": 3, "v": "d"},
+        ],
+    )
+    millstream(place, source, **order)
+    assert place.query("SELECT m__id, v FROM shop.rows ORDER BY 1") == [(1, "c"), (2, "b")]
+
+
+def test_a_key_with_a_dot_keeps_its_column(duckdb_place: Place) -> None:
+    place = duckdb_place
+    rows = {"path": "*.jsonl"}
+    write(place, "1.jsonl", [{"m.id": 1, "v": "a"}])
+    millstream(place, {"type": "files", "streams": {"rows": rows}})
+    keyed = {"type": "files", "streams": {"rows": {**rows, "primary_key": "m.id"}}}
+    for number, value in ((2, "b"), (3, "c")):
+        write(place, f"{number}.jsonl", [{"m.id": 1, "m": {"id": number}, "v": value}])
+        millstream(place, keyed, schema_policy="anything")
+    assert place.query("SELECT m_id, m__id, v FROM shop.rows") == [(1, 3, "c")]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha1
@@ -144,26 +144,44 @@ class KeyNames:
             self._take(path, key, name)
             self._new[HINT + ".".join((*path, name))] = key
 
-    def column(self, path: str, name: Callable[[Path, str], str] | None = None) -> str:
+    def column(
+        self,
+        path: str,
+        name: Callable[[Path, str], str] | None = None,
+        hinted: Container[str] = (),
+    ) -> str:
         """The column of a root row's value at a path of keys, `customer.id`.
 
-        A key that has dots of its own is known by them, once it has come.
+        A key that has dots of its own is known by them, once it has come, unless the column of the
+        path is in use.
 
         Args:
             name: what a key at a path is called; it is decided now, unless this says otherwise.
+            hinted: the columns in use, from the loads before.
         """
         keys = path.split(".")
-        if path in self.scope(()) or not all(keys):
+        whole = not all(keys) or path in self.scope(())
+        if whole and (not all(keys) or self.column_so_far(keys) not in hinted):
             keys = [path]
         found: Path = ()
         for key in keys:
             found = (*found, (name or self.name)(found, key))
         return SEPARATOR.join(found)
 
-    def column_to_come(self, path: str) -> str:
-        """The same without deciding anything: the key may be written as its column is."""
+    def column_so_far(self, keys: Iterable[str]) -> str | None:
+        """The column at a path of keys, if each of them has come."""
+        found: Path = ()
+        for key in keys:
+            name = self.scope(found).get(key)
+            if name is None:
+                return None
+            found = (*found, name)
+        return SEPARATOR.join(found)
+
+    def column_to_come(self, path: str, hinted: Container[str] = ()) -> str:
+        """The same as `column`, deciding nothing: the key may be written as its column is."""
         return self.column(
-            path, lambda above, key: self.scope(above).get(key) or self._probable(key)
+            path, lambda above, key: self.scope(above).get(key) or self._probable(key), hinted
         )
 
     def _probable(self, key: str) -> str:
@@ -259,9 +277,11 @@ def name_primary_key(schema: Schema, resource: DltResource, dialect: str | None 
     """
     table = resource.compute_table_schema()
     keys = [key for key, column in table["columns"].items() if column.get("primary_key")]
-    names = KeyNames.of(schema, schema.naming.normalize_tables_path(str(table["name"])))
+    root = schema.naming.normalize_tables_path(str(table["name"]))
+    names = KeyNames.of(schema, root)
     names.decide((), [key for key in keys if "." not in key])
-    columns = [free_column(names.column(key), dialect) for key in keys]
+    before = _hinted(schema, root, "primary_key")
+    columns = [free_column(names.column(key, hinted=before), dialect) for key in keys]
     if hints := names.new():
         resource.apply_hints(primary_key=columns, additional_table_hints=dict(hints))
     elif columns != keys:
@@ -273,7 +293,13 @@ def sort_column(schema: Schema, resource: DltResource, path: str) -> str:
     root = schema.naming.normalize_tables_path(str(resource.compute_table_schema()["name"]))
     if path in (schema.tables.get(root) or {"columns": {}})["columns"]:
         return path
-    return KeyNames.of(schema, root).column_to_come(path)
+    return KeyNames.of(schema, root).column_to_come(path, _hinted(schema, root, "dedup_sort"))
+
+
+def _hinted(schema: Schema, root: str, hint: str) -> set[str]:
+    """Columns that have values and a hint, from the loads before."""
+    columns = (schema.tables.get(root) or {"columns": {}})["columns"]
+    return {name for name, its in columns.items() if its.get("data_type") and its.get(hint)}
 
 
 def natural_name(key: str, normalize: Callable[[str], str]) -> str:
