@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from millstream.cli import main
@@ -103,6 +105,30 @@ def test_a_file_that_was_empty_is_read_once_filled(project: FileProject) -> None
     project.write("data/c.jsonl.gz", gzip.compress(b'{"id": 3}\n'))
     assert project.load() == [1, 2, 3]
     assert project.load() == [1, 2, 3]
+
+
+@pytest.mark.nightly_on("postgres")
+def test_a_file_that_had_no_rows_is_read_once_filled(project: FileProject) -> None:
+    project.configure("data/*", types={"id": "bigint"})
+    project.write("data/a.jsonl", ONE)
+    project.write("data/b.jsonl", "\n")
+    project.write("data/c.csv", "id\n")
+    project.write("data/d.json", "[]")
+    empty = pa.table({"id": pa.array([], pa.int64())})
+    pq.write_table(empty, project.folder / "data/e.parquet")
+    assert project.load() == [1]
+    (project.folder / "data/c.csv").rename(project.folder / "data/f.csv")
+    os.utime(project.folder / "data/d.json", (1, 1))
+    assert project.load() == [1]
+    project.write("data/b.jsonl", TWO)
+    project.write("data/f.csv", "id\n3\n")
+    project.write("data/d.json", '[{"id": 4}]')
+    pq.write_table(pa.table({"id": [5]}), project.folder / "data/e.parquet")
+    assert project.load() == [1, 2, 3, 4, 5]
+    assert project.load() == [1, 2, 3, 4, 5]
+    project.write("data/d.json", '[{"id": 4}, {"id": 6}]')
+    assert project.run() == 1
+    assert "has changed since it was loaded" in project.err
 
 
 @pytest.mark.nightly_on("postgres")

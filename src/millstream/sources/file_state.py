@@ -4,7 +4,7 @@
      "files": {"data/a.jsonl": {"version": "1764331200.5 1024", "sha256": "...", "was": []}}}
 
 `was` has the keys that the file had before it was renamed, and `projects` where the project lay:
-so a row that went to quarantine is known to be of this file.
+so a row that went to quarantine is known to be of this file. `no_rows` is there where it had none.
 
 A file whose version has changed, and whose text has not, is not read again: a copy of the project,
 a clone, another compression or a server with other tags may have made it anew. Before version 2
@@ -22,6 +22,7 @@ from typing import Any
 from unicodedata import normalize
 
 from millstream.errors import ConfigError
+from millstream.sources import file_content
 from millstream.sources.file_listing import ListedFile, key_of
 
 VERSION = 2
@@ -107,8 +108,9 @@ class FileState:
             for key in keys:
                 if key not in former.values() and self._files[key]["sha256"] == digest:
                     former[file.key] = key
-                    was = [*self._files[key].get("was", ()), key]
-                    entries[file.key] = {"version": file.version, "sha256": digest, "was": was}
+                    known = self._files[key]
+                    was = [*known.get("was", ()), key]
+                    entries[file.key] = {**known, "version": file.version, "was": was}
                     break
         for key in former.values():
             del self._files[key]
@@ -145,14 +147,26 @@ class FileState:
         plain = _unpacked(file.key)
         return [key for key in (plain, *(f"{plain}{end}" for end in _PACKED)) if key in self._files]
 
-    def add(self, file: ListedFile, digest: str) -> None:
-        """Remember that this version of the file was read."""
-        was = self._files.get(file.key, {}).get("was")
-        self._files[file.key] = {
+    def had_rows(self, file: ListedFile) -> bool:
+        """Whether rows of the file were read, or may have been."""
+        known = self._files.get(file.key, {})
+        return not known.get("no_rows") and known.get("sha256") != file_content.EMPTY
+
+    def add(self, file: ListedFile, digest: str, *, has_rows: bool | None = None) -> None:
+        """Remember that this version of the file was read.
+
+        Args:
+            has_rows: None if it has what was read before.
+        """
+        known = self._files.get(file.key, {})
+        no_rows = known.get("no_rows", False) if has_rows is None else not has_rows
+        entry = {
             "version": file.version,
             "sha256": digest,
-            **({"was": was} if was else {}),
+            "was": known.get("was"),
+            "no_rows": no_rows,
         }
+        self._files[file.key] = {key: value for key, value in entry.items() if value}
 
 
 def migrate(

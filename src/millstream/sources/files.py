@@ -153,8 +153,8 @@ class FilesSource:
                     seen.add(file, digest)
                     return
                 raw.seek(0)
-            # a file that was empty, such as one whose writer had only begun, has nothing to double
-            if seen.knows(file) and not settings.primary_key and before != file_content.EMPTY:
+            # a file without rows, such as one whose writer had only begun, has nothing to double
+            if seen.knows(file) and not settings.primary_key and seen.had_rows(file):
                 correction = self._correction(seen.paths(file), raw, settings, before)
                 if file_kind.kind_of(file.url, settings)[0] == "csv":
                     raw.seek(0)
@@ -171,12 +171,15 @@ class FilesSource:
             with unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
                 if file_kind.is_parquet(file.url, settings):  # which is read from its end
-                    digest = digested.drained()
-                    yield from self._reader.rows(file.url, raw, settings)
-                    seen.add(file, digest)
-                    return
-                yield from self._handed_on(file.url, digested, settings, in_parts=in_parts)
-                seen.add(file, digested.drained())
+                    digested.drained()
+                    pages = self._reader.rows(file.url, raw, settings)
+                else:
+                    pages = self._handed_on(file.url, digested, settings, in_parts=in_parts)
+                has_rows = False
+                for page in pages:
+                    has_rows = has_rows or _has_rows(page)
+                    yield page
+                seen.add(file, digested.drained(), has_rows=has_rows)
 
     def _correction(
         self, paths: Sequence[str], raw: Any, settings: FileStream, before: str | None
@@ -372,6 +375,14 @@ class FilesSource:
                     copy.write(piece)
                 copy.seek(0)
                 yield copy
+
+
+def _has_rows(page: Any) -> bool:
+    from dlt.extract.items import DataItemWithMeta
+
+    if isinstance(page, DataItemWithMeta):  # a part, or hints alone
+        return page.data is None
+    return bool(len(page))
 
 
 def _read_json_line(path: str) -> Callable[[int, bytes], list[Any]]:
