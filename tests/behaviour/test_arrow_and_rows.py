@@ -125,3 +125,15 @@ def test_types_that_differ_in_a_first_load(duckdb_place: Place) -> None:
     assert found(duckdb_place) == [(1, 1), (3, None), *((n, n) for n in range(10, 16))]
     details = duckdb_place.column("_millstream_quarantine", "detail")
     assert details == ["`v`: text is not bigint"]
+
+
+@pytest.mark.parametrize(
+    "place", ["duckdb", pytest.param("postgres", marks=pytest.mark.nightly)], indirect=True
+)
+def test_rows_of_nulls_alone_are_rows(place: Place) -> None:
+    nulls = pa.table({"id": pa.nulls(2), "v": pa.nulls(2)})
+    load(place, "append", nulls)
+    assert place.count("orders") == 2
+    load(place, "append", table(1, 1), nulls, pa.table({"v": pa.nulls(1)}).to_batches()[0])
+    assert found(place, "WHERE id IS NOT NULL") == [(1, 1)]
+    assert place.count("orders") == 2 + 4

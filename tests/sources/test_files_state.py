@@ -282,9 +282,10 @@ def test_a_newer_state_is_refused(tmp_path: Path) -> None:
         ({"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
          {"Last-Modified": "Mon, 01 Jan 2024 00:00:01 GMT"}),
         ({"ETag": '"1"'}, {"ETag": '"2"'}),
+        ({"ETag": 'W/"1"', "Last-Modified": "1"}, {"ETag": 'W/"1"', "Last-Modified": "2"}),
         ({}, {}),
     ],
-    ids=["Last-Modified", "ETag", "neither"],
+    ids=["Last-Modified", "ETag", "weak ETag", "neither"],
 )  # fmt: skip
 @pytest.mark.parametrize("has_length", [True, False], ids=["length", "no length"])
 def test_a_changed_file_over_http_is_read(

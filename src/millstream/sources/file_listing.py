@@ -87,7 +87,7 @@ def list_files(path: str, project: Path, options: Mapping[str, Any]) -> list[Lis
         if chain:
             key, other_key = f"{key}::{chain}", f"{other_key}::{chain}"
         changed = _changed(info)
-        tag = changed or info.get("ETag") or info.get("etag") or info.get("Last-Modified") or ""
+        tag = changed or _server_tag(info)
         size = info.get("size")
         files.setdefault(
             key,
@@ -104,6 +104,14 @@ def list_files(path: str, project: Path, options: Mapping[str, Any]) -> list[Lis
             ),
         )
     return sorted(files.values(), key=lambda file: file.url)
+
+
+def _server_tag(info: Mapping[str, Any]) -> str:
+    tag = str(info.get("ETag") or info.get("etag") or "")
+    if tag and not tag.startswith("W/"):
+        return tag
+    # texts that mean the same may share a weak tag: RFC 9110, 8.8.1
+    return f"{tag} {info.get('Last-Modified') or ''}".strip()
 
 
 def key_of(url: str, project: Path, *, relative: bool = False) -> str:
