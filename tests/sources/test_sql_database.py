@@ -407,6 +407,32 @@ def test_a_cursor_reads_on_and_back(lite: SqlProject) -> None:
     assert lite.rows("id, n", "t") == [(1, 2), (2, 2), (3, 1)]
 
 
+def test_a_cursor_of_another_kind_is_quarantined(lite: SqlProject) -> None:
+    lite.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, u INTEGER, d BLOB)")
+    lite.execute("INSERT INTO t VALUES (1, 5, NULL), (2, 'late', x'00ff'), (3, NULL, NULL)")
+    lite.define("t", settings={"t": {"cursor": "u"}})
+    lite.run()
+    lite.execute("INSERT INTO t VALUES (4, 6, NULL)")
+    lite.run()
+    assert lite.rows("id, u", "t") == [(1, 5), (3, None), (4, 6)]
+    found = lite.rows("DISTINCT id, detail", "_millstream_quarantine")
+    assert [detail for _, detail in found] == ["`u`, the cursor: not of the type bigint"]
+    lite.execute("UPDATE t SET u = 7 WHERE id = 2")
+    lite.run()
+    assert lite.rows("id, u", "t") == [(1, 5), (2, 7), (3, None), (4, 6)]
+
+
+def test_an_infinite_cursor_is_quarantined(pg: SqlProject) -> None:
+    pg.execute("CREATE TABLE t (id int PRIMARY KEY, u timestamptz, j jsonb DEFAULT '[{}]')")
+    pg.execute("INSERT INTO t VALUES (1, '2020-01-01'), (2, 'infinity'), (3, '0044-03-15 BC')")
+    pg.define("t", settings={"t": {"cursor": "u"}})
+    pg.run()
+    pg.execute("INSERT INTO t VALUES (4, '2021-01-01')")
+    pg.run()
+    assert [row for (row,) in pg.rows("id", "t")] == [1, 4]
+    assert len(pg.rows("DISTINCT id", "_millstream_quarantine")) == 2
+
+
 def test_windows_are_loaded_one_by_one(pg: SqlProject) -> None:
     pg.execute(
         "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, tags text[]);"

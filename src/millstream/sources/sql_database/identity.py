@@ -61,7 +61,13 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "date": (date,),
     "text": (str,),
 }
-"""By the kind of a cursor's column, what the values of earlier runs may be."""
+"""By the kind of a cursor's column, what its values may be."""
+
+
+def has_order(cursor: Column, value: Any) -> bool:
+    """Whether a value compares with others of the cursor's column."""
+    is_day = isinstance(value, date) and not isinstance(value, datetime)
+    return isinstance(value, _TYPES[cursor.kind]) and is_day == (cursor.kind == "date")
 
 
 def settle(
@@ -93,8 +99,7 @@ def settle(
         cursors = state.get("incremental", {})
         last = cursors.get(cursor.name, {}).get("last_value") if cursor is not None else None
         if cursor is not None and last is not None:
-            is_day = isinstance(last, date) and not isinstance(last, datetime)
-            if not isinstance(last, _TYPES[cursor.kind]) or is_day != (cursor.kind == "date"):
+            if not has_order(cursor, last):
                 del cursors[cursor.name]
                 findings.warn(
                     f"{what}: the cursor `{cursor.source}` is {cursor.kind} now, which can't "

@@ -18,8 +18,10 @@ import sqlalchemy as sa
 from dlt.sources.sql_database import BaseTableLoader
 from pyarrow import csv
 
+from millstream.formats.json_path import json_path
+from millstream.quarantine import envelope
 from millstream.sources import column_values
-from millstream.sources.sql_database import errors, queries
+from millstream.sources.sql_database import errors, identity, queries
 from millstream.sources.typed_columns import Column
 
 _BYTES = 32 << 20
@@ -60,7 +62,11 @@ class DriverLoader(BaseTableLoader):
                 reading.check(connection)
             for arrays in self.chunks(connection):
                 found = column_values.item(reading.columns, arrays, reading.extra)
-                yield column_values.parsed(found) if reading.parses_json else found
+                if reading.parses_json:
+                    found = column_values.parsed(found)
+                if reading.cursor is not None and isinstance(found, list):
+                    found = [_with_order(row, reading.cursor) for row in found]
+                yield found
 
     def chunks(self, connection: sa.Connection) -> Iterator[list[column_values.Values]]:
         """The values of each column, a chunk of rows at once."""
@@ -83,6 +89,14 @@ class DriverLoader(BaseTableLoader):
         if self.limit and (rows := self.limit.limit(self.chunk_size)) is not None:
             query = query.limit(rows)
         return query
+
+
+def _with_order(row: dict[str, Any], cursor: Column) -> dict[str, Any]:
+    """A row; in an envelope where its cursor compares with no other, such as `infinity`."""
+    if row[cursor.name] is None or identity.has_order(cursor, row[cursor.name]):
+        return row
+    detail = f"`{cursor.name}`, the cursor: not of the type {cursor.kind}"
+    return envelope.refused(row, detail=detail, path=json_path("", cursor.name))
 
 
 class CopyLoader(DriverLoader):
