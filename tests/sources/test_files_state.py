@@ -245,7 +245,7 @@ class OldState(FileState):
     def knows(self, file: Any) -> bool:
         return file.url in self._old
 
-    def add(self, file: Any, digest: str) -> None:
+    def add(self, file: Any, digest: str, *, has_rows: bool | None = None) -> None:
         self._old[file.url] = file.version
 
 
