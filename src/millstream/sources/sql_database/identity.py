@@ -98,13 +98,12 @@ def settle(
             )
         cursors = state.get("incremental", {})
         last = cursors.get(cursor.name, {}).get("last_value") if cursor is not None else None
-        if cursor is not None and last is not None:
-            if not has_order(cursor, last):
-                del cursors[cursor.name]
-                findings.warn(
-                    f"{what}: the cursor `{cursor.source}` is {cursor.kind} now, which can't "
-                    "be compared with the last run's highest value; all rows are read"
-                )
+        if cursor is not None and last is not None and not has_order(cursor, last):
+            del cursors[cursor.name]
+            findings.warn(
+                f"{what}: the cursor `{cursor.source}` is {cursor.kind} now, which can't "
+                "be compared with the last run's highest value; all rows are read"
+            )
         return replaces
 
     return look
