@@ -17,6 +17,36 @@ from services import environments
 from services.places import Place
 
 PACKAGES = ["dbt-core==1.10.23", "dbt-duckdb==1.11.1", "dbt-postgres==1.11.0", "duckdb==2.0.0"]
+DAGSTER_DBT = ["dagster-dbt==0.29.27", "dagster==1.13.27", *PACKAGES[:2]]
+ROOT = Path(__file__).parents[2]
+DEFINITIONS = """
+from pathlib import Path
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
+
+import millstream
+from millstream.config import read_pipeline
+
+project = DbtProject(project_dir=Path("warehouse"))
+project.preparer.prepare(project)
+
+
+@dbt_assets(manifest=project.manifest_path)
+def models(context: dg.AssetExecutionContext, dbt: DbtCliResource):
+    yield from dbt.cli(["build"], context=context).stream()
+
+
+assets = [*millstream.step_assets(read_pipeline(Path())), models]
+resources = {"dbt": DbtCliResource(project_dir=project)}
+graph = dg.Definitions(assets=assets, resources=resources).resolve_asset_graph()
+for key in graph.get_all_asset_keys():
+    for above in graph.get(key).parent_keys:
+        print("edge", above.to_user_string(), key.to_user_string())
+done = dg.materialize(assets, resources=resources)
+for event in done.get_asset_materialization_events():
+    print("made", event.asset_key.to_user_string())
+"""
 LINES = [
     {"id": 1, "user": {"name": "Ann"}, "items": [{"sku": "pen"}, {"sku": "ink"}], "order": 7},
     {"id": 2, "user": {"name": "Bob"}, "items": [], "order": 8},
@@ -119,6 +149,40 @@ def test_dbt_builds_on_the_tables_and_notices_orphans(project: DbtProject) -> No
     broken = project.dbt("test")
     assert broken.returncode == 1
     assert "relationships" in broken.stdout
+
+
+@pytest.mark.nightly
+def test_dagster_dbt_joins_the_lineage(project: DbtProject) -> None:
+    """From a child table's asset to the models below it, in one run, in that order."""
+    project.load(LINES)
+    assert project.write("--staging", "--nested") == 0
+    python = environments.python_with(
+        "dagster-dbt-0.29.27", [*DAGSTER_DBT, "-e", f"{ROOT}[dagster,dbt]"]
+    )
+    done = subprocess.run(
+        [python, "-c", DEFINITIONS],
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(python.parent), "DO_NOT_TRACK": "1", "HOME": str(project.folder)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = [line.split() for line in done.stdout.splitlines()]
+    assert {tuple(line[1:]) for line in said if line[:1] == ["edge"]} == {
+        ("shop/orders", "shop/orders__items"),
+        ("shop/orders", "stg_shop__orders"),
+        ("shop/orders__items", "stg_shop__orders__items"),
+        ("shop/orders", "nested_shop__orders"),
+        ("shop/orders__items", "nested_shop__orders"),
+    }
+    made = [line[1] for line in said if line[:1] == ["made"]]
+    assert sorted(made[:2]) == ["shop/orders", "shop/orders__items"]
+    assert sorted(made[2:]) == [
+        "nested_shop__orders",
+        "stg_shop__orders",
+        "stg_shop__orders__items",
+    ]
 
 
 @pytest.mark.nightly

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from millstream.cli.command import Command
 from millstream.cli.pipeline import path_argument
+from millstream.common.text import quantity
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -103,7 +104,8 @@ def _write(models: Iterable[tuple[str, str]], folder: Path, kind: str) -> None:
         if not (folder / name).exists():
             (folder / name).write_text(model, encoding="utf-8")
             made += 1
-    print(f"wrote {made} {kind} models to {folder}; those that were there stay as they are")
+    wrote = quantity(made, f"{kind} model")
+    print(f"wrote {wrote} to {folder}; those that were there stay as they are")
 
 
 def _project(named: Path | None) -> Path:
