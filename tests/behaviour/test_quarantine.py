@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -78,6 +81,27 @@ def test_put_aside_then_replayed_exactly_once(place: Place) -> None:
     runner.run(shop(place, "evolve"), "orders")
     assert place.count("orders") == 9
     assert FEED.asked == asked + 1, "the replay moved the cursor"
+
+
+@pytest.mark.parametrize(
+    "place", ["duckdb", pytest.param("postgres", marks=pytest.mark.nightly)], indirect=True
+)
+def test_values_beside_a_large_integer_are_replayed_as_they_were(place: Place) -> None:
+    first = {"id": 1, "price": Decimal("1.5"), "made": datetime(2024, 1, 1), "raw": b"a", "d": 0.5}
+    FEED.rows = [{**first, "sign": "x", "big": 2**64}]
+    runner.run(shop(place), "orders")
+    odd = {"price": Decimal("2.5"), "made": datetime(2025, 1, 1), "raw": b"b", "d": math.inf}
+    FEED.rows = [{"id": 2, **odd, "sign": "\uf027", "big": 2**70, "note": "new"}]
+    runner.run(shop(place), "orders")
+    assert place.count("orders") == 1
+
+    runner.replay(shop(place, "evolve"), "orders")
+    found = place.query(
+        f"SELECT price, made, raw, d, sign, big, note FROM {place.from_clause('orders')} WHERE id = 2"
+    )
+    ((price, made, raw, *rest),) = found
+    assert (price, made.replace(tzinfo=None), bytes(raw)) == (odd["price"], odd["made"], b"b")
+    assert rest == [math.inf, "\uf027", 2**70, "new"]
 
 
 class Killed(BaseException):

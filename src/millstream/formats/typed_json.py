@@ -176,6 +176,23 @@ def dumps(value: Any) -> bytes:
     ).encode()
 
 
+def dumps_marked(value: Any) -> bytes:
+    """A value with integers beyond 64 bits, whose texts are marked already.
+
+    Raises:
+        TypeError: it has no such integer, so that something else can't be written.
+    """
+    if not has_large_integer(value):
+        raise TypeError(describe_unwritable(value))
+    return plain_json.dumps(
+        _with_text_keys(_finite(value, float_text)),
+        default=custom_pua_encode,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+    ).encode()
+
+
 @contextmanager
 def unambiguous(wrap: Wrap) -> Iterator[None]:
     """What dlt extracts in this thread within this block is written by `dumps`."""
@@ -328,13 +345,13 @@ def plain_text(value: Any) -> str:
     )
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: Any, text: Callable[[float], str] = float_name) -> Any:
     if isinstance(value, float):
-        return value if math.isfinite(value) else float_name(value)
+        return value if math.isfinite(value) else text(value)
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _finite(each, text) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [_finite(each, text) for each in value]
     return value
 
 

@@ -191,6 +191,6 @@ def _typed_text(document: Any) -> str:
     try:
         return str(typed.typed_dumps(document))
     except TypeError:  # orjson writes no integers beyond 64 bits
-        from millstream.formats.typed_json import dumps
+        from millstream.formats.typed_json import dumps_marked
 
-        return dumps(document).decode()
+        return dumps_marked(document).decode()
