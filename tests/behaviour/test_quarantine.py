@@ -96,10 +96,10 @@ def test_values_beside_a_large_integer_are_replayed_as_they_were(place: Place) -
     assert place.count("orders") == 1
 
     runner.replay(shop(place, "evolve"), "orders")
-    found = place.query(
-        f"SELECT price, made, raw, d, sign, big, note FROM {place.from_clause('orders')} WHERE id = 2"
+    table = place.from_clause("orders")
+    ((price, made, raw, *rest),) = place.query(
+        f"SELECT price, made, raw, d, sign, big, note FROM {table} WHERE id = 2"
     )
-    ((price, made, raw, *rest),) = found
     assert (price, made.replace(tzinfo=None), bytes(raw)) == (odd["price"], odd["made"], b"b")
     assert rest == [math.inf, "\uf027", 2**70, "new"]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from millstream.cli import main
+from millstream.sources import file_listing
 from millstream.sources import files as files_module
 from millstream.sources.file_listing import key_of, list_files
 from millstream.sources.file_state import VERSION, FileState
@@ -362,8 +365,6 @@ def test_names_hold_any_character(
 
 
 def test_files_in_an_archive(local: FileProject) -> None:
-    import zipfile
-
     local.configure("zip://*.jsonl::data/all.zip", primary_key=["id"])
     for text in (ONE, TWO):
         (local.folder / "data").mkdir(exist_ok=True)
@@ -371,6 +372,36 @@ def test_files_in_an_archive(local: FileProject) -> None:
             archive.writestr("a.jsonl", text)
         ids = local.load()
     assert ids == [1, 2]
+
+
+def test_an_archive_moves_along(
+    local: FileProject, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def configure(chain: str) -> None:
+        local.configure(f"zip://*.jsonl::{chain}")
+
+    local.write("data/all.zip", _zipped(ONE))
+    configure(f"file://{local.folder}/data/all.zip")
+    with monkeypatch.context() as before:
+        before.setattr(file_listing, "_chain_key", lambda chain, _: chain)
+        assert local.load() == [1]
+    assert local.load() == [1]
+    local.folder = local.folder.rename(tmp_path / "moved")
+    for chain in (f"file://{local.folder}/data/all.zip", "data/all.zip", "./data/../data/all.zip"):
+        configure(chain)
+        assert local.load() == [1], chain
+    archive = _zipped(TWO)
+    server.pages = {f"/a.zip?id=1&sig={day}": Page(archive) for day in (1, 2)}
+    for day in (1, 2):
+        configure("simplecache::" + server.url(f"/a.zip?id=1&sig={day}"))
+        assert local.load() == [1, 2]
+
+
+def _zipped(text: str) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("a.jsonl", text)
+    return data.getvalue()
 
 
 def test_a_corrected_line_is_read_where_rows_merge(local: FileProject) -> None:

@@ -84,8 +84,8 @@ def list_files(path: str, project: Path, options: Mapping[str, Any]) -> list[Lis
         key = other_key = key_of(url, project, relative=is_relative)
         if key.startswith(("../", "file://")):  # outside the project
             other_key = key_of(url, project, relative=not is_relative)
-        if chain:
-            key, other_key = f"{key}::{chain}", f"{other_key}::{chain}"
+        if chain:  # other_key: as versions before had it, which moved with no project
+            key, other_key = f"{key}::{_chain_key(chain, project)}", f"{other_key}::{chain}"
         changed = _changed(info)
         tag = changed or _server_tag(info)
         size = info.get("size")
@@ -137,6 +137,17 @@ def key_of(url: str, project: Path, *, relative: bool = False) -> str:
         return str(real.relative_to(real_home))
     # by way of `..`: Path has none of it before Python 3.12
     return os.path.relpath(local, home) if relative else f"file://{local}"
+
+
+def _chain_key(chain: str, project: Path) -> str:
+    """What wraps files, such as `data/all.zip`, by where the archive lies from the project on."""
+    *wrappers, last = chain.split("::")
+    for scheme in _LOCAL:
+        last = last.removeprefix(scheme)
+    if not _SCHEME.match(last):
+        is_relative = not last.startswith("/")
+        last = key_of(f"file://{project / last}", project, relative=is_relative)
+    return "::".join((*wrappers, redact_url(last)))
 
 
 def _locate(
