@@ -122,3 +122,17 @@ def test_rows_of_a_map_keep_their_numbers(project: FileProject) -> None:
     project.configure("a.jsonl", maps=["sizes"])
     assert project.load() == [1]
     assert project.place.column("t__sizes", "value", "key") == [2**62 + 1, 7]
+
+
+def test_a_key_of_thousands_of_characters(tmp_path: Path, duckdb_place: Place, capsys: Any) -> None:
+    project = FileProject(tmp_path / "project", duckdb_place, capsys)
+    project.configure("data/*.jsonl", primary_key="id")
+    long = "k" * 3000
+    project.write("data/1.jsonl", json.dumps({"id": 1, long: 1}))
+    assert project.load() == [1]
+    accepted = project.folder / "schema.yaml"
+    text = accepted.read_text()
+    accepted.write_text(text.replace(f"? {long}", f"# long\n        ? {long}"))
+    project.write("data/2.jsonl", json.dumps({"id": 2, long: 2, "new": "x"}))
+    assert project.load() == [1, 2]
+    assert f"# long\n        ? {long}\n        : bigint\n" in accepted.read_text()

@@ -32,6 +32,8 @@ from millstream.schema_changes import yaml_column, yaml_comments
 from millstream.schema_changes.diff import canonical
 
 FILE_NAME = "schema.yaml"
+_LONGEST_KEY = 1000
+"""YAML takes a key of more than 1,024 characters only behind a `?`, on a line of its own."""
 FORMAT = 1
 
 _HEADER = """\
@@ -138,10 +140,12 @@ def render(streams: Mapping[str, SchemaVersion], *, header: bool = True) -> str:
                 if keys := list_keys(paths, table.parent, table.name):
                     lines.append(f"      key: {yaml_column.key(keys)}")
             lines.append(f"      columns:{'' if table.columns else ' {}'}")
-            lines += [
-                f"        {yaml_column.key(column.name)}: {yaml_column.write(column)}"
-                for column in table.columns
-            ]
+            for column in table.columns:
+                key = yaml_column.key(column.name)
+                if len(key) > _LONGEST_KEY:
+                    lines.append(f"        ? {key}")
+                    key = ""
+                lines.append(f"        {key}: {yaml_column.write(column)}")
     return "\n".join(lines) + "\n"
 
 

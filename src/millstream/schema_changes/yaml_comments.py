@@ -42,7 +42,9 @@ def _entries(text: str) -> list[tuple[str, tuple[str, ...] | None, str]]:
     found: list[tuple[str, tuple[str, ...] | None, str]] = []
     open_keys: list[tuple[int, str]] = []
     for line in text.splitlines():
-        match = None if line.lstrip().startswith("#") else _ENTRY.fullmatch(line.rstrip())
+        # a long key stands behind a `?`, and its value on the next line
+        entry = re.sub(r"^( *)\? (.*)$", r"\1\2:", re.sub(r"^( *): ", r"\1  value: ", line))
+        match = None if line.lstrip().startswith("#") else _ENTRY.fullmatch(entry.rstrip())
         if match is None:
             found.append((line, None, ""))
             continue
