@@ -83,7 +83,7 @@ def left_by_dlt(
             if copied.has_pending_data:
                 raise ConfigError(
                     f"the dlt pipeline {name!r} has packages that it has not loaded",
-                    hint=f"run its script again, or `dlt pipeline {name} drop-pending-packages`",
+                    hint=f"run its script again, or `dlt pipeline {name} abort-packages`",
                 )
             if not is_stored or _version(copied) > _version(stored):
                 found = copied
