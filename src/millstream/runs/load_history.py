@@ -119,6 +119,8 @@ class LoadHistory:
                 if schema is not None:
                     destinations.undo(pipeline, schema, each.load_id)
                 open_loads.retract(pipeline, each.load_id, is_over=True)
+        for load_id in open_loads.cut_off(pipeline, self.target.name, self.stream) if alone else ():
+            open_loads.retract(pipeline, load_id, is_over=True)
 
     def retract(self, pipeline: dlt.Pipeline) -> None:
         """Take out what was noted of a load that failed; its rows are the next run's to undo."""

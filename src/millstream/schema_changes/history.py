@@ -87,8 +87,8 @@ def place_of(pipeline: dlt.Pipeline) -> Place | None:
 def record(pipeline: dlt.Pipeline, report: RunReport) -> bool:
     """Append what a run changed to the history in the place that its pipeline loads into.
 
-    The rows are in one load package: a history has all of a run or none of it, except in
-    destinations without transactions.
+    The rows are in one load package, whose tables are written side by side: a process that dies
+    between two leaves some of them (see `open_loads.cut_off`).
 
     Returns:
         False where there was nothing to say, or the destination holds no tables to query.

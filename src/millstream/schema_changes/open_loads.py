@@ -66,6 +66,33 @@ def find(pipeline: dlt.Pipeline, name: str, stream: str) -> Sequence[OpenLoad]:
     return [OpenLoad(row[0], json.loads(row[1]), bool(row[2])) for row in rows or ()]
 
 
+def cut_off(pipeline: dlt.Pipeline, name: str, stream: str) -> Sequence[str]:
+    """The loads of a stream that are noted in part: what lists them, `_millstream_loads`, does not.
+
+    The tables of a history are written side by side. A process that died between two of them had
+    sent nothing of its load.
+    """
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+    found: set[str] = set()
+    with _client(pipeline) as (client, table, column):
+        load_id = column("load_id")
+        for each in _NOTED:
+            try:
+                rows = client.execute_sql(
+                    f"SELECT DISTINCT {load_id} FROM {table(each)} "  # noqa: S608 (escaped)
+                    f"WHERE {column('pipeline')} = %s AND {column('stream')} = %s "
+                    f"AND {load_id} NOT IN (SELECT {load_id} FROM {table(LOADS)}) "
+                    f"AND {load_id} NOT IN (SELECT {load_id} FROM {table('_dlt_loads')})",
+                    name,
+                    stream,
+                )
+            except DestinationUndefinedEntity:  # no history yet, or no load at all
+                continue
+            found |= {row[0] for row in rows or ()}
+    return sorted(found)
+
+
 def complete(pipeline: dlt.Pipeline, load_id: str, steps: Mapping[str, float]) -> None:
     """Note that a load is complete, and how long the steps of its run took."""
     with _client(pipeline) as (client, table, column):
