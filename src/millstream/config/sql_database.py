@@ -50,6 +50,11 @@ class SqlTable(Model):
         description="`merge` with a key and `replace` without one when left out. `replace` also "
         "drops what was deleted in the source; `append` adds what each run reads.",
     )
+    deletes: Literal["snapshot"] | None = Field(
+        default=None,
+        description="`snapshot`: each run also reads the key of every row, and deletes what is no "
+        "longer among them.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> SqlTable:
@@ -57,6 +62,11 @@ class SqlTable(Model):
             raise ValueError("name either `columns` or `exclude`, not both")
         if self.lag and not self.cursor:
             raise ValueError("`lag` is how far a run reads back behind a `cursor`; name one")
+        if self.deletes and self.write_disposition not in (None, "merge"):
+            raise ValueError(
+                f"`deletes` is for rows that merge, not for "
+                f"`write_disposition: {self.write_disposition}`"
+            )
         if self.cursor and self.write_disposition == "replace":
             raise ValueError("with a `cursor` a run reads new rows alone: they can't `replace` all")
         return self

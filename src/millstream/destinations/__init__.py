@@ -50,7 +50,7 @@ from millstream.destinations.factory import (
     server,
     storage_kind,
 )
-from millstream.destinations.fallbacks import fallbacks
+from millstream.destinations.fallbacks import can_merge, fallbacks
 from millstream.destinations.full_refresh import (
     drop_staging_tables,
     is_swept,
@@ -80,7 +80,7 @@ from millstream.destinations.restore import loaded_schema, restore
 from millstream.destinations.rollback import undo
 from millstream.destinations.row_updates import update_rows
 from millstream.destinations.run_lock import excludes_others, turn
-from millstream.destinations.table_counts import row_counts
+from millstream.destinations.table_counts import key_values, row_counts
 from millstream.destinations.table_names import dataset_name, full_names, nested_table, table_name
 from millstream.destinations.write_lock import Loads, loads, reader, writer
 
@@ -91,6 +91,7 @@ __all__ = [
     "address",
     "bucket_url",
     "build",
+    "can_merge",
     "clear",
     "dataset_name",
     "drop_staging_tables",
@@ -105,6 +106,7 @@ __all__ = [
     "in_use",
     "is_swept",
     "keep_types",
+    "key_values",
     "load_ids",
     "loaded_schema",
     "loader_file_format",

@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import dlt
+    from dlt.common.schema.typing import TTableSchema
+
+
+def can_merge(pipeline: dlt.Pipeline, table: TTableSchema) -> bool:
+    """Whether rows of such a table can be updated, or taken out."""
+    capabilities = pipeline.destination.capabilities()
+    strategies = list(capabilities.supported_merge_strategies or ())
+    if select := capabilities.merge_strategies_selector:
+        strategies = list(select(strategies, table_schema=table))
+    return bool(strategies)
 
 
 def fallbacks(pipeline: dlt.Pipeline, schema: dlt.Schema) -> tuple[str, ...]:
@@ -14,15 +24,11 @@ def fallbacks(pipeline: dlt.Pipeline, schema: dlt.Schema) -> tuple[str, ...]:
     Plain files hold no rows that could be updated: dlt's filesystem destination appends to them,
     and says so only in its log.
     """
-    capabilities = pipeline.destination.capabilities()
     warnings = []
     for table in schema.data_tables():
         if table.get("parent") or table.get("write_disposition") != "merge":
             continue
-        strategies = list(capabilities.supported_merge_strategies or ())
-        if select := capabilities.merge_strategies_selector:
-            strategies = list(select(strategies, table_schema=table))
-        if not strategies:
+        if not can_merge(pipeline, table):
             kind = pipeline.destination.destination_name
             warnings.append(
                 f"{table['name']}: rows were appended, not merged, since {kind} can't update its "

@@ -1,9 +1,10 @@
-"""The rows that tables hold now."""
+"""The rows that tables hold now: how many, and their keys."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from millstream.common.sql_client import sql_client
 
@@ -39,6 +40,31 @@ def row_counts(
                 except DestinationUndefinedEntity:
                     counts[table] = 0
             return counts
+
+
+def key_values(
+    pipeline: dlt.Pipeline, schema_name: str, table: str, columns: Sequence[str]
+) -> Sequence[tuple[Any, ...]]:
+    """The values of these columns in each row; none where there is no table yet.
+
+    Args:
+        schema_name: of a schema that the pipeline has.
+        table: as a source calls it; so are the columns.
+    """
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+    opened = sql_client(pipeline, schema_name)
+    if opened is None:
+        return ()
+    naming = pipeline.schemas[schema_name].naming
+    with opened as client, suppress(DestinationUndefinedEntity):
+        names = ", ".join(
+            client.escape_column_name(naming.normalize_identifier(each)) for each in columns
+        )
+        full_name = client.make_qualified_table_name(naming.normalize_tables_path(table))
+        found = client.execute_sql(f"SELECT {names} FROM {full_name}")  # noqa: S608
+        return [tuple(row) for row in found or ()]
+    return ()
 
 
 def _count(client: SqlClientBase[object], tables: Sequence[str]) -> dict[str, int | None]:

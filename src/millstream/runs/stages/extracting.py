@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from millstream import destinations, engine, schema_changes
 from millstream.config import PipelineConfig
+from millstream.errors import ConfigError
 from millstream.formats.key_names import name_primary_key, sort_column
 from millstream.receipts.capture import Capture
 from millstream.runs import (
@@ -22,7 +24,7 @@ from millstream.runs.context import RunContext, resources_of
 from millstream.runs.recorder import RunRecorder
 from millstream.runs.scope import Baseline, Scope
 from millstream.runs.signals import raising_signals
-from millstream.sources import corrected_lines, findings
+from millstream.sources import corrected_lines, findings, loaded_keys
 from millstream.sources.findings import Findings
 from millstream.sources.pages import limit_pages
 
@@ -148,6 +150,7 @@ def extract(
         load_ids.above(newest, stream=context.stream),
         raising_signals(),
         findings.collecting(Path(pipeline.pipelines_dir)) as found,
+        loaded_keys.from_destination(partial(_keys, context, pipeline, known and not full_refresh)),
         corrected_lines.from_quarantine(
             lambda: (
                 quarantine_replay.current_entries(context, pipeline)
@@ -171,6 +174,28 @@ def extract(
     if capture is not None:
         capture.save()
     return Extracted(found, _told_of_source_state(context, pipeline, opened))
+
+
+def _keys(
+    context: RunContext, pipeline: dlt.Pipeline, has_rows: bool, table: str, columns: Sequence[str]
+) -> Sequence[tuple[Any, ...]]:
+    """The keys of the rows that are there, to which rows are added that take others out.
+
+    Args:
+        has_rows: whether any stay; of a full refresh none do.
+
+    Raises:
+        ConfigError: the destination can't merge.
+    """
+    if not destinations.can_merge(pipeline, {"name": table, "write_disposition": "merge"}):
+        raise ConfigError(
+            f"rows that are gone can't be taken out of {context.target.destination.type}",
+            hint="leave out `deletes: snapshot`, or load into a destination that merges",
+        )
+    if not has_rows:
+        return ()
+    with context.writer():
+        return destinations.key_values(pipeline, context.schema, table, columns)
 
 
 def _prepare_refresh(

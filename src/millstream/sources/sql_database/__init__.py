@@ -5,6 +5,7 @@ catalog     which tables there are; kept in a file
 columns     what each type of a column becomes
 queries     which columns and rows are asked for
 loaders     how rows leave the database, in chunks
+deletions   rows that are gone, told by comparing keys
 identity    which table it is, whatever it is called
 reading     one stream as a dlt resource
 errors      what a driver said -> an error with its fix

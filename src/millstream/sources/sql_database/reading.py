@@ -15,7 +15,14 @@ from millstream.config import SqlDatabaseConfig, SqlTable
 from millstream.dlt_compat.incrementals import checked
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import PARTITION_COLUMN, Partition
-from millstream.sources.sql_database import catalog, columns, errors, identity, queries
+from millstream.sources.sql_database import (
+    catalog,
+    columns,
+    deletions,
+    errors,
+    identity,
+    queries,
+)
 from millstream.sources.sql_database.loaders import Reading, loader
 from millstream.sources.table_names import did_you_mean
 from millstream.sources.typed_columns import LINKS, Column
@@ -52,6 +59,8 @@ def resource(
         number = identity.identify(connection, table, project)
     cursor = _cursor(planned, key, settings, what)
     disposition = settings.write_disposition or ("merge" if key else "replace")
+    if settings.deletes:
+        deletions.check((each.name for each in planned), key, disposition, what)
     is_another = identity.settle(what, disposition, number, cursor)
     reading = Reading(what, planned, cursor, parses_json=parses_json)
     if partition is not None:
@@ -65,7 +74,11 @@ def resource(
         )
         cursor = None
     chunk_size = settings.chunk_size or config.chunk_size
+    names = {each.source: each.name for each in planned}
+    keys = [names[each] for each in key]
     made = loader(reading, engine.dialect.name)
+    of_keys = [each for each in planned if each.name in keys]
+    made_of_keys = loader(Reading(what, of_keys), engine.dialect.name)
 
     def rows(since: Any = None) -> Iterator[Any]:
         if partition is None and is_another(dlt.current.resource_state()):
@@ -80,6 +93,10 @@ def resource(
             incremental=since,
             limit=dlt.current.resource().limit,
         ).load_rows()
+        # of a part of the rows nobody can tell which are gone
+        if settings.deletes and partition is None and not dlt.current.resource().limit:
+            now = made_of_keys(engine, "pyarrow", table, {}, chunk_size).load_rows()
+            yield from deletions.rows(table_name, keys, now, what)
 
     if cursor is not None:
         rows.__defaults__ = (
@@ -90,7 +107,6 @@ def resource(
                 on_cursor_value_missing="include",
             ),
         )
-    names = {each.source: each.name for each in planned}
     if partition is not None and disposition == "replace":
         disposition = "append"
     declare: Any = dlt.resource
@@ -98,9 +114,13 @@ def resource(
         rows,
         name=name,
         table_name=table_name,
-        primary_key=[names[each] for each in key] or None,
+        primary_key=keys or None,
         write_disposition=disposition,
-        columns=[*(hint for each in planned if (hint := each.hint)), *LINKS],
+        columns=[
+            *(hint for each in planned if (hint := each.hint)),
+            *([deletions.HINT] if settings.deletes else []),
+            *LINKS,
+        ],
     )
     return found
 
