@@ -335,6 +335,19 @@ def test_doctor_and_preview(project: ApiProject) -> None:
         ({}, {"auth": {"type": "api_key", "location": "cookie"}}, "client.headers"),
         ({"name": ""}, {}, "`resources[0]` has no `name`"),
         ({"selected": False}, {}, "none would be loaded"),
+        ({"endpoint": {"path": "bare/{resources.orders.id}"}}, {}, "refer to each other"),
+        ({"endpoint": {"params": {"n": "{}"}}}, {}, "orders.endpoint.params.n: `{}`"),
+        ({"endpoint": {"path": "{incremental.end_value}"}}, {}, "the resource has no `incremental"),
+        (
+            {
+                "endpoint": {
+                    "params": {"since": "{incremental.start_valu}"},
+                    "incremental": {"cursor_path": "at"},
+                }
+            },
+            {},
+            "did you mean `{incremental.start_value}`?",
+        ),
     ],
 )
 def test_what_dlt_does_not_accept_is_named(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import date, datetime
+from difflib import get_close_matches
 from functools import wraps
+from graphlib import CycleError
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.redact import redact_url
@@ -27,6 +30,9 @@ _CALLABLES = frozenset(
     {"filter", "map", "yield_map", "action", "response_actions", "convert", "transform"}
 )
 """Keys of dlt's configuration that hold functions, which YAML names as `package.module:name`."""
+
+_INCREMENTAL = ("start_value", "end_value", "last_value", "initial_value")
+"""What `{incremental.NAME}` may name."""
 
 
 class RestApiSource(DltSourceAdapter):
@@ -120,6 +126,12 @@ def _build(config: RestApiConfig) -> DltSource:
         "resource_defaults": config.resource_defaults,
     }
     resolved = _resolved(written)
+    for each in [resolved["resource_defaults"], *resolved["resources"]]:
+        if isinstance(each, Mapping):
+            name = each.get("name")
+            where = f"source.resources: {name}" if name else "source.resource_defaults"
+            is_read_on = not name or _incremental_of(resolved, name) is not None
+            _check_templates(each.get("endpoint"), f"{where}.endpoint", is_read_on)
     try:
         made = _with_lookahead(resolved, session)
         source = rest_api_source(made)
@@ -135,6 +147,11 @@ def _build(config: RestApiConfig) -> DltSource:
             hint=f"put it into .env: {REST_API_CREDENTIALS}{missing[0].upper()}; or name a "
             f"variable of your own: `{missing[0]}: '{{{{ env.NAME }}}}'`",
         ) from None
+    except CycleError as error:
+        raise ConfigError(
+            f"source: resources refer to each other: {' to '.join(error.args[1])}",
+            hint="one of them must be read without the rows of another",
+        ) from None
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"source: {error}", hint="see dlt's `rest_api` source for what may be written there"
@@ -146,6 +163,38 @@ def _build(config: RestApiConfig) -> DltSource:
         if incremental is not None:
             _compare_address(resource, redact_url(config.base_url))
     return source
+
+
+def _check_templates(value: Any, where: str, has_incremental: bool) -> None:
+    """Refuse a template that names nothing: dlt breaks off amid the first request.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            _check_templates(each, f"{where}.{name}", has_incremental)
+    if not isinstance(value, str):
+        return
+    for _, field, _, _ in Formatter().parse(value):
+        known = [f"incremental.{name}" for name in _INCREMENTAL]
+        if field is None or (field and not field.startswith("incremental.")):
+            continue
+        if field and not has_incremental:
+            raise ConfigError(
+                f"{where}: `{{{field}}}`, and the resource has no `incremental`",
+                hint="configure `endpoint.incremental`, or take the template out",
+            )
+        if field in known:
+            continue
+        close = get_close_matches(field, known, 1)
+        raise ConfigError(
+            f"{where}: `{{{field}}}` names nothing",
+            hint=f"did you mean `{{{close[0]}}}`?"
+            if close
+            else f"choose from {', '.join(f'`{{{name}}}`' for name in known)}; write braces that "
+            "are no template twice: `{{` and `}}`",
+        )
 
 
 def _compare_address(resource: DltResource, address: str) -> None:
