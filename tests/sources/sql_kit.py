@@ -48,7 +48,7 @@ class SqlProject:
     def command(self, name: str, *arguments: str, fails: bool = False) -> str:
         """What `millstream` prints."""
         file = str(self.place.project / "defs.yaml")
-        code = main([name, *arguments, file] if name == "preview" else [name, file, *arguments])
+        code = main([name, *arguments, file])
         out = self.capsys.readouterr()
         self.said = out.out + out.err
         assert code == (1 if fails else 0), self.said

@@ -48,6 +48,8 @@ def keep(schema: dlt.Schema, resource: DltResource, capabilities: Any, *, may_wi
             if _holds(now, was) and (is_altered or _holds(was, now)):
                 for key in set(_TYPE).difference(new):
                     old.pop(key, None)  # dlt would go on with the digits of a number for a text
+                if was.data_type == now.data_type == "timestamp":
+                    new = {**new, "timezone": old.get("timezone", True)}  # no column gets a zone
             else:
                 rest = {key: value for key, value in new.items() if key not in _TYPE}
                 new = {**rest, **{key: old[key] for key in _TYPE if key in old}}
