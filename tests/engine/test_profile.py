@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ from millstream.runs.runner import run_data
 def distinct(*batches: list[str | None]) -> int:
     profile = Profile()
     for values in batches:
-        profile.add(
-            "t", ColumnBatch({"c": pa.array(values, pa.string())}, len(values)), frozenset()
-        )
+        profile.add("t", ColumnBatch({"c": pa.array(values, pa.string())}, len(values)))
     return profile.columns()["t"]["c"].distinct
 
 
@@ -74,7 +73,10 @@ def profiles(data: Any, project: Path) -> tuple[Any, Mapping[str, int]]:
     report = run_data(data, TargetConfig(name="shop", project=project))
     return (
         {
+            # the ids of the rows that hold a list are random
             (table.name, column.name): column.profile
+            if column.name != "_dlt_list_idx" or column.profile is None
+            else replace(column.profile, sketch=(len(column.profile.sketch),))
             for table in report.schema.tables
             for column in table.columns
             if not column.name.startswith("_dlt_") or column.name == "_dlt_list_idx"
@@ -94,7 +96,8 @@ def test_it_is_the_same_by_dlts_own_normalizer(
     assert theirs == ours
     assert ours["tickets", "at"].present == 120
     assert ours["tickets", "rare"].present == 12
-    assert ours["tickets__labels", "_dlt_list_idx"].present == 30
+    lists = ours["tickets__labels", "_dlt_list_idx"]
+    assert (lists.present, lists.sketch, lists.distinct) == (30, (30,), None)
 
 
 def test_rows_of_both_ways_count_in_one(tmp_path: Path) -> None:

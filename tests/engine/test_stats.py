@@ -107,7 +107,7 @@ def test_profiles_of_several_files_are_one(tmp_path: Path) -> None:
     for file, values in (("a", [3, None]), ("b", [9])):
         stats = FileStats(file)
         batch: Any = ColumnBatch({"n": pa.array(values, pa.int64())}, len(values), {"n": 2})
-        stats.profile.add("orders", batch, frozenset(), None)
+        stats.profile.add("orders", batch)
         stats.save(str(tmp_path / "load"), LOAD)
     found = collect(tmp_path, [LOAD]).profile["orders"]["n"]
     assert (found.minimum, found.maximum, found.distinct) == (3, 9, 2)

@@ -17,5 +17,5 @@ def sketch(values: Iterable[Any]) -> tuple[int, ...]:
     if pa.types.is_null(array.type):
         return ()
     profile = Profile()
-    profile.add("t", ColumnBatch({"c": array}, len(array)), frozenset())
+    profile.add("t", ColumnBatch({"c": array}, len(array)))
     return profile.columns()["t"]["c"].sketch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
@@ -267,6 +268,28 @@ def test_columns_that_get_another_type(
     assert "column `id` is now text, before bigint" in said
 
 
+def test_a_column_goes_on_with_its_time_zone_or_without(pg: SqlProject) -> None:
+    """What the database adds or takes away changes no column, so that there is nothing to tell."""
+    pg.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, day timestamp, moment timestamptz);"
+        "INSERT INTO t VALUES (1, '2024-01-01', '2024-01-01Z')"
+    )
+    pg.more["schema_policy"] = "evolve"
+    pg.define("t")
+    pg.run()
+    pg.execute(
+        "ALTER TABLE t ALTER day TYPE timestamptz USING day AT TIME ZONE 'UTC', "
+        "ALTER moment TYPE timestamp USING moment AT TIME ZONE 'UTC';"
+        "INSERT INTO t VALUES (2, '2024-01-02 01:00+01', '2024-01-02')"
+    )
+    assert "no changes" in pg.command("schema", "diff")
+    assert "no schema changes" in pg.run()
+    assert re.search(r" day +timestamp without time zone\n", pg.command("schema", "show"))
+    assert pg.rows("typeof(day), typeof(moment), epoch(day), epoch(moment)", "t", "id") == [
+        ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", day, day) for day in (1704067200, 1704153600)
+    ]
+
+
 def test_windows_keep_the_types_of_their_table(pg: SqlProject) -> None:
     pg.execute(
         "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL, v int);"
@@ -297,6 +320,20 @@ def test_a_column_that_is_dropped_is_told(lite: SqlProject) -> None:
     assert "`empty` no longer arrives" in said
     assert "`note` no longer arrives: in none of 2 rows, before in 100%" in said
     assert "no schema changes" in lite.run()
+
+
+def test_a_column_renamed_behind_a_cursor_is_told(pg: SqlProject) -> None:
+    pg.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, n int);"
+        "INSERT INTO t SELECT i, i FROM generate_series(1, 30) i"
+    )
+    pg.define("t", settings={"t": {"cursor": "id"}})
+    pg.run()
+    pg.execute("ALTER TABLE t RENAME n TO m; INSERT INTO t VALUES (31, NULL), (32, NULL)")
+    said = pg.run()
+    assert "new column `m`" in said
+    assert "`n` no longer arrives: in none of 3 rows, before in 100%" in said
+    assert "no schema changes" in pg.run()
 
 
 def test_values_of_sqlite_are_exact(lite: SqlProject) -> None:

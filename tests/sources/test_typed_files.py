@@ -308,3 +308,22 @@ def test_cells_that_are_not_json_wait_and_others_load(project: FileProject, sele
         "`kept`: not JSON", "`doc`: not JSON", "`doc`: not JSON",
     ]  # fmt: skip
     assert select("value", "t__doc") == [(1,), (2,)]
+
+
+def test_columns_that_files_no_longer_have_are_told(project: FileProject) -> None:
+    """dlt adds them to tables that lack them, as null: they did not come all the same."""
+    lines = [f"{n},name {n},{n}.5" for n in range(60)]
+    project.configure("*.csv")
+    project.write("1.csv", "\n".join(["id,name,price", *lines[:40]]))
+    assert project.run() == 0
+    project.write("2.csv", "\n".join(["id,title,price", *lines[10:50]]))
+    assert project.run() == 1
+    assert "`name` is gone and `title` came, a likely rename: 75% of its values" in project.err
+    assert main(["schema", "accept", str(project.folder)]) == 0
+    assert project.run() == 0, project.err
+    project.write("3.csv", "\n".join(["id,title", *(line.rpartition(",")[0] for line in lines)]))
+    assert project.run() == 0
+    assert "`price` no longer arrives: in none of 60 rows, before in 100%" in project.out
+    project.write("4.csv", "\n".join(["id,title,price", *(f"{n},x," for n in range(40))]))
+    assert project.run() == 0
+    assert "no schema changes" in project.out

@@ -9,6 +9,7 @@ converted.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ _Reasons = dict[int, tuple[str, str]]
 _TYPE = ("data_type", "precision", "scale", "timezone")
 _WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
 """dlt makes columns of as many bits, which have a sign, and hold half of the values."""
+COLUMNS = b"millstream.columns"
+"""In the metadata of an extracted file: the columns with which the source gave its first rows."""
 _STORED = "x-millstream-stored"
 """In a column: its type is that of the schema, not one that a resource declares."""
 
@@ -126,7 +129,7 @@ class ArrowCheck:
             is_null = all(pa.types.is_null(each) for each in checked.schema.types)
             self._rows_came |= is_null
             is_late = self._rows_came and self._takes_turns(item)
-            yield plain_rows(checked) if is_late or is_null else checked
+            yield plain_rows(checked) if is_late or is_null else self._with_names(checked)
         if not reasons:
             return
         bad = storable_rows(table.take(pa.array(sorted(reasons))))
@@ -134,6 +137,11 @@ class ArrowCheck:
             name, detail = reasons[at]
             detail = f"`{name}`{detail}" if name else detail
             yield envelope.refused(row, detail=detail, path=json_path("", name), origin=origin)
+
+    def _with_names(self, table: pa.Table) -> pa.Table:
+        """The table with a note of its columns: dlt adds those that it lacks, as null."""
+        names = json.dumps([self._normalize(name) for name in table.column_names])
+        return table.replace_schema_metadata({**(table.schema.metadata or {}), COLUMNS: names})
 
     def _has_other_types(self, table: pa.Table, columns: Mapping[str, Column]) -> bool:
         for field in table.schema:

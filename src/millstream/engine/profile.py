@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,11 @@ import pyarrow.compute as pc
 
 from millstream.engine.column_batch import BackgroundWorker, ColumnBatch
 from millstream.engine.sketch import SIZE, SPACE, hash_values, smallest
-from millstream.formats.object_names import objects_around, profile_key
+from millstream.formats.object_names import is_list_index, objects_around, profile_key
 from millstream.model import ColumnProfile
+
+if TYPE_CHECKING:
+    from millstream.engine.tables import LinkNames
 
 _ROWS = 8192
 """Rows to count at once: what a call costs is mostly the call."""
@@ -101,20 +104,21 @@ class _Batches:
     Attributes:
         starts: of each array of a column, the number of its first row.
         nulls: nulls of a column that were there as nulls.
-        lists: the lists that the rows were items of, by their first items.
+        holders: the ids of the rows that hold the lists that the rows were items of, each once.
     """
 
     rows: int = 0
-    lists: int = 0
+    holders: list[pa.Array] = field(default_factory=list)
     columns: dict[str, list[pa.Array]] = field(default_factory=dict)
     starts: dict[str, list[int]] = field(default_factory=dict)
     nulls: dict[str, int] = field(default_factory=dict)
 
-    def add(self, batch: ColumnBatch, skip: frozenset[str], list_index: str | None) -> None:
+    def add(self, batch: ColumnBatch, skip: frozenset[str], links: LinkNames | None) -> None:
+        if links is not None and {links.list_idx, links.parent_id} <= batch.columns.keys():
+            is_first = pc.equal(batch.columns[links.list_idx], 0)
+            self.holders.append(batch.columns[links.parent_id].filter(is_first))
         for name, array in batch.columns.items():
             if name in skip:
-                if name == list_index:
-                    self.lists += pc.sum(pc.equal(array, 0)).as_py() or 0
                 continue
             self.columns.setdefault(name, []).append(array)
             self.starts.setdefault(name, []).append(self.rows)
@@ -173,24 +177,25 @@ class Profile:
         self,
         table: str,
         batch: ColumnBatch,
-        skip: frozenset[str],
-        list_index: str | None = None,
+        links: LinkNames | None = None,
         deletion: str | None = None,
     ) -> None:
-        """Count one batch of one table, soon; `skip` names the columns that link tables.
+        """Count one batch of one table, soon, but for the columns that link tables.
 
-        Of `list_index`, one of them, `present` counts the lists that the rows come from.
+        Of `links.list_idx`, `present` counts the lists that the rows come from, and the sketch is
+        that of the rows that hold them, so that lists of one object may be counted together.
         `deletion` is the column that marks rows as deletions; it is not counted either.
         """
+        skip = links.all() if links is not None else frozenset[str]()
         if deletion is not None:
             skip |= {deletion}
         if deletion in batch.columns:
             rows, batch = len(batch), _without_deletions(batch, str(deletion))
             self.deletions[table] = self.deletions.get(table, 0) + rows - len(batch)
-        if list_index in batch.columns:
-            self._list_index[table] = str(list_index)
+        if links is not None and links.list_idx in batch.columns:
+            self._list_index[table] = links.list_idx
         waiting = self._waiting.setdefault(table, _Batches())
-        waiting.add(batch, skip, list_index)
+        waiting.add(batch, skip, links)
         if waiting.rows >= _ROWS:
             self._aside.start(self._count, table, self._waiting.pop(table))
 
@@ -200,7 +205,9 @@ class Profile:
         if table in self._list_index:
             stats = known.setdefault(self._list_index[table], ColumnStats())
             stats.values += batches.rows
-            stats.present += batches.lists
+            for holders in batches.holders:
+                stats.present += len(holders)
+                stats.hashes = smallest(stats.hashes, hash_values(holders))
         for name, nulls in batches.nulls.items():
             known.setdefault(name, ColumnStats()).present += nulls
         for name, arrays in batches.columns.items():
@@ -252,7 +259,7 @@ class Profile:
         self._count_all()
         return {
             table: {
-                **{name: _profile(stats, self.rows[table]) for name, stats in known.items()},
+                **{name: _profile(name, stats, self.rows[table]) for name, stats in known.items()},
                 **dict(self._sparse_objects(table)),
             }
             for table, known in self.tables.items()
@@ -300,14 +307,14 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else float(value)
 
 
-def _profile(stats: ColumnStats, rows: int) -> ColumnProfile:
+def _profile(name: str, stats: ColumnStats, rows: int) -> ColumnProfile:
     return ColumnProfile(
         rows=rows,
         present=stats.present,
         nulls=rows - stats.values,
         minimum=stats.least,
         maximum=stats.most,
-        distinct=stats.distinct,
+        distinct=None if is_list_index(name) else stats.distinct,
         longest=stats.longest,
         sketch=stats.hashes,
     )

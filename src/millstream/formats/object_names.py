@@ -31,3 +31,8 @@ def profile_key(name: str) -> str:
 def is_profile_key(name: str) -> bool:
     """Whether a key of a profile is an object's."""
     return name.endswith(SEPARATOR)
+
+
+def is_list_index(name: str) -> bool:
+    """Whether a column is dlt's place in a list; some destinations write it in capitals."""
+    return name.lower().endswith("_dlt_list_idx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from millstream.common.text import quantity
 from millstream.html_report.diagram import anchor
@@ -10,6 +11,7 @@ from millstream.html_report.markup import Markup, element, join
 from millstream.html_report.plots import share_bar, spark
 from millstream.model import Column, Table
 from millstream.schema_changes.messages import key_words, origin_words, percent, type_words
+from millstream.schema_changes.renames import is_own
 
 _HEADS = ("column", "type", "present", "null", "distinct", "range", "longest", "loads")
 
@@ -44,6 +46,8 @@ def table(
 
 
 def _row(column: Column, presence: Sequence[float | None]) -> Markup:
+    if is_own(column):  # of a list's index, other things are counted
+        column, presence = replace(column, profile=None), ()
     seen = column.profile
     words = f"{key_words(column)}{origin_words(column)}".removeprefix(", ")
     keys = element("span", f" {words}", class_="dim")

@@ -21,6 +21,7 @@ from dlt.common.storages import ParsedLoadJobFileName
 from dlt.normalize.items_normalizers import ArrowItemsNormalizer
 
 from millstream.engine import copy_writer, row_ids
+from millstream.engine.arrow_check import COLUMNS
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.row_columns import plain_column
 from millstream.engine.stats import FileStats
@@ -128,23 +129,26 @@ class ArrowNormalizer(ArrowItemsNormalizer):
     def _profile(self, extracted_items_file: str, table: str) -> None:
         stats = FileStats(extracted_items_file)
         own = self.schema.data_item_normalizer
-        skipped = frozenset[str]()
-        if isinstance(own, DataItemNormalizer):
-            skipped = LinkNames.of_normalizer(own).all()
+        is_relational = isinstance(own, DataItemNormalizer)
+        links = LinkNames.of_normalizer(own) if is_relational else None
         deletion = deletion_column(self.schema.get_table_columns(table))
         storage = self.normalize_storage.extracted_packages.storage
         # dlt links such a file into the package as it is, so its columns are read here
         with storage.open_file(extracted_items_file, "rb") as file:
-            for batch in pq.ParquetFile(file).iter_batches():
+            extracted = pq.ParquetFile(file)
+            notes = extracted.schema_arrow.metadata or {}
+            given = json.loadb(notes[COLUMNS]) if COLUMNS in notes else None
+            for batch in extracted.iter_batches():
                 columns, present = {}, {}
                 for name, column in zip(batch.schema.names, batch.columns):
                     name = self.naming.normalize_path(name)
-                    present[name] = len(batch)
-                    if column.null_count < len(column):
+                    has_values = column.null_count < len(column)
+                    if has_values or given is None or name in given:
+                        present[name] = len(batch)
+                    if has_values:
                         columns[name] = plain_column(column).combine_chunks()
-                stats.profile.add(
-                    table, ColumnBatch(columns, len(batch), present), skipped, deletion=deletion
-                )
+                counted = ColumnBatch(columns, len(batch), present)
+                stats.profile.add(table, counted, links, deletion)
                 stats.count("arrow", len(batch))
         stats.save(self.load_storage.config.load_volume_path, self.load_id)
 

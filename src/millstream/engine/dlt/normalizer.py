@@ -327,9 +327,7 @@ class ColumnarNormalizer(WatchedNormalizer):
                 )
             if self._is_run:
                 names = self._rules.names
-                self._stats.profile.add(
-                    name, column_set, names.all(), names.list_idx, deletion_column(known)
-                )
+                self._stats.profile.add(name, column_set, names, deletion_column(known))
             writer.write_data_item(column_set, known)
             self._report_progress(name, len(column_set))
         for name, column in self._rules.null_only:

@@ -533,8 +533,8 @@ class WatchedNormalizer(ExactNormalizer):
     def _count_columns(self, table: str, rows: list[Any], columns: Mapping[str, Any]) -> None:
         """Profile rows that are written one by one, as the engine profiles its own."""
         assert self._stats is not None
-        nulls = self._nulls.get(table, Counter())
-        arrays, present = {}, {name: min(count, len(rows)) for name, count in nulls.items()}
+        counts = Counter(self._nulls.get(table, {}))
+        arrays = {}
         for name, column in columns.items():
             if column.get("data_type") is None:
                 continue
@@ -542,12 +542,12 @@ class WatchedNormalizer(ExactNormalizer):
             values = len(array) - array.null_count
             if values:
                 arrays[name] = array
-                present[name] = min(values + nulls[name], len(rows))
-        names = self._link_names
-        skipped = names.all() if names else frozenset()
-        list_idx = names.list_idx if names else None
+                counts[name] += values
+                if column.get("variant"):  # its row has the field
+                    counts[variant_base(name, column["data_type"])] += values
+        present = {name: min(count, len(rows)) for name, count in counts.items()}
         batch = ColumnBatch(arrays, len(rows), present)
-        self._stats.profile.add(table, batch, skipped, list_idx, deletion_column(columns))
+        self._stats.profile.add(table, batch, self._link_names, deletion_column(columns))
 
     def _profiled_column(self, rows: list[Any], name: str, column: Mapping[str, Any]) -> pa.Array:
         kind = get_py_arrow_datatype(cast("Any", column), self._caps, get_context_timezone_name())
