@@ -103,6 +103,8 @@ def test_files_by_their_path(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "a.jsonl").write_text(f'{{"n": {number}}} \n{{}}\n')
     made = files(tmp_path, "{partition:%Y/%m/%d}/*.jsonl")
+    (check,) = made.check()
+    assert (check.ok, check.detail.endswith(": 2")) == (True, True), check.detail
     assert rows_in(made, day("2023-01-02")) == [
         {"n": 2, PARTITION_COLUMN: "2023-01-02"},
         {PARTITION_COLUMN: "2023-01-02"},

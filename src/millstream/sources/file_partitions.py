@@ -22,6 +22,15 @@ def has_place(path: str) -> bool:
     return _PLACE.search(path) is not None
 
 
+def of_any_partition(path: str) -> str:
+    """The pattern that the files of all partitions fit.
+
+    >>> of_any_partition("day={partition}/*.csv"), of_any_partition("{partition:%Y/%m}/a.csv")
+    ('day=*/*.csv', '*/*/a.csv')
+    """
+    return _PLACE.sub(lambda found: re.sub(r"[^/]+", "*", found[1] or "*"), path)
+
+
 def for_partition(partition: Partition | None, stream: str, settings: FileStream) -> FileStream:
     """The settings with the partition's name in the path, where it has a place for it."""
     place = _PLACE.search(settings.path)

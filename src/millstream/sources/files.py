@@ -290,7 +290,8 @@ class FilesSource:
         checks = []
         for name, settings in self.config.streams.items():
             try:
-                found = self._list(name, settings)
+                pattern = file_partitions.of_any_partition(settings.path)
+                found = self._list(name, settings.model_copy(update={"path": pattern}))
             except MillstreamError as error:
                 checks.append(Check(name, False, error.message, error.hint))
             else:
