@@ -215,6 +215,40 @@ def test_a_column_that_stops_being_filled(tmp_path, blocking):
     assert "changes" not in metadata(result, "orders.schema")
 
 
+def test_what_a_rule_keeps_out_is_not_called_accepted(tmp_path):
+    policy = {"rules": [{"action": "quarantine", "change": "variant_added"}]}
+    assets = millstream.step_assets(shop_config(tmp_path, source=ONE, schema_policy=policy))
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop.rows["orders"] = rows(1, 5)
+        assert dg.materialize(assets, instance=instance).success
+        shop.rows["orders"] = [*rows(6, 5), {"id": 99, "who": "bob", "n": "many"}]
+        ahead = dg.materialize(
+            assets, instance=instance, selection=dg.AssetSelection.checks(SCHEMA)
+        )
+        result = dg.materialize(assets, instance=instance)
+    kept_out = "as accepted; 1 change kept out, with the rows that need it"
+    assert said(ahead)["orders.schema"] == (True, "WARN", kept_out)
+    assert said(result)["orders.schema"] == (True, "WARN", kept_out)
+    explained = metadata(result, "orders.schema")["explained"]
+    assert explained.startswith("Kept out, with the rows that need it:\n\n**orders**")
+
+
+def test_an_object_of_rare_fields_that_stops_arriving(tmp_path):
+    """Both checks tell of the object; no field of it was in more than one row of twenty."""
+    assets = millstream.step_assets(shop_config(tmp_path, source=ONE))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for start in (100, 200, 300):
+            shop.rows["orders"] = [
+                {**row, "more": {f"f{row['id'] % 20}": "x"}} for row in rows(start, 60)
+            ]
+            assert dg.materialize(assets, instance=instance).success
+        shop.rows["orders"] = rows(400, 60)
+        result = dg.materialize(assets, instance=instance)
+    found = said(result)
+    assert found["orders.schema"][2] == "loaded, with 1 change to look at"
+    assert found["orders.profile"][2] == "1 column unlike the last 3 loads: more"
+
+
 @pytest.mark.parametrize(
     ("names", "loads", "description"),
     [

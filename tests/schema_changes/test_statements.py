@@ -76,7 +76,7 @@ def shop(
     return Shop(place, capsys)
 
 
-def rows(first: int, **fields: Any) -> list[Row]:
+def rows(first: int, count: int = 200, **fields: Any) -> list[Row]:
     """Rows whose note, size and tags are their own; a field that is None is left out."""
     return [
         {
@@ -90,7 +90,7 @@ def rows(first: int, **fields: Any) -> list[Row]:
             }.items()
             if value is not None
         }
-        for n in range(first, first + 200)
+        for n in range(first, first + count)
     ]
 
 
@@ -225,8 +225,9 @@ def test_keys_of_a_map_come_and_go(shop: Shop) -> None:
         return {name: value for name, value in row.items() if name != "rates"}
 
     said = shop.load(*map(without, keyed(1200, 300)))
-    # it was an object of 48 fields, then a list: both are gone
-    assert "`rates` and its 48 fields no longer arrive: in none of 200 rows" in said
+    # it was an object, and has been a list since: that alone is gone
+    assert "1 schema change" in said
+    assert "the object `rates` no longer arrives: in none of 200 rows, before in 100%" in said
 
 
 def test_an_object_of_rare_fields_is_missed_as_a_whole(shop: Shop) -> None:
@@ -238,13 +239,17 @@ def test_an_object_of_rare_fields_is_missed_as_a_whole(shop: Shop) -> None:
     def seldom(n: int) -> Row | None:
         return {"a": n, "b": n} if n % 50 == 1 else None
 
-    shop.load(*rows(0, extra=fields, seldom=seldom))
-    shop.load(*rows(200, extra=fields, seldom=seldom))
+    def lists(n: int) -> Row | None:
+        return {f"k{n % 24 // 2:02}": [n]} if n % 2 else None
+
+    shop.load(*rows(0, extra=fields, seldom=seldom, lots=lists))
+    shop.load(*rows(200, extra=fields, seldom=seldom, lots=lists))
     shop.write(*rows(400))
     gone = "`extra` and its 60 fields no longer arrive: in none of 200 rows, before in 100%"
     assert f"orders: {gone}" in shop.call("schema", "diff")[1]
     said = shop.load()
-    assert f"1 schema change\n  orders\n  ! {gone}" in said
+    of_lists = "`lots` and its 12 fields no longer arrive: in none of 200 rows, before in 50%"
+    assert f"2 schema changes\n  orders\n  ! {gone}\n  ! {of_lists}" in said
     assert gone in shop.call("schema", "log")[1]
     assert "no schema changes" in shop.load(*rows(600))
 
@@ -277,3 +282,56 @@ def test_a_replay_of_what_a_rule_keeps_out_is_no_change(shop: Shop) -> None:
     code, said = shop.call("quarantine", "replay")
     assert (code, "from quarantine: 20 waiting" in said) == (0, True)
     assert shop.call("schema", "log") == log
+
+
+def test_what_a_rule_keeps_out_of_a_held_package_is_told(shop: Shop) -> None:
+    """By `schema diff` before and after, and by `schema pending`; nobody can accept it there."""
+    definition = shop.place.project / "defs.yaml"
+    document = json.loads(definition.read_text())
+    rule = {"action": "quarantine", "change": ["variant_added", "table_added"]}
+    document["attributes"]["schema_policy"] = {"rules": [rule]}
+    definition.write_text(json.dumps(document))
+    shop.load(*rows(0))
+    bad = {"size": lambda n: n if n % 20 else "x", "more": lambda n: [n] if n % 40 == 5 else None}
+    shop.write(*rows(200, note=lambda n: {"a": n}, **bad))
+    before = shop.call("schema", "diff")
+    assert ": new table `orders__more` below `orders`\n" in before[1]
+    assert "risky     quarantine  orders: `size`: bigint, now also text" in before[1]
+    assert shop.call("run")[0] == 1
+    assert shop.call("schema", "diff") == before
+    kept_out = next(line.strip() for line in before[1].splitlines() if "quarantine" in line)
+    assert kept_out in shop.call("schema", "pending")[1]
+    assert "`size`" not in shop.call("schema", "accept")[1]
+    assert "15 rows in quarantine" in shop.call("run")[1]
+
+
+def test_what_a_rule_keeps_out_is_accepted_from_the_source(shop: Shop) -> None:
+    definition = shop.place.project / "defs.yaml"
+    document = json.loads(definition.read_text())
+    rule = {"action": "quarantine", "change": ["variant_added", "became_object", "risky"]}
+    document["attributes"]["schema_policy"] = {"rules": [rule]}
+    definition.write_text(json.dumps(document))
+    shop.load(*rows(0))
+    bad = rows(
+        200, size=lambda n: n if n % 20 else "x", note=lambda n: {"a": n} if n % 40 == 5 else "-"
+    )
+    shop.write(*bad)
+    found = json.loads(shop.call("schema", "diff", "--json")[1])["orders"]
+    (variant,) = (each for each in found if each["kind"] == "variant_added")
+    assert {each["action"] for each in found} == {"quarantine"}
+    code, said = shop.call("schema", "accept", "--from-source", "--change", variant["id"])
+    assert (code, said.count("accepted  "), "the next run goes on" in said) == (0, 1, True)
+    assert "size__v_text" in shop.call("schema", "show")[1]
+    assert "note__a" not in shop.call("schema", "show")[1]
+    assert "variant_added" not in [
+        each["kind"]
+        for each in json.loads(shop.call("schema", "diff", "--json")[1])["orders"]
+        if each["action"] == "quarantine"
+    ]
+    code, said = shop.call("run")
+    assert (code, "in quarantine" in said) == (0, True)
+    assert "`size`: bigint, now also text" in said
+    assert shop.call("schema", "accept", "--from-source")[1] == "no changes are pending\n"
+    # a value that its column does not hold is one of its field, beside rows that are kept out
+    shop.write(*rows(400, size=lambda n: "x"), *rows(600, 5, note=lambda n: {"a": n}))
+    assert "no longer arrives" not in shop.call("schema", "diff")[1]

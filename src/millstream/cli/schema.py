@@ -137,13 +137,25 @@ def _diff(options: Namespace) -> int:
     return _EXIT[worst]
 
 
-def _standing(config: PipelineConfig, stream: str, options: Namespace) -> Standing:
-    """What the next run of a stream would find changed."""
+def _standing(
+    config: PipelineConfig, stream: str, options: Namespace, *, keeps_out: bool = True
+) -> Standing:
+    """What the next run of a stream would find changed.
+
+    Args:
+        keeps_out: else with what a rule quarantines, as a change to accept.
+    """
     from millstream.errors import DestinationError
     from millstream.runs import status
 
     try:
-        return status.schema(config, stream, pages=options.pages or None, offline=options.offline)
+        return status.schema(
+            config,
+            stream,
+            pages=options.pages or None,
+            offline=options.offline,
+            keeps_out=keeps_out,
+        )
     except DestinationError as error:
         error.hint = "; ".join(
             filter(None, [error.hint, "--offline compares with the accepted schema alone"])
@@ -186,6 +198,7 @@ def _accept(options: Namespace) -> int:
     from millstream import destinations
     from millstream.cli.changes import held_packages, package_name
     from millstream.runs import pending_decisions
+    from millstream.schema_changes import is_kept_out
 
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
@@ -193,7 +206,7 @@ def _accept(options: Namespace) -> int:
         accepted_store = destinations.accepted_store(config)
         known = accepted_store.load() if accepted_store else {}
     found = {
-        stream: _standing(config, stream, options)
+        stream: _standing(config, stream, options, keeps_out=False)
         for stream in streams
         if options.from_source and not held[stream]
     }
@@ -228,7 +241,9 @@ def _accept(options: Namespace) -> int:
         still_held = held_packages(config, [*accepted])
     will_be_held = {
         stream: sum(
-            each.action == "hold" and all(decision_fields(each)["id"] != it["id"] for it in made)
+            each.action == "hold"
+            and not is_kept_out(each, config.schema_policy)
+            and all(decision_fields(each)["id"] != it["id"] for it in made)
             for each in found[stream].decisions
         )
         for stream, made in accepted.items()

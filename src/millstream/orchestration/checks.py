@@ -213,15 +213,17 @@ def schema_result(
     """
     decisions = [decision for decision in decisions if not comes_and_goes(decision)]
     warned = [decision for decision in decisions if decision.action == "warn"]
+    kept_out = [decision for decision in decisions if decision.action == "quarantine"]
+    let_in = quantity(len(decisions) - len(kept_out), "change")
     when = "loaded, with" if is_loaded else "not loaded yet; the next run makes"
     if warned:
         description = f"{when} {quantity(len(warned), 'change')} to look at"
-    elif decisions and not is_loaded:
-        description = f"{when} {quantity(len(decisions), 'change')}, allowed or accepted"
-    elif decisions:
-        description = f"{quantity(len(decisions), 'change')}, allowed or accepted"
+    elif len(decisions) > len(kept_out):
+        description = f"{let_in if is_loaded else f'{when} {let_in}'}, allowed or accepted"
     else:
         description = "as accepted"
+    if kept_out:
+        description += f"; {quantity(len(kept_out), 'change')} kept out, with the rows that need it"
     return Result(
         asset_key=root,
         check_name=SCHEMA,
@@ -348,8 +350,13 @@ def _table(
 def _decided(decisions: Sequence[Decision]) -> dict[str, Any]:
     if not decisions:
         return {}
+    let_in = [d.change for d in decisions if d.action != "quarantine"]
+    kept_out = [d.change for d in decisions if d.action == "quarantine"]
+    words = [explain(let_in)] if let_in else []
+    if kept_out:
+        words += ["Kept out, with the rows that need it:", explain(kept_out)]
     return {
-        "explained": dg.MetadataValue.md(explain([d.change for d in decisions])),
+        "explained": dg.MetadataValue.md("\n\n".join(words)),
         "changes": changes_table(
             [decision.change for decision in decisions],
             [

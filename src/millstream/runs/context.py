@@ -39,6 +39,7 @@ class RunContext:
         accepted_store: has what people accepted; None where nobody can.
         is_preview: nothing is loaded: the destination is read, and nothing is written there.
         pages: so many pages of the source are read; None where all are.
+        keeps_out: whether rows are quarantined that need a change which a rule quarantines.
     """
 
     target: TargetConfig
@@ -49,6 +50,7 @@ class RunContext:
     accepted_store: schema_changes.AcceptedSchemaStore | None = None
     is_preview: bool = False
     pages: int | None = None
+    keeps_out: bool = True
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     @property

@@ -61,7 +61,7 @@ def open_changes(config: TargetConfig, stream: str) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for held in _waiting(config, stream, None):
         done = schema_changes.held_packages.approved(held.folder)
-        for change in held.changes:
+        for change in held.acceptable:
             if change["id"] not in done:
                 found.setdefault(change["id"], dict(change))
     return [*found.values()]

@@ -61,6 +61,7 @@ def preview(
     pages: int | None = PAGES,
     offline: bool = False,
     rows: int = 0,
+    keeps_out: bool = True,
 ) -> Preview:
     """What the next run of a stream would find changed in the source; of partitions, the newest.
 
@@ -70,6 +71,7 @@ def preview(
         offline: ask the destination for nothing. The source is read from its beginning then, and
             compared with the accepted schema, as if that were loaded; what only earlier loads tell,
             such as a rename, is not found.
+        keeps_out: else no row is quarantined for a change that a rule keeps out, which is held.
 
     Raises:
         ConfigError: the pipeline or its destination is not configured as it should be.
@@ -84,6 +86,7 @@ def preview(
         accepted_store=destinations.accepted_store(config),
         is_preview=True,
         pages=pages,
+        keeps_out=keeps_out,
     )
     recorder, scope, accepted = RunRecorder(context), scope_of(context), context.accepted()
     with tempfile.TemporaryDirectory(prefix="millstream-preview-") as name, own_pipeline():

@@ -95,7 +95,7 @@ def _load_first(context: RunContext, recorder: RunRecorder, turn: Turn, run: Pat
             sweep(context, pipeline, run, waiting, load_packages.counted(run, ()))
         if not load_packages.unchanged_since_start(run, Baseline(loads=loads).marks):
             raise StaleCursorError  # by another run; or by itself, killed right after its load
-        logger.info("%s: loading first what an earlier run had extracted", context.stream)
+        logger.info("%s: an earlier run had extracted a package: it comes first", context.stream)
         load_packages.complete_extracts(run, pipeline)
         stored = destinations.stored_schema(pipeline, context.schema)
         recorder.history.reconcile(pipeline)

@@ -34,12 +34,17 @@ class Standing:
 
 
 def schema(
-    config: PipelineConfig, stream: str, *, pages: int | None = PAGES, offline: bool = False
+    config: PipelineConfig,
+    stream: str,
+    *,
+    pages: int | None = PAGES,
+    offline: bool = False,
+    keeps_out: bool = True,
 ) -> Standing:
     """What the next run would find: in what is held on this machine, else in the source.
 
     Args:
-        pages, offline: as `preview`.
+        pages, offline, keeps_out: as `preview`.
 
     Raises:
         DestinationError: it can't be reached.
@@ -47,7 +52,7 @@ def schema(
     """
     waiting = pending_decisions.waiting(config, stream)
     if not waiting:
-        found = preview(config, stream, pages=pages, offline=offline)
+        found = preview(config, stream, pages=pages, offline=offline, keeps_out=keeps_out)
         return Standing(
             found.decisions, found.schema, {}, accepted=found.accepted, before=found.before
         )

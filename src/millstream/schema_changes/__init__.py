@@ -22,7 +22,7 @@ from millstream.schema_changes.diff import DATA_ALONE, apply, canonical, diff
 from millstream.schema_changes.drift import jumps
 from millstream.schema_changes.evaluate import accepted_ahead, fingerprint, govern, is_in_schema
 from millstream.schema_changes.map_detection import describe_maps, is_map_at
-from millstream.schema_changes.policy import comes_and_goes, decided_by
+from millstream.schema_changes.policy import comes_and_goes, decided_by, is_kept_out
 from millstream.schema_changes.profile import (
     LoadProfile,
     attach,
@@ -63,6 +63,7 @@ __all__ = [
     "history",
     "is_agreed",
     "is_in_schema",
+    "is_kept_out",
     "is_map_at",
     "jumps",
     "open_loads",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from math import lgamma, log
 
-from millstream.formats.object_names import objects_around, profile_key
+from millstream.common.text import quantity
+from millstream.formats.object_names import is_list_index, objects_around, profile_key
 from millstream.model import Column, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.map_detection import explosions, map_columns
 from millstream.schema_changes.messages import percent
@@ -23,11 +24,15 @@ from millstream.schema_changes.renames import (
 from millstream.schema_changes.shapes import (
     arriving_shapes,
     in_other_shapes,
+    list_path,
     lists_of,
     objects_of,
+    replaced_shapes,
     reshaped,
     rows_of,
+    shapes_of,
 )
+from millstream.schema_changes.sketch import distinct
 from millstream.schema_changes.snapshot import Profile
 
 CHANCE = 0.0001
@@ -69,12 +74,14 @@ def observe(
         had = loaded.table.get(table.name, Table(table.name))
         # of what people accepted ahead, as little is told again as of what is told here
         mixed = {*changed, *in_other_shapes(table, new), *keys_of_maps(had, table)}
-        objects = _objects_gone(was, table, new, loads)
+        objects = _objects_gone(was, table, old, new, loads, seen)
+        replaced = replaced_shapes(table, new, loads or ())
         gone = [
             (was.column[column.name], column)
             for column in table.columns
             if column.name in was.column
             and column.name not in mixed
+            and not replaced.intersection(shapes_of(column))
             and _is_gone(
                 was.column[column.name],
                 column,
@@ -92,10 +99,27 @@ def observe(
             for column in table.columns
             if column.variant_of is None and column.profile and column.profile.present
         ]
-        for name, fields in by_object([*pairs], arriving).items():
+        arriving += [
+            name for name, shapes in arriving_shapes(table, new).items() if "list" in shapes
+        ]
+        lists = [
+            name
+            for name in objects.lists
+            if not any((table.name, around) in told for around in objects_around(name))
+        ]
+        for name, fields in by_object([*pairs, *lists], arriving).items():
+            if len(fields) == 1 and name in lists:
+                continue  # for `_lists_gone` to tell
             told.add((table.name, name))
+            columns = [pairs[field] for field in fields if field in pairs]
             yield _column_gone(
-                table.name, name, [pairs[field] for field in fields], objects.shares.get(name, 0.0)
+                table.name,
+                name,
+                columns,
+                fields=len({*fields} - {name}),
+                rows=rows_of(table) or 0,
+                share=objects.shares.get(name, 0.0),
+                is_exact=name not in objects.estimated,
             )
     yield from _lists_gone(loaded, new, told, loads, seen)
 
@@ -138,36 +162,88 @@ class _ObjectsGone:
 
     Attributes:
         shares: of the rows before that had the object, by its name.
+        estimated: objects whose share is an estimate.
         fields: the columns of these objects.
+        lists: the lists in these objects.
     """
 
     shares: Mapping[str, float]
+    estimated: Collection[str]
     fields: frozenset[str]
+    lists: Sequence[str]
 
 
 def _objects_gone(
-    was: Table, table: Table, new: SchemaVersion, loads: Sequence[Profile] | None
+    was: Table,
+    table: Table,
+    old: SchemaVersion,
+    new: SchemaVersion,
+    loads: Sequence[Profile] | None,
+    seen: Sequence[Profile],
 ) -> _ObjectsGone:
     rows, arriving = rows_of(table), arriving_shapes(table, new)
+    replaced = replaced_shapes(table, new, loads or ())
     fields: dict[str, set[str]] = {}
+    lists: dict[str, dict[str, Table]] = {}
     for column in was.columns:
         if column.profile and column.profile.present:
             for around in objects_of(column.name, column.path):
                 fields.setdefault(around, set()).add(column.name)
+    prefix = f"{table.name}{SEPARATOR}"
+    for child in old.tables:
+        if child.parent == table.name and child.name.startswith(prefix) and lists_of(child):
+            name = child.name.removeprefix(prefix)
+            for around in objects_of(name, list_path(child)):
+                lists.setdefault(around, {})[name] = child
     shares: dict[str, float] = {}
-    for name, columns in fields.items():
-        if not rows or not loads or len(columns) < 2 or name in arriving:
+    estimated = set()
+    for name in dict.fromkeys((*fields, *lists)):
+        columns, children = fields.get(name, ()), lists.get(name, {}).values()
+        if not rows or not loads or len(columns) + len(children) < 2 or name in arriving:
             continue
-        seen = [load[table.name] for load in loads if load.get(table.name)]
-        before = sum(max(each.rows for each in load.values()) for load in seen)
-        start = profile_key(name)
-        hits = sum(
-            max((each.present for key, each in load.items() if key.startswith(start)), default=0)
-            for load in seen
-        )
+        if any((each, "object") in replaced for each in (*objects_around(name), name)):
+            continue
+        if not columns and any(list_rename(child, old, new, seen) for child in children):
+            continue
+        held = [_holders(load, table, name, children) for load in loads]
+        first = next((number for number, (hits, _) in enumerate(held) if hits), len(held))
+        before = sum(_rows_of(load, table.name) for load in loads[first:])
+        hits = sum(each for each, _ in held)
         if hits and _by_chance(hits, before, rows) < log(CHANCE):
             shares[name] = hits / before
-    return _ObjectsGone(shares, frozenset().union(*(fields[name] for name in shares)))
+            if not all(is_exact for _, is_exact in held):
+                estimated.add(name)
+    return _ObjectsGone(
+        shares,
+        estimated,
+        frozenset().union(*(fields.get(name, ()) for name in shares)),
+        [*dict.fromkeys(each for name in shares for each in lists.get(name, ()))],
+    )
+
+
+def _holders(load: Profile, table: Table, name: str, lists: Iterable[Table]) -> tuple[int, bool]:
+    """In how many rows of a table a load had an object, by its columns or by its lists.
+
+    And whether that is what was counted, not an estimate.
+    """
+    start = profile_key(name)
+    columns = (seen for key, seen in load.get(table.name, {}).items() if key.startswith(start))
+    most = max((seen.present for seen in columns), default=0)
+    indexes = [
+        seen
+        for child in lists
+        for key, seen in load.get(child.name, {}).items()
+        if is_list_index(key)
+    ]
+    counted = max(most, max((seen.present for seen in indexes), default=0))
+    together, is_exact = distinct(seen.sketch for seen in indexes)
+    if together <= counted:
+        return counted, True
+    return min(together, _rows_of(load, table.name)), is_exact
+
+
+def _rows_of(load: Profile, table: str) -> int:
+    return max((seen.rows for seen in load.get(table, {}).values()), default=0)
 
 
 def _is_in_each_row(table: Table, column: Column) -> bool:
@@ -204,17 +280,33 @@ def by_object(names: Collection[str], others: Iterable[str]) -> dict[str, list[s
     return {name if len(found) > 1 else found[0]: found for name, found in grouped.items()}
 
 
-def _column_gone(table: str, name: str, pairs: list[Pair], share: float) -> SchemaChange:
-    """A column, or an object that was in this share of the rows, stopped arriving."""
-    seen = [(old.profile, new.profile) for old, new in pairs if old.profile and new.profile]
-    before = percent(max(share, *(old.presence for old, _ in seen)))
+def _column_gone(
+    table: str,
+    name: str,
+    pairs: Sequence[Pair],
+    *,
+    fields: int,
+    rows: int,
+    share: float,
+    is_exact: bool,
+) -> SchemaChange:
+    """A column, or an object of several fields, stopped arriving.
+
+    Args:
+        share: of the rows that had the object, as far as that is known.
+        is_exact: whether it was counted.
+    """
+    shares = {old.name: old.profile.presence for old, _ in pairs if old.profile}
+    itself = shares.pop(name, 0.0)  # a row has a field as a scalar or as an object
+    most = min(itself + max([share, *shares.values()]), 1.0)
+    before = percent(most) if is_exact else f"about {most:.0%}"
     columns = [new for _, new in pairs]
     merges = any(column.primary_key or column.merge_key for column in columns)
     cursor = any(column.cursor for column in columns)
     role = "the key " if merges else "the cursor " if cursor else ""
     arrives = "no longer arrives"
-    if len(pairs) > 1:
-        role, arrives = "", f"and its {len(pairs)} fields no longer arrive"
+    if fields:
+        role, arrives = "", f"and its {quantity(fields, 'field')} no longer arrive"
     return SchemaChange(
         kind="column_gone",
         table=table,
@@ -222,8 +314,7 @@ def _column_gone(table: str, name: str, pairs: list[Pair], share: float) -> Sche
         old=before,
         new="0%",
         severity="breaking" if merges or cursor else "risky",
-        message=f"{role}`{name}` {arrives}: in none of {seen[0][1].rows:,} rows, before in "
-        f"{before}",
+        message=f"{role}`{name}` {arrives}: in none of {rows:,} rows, before in {before}",
     )
 
 
@@ -279,10 +370,7 @@ def _lists_gone(
 def _rows_since(table: str, parent: str, loads: Sequence[Profile]) -> int:
     """Rows of a parent in the loads from the first one on that had its child table."""
     since = dropwhile(lambda load: not load.get(table), loads)
-    return sum(
-        max((profile.rows for profile in load.get(parent, {}).values()), default=0)
-        for load in since
-    )
+    return sum(_rows_of(load, parent) for load in since)
 
 
 def _by_chance(hits: int, rows: int, more: int) -> float:

@@ -6,11 +6,11 @@ here. A share has to leave the range of recent loads: one that swings by nature 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 from millstream.formats.object_names import is_profile_key
-from millstream.model import Column, ColumnProfile, Drift, SchemaChange, SchemaVersion
+from millstream.model import Column, ColumnProfile, Drift, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.data_changes import by_object, new_variants
 from millstream.schema_changes.map_detection import map_columns
 from millstream.schema_changes.messages import percent
@@ -118,15 +118,56 @@ def jumps(
             if len(every) < MIN_LOADS:
                 continue
             each = [profile for profile in every if profile.rows >= min_rows]
-            drifted = _drifted(table.name, column, seen, before, each or [before], threshold)
+            drifted = _drifted(table.name, column.name, seen, before, each or [before], threshold)
             if (jump := next(drifted, None)) is not None:
                 found.append(jump)
+        settled = told | {name for where, name in explained if where == table.name}
+        found += _sparse_objects(table, loads, settled, threshold, min_rows)
     return tuple(found)
+
+
+def _sparse_objects(
+    table: Table,
+    loads: Sequence[Profile],
+    settled: Container[str],
+    threshold: float,
+    min_rows: int,
+) -> Iterator[Drift]:
+    """What moved of objects that more rows have than any of their fields.
+
+    Args:
+        settled: columns that are told of otherwise; an object all of whose fields are is one, too.
+    """
+    now = {column.name: column.profile for column in table.columns if column.profile}
+    now.update(table.objects)
+    before = [load[table.name] for load in loads if load.get(table.name)]
+    keys = dict.fromkeys(key for each in (*before, now) for key in each if is_profile_key(key))
+    for key in keys:
+        seen = _of_object(now, key)
+        every = [found for load in before if (found := _of_object(load, key))]
+        fields = [name for name in now if name.startswith(key) and name != key]
+        if seen is None or len(every) < MIN_LOADS or all(name in settled for name in fields):
+            continue
+        together = pool([{table.name: {key: each}} for each in every])[table.name][key]
+        if min(seen.rows, together.rows) < min_rows:
+            continue
+        each = [found for found in every if found.rows >= min_rows]
+        drifted = _drifted(
+            table.name, key.removesuffix("__"), seen, together, each or [together], threshold
+        )
+        yield from (jump for jump in drifted if jump.share == "presence")
+
+
+def _of_object(load: Mapping[str, ColumnProfile], key: str) -> ColumnProfile | None:
+    """What a load saw of an object: in how many rows it was; None where it had no rows."""
+    fields = [seen for name, seen in load.items() if name.startswith(key) and seen.rows]
+    found = load.get(key) or max(fields, key=lambda seen: seen.present, default=None)
+    return found and ColumnProfile(found.rows, found.present, found.rows - found.present)
 
 
 def _drifted(
     table: str,
-    column: Column,
+    column: str,
     seen: ColumnProfile,
     before: ColumnProfile,
     each: Sequence[ColumnProfile],
@@ -142,7 +183,7 @@ def _drifted(
 
 def _outside(
     table: str,
-    column: Column,
+    column: str,
     share: Share,
     seen: ColumnProfile,
     now: float,
@@ -155,10 +196,10 @@ def _outside(
     verb = "arrives in" if share == "presence" else "is null in"
     loads = f"{len(before)} earlier loads" if len(before) > 1 else "earlier loads"
     message = (
-        f"`{column.name}` {verb} {percent(now)} of {seen.rows:,} rows, in {loads} in "
+        f"`{column}` {verb} {percent(now)} of {seen.rows:,} rows, in {loads} in "
         f"{_range(lowest, highest)}"
     )
-    yield Drift(table, column.name, share, now, lowest, highest, seen.rows, message)
+    yield Drift(table, column, share, now, lowest, highest, seen.rows, message)
 
 
 def _range(lowest: float, highest: float) -> str:

@@ -28,6 +28,7 @@ from millstream.schema_changes.diff import DATA_ALONE, apply, diff
 from millstream.schema_changes.evaluate import fingerprint, govern, judge
 from millstream.schema_changes.map_detection import is_map_at
 from millstream.schema_changes.messages import accept_command, reject_command
+from millstream.schema_changes.policy import decided_by
 
 _WRITTEN = tuple(f.name for f in fields(SchemaChange) if f.name != "after")
 _SHAPES = frozenset(
@@ -58,6 +59,11 @@ class Held:
     def row_count(self) -> int:
         """Rows of tables without a parent."""
         return count_roots(self.schema, self.rows)
+
+    @property
+    def acceptable(self) -> tuple[Mapping[str, Any], ...]:
+        """The changes that the package would make: not those of rows that it has quarantined."""
+        return tuple(each for each in self.changes if each["action"] != "quarantine")
 
     @property
     def is_accepted(self) -> bool:
@@ -202,14 +208,21 @@ def standing(
         approved=approved(held.folder),
         maps=maps,
     )
-    # what only the counts of the load told is in no schema: it is as it was written down
+    # what only the counts of the load told, and what rows that were quarantined would change, is in
+    # no schema: it is as it was written down
     said = {fingerprint(decision.change) for decision in known}
+    changes = [
+        (each, SchemaChange(**{name: each[name] for name in _WRITTEN})) for each in held.changes
+    ]
+    refused = [
+        Decision(change, "quarantine", each["reason"], decided_by(each["reason"]))
+        for each, change in changes
+        if each["action"] == "quarantine"
+    ]
     told = [
         change
-        for each in held.changes
-        if each["kind"] in DATA_ALONE
-        and fingerprint(change := SchemaChange(**{name: each[name] for name in _WRITTEN}))
-        not in said
+        for _, change in changes
+        if change.kind in DATA_ALONE and fingerprint(change) not in said
     ]
     # shares that the message names were counted then
     messages = {each["id"]: each["message"] for each in held.changes}
@@ -220,6 +233,7 @@ def standing(
         for each in known
     )
     return (
+        *refused,
         *known,
         *judge(
             told,
@@ -246,7 +260,7 @@ def accept(
     done = approved(held.folder)
     chosen = [
         change
-        for change in held.changes
+        for change in held.acceptable
         if change["id"] not in done and (not only or change["id"] in only)
     ]
     if not chosen:

@@ -180,15 +180,18 @@ def describe_maps(
         paths: those that the configuration names as maps.
     """
     wanted = {_folded(path) for path in paths}
-    return tuple(
-        _made_a_table(change)
-        if wanted
-        and change.kind == "became_list"
-        and change.old == "object"
-        and _folded(_whole_path(change, version)) in wanted
-        else change
-        for change in changes
-    )
+
+    def described(change: SchemaChange) -> SchemaChange:
+        if not wanted or _folded(_whole_path(change, version)) not in wanted:
+            return change
+        if change.kind == "became_list" and change.old == "object":
+            return _made_a_table(change)
+        if change.kind == "column_gone":  # its rows are a list's, and its source has an object
+            message = change.message.replace("the list ", "the object ", 1)
+            return replace(change, message=message)
+        return change
+
+    return tuple(map(described, changes))
 
 
 def _made_a_table(change: SchemaChange) -> SchemaChange:

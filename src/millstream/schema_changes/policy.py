@@ -44,6 +44,14 @@ def accepted(decision: Decision) -> Decision:
     return replace(decision, action="allow", reason=ACCEPTED, decided_by="people")
 
 
+def is_kept_out(decision: Decision, policy: PolicyConfig) -> bool:
+    """Whether a rule decided that rows which need the change are quarantined."""
+    return any(
+        rule.action == "quarantine" and decision.reason == f"rule {number}"
+        for number, rule in enumerate(policy.rules, start=1)
+    )
+
+
 def decided_by(reason: str) -> DecidedBy:
     """Who decided, of a reason that was stored: in the history, or beside a held package."""
     if reason in (ACCEPTED, FIRST_RUN):

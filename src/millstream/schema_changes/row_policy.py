@@ -61,7 +61,12 @@ class PolicyGate:
             stream=self.stream,
             approved=self.approved,
         )
-        return next((each for each in decisions if each.action == "quarantine"), None)
+        found = next((each for each in decisions if each.action == "quarantine"), None)
+        if found is None or found.change.kind != "table_added":
+            return found
+        # how many columns it would have, one row does not tell
+        message = found.change.message.rpartition(", ")[0]
+        return replace(found, change=replace(found.change, message=message))
 
 
 def gate(

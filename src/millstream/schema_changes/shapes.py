@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from millstream.formats.object_names import objects_around
-from millstream.model import SchemaChange, SchemaVersion, Table
+from millstream.formats.object_names import is_list_index, objects_around
+from millstream.model import Column, SchemaChange, SchemaVersion, Table
 from millstream.schema_changes.messages import type_words
 from millstream.schema_changes.renames import SEPARATOR
+from millstream.schema_changes.snapshot import Profile
 
 
 def reshaped(
@@ -80,20 +81,54 @@ def in_other_shapes(table: Table, version: SchemaVersion) -> set[str]:
     }
 
 
-def arriving_shapes(table: Table, version: SchemaVersion) -> dict[str, set[str]]:
-    """The shapes in which a load holds each field of a table: `scalar`, `object`, `list`."""
+def replaced_shapes(
+    table: Table, version: SchemaVersion, loads: Iterable[Profile]
+) -> set[tuple[str, str]]:
+    """Fields with a shape in which loads, oldest first, no longer had them, but in another one.
+
+    What their columns lack was told when the shape changed.
+    """
+    last: dict[str, set[str]] = {}
+    for load in loads:
+        last.update(arriving_shapes(table, version, load))
+    shapes = {"scalar", "object", "list"}
+    return {(name, shape) for name, having in last.items() for shape in shapes - having}
+
+
+def shapes_of(column: Column) -> Iterator[tuple[str, str]]:
+    """What a column makes of its field, and of the objects around it."""
+    yield column.name, "scalar"
+    for around in objects_of(column.name, column.path):
+        yield around, "object"
+
+
+def arriving_shapes(
+    table: Table, version: SchemaVersion, load: Profile | None = None
+) -> dict[str, set[str]]:
+    """The shapes in which a load holds each field of a table: `scalar`, `object`, `list`.
+
+    Args:
+        load: what it saw; what the version carries where left out.
+    """
+
+    def has(table: Table, column: Column) -> bool:
+        seen = column.profile if load is None else load.get(table.name, {}).get(column.name)
+        return seen is not None and seen.present > 0
+
     arriving: dict[str, set[str]] = {}
     for column in table.columns:
-        if column.variant_of is None and column.profile and column.profile.present:
+        if column.variant_of is None and has(table, column):
             arriving.setdefault(column.name, set()).add("scalar")
             for around in objects_of(column.name, column.path):
                 arriving.setdefault(around, set()).add("object")
     prefix = f"{table.name}{SEPARATOR}"
     for child in version.tables:
-        if child.parent == table.name and child.name.startswith(prefix) and rows_of(child):
+        if child.parent == table.name and child.name.startswith(prefix):
+            if not any(has(child, column) for column in child.columns):
+                continue
             name = child.name.removeprefix(prefix)
             arriving.setdefault(name, set()).add("list")
-            for around in objects_of(name, _list_path(child)):
+            for around in objects_of(name, list_path(child)):
                 arriving.setdefault(around, set()).add("object")
     return arriving
 
@@ -115,7 +150,7 @@ def _shapes(table: Table, version: SchemaVersion) -> dict[str, dict[str, str]]:
         if child.parent == table.name and child.name.startswith(prefix):
             name = child.name.removeprefix(prefix)
             shapes.setdefault(name, {})["list"] = "list"
-            for ancestor in objects_of(name, _list_path(child)):
+            for ancestor in objects_of(name, list_path(child)):
                 shapes.setdefault(ancestor, {})["object"] = "object"
     return {
         name: {shape: seen[shape] for shape in ("scalar", "object", "list") if shape in seen}
@@ -137,7 +172,7 @@ def objects_of(name: str, path: str) -> Iterator[str]:
         yield SEPARATOR.join(keys[:end])
 
 
-def _list_path(child: Table) -> str:
+def list_path(child: Table) -> str:
     """The JSON path of the lists that a child table's rows come from; empty where none is known."""
     path = next((column.path for column in child.columns if "[]" in column.path), "")
     return path.rpartition("[]")[0]
@@ -155,6 +190,6 @@ def rows_of(table: Table) -> int | None:
 def lists_of(table: Table) -> int:
     """Lists, not empty ones, that a child table's rows come from."""
     for column in table.columns:
-        if column.name.lower().endswith("_dlt_list_idx") and column.profile:
+        if is_list_index(column.name) and column.profile:
             return column.profile.present
     return 0

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import chain
 
 SIZE = 128
 """Hashes that the history keeps of a column."""
+SPACE = 1 << 64
+
+
+def distinct(sketches: Iterable[tuple[int, ...]], size: int = SIZE) -> tuple[int, bool]:
+    """How many different values all of these together have, and whether that is exact.
+
+    >>> distinct([(2, 4), (4, 6), ()])
+    (3, True)
+    """
+    smallest = sorted({*chain(*sketches)})[:size]
+    if len(smallest) < size:
+        return len(smallest), True
+    return (size - 1) * SPACE // max(smallest[-1], 1), False
 
 
 def matching(new: tuple[int, ...], old: tuple[int, ...], size: int = SIZE) -> tuple[float, int]:

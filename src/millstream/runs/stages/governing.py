@@ -68,7 +68,7 @@ def govern(
     if any(decision.action == "hold" for decision in decisions):
         rows = package.rows
         error = schema_changes.held_packages.hold(
-            run, target.name, stream, decisions, package.schema, rows
+            run, target.name, stream, (*package.refusals, *decisions), package.schema, rows
         )
         # with what was loaded first of an interrupted run: one message a run
         recorder.send_alerts((*recorder.decisions, *decisions), {**recorder.rows, **rows})

@@ -118,13 +118,15 @@ def _quarantine_rules(
     target = context.target
     if not target.quarantine.enabled:
         return None
-    gate = schema_changes.gate(
-        schema_changes.held_packages.read_baseline(run, context.stream),
-        accepted,
-        target.schema_policy,
-        stream=context.stream,
-        approved=schema_changes.held_packages.approved(run),
-    )
+    gate = None
+    if context.keeps_out:
+        gate = schema_changes.gate(
+            schema_changes.held_packages.read_baseline(run, context.stream),
+            accepted,
+            target.schema_policy,
+            stream=context.stream,
+            approved=schema_changes.held_packages.approved(run),
+        )
     dispositions = {*load_packages.refreshed(run).values()}
     disposition = dispositions.pop() if len(dispositions) == 1 else None
     return QuarantineRules(target.name, context.stream, target.quarantine, gate, disposition)
