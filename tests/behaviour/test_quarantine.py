@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -102,6 +102,14 @@ def test_values_beside_a_large_integer_are_replayed_as_they_were(place: Place) -
     )
     assert (price, made.replace(tzinfo=None), bytes(raw)) == (odd["price"], odd["made"], b"b")
     assert rest == [math.inf, "\uf027", 2**70, "new"]
+
+
+def test_a_row_that_can_not_be_written_waits_once(duckdb_place: Place) -> None:
+    for n in range(2):
+        FEED.rows = [{"id": 1, "n": n}, {"id": 2, "n": timedelta(1)}, {"id": 3, "n": timedelta(n)}]
+        runner.run(configured(duckdb_place), "orders")
+    assert duckdb_place.column("orders", "n") == [1]
+    assert len(last_words(duckdb_place)) == 3
 
 
 class Killed(BaseException):

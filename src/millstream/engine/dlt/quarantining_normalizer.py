@@ -444,7 +444,7 @@ class WatchedNormalizer(ExactNormalizer):
             document = typed_json.escape(document)
         # those of a file are closed when it is read again
         is_again = (
-            not (is_text or origin)
+            not origin
             and table.get("write_disposition") == "merge"
             and any(column.get("primary_key") for column in table["columns"].values())
         )
