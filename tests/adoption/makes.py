@@ -147,13 +147,17 @@ def one_table() -> Any:
 
 @dlt.source(name="counted")
 def source_state() -> Any:
-    @dlt.resource(write_disposition="append")
-    def pages() -> Iterator[Any]:
-        state = dlt.current.source_state()
-        state["page"] = state.get("page", 0) + 1
-        yield {"id": state["page"], "step": Shop.step}
+    """Two resources that count in one state of their source, and one that leaves it alone."""
 
-    return pages
+    def counter(name: str) -> Any:
+        def count() -> Iterator[Any]:
+            counts = dlt.current.source_state().setdefault("counts", {})
+            counts[name] = counts.get(name, 0) + 1
+            yield {"id": counts[name], "step": Shop.step}
+
+        return dlt.resource(count, name=name, write_disposition="append")
+
+    return counter("pages"), counter("lines"), replace()
 
 
 def by_row() -> Any:
@@ -229,7 +233,11 @@ MAKES = [
     ),
     Make("shallow", shallow, {"orders": "id, price", "orders__items": "sku"}, 2),
     Make("one_table", one_table, _ORDERS),
-    Make("source_state", source_state, {"pages": "id, step"}),
+    Make(
+        "source_state",
+        source_state,
+        {"pages": "id, step", "lines": "id, step", "orders": "id, price"},
+    ),
     Make("by_row", by_row, {"kind_0": "id, price", "kind_1": "id, price"}),
     Make("marked", marked, {"kind_0": "id, price", "kind_1": "id, price"}, 2),
 ]

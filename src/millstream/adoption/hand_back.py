@@ -8,6 +8,7 @@ refuses to load into them, until they are adopted again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from millstream import destinations, sources
@@ -51,6 +52,7 @@ def hand_back(config: PipelineConfig, old: DltPipeline) -> Sequence[str]:
                 adopted[stream] = {}
             elif kept is not None and kept["pipeline"] == old.name:
                 adopted[stream] = dict(kept["schemas"])
+    was = deepcopy(dict(old.sources))
     origins = [schema for schemas in adopted.values() for schema in schemas.values()]
     if not origins:
         raise ConfigError(
@@ -61,7 +63,7 @@ def hand_back(config: PipelineConfig, old: DltPipeline) -> Sequence[str]:
         context = RunContext(config, stream)
         with held(context) as pipeline:
             pipeline.sync_destination()
-            _hand_back(context, pipeline, old, adopted[stream], origins[0])
+            _hand_back(context, pipeline, old, adopted[stream], origins[0], was)
     return list(adopted)
 
 
@@ -71,12 +73,14 @@ def _hand_back(
     old: DltPipeline,
     roots: Mapping[str, str],
     default: str,
+    was: Mapping[str, Any],
 ) -> None:
     """Hand one stream back.
 
     Args:
         roots: the old schema of each root table that was adopted.
         default: the old schema of those that have come since.
+        was: the state of each of dlt's sources before any stream was handed back.
     """
     state: Any = pipeline.state.get("sources") or {}
     stored = pipeline.schemas[context.schema]
@@ -97,13 +101,28 @@ def _hand_back(
         for name in names:
             source = kept.setdefault(name, {})
             mine = state.get(context.schema, {})
-            source |= {key: value for key, value in mine.items() if key != "resources"}
+            # of a stream that was not adopted, all is its own
+            before = was.get(name, {}) if roots else {}
+            _update(source, *({**each, "resources": {}} for each in (mine, before)))
             source["resources"] = {**source.get("resources", {}), **mine.get("resources", {})}
     old.pipeline.normalize()
     old.pipeline.load()
     for name in old.schemas:
         old.pipeline.sync_schema(name)
     _forget(context, old.pipeline, min(names))
+
+
+def _update(state: Any, mine: Mapping[str, Any], was: Mapping[str, Any]) -> None:
+    """Change of a state what a stream has changed; the rest may be another stream's, and newer."""
+    for key, value in mine.items():
+        before = was.get(key)
+        if isinstance(value, dict) and isinstance(state.get(key), dict):
+            before = before if isinstance(before, dict) else {}
+            for gone in before.keys() - value.keys():
+                state[key].pop(gone, None)
+            _update(state[key], value, before)
+        elif key not in was or value != before:
+            state[key] = value
 
 
 def _owner(schema: dlt.Schema, table: str, roots: Mapping[str, str], default: str) -> str:
