@@ -327,3 +327,10 @@ def test_columns_that_files_no_longer_have_are_told(project: FileProject) -> Non
     project.write("4.csv", "\n".join(["id,title,price", *(f"{n},x," for n in range(40))]))
     assert project.run() == 0
     assert "no schema changes" in project.out
+    # columns that part of a load's files have are in part of its rows
+    project.write("5.csv", "\n".join(["id,extra", *(f"{n},x" for n in range(40))]))
+    project.write("6.csv", "\n".join(["id", *map(str, range(40))]))
+    assert project.run() == 0
+    project.write("7.csv", "\n".join(["id", *map(str, range(40))]))
+    assert project.run() == 0
+    assert "`extra` no longer arrives: in none of 40 rows, before in 50%" in project.out

@@ -28,13 +28,15 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.common.arrow_import import import_arrow
 from millstream.engine.coercion_rules import Coercion
-from millstream.engine.dlt.key_collisions import Collision, describe_collisions
+from millstream.engine.dlt.key_collisions import describe_collisions
 from millstream.engine.report import EngineReport, collect
 from millstream.formats.engine_mode import EngineMode, RowRules
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
     from dlt.sources import DltResource
+
+    from millstream.engine.arrow_check import ArrowCheck
 
 __all__ = [
     "Coercion",
@@ -121,14 +123,14 @@ def check_arrow_items(
     *,
     is_exact: bool,
     makes_variants: bool,
-) -> list[Mapping[Collision, int]]:
+) -> list[ArrowCheck]:
     """Have rows of Arrow tables that do not fit their columns quarantined as they are extracted.
 
     Args:
         makes_variants: whether values of another type go to variants, as those of rows.
 
     Returns:
-        What of them is lost to another column of its name; filled while they are extracted.
+        The steps, which count what came while they are extracted.
     """
     from millstream.engine.arrow_check import check_arrow_items as check
 

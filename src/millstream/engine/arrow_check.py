@@ -9,7 +9,6 @@ converted.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -44,8 +43,6 @@ _Reasons = dict[int, tuple[str, str]]
 _TYPE = ("data_type", "precision", "scale", "timezone")
 _WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
 """dlt makes columns of as many bits, which have a sign, and hold half of the values."""
-COLUMNS = b"millstream.columns"
-"""In the metadata of an extracted file: the columns with which the source gave its first rows."""
 _STORED = "x-millstream-stored"
 """In a column: its type is that of the schema, not one that a resource declares."""
 
@@ -63,6 +60,11 @@ class ArrowCheck:
             tables into a file of their own, so that what comes behind other rows becomes rows.
         makes_variants: whether a table with a column of another type than the schema's becomes
             rows, of which the engine takes values to variants.
+
+    Attributes:
+        lost: values that went to no column, since another key has its name.
+        given: by table, in how many rows of Arrow tables the source gave a column; the empty name
+            has all of them. dlt adds the columns that a table lacks, as null.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class ArrowCheck:
         self._makes_variants = makes_variants
         self._rows_came = False
         self.lost: Counter[Collision] = Counter()
+        self.given: dict[str, Counter[str]] = {}
 
     def __call__(self, item: Any, meta: Any = None) -> Any:
         if isinstance(item, list):
@@ -129,7 +132,11 @@ class ArrowCheck:
             is_null = all(pa.types.is_null(each) for each in checked.schema.types)
             self._rows_came |= is_null
             is_late = self._rows_came and self._takes_turns(item)
-            yield plain_rows(checked) if is_late or is_null else self._with_names(checked)
+            if is_late or is_null:
+                yield plain_rows(checked)
+            else:
+                self._note_columns(item, checked)
+                yield checked
         if not reasons:
             return
         bad = storable_rows(table.take(pa.array(sorted(reasons))))
@@ -138,10 +145,10 @@ class ArrowCheck:
             detail = f"`{name}`{detail}" if name else detail
             yield envelope.refused(row, detail=detail, path=json_path("", name), origin=origin)
 
-    def _with_names(self, table: pa.Table) -> pa.Table:
-        """The table with a note of its columns: dlt adds those that it lacks, as null."""
-        names = json.dumps([self._normalize(name) for name in table.column_names])
-        return table.replace_schema_metadata({**(table.schema.metadata or {}), COLUMNS: names})
+    def _note_columns(self, item: Any, table: pa.Table) -> None:
+        given = self.given.setdefault(self._name(item), Counter())
+        for name in ("", *{self._normalize(each) for each in table.column_names}):
+            given[name] += table.num_rows
 
     def _has_other_types(self, table: pa.Table, columns: Mapping[str, Column]) -> bool:
         for field in table.schema:
@@ -302,11 +309,11 @@ def check_arrow_items(
     *,
     is_exact: bool,
     makes_variants: bool = False,
-) -> Counter[Collision]:
+) -> ArrowCheck:
     """Have rows of Arrow tables that do not fit their columns quarantined, at a resource's end.
 
     Returns:
-        What is lost since two columns get one name, counted while the resource is read.
+        The step, which counts while the resource is read.
     """
 
     def name_of(item: Any) -> str:
@@ -349,7 +356,7 @@ def check_arrow_items(
     )
     # behind the cursor, which is told of all rows
     resource.add_step(check, insert_at=len(pipe_of(resource)))
-    return check.lost
+    return check
 
 
 def _is_required(column: Column) -> bool:

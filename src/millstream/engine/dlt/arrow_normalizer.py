@@ -21,7 +21,6 @@ from dlt.common.storages import ParsedLoadJobFileName
 from dlt.normalize.items_normalizers import ArrowItemsNormalizer
 
 from millstream.engine import copy_writer, row_ids
-from millstream.engine.arrow_check import COLUMNS
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.row_columns import plain_column
 from millstream.engine.stats import FileStats
@@ -135,17 +134,12 @@ class ArrowNormalizer(ArrowItemsNormalizer):
         storage = self.normalize_storage.extracted_packages.storage
         # dlt links such a file into the package as it is, so its columns are read here
         with storage.open_file(extracted_items_file, "rb") as file:
-            extracted = pq.ParquetFile(file)
-            notes = extracted.schema_arrow.metadata or {}
-            given = json.loadb(notes[COLUMNS]) if COLUMNS in notes else None
-            for batch in extracted.iter_batches():
+            for batch in pq.ParquetFile(file).iter_batches():
                 columns, present = {}, {}
                 for name, column in zip(batch.schema.names, batch.columns):
                     name = self.naming.normalize_path(name)
-                    has_values = column.null_count < len(column)
-                    if has_values or given is None or name in given:
-                        present[name] = len(batch)
-                    if has_values:
+                    present[name] = len(batch)
+                    if column.null_count < len(column):
                         columns[name] = plain_column(column).combine_chunks()
                 counted = ColumnBatch(columns, len(batch), present)
                 stats.profile.add(table, counted, links, deletion)

@@ -16,6 +16,7 @@ from millstream.formats.key_names import name_primary_key, sort_column
 from millstream.receipts.capture import Capture
 from millstream.runs import (
     deduplication,
+    given_columns,
     load_ids,
     load_packages,
     quarantine_replay,
@@ -124,9 +125,9 @@ def extract(
         schema = None
     # rows that only the engine reads back: with another dlt, a later run with the right one does
     for_engine = target.quarantine.on_unsupported_dlt == "fail" or engine.fits()
-    lost = []
+    checks = []
     if for_engine:
-        lost = engine.check_arrow_items(
+        checks = engine.check_arrow_items(
             [each for each in resources_of(opened) if context.may_hand_arrow(each)],
             pipeline.schemas[context.schema] if known else dlt.Schema(context.schema),
             pipeline.destination.capabilities(),
@@ -167,10 +168,11 @@ def extract(
             ),
             refresh=refresh,
         )
-        for each in lost:
-            for text in engine.describe_collisions(each):
+        for check in checks:
+            for text in engine.describe_collisions(check.lost):
                 findings.warn(text)
     deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
+    given_columns.remember(Path(pipeline.pipelines_dir), [check.given for check in checks])
     if capture is not None:
         capture.save()
     return Extracted(found, _told_of_source_state(context, pipeline, opened))

@@ -15,6 +15,7 @@ from millstream.model import Decision, SchemaVersion
 from millstream.quarantine.rules import QuarantineRules
 from millstream.runs import (
     deduplication,
+    given_columns,
     load_packages,
     manifests,
 )
@@ -101,7 +102,7 @@ def normalize(
         deduplication.forget_extracted(run)
         _write_manifests(pipeline, run, counted)
     waiting = {count.load_id for count in counted} | {*load_packages.pending(run)}
-    seen = engine.collect(Path(pipeline.working_dir), waiting)
+    seen = given_columns.without_added(engine.collect(Path(pipeline.working_dir), waiting), run)
     outdated = deduplication.outdated_rows(pipeline, sorted(waiting))
     schema = _packaged(context, pipeline, run, seen)
     package = Normalized(tuple(counted), seen, outdated, schema, warnings)
