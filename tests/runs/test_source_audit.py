@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 from contextlib import closing
@@ -12,7 +13,7 @@ import duckdb
 import pytest
 
 from millstream.config import PipelineConfig
-from millstream.errors import ConfigError
+from millstream.errors import ConfigError, SourceDataError
 from millstream.receipts.source_now import SourceComparison
 from millstream.runs.runner import run
 from millstream.runs.source_audit import SourceAudit, audit_source
@@ -136,6 +137,16 @@ def test_what_was_done_to_the_tables(database: Path, tmp_path: Path) -> None:
     assert found.doubled.names == ["id = 10"]
     assert ("orders", "doc__price") in found.columns
     assert ("orders__doc__tags", "value") in found.columns
+
+
+def test_a_source_that_fails_while_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"n": 1}\n')
+    source = {"type": "files", "streams": {"orders": {"path": "*.jsonl*"}}}
+    shop = config(tmp_path, source)
+    run(shop, "orders")
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b'{"n": 2}\n' * 500)[:-9])
+    with pytest.raises(SourceDataError, match=r"b\.jsonl\.gz: can't be read"):
+        audit_source(shop, "orders")
 
 
 def test_the_command(database: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from zlib import crc32
 
@@ -146,10 +147,10 @@ class _Table:
 
 
 class Capture:
-    """What the resources of a run hand over.
+    """What the resources of a run hand over, within a block.
 
     Args:
-        folder: gets what is kept; it is whole once it is saved.
+        folder: gets what is kept; it is whole where the block ends without an error.
     """
 
     def __init__(self, how: How, folder: Path) -> None:
@@ -175,13 +176,22 @@ class Capture:
 
         resource.add_step(step, insert_at=len(pipe))
 
-    def save(self) -> None:
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Write what was kept, for when the rows are loaded."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         for table in self._tables.values():
             table.save()
-        counts = {name: asdict(table.counted) for name, table in self._tables.items()}
-        (self._folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+        if kind is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            counts = {name: asdict(table.counted) for name, table in self._tables.items()}
+            (self._folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
         # whoever keeps the resource may read it again
         self._is_open, self._tables = False, {}
 

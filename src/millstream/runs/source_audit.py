@@ -132,15 +132,16 @@ def _read(
     context: RunContext, pipeline: dlt.Pipeline, baseline: Baseline
 ) -> Mapping[str, Captured]:
     """What the source gives to this pipeline, by root table."""
-    stages.extract(
-        context,
-        scope_of(context),
-        baseline,
-        pipeline,
-        _opened(context),
-        full_refresh=False,
-        receipts="all",
-    )
+    with RunRecorder(context).step("extract"):
+        stages.extract(
+            context,
+            scope_of(context),
+            baseline,
+            pipeline,
+            _opened(context),
+            full_refresh=False,
+            receipts="all",
+        )
     naming = pipeline.schemas[context.schema].naming
     found = captured(Path(pipeline.pipelines_dir) / "receipts")
     return {naming.normalize_tables_path(name): rows for name, rows in found.items()}

@@ -134,7 +134,7 @@ def extract(
             is_exact=target.coercion == "exact",
             makes_variants=context.has_unique_keys,
         )
-    capture = None
+    capture: Capture | None = None
     if receipts != "none":
         capture = Capture(receipts, Path(pipeline.pipelines_dir) / "receipts")
         for resource in resources_of(opened):
@@ -146,6 +146,7 @@ def extract(
         refresh = _prepare_refresh(context, pipeline, opened)
     # the engine is on so that sources know what it reads itself
     with (
+        capture or nullcontext(),
         engine.enabled() as fits,
         engine.unambiguous() if for_engine else nullcontext(),
         load_ids.above(newest, stream=context.stream),
@@ -173,8 +174,6 @@ def extract(
                 findings.warn(text)
     deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
     given_columns.remember(Path(pipeline.pipelines_dir), [check.given for check in checks])
-    if capture is not None:
-        capture.save()
     return Extracted(found, _told_of_source_state(context, pipeline, opened))
 
 
