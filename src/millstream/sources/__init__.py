@@ -93,6 +93,11 @@ def create(config: SourceConfig, context: SourceContext | None = None) -> Source
         from millstream.sources.github import GitHubSource
 
         return GitHubSource(config)
+    if isinstance(config, (DltConfig, RestApiConfig)) and context.project is not None:
+        from millstream.sources.dlt_source import search_modules_in
+
+        search_modules_in(Path.cwd())
+        search_modules_in(context.project)  # last, so that it comes first
     if isinstance(config, DltConfig):
         from millstream.sources.dlt_source import DltSourceAdapter
 

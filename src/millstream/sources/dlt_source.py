@@ -185,6 +185,15 @@ def _called(config: DltConfig, partition: Partition | None) -> DltSource:
     )
 
 
+def search_modules_in(project: Path) -> None:
+    """Let the modules of a project be found, installed or not, and from wherever it is run."""
+    here, packages = str(project.resolve()), project.resolve() / "src"
+    if here not in sys.path:  # as `python -m` would have it; `millstream` is a script
+        sys.path.insert(0, here)
+    if packages.is_dir() and str(packages) not in sys.path:  # of a project not installed yet
+        sys.path.append(str(packages))
+
+
 def import_object(path: str) -> Callable[..., Any]:
     """The function that `package.module:name` names, in the project's folder or installed.
 
@@ -192,11 +201,7 @@ def import_object(path: str) -> Callable[..., Any]:
         ConfigError: there is none.
     """
     module_name, _, name = path.partition(":")
-    here, packages = str(Path.cwd()), Path.cwd() / "src"
-    if here not in sys.path:  # as `python -m` would have it; `millstream` is a script
-        sys.path.insert(0, here)
-    if packages.is_dir() and str(packages) not in sys.path:  # of a project not installed yet
-        sys.path.append(str(packages))
+    search_modules_in(Path.cwd())
     try:
         function = getattr(import_module(module_name), name)
     except ModuleNotFoundError as error:
