@@ -326,6 +326,7 @@ def test_a_key_keeps_its_column_where_another_is_written_alike(duckdb_place: Pla
     assert place.query("SELECT m__id, v FROM shop.rows ORDER BY 1") == [(1, "c"), (2, "b")]
 
 
+@pytest.mark.nightly
 def test_a_key_with_a_dot_keeps_its_column(duckdb_place: Place) -> None:
     place = duckdb_place
     rows = {"path": "*.jsonl"}

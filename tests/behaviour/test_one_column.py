@@ -73,6 +73,7 @@ def test_a_row_with_two_lists_for_one_table_is_quarantined(place: Place, load: L
     assert place.column("orders__books__pages", "n", "n") == [4]
 
 
+@pytest.mark.nightly_on("postgres")
 @pytest.mark.parametrize("count", [0, 40])
 def test_lists_below_blank_keys_are_tables(place: Place, load: Load, count: int) -> None:
     odd = {"id": 1, "": [{"n": 1}, {" ": [5], "": 6}], "who": {"Name": "ann", "\t": ["a", "b"]}}

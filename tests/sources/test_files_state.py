@@ -285,10 +285,9 @@ def test_a_newer_state_is_refused(tmp_path: Path) -> None:
         ({"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
          {"Last-Modified": "Mon, 01 Jan 2024 00:00:01 GMT"}),
         ({"ETag": '"1"'}, {"ETag": '"2"'}),
-        ({"ETag": 'W/"1"', "Last-Modified": "1"}, {"ETag": 'W/"1"', "Last-Modified": "2"}),
         ({}, {}),
     ],
-    ids=["Last-Modified", "ETag", "weak ETag", "neither"],
+    ids=["Last-Modified", "ETag", "neither"],
 )  # fmt: skip
 @pytest.mark.parametrize("has_length", [True, False], ids=["length", "no length"])
 def test_a_changed_file_over_http_is_read(
@@ -306,6 +305,15 @@ def test_a_changed_file_over_http_is_read(
     server.pages["/a.jsonl"] = Page((TWO + THREE).encode(), headers, has_length)
     assert local.run() == 1
     assert "has changed since it was loaded" in local.err
+
+
+def test_a_weak_etag_stands_for_several_texts(local: FileProject, server: FileServer) -> None:
+    local.configure(server.url("/a.jsonl"), primary_key=["id"])
+    for number, text in enumerate((ONE, TWO)):
+        headers = {"ETag": 'W/"1"', "Last-Modified": str(number)}
+        server.pages["/a.jsonl"] = Page(text.encode(), headers)
+        ids = local.load()
+    assert ids == [1, 2]
 
 
 def test_files_of_a_listing_over_http(local: FileProject, server: FileServer) -> None:
@@ -387,7 +395,7 @@ def test_an_archive_moves_along(
         assert local.load() == [1]
     assert local.load() == [1]
     local.folder = local.folder.rename(tmp_path / "moved")
-    for chain in (f"file://{local.folder}/data/all.zip", "data/all.zip", "./data/../data/all.zip"):
+    for chain in (f"file://{local.folder}/data/all.zip", "data/../data/all.zip"):
         configure(chain)
         assert local.load() == [1], chain
     archive = _zipped(TWO)
