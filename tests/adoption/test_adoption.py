@@ -122,6 +122,10 @@ def test_adopted_goes_on_and_is_handed_back(
     assert main(["adopt", "old_script", str(place.project), "--undo"]) == 0
     assert main(["run", str(place.project)]) == 1  # they are dlt's again
     script(place, make, 4)
+    handed_back = dlt.attach("old_script")
+    formats = [table.get("file_format") for table in handed_back.default_schema.data_tables()]
+    handed_back.deactivate()
+    assert {*formats} == {None}  # dlt chooses them, as before
     assert contents(place, make, place.dataset) == expected[4]
 
 

@@ -88,7 +88,8 @@ def _hand_back(
         if is_own(str(table["name"])):
             continue
         owner = old.schemas[_owner(stored, str(table["name"]), roots, default)]
-        owner.update_table(table, normalize_identifiers=False)
+        own: Any = {key: value for key, value in table.items() if key != "file_format"}
+        owner.update_table(own, normalize_identifiers=False)  # the format is the writer's choice
     for schema in old.schemas.values():
         old.pipeline.schemas.save_schema(schema)
     loads = destinations.loads(pipeline, context.schema)
