@@ -90,6 +90,7 @@ def test_no_command_shows_the_commands_and_is_a_usage_error(
         (["schema", "diff", "--pages", "x"], "'x' is not an integer >= 0", "diff --help"),
         (["quarantine", "replay", "--row", "{}"], "--row needs one --id", "quarantine list"),
         (["quarantine", "replay", "--id=1", "--row={x"], "--row is not JSON", "single quotes"),
+        (["quarantine", "replay", "--id=1", '--row={"x": NaN}'], "--row is not JSON", "quotes"),
     ],
 )
 def test_a_wrong_command_line_has_a_suggestion(

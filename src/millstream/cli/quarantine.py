@@ -142,12 +142,12 @@ def _check_ids(wanted: set[str], there: set[str]) -> None:
 
 
 def _check_json(text: str) -> None:
-    import json
+    import orjson
 
     from millstream.cli.parser import UsageError
 
     try:
-        json.loads(text)
+        orjson.loads(text)
     except ValueError as error:
         raise UsageError(
             f"millstream quarantine replay: --row is not JSON: {error}",

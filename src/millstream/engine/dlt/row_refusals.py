@@ -124,4 +124,6 @@ def refusal(root: str, error: Exception) -> Rejection:
         table, column = named.groups()
         detail = f"null in `{column}`, which may not be null"
         return Rejection("refused", detail, table, path_of(root, table, column))
+    if isinstance(error, OverflowError):
+        return Rejection("refused", "a time before the year 1 or after 9999, in UTC", root)
     return Rejection("refused", f"dlt can't normalize it: {type(error).__name__}", root)
