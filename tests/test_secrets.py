@@ -73,6 +73,7 @@ def leaks(folder: Path, said: bytes) -> list[str]:
     [(FILES, "duckdb", 0), (FILES, "postgres", 1), (GITHUB, "duckdb", 1)],
     ids=["loads", "password refused", "github unreachable"],
 )
+@pytest.mark.nightly_on("github unreachable")
 def test_nothing_that_is_written_holds_a_secret(
     source: str, destination: str, ends: int, tmp_path: Path, postgres_server: Postgres
 ) -> None:

@@ -105,6 +105,7 @@ def test_an_agent_sees_what_is_there(project: Path) -> None:
     assert {each["table"] for each in receipt["receipts"]} == {"orders", "orders__lines"}
 
 
+@pytest.mark.nightly
 def test_what_is_asked_wrongly_is_said(project: Path) -> None:
     (project / "broken").mkdir()
     (project / "broken" / "defs.yaml").write_text(

@@ -65,6 +65,7 @@ def test_tables_of_dlts_are_refused_before_the_source_is_asked(place: Place) -> 
 
 
 @pytest.mark.nightly_on("bigquery")
+@pytest.mark.nightly_on("postgres")
 def test_accepted_tables_keep_their_columns(place: Place) -> None:
     dlt_loads(place, "orders", OLD)
     FEED.rows = NEW

@@ -102,6 +102,7 @@ def test_rows_stay_until_the_load_is_complete(
 
 
 @pytest.mark.parametrize("disposition", ["append", pytest.param(KEPT["unchanged"], id="upsert")])
+@pytest.mark.nightly_on("bigquery")
 def test_rows_stay_where_new_ones_are_refused(place: Place, disposition: Any) -> None:
     if place.kind not in ("duckdb", "postgres"):
         pytest.skip("its tables have no unique indexes")
@@ -120,6 +121,7 @@ def test_rows_stay_where_new_ones_are_refused(place: Place, disposition: Any) ->
 
 @pytest.mark.nightly_on("bigquery", "filesystem")
 @pytest.mark.parametrize("disposition", DISPOSITIONS)
+@pytest.mark.nightly_on("postgres")
 def test_all_rows_are_those_of_the_refresh(place: Place, disposition: str) -> None:
     if disposition in KEPT and not place.merges:
         pytest.skip("files are not merged")

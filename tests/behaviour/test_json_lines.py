@@ -58,6 +58,7 @@ def test_they_are_those_of_dlt(filesystem_place: Place, monkeypatch: pytest.Monk
         assert plain(found) == plain(expected)
 
 
+@pytest.mark.nightly
 def test_bigquery_has_the_same_values(
     bigquery_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def check(place: Place, table: str, key: str = "id") -> None:
 
 
 @pytest.mark.nightly_on("bigquery", "duckdb", "filesystem")
+@pytest.mark.nightly_on("postgres")
 def test_files_keep_each_key_apart_over_loads(place: Place) -> None:
     source = {"type": "files", "streams": {"rows": {"path": "*.jsonl"}}}
     for number, rows in enumerate((FIRST, THEN, LAST)):
@@ -118,6 +119,7 @@ def documents(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.nightly_on("bigquery", "filesystem", "duckdb")
+@pytest.mark.nightly_on("postgres")
 def test_mongodb_keeps_each_key_apart_over_loads(place: Place, database: Any) -> None:
     source = {"type": "mongodb", "databases": [database.name], "collections": ["rows", "shapes"]}
     mixed = [
@@ -195,6 +197,7 @@ def test_system_columns_of_postgres_are_free(
 
 
 @pytest.mark.parametrize("kind", ["arrow", pytest.param("declared", marks=pytest.mark.nightly)])
+@pytest.mark.nightly_on("arrow")
 def test_a_column_named_like_a_system_column_is_named(kind: str, postgres_place: Place) -> None:
     """Of Arrow tables and declared columns the source decides the names."""
     place = postgres_place

@@ -28,6 +28,7 @@ def row(keys: int, value: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.nightly_on("postgres")
 def test_too_many_tables_name_the_object(project: FileProject, name: str) -> None:
     project.write(name, row(2500, {"name": "x", "tags": ["a", "b"]}) + "\n")
     project.configure(name)
@@ -45,6 +46,7 @@ def test_too_many_tables_name_the_object(project: FileProject, name: str) -> Non
 
 
 @pytest.mark.parametrize("engine", ["millstream", "dlt"])
+@pytest.mark.nightly_on("postgres")
 def test_too_many_columns_name_the_object(
     project: FileProject, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ FIRST = [order(1, 1, "a", "aa"), order(2, 1, "b"), order(3, 1, "c")]
 @pytest.mark.parametrize(
     "before", ["append", pytest.param("replace", marks=pytest.mark.nightly_on("bigquery"))]
 )
+@pytest.mark.nightly_on("postgres")
 def test_becomes_a_merge(place: Place, before: str) -> None:
     databases(place)
     load(place, FIRST, before)
@@ -167,6 +168,7 @@ WIDER: list[tuple[Any, Any, dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(
     "disposition", ["merge", pytest.param("append", marks=pytest.mark.nightly)]
 )
+@pytest.mark.nightly_on("postgres")
 def test_a_column_gets_a_wider_type(place: Place, case: Any, disposition: str) -> None:
     if place.kind == "bigquery":
         pytest.skip("it widens no column: test_a_type_that_would_change_values")
@@ -239,6 +241,7 @@ def test_a_former_key_may_be_missing(place: Place) -> None:
 
 @pytest.mark.nightly_on("bigquery")
 @pytest.mark.parametrize("disposition", ["append", "replace"])
+@pytest.mark.nightly_on("postgres")
 def test_a_key_that_is_taken_away_is_none(place: Place, disposition: str) -> None:
     databases(place)
     load(place, [order(1, 1, "a")], "merge")
@@ -257,6 +260,7 @@ def _table(v: int, *ids: int) -> pa.Table:
 
 
 @pytest.mark.nightly_on("bigquery")
+@pytest.mark.nightly_on("postgres")
 def test_arrow_tables_and_rows_take_turns(place: Place) -> None:
     databases(place)
     load(place, _table(1, 1, 2, 3), "append")

@@ -37,6 +37,7 @@ def reasons(report: Any) -> list[tuple[str, str, int]]:
 
 @pytest.mark.nightly_on("bigquery", "filesystem")
 @pytest.mark.parametrize("engine", ["columns", "dlt"])
+@pytest.mark.nightly_on("postgres")
 def test_a_row_without_its_key_is_quarantined(
     place: Place, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

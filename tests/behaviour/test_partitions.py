@@ -90,6 +90,7 @@ def titles(place: Place) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("place", BOTH, indirect=True)
 @pytest.mark.parametrize("disposition", ["merge", "append"])
+@pytest.mark.nightly_on("postgres")
 def test_a_partition_replaces_its_own_rows_alone(place: Place, disposition: str) -> None:
     config = parted(place, **DAYS, disposition=disposition)
     everything = [order(1, 1, "a", "b"), order(2, 1), order(3, 2, "c")]
@@ -161,6 +162,7 @@ def test_rows_by_a_key(place: Place) -> None:
     assert orders(place) == [(0, "eu"), (2, "7"), (3, "eu")]
 
 
+@pytest.mark.nightly
 def test_static_keys_are_compared_each_with_itself(place: Place) -> None:
     """What rows of another key have is not missed here, and shares are their own."""
     config = parted(place, type="static", field="region", values=["eu", "us"])
@@ -343,6 +345,7 @@ def test_a_backfill_side_by_side_and_again(place: Place) -> None:
 @pytest.mark.nightly_on("duckdb")
 @pytest.mark.parametrize("place", BOTH, indirect=True)
 @pytest.mark.parametrize("key", ["id", None])
+@pytest.mark.nightly_on("postgres")
 def test_a_partition_quarantines_a_row_once(
     place: Place, key: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,6 +118,7 @@ class Killed(BaseException):
 
 @pytest.mark.nightly_on("bigquery")
 @pytest.mark.parametrize("moment", ["before the load", "after the load"])
+@pytest.mark.nightly_on("postgres")
 def test_a_replay_that_dies_loads_each_row_once(
     place: Place, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

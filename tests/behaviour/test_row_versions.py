@@ -62,6 +62,7 @@ def test_the_last_version_read_is_loaded(place: Place, way: dict[str, Any]) -> N
 
 
 @pytest.mark.nightly_on("bigquery", "filesystem")
+@pytest.mark.nightly_on("postgres")
 def test_upserted_rows_have_their_own_child_rows(place: Place, way: dict[str, Any]) -> None:
     if not place.merges:
         pytest.skip("plain files are not upserted")
@@ -78,6 +79,7 @@ def test_upserted_rows_have_their_own_child_rows(place: Place, way: dict[str, An
 
 @pytest.mark.parametrize("place", BOTH, indirect=True)
 @pytest.mark.parametrize("step", ["manifests.forget", "shutil.rmtree", "os.link"])
+@pytest.mark.nightly_on("postgres")
 def test_a_run_that_stops_in_between(
     place: Place, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_run_that_stops_in_between(
 
 
 @pytest.mark.nightly_on("bigquery")
+@pytest.mark.nightly_on("postgres")
 def test_lists_that_only_outdated_versions_hold(place: Place, way: dict[str, Any]) -> None:
     rows = [{"id": n, "v": 1, "items": [{"sku": "x", "parts": [n]}]} for n in range(KEYS)]
     FEED.rows = rows + [{"id": n, "v": 2} for n in range(KEYS)]

@@ -53,6 +53,7 @@ def values(table: dict[str, Any], *names: str) -> list[tuple[str, ...]]:
     return sorted(tuple(str(row[name]) for name in names) for row in table["rows"])
 
 
+@pytest.mark.nightly_on("postgres")
 def test_it_shows_what_a_run_loads(place: Place) -> None:
     shown = preview(place, "--rows", "10")
     assert not list(place.project.glob("lake/**/*.parquet"))

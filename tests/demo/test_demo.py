@@ -99,6 +99,7 @@ def test_a_second_time_starts_from_nothing_and_says_the_same(told: str, folder: 
     assert {change["kind"] for change in first["changes"]} == {"table_added"}
 
 
+@pytest.mark.nightly
 def test_the_ui_shows_every_run_and_leaves_no_process(told: str, folder: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
@@ -187,6 +188,7 @@ def test_live_loads_one_repository_from_the_api(tmp_path: Path) -> None:
     assert not [path for path in written if b"a-token-of-mine" in path.read_bytes()]
 
 
+@pytest.mark.nightly
 def test_live_without_a_token_says_what_that_means(tmp_path: Path) -> None:
     with GitHubServer({"octo/hello": {"issues": []}}) as server:
         done = demo(tmp_path, "--live", "octo/nothing", "--base-url", server.url)

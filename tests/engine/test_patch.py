@@ -184,6 +184,7 @@ def test_children_join_their_parents_in_the_destination(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [pytest.param("fork", marks=pytest.mark.nightly), "spawn"])
+@pytest.mark.nightly_on("spawn")
 def test_worker_processes_have_it_too(tmp_path: Path, method: str) -> None:
     """In a process of its own: a pool must not be forked from pytest's threads."""
     script = f"""

@@ -70,6 +70,7 @@ def whole(place: Place, end: int) -> None:
 
 @pytest.mark.nightly_on("bigquery", "filesystem")
 @pytest.mark.parametrize("stage", ["extracted", "normalized"])
+@pytest.mark.nightly_on("postgres")
 def test_a_damaged_package_is_named_and_dropped(
     place: Place, stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

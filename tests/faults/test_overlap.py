@@ -95,6 +95,7 @@ def test_a_source_that_reads_as_it_opens(
     check(place, 3, {1: "eu", 2: "us"})
 
 
+@pytest.mark.nightly_on("postgres")
 def test_a_row_moves_to_a_partition_that_is_read_later(
     place: Place, pool: ThreadPoolExecutor
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_row_moves_to_a_partition_that_is_read_later(
     check(place, 2, {1: "eu", 2: "us", 3: "us"})
 
 
+@pytest.mark.nightly_on("postgres")
 def test_a_run_of_all_reads_later_than_a_partition(place: Place, pool: ThreadPoolExecutor) -> None:
     WORLD.set(1, {1: "eu", 2: "us"})
     load(place, "before", "eu")

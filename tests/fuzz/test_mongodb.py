@@ -63,6 +63,7 @@ def server(mongodb_server: Mongod, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
 )
 @given(made=documents)
+@pytest.mark.nightly
 def test_a_document_is_a_row_an_entry_or_an_error(
     server: Any, tmp_path_factory: pytest.TempPathFactory, made: list[bytes]
 ) -> None:

@@ -254,6 +254,7 @@ def test_dg_lists_the_component_and_finds_wrong_attributes(project):
     assert "source.repositories" in output
 
 
+@pytest.mark.nightly
 def test_dg_scaffolds_a_file_that_loads_as_it_is(project):
     code, output = dg_command("scaffold", "defs", "millstream.Pipeline", "my_pipeline")
     assert code == 0, output

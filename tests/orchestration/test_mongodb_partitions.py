@@ -101,6 +101,7 @@ def test_a_backfill_by_time_loads_each_document_once(orders: Any, tmp_path: Path
     ]
 
 
+@pytest.mark.nightly
 def test_a_backfill_by_key_loads_each_document_once(orders: Any, tmp_path: Path) -> None:
     made = config(tmp_path, orders, type="static", field="region", values=REGIONS)
 

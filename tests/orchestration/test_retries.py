@@ -119,6 +119,7 @@ def test_a_reexecution_from_failure_starts_the_failed_step(tmp_path):
     assert loaded(result).keys() == {"orders", "orders__items", "orders__items__tags", "report"}
 
 
+@pytest.mark.nightly
 def test_a_second_reexecution_looks_back_to_the_first_run(failed):
     again = reexecute(failed, FROM_FAILURE)
     assert not again.success
@@ -131,6 +132,7 @@ def test_a_second_reexecution_looks_back_to_the_first_run(failed):
     assert shop.pulls == ["orders__archive", "orders__archive"]
 
 
+@pytest.mark.nightly
 def test_a_reexecution_of_everything_loads_everything(failed):
     shop.faults.clear()
 
@@ -140,6 +142,7 @@ def test_a_reexecution_of_everything_loads_everything(failed):
     assert shop.pulls == ["orders", "orders__archive", "empty"]
 
 
+@pytest.mark.nightly
 def test_a_later_run_starts_afresh(failed):
     shop.faults.clear()
 

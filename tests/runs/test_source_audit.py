@@ -83,7 +83,11 @@ WHOLE = {"type": "sql_database", "tables": ["orders"]}
 
 
 @pytest.mark.parametrize(
-    "kind", ["duckdb", "postgres", pytest.param("bigquery", marks=pytest.mark.nightly)]
+    "kind",
+    [
+        "duckdb",
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in ("postgres", "bigquery")),
+    ],
 )
 def test_rows_that_a_cursor_passed_over(
     kind: str, database: Path, request: pytest.FixtureRequest
@@ -121,6 +125,7 @@ def test_what_reads_all_brings_all_but_deletions(database: Path, tmp_path: Path)
     assert differences(only(audit_source(shop, "orders"))) == {"extra": (1, 0)}
 
 
+@pytest.mark.nightly
 def test_what_was_done_to_the_tables(database: Path, tmp_path: Path) -> None:
     shop = config(tmp_path, WHOLE)
     run(shop, "orders")
@@ -139,6 +144,7 @@ def test_what_was_done_to_the_tables(database: Path, tmp_path: Path) -> None:
     assert ("orders__doc__tags", "value") in found.columns
 
 
+@pytest.mark.nightly
 def test_a_source_that_fails_while_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"n": 1}\n')
     source = {"type": "files", "streams": {"orders": {"path": "*.jsonl*"}}}
@@ -181,7 +187,7 @@ def test_the_command(database: Path, tmp_path: Path) -> None:
     assert document[0]["tables"][0]["columns"]["orders.name"] == 2
 
 
-@pytest.mark.nightly_on("bigquery", "postgres")
+@pytest.mark.nightly_on("bigquery", "postgres", "filesystem")
 def test_rows_without_a_key_are_told_apart_by_all_they_hold(place: Place) -> None:
     rows = [{"n": 1, "tags": [1]}, {"n": 1, "tags": [1]}, {"n": 2, "tags": []}]
     file = place.project / "a.jsonl"
@@ -198,6 +204,7 @@ def test_rows_without_a_key_are_told_apart_by_all_they_hold(place: Place) -> Non
     assert differences(only(audit_source(shop, "orders"))) == {"extra": (2, 0)}
 
 
+@pytest.mark.nightly
 def test_rows_of_a_time_before_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +226,7 @@ def test_rows_of_a_time_before_are_left_out(
     assert differences(only(audit_source(shop, "orders"))) == {}
 
 
+@pytest.mark.nightly
 def test_one_partition_is_compared(database: Path, tmp_path: Path) -> None:
     regions = {"type": "static", "field": "name", "values": ["n5", "n6", "n7"]}
     shop = config(tmp_path, WHOLE, partitions=regions)

@@ -87,6 +87,7 @@ def shop(mongodb_server: Mongod, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
         for each in ("duckdb", "postgres", "bigquery", "filesystem")
     ],
 )
+@pytest.mark.nightly
 def test_collections_from_nothing_to_the_ui(
     destination: str, shop: str, mongodb_server: Mongod, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_key_with_two_underscores_is_no_object(duckdb_place: Place, first: str
         load(config, [{"id": 1, "Region": {"city": "N"}}])
 
 
+@pytest.mark.nightly
 def test_an_accepted_rename_is_settled(duckdb_place: Place) -> None:
     config = configured(duckdb_place)
     for first in (0, 100, 200):
@@ -118,6 +119,7 @@ def test_a_rename_is_accepted_on_another_machine(duckdb_place: Place) -> None:
 
 
 @pytest.mark.parametrize("form", ["rows", "arrow"])
+@pytest.mark.nightly_on("arrow")
 def test_deletions_say_nothing_of_fields(duckdb_place: Place, form: str) -> None:
     """Rows that dlt's `hard_delete` marks lack what the rows have that they take out."""
     hints = {"gone": {"data_type": "bool", "hard_delete": True}}

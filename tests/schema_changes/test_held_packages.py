@@ -124,6 +124,7 @@ def test_every_preset(merging: Place, policy: str, rows: Any, goes_on: bool) -> 
 
 @pytest.mark.nightly_on("bigquery")
 @pytest.mark.parametrize("where", ["file", "destination"])
+@pytest.mark.nightly_on("postgres")
 def test_held_until_accepted_then_the_next_run_goes_on(merging: Place, where: str) -> None:
     config = configured(merging, accepted_schema=where)
     load(config, FIRST)

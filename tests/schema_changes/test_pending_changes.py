@@ -177,6 +177,7 @@ def test_a_rename_is_refused_then_accepted(shop: Shop) -> None:
     assert shop.call("schema", "diff") == (0, "shop.orders: no changes\n")
 
 
+@pytest.mark.nightly
 def test_a_rename_back_is_held_too(shop: Shop) -> None:
     """No schema shows it, since both names are in it: it is accepted where its package waits."""
     shop.write(documents(0))

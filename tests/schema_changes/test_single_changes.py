@@ -137,6 +137,7 @@ main(["run", sys.argv[1]])
 """
 
 
+@pytest.mark.nightly
 def test_a_load_that_died_is_in_no_log_yet(shop: Shop) -> None:
     shop.write(*rows(0))
     assert shop.call("run")[0] == 0
@@ -178,6 +179,7 @@ def test_a_stream_that_never_loaded_is_in_the_report(shop: Shop) -> None:
     assert shop.place.count("shop__rates") == 60
 
 
+@pytest.mark.nightly
 def test_a_bad_line_of_a_file_that_is_read_again_waits_once(shop: Shop) -> None:
     lines = [*(json.dumps(row) for row in rows(0)), "{", '{"id": 1, "id": 2}']
     file = shop.folder / "grows.jsonl"

@@ -180,6 +180,7 @@ def test_what_was_accepted_has_no_consequences_to_tell(shop: Shop) -> None:
     assert "unlike recent loads" not in said
 
 
+@pytest.mark.nightly_on("postgres")
 def test_keys_of_a_map_come_and_go(shop: Shop) -> None:
     """As columns, which people let in, and as rows, once `maps` names it."""
 

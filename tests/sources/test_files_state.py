@@ -253,6 +253,7 @@ class OldState(FileState):
 
 
 @pytest.mark.parametrize("moves", ["stays", "moves", "is copied"])
+@pytest.mark.nightly_on("postgres")
 def test_state_of_the_version_before(
     project: FileProject, tmp_path: Path, moves: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

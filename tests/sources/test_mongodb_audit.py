@@ -19,7 +19,13 @@ def differences(audit: SourceAudit) -> dict[str, tuple[int, int]]:
     return {name: (each.rows, each.due) for name, each in kinds.items() if each.rows}
 
 
-@pytest.mark.parametrize("settings", [{"deletes": "hard"}, {"deletes": "soft"}, {}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"deletes": "soft"},
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in ({"deletes": "hard"}, {})),
+    ],
+)
 def test_documents(settings: dict[str, Any], shop: Shop) -> None:
     """Of a change stream, and of a full load."""
     images = {"changeStreamPreAndPostImages": {"enabled": True}}  # `deletes: soft` needs them

@@ -251,6 +251,7 @@ def test_a_collection_that_was_elsewhere_is_told_or_read_anew(shop: Shop) -> Non
 
 
 @pytest.mark.parametrize("code", [43, 189, 11602, None])
+@pytest.mark.nightly
 def test_the_stream_goes_on_after_a_fault(shop: Shop, code: int | None) -> None:
     things = shop.db.things
     things.insert_many([document(n) for n in range(300)])

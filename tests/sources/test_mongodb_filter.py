@@ -26,6 +26,7 @@ FROM_THE_4TH = [
 ]
 
 
+@pytest.mark.nightly
 def test_every_way_to_write_a_filter_loads_its_rows(duckdb_project: Project) -> None:
     """One view of the collection for each filter, all in one run."""
     shop = duckdb_project

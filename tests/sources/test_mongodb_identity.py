@@ -41,6 +41,7 @@ def rows(shop: Project, table: str) -> list[Any]:
 
 
 @pytest.mark.nightly_on("postgres")
+@pytest.mark.nightly
 def test_another_database_replaces_the_rows(project: Project) -> None:
     shop = project
     other = shop.db.client[shop.other]
@@ -134,6 +135,7 @@ def test_a_view_with_another_definition_is_read_anew(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("how", [{"cursor": "c"}, {"changes": True}])
+@pytest.mark.nightly
 def test_state_without_an_identity_is_read_on_from(
     shop: Shop, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,6 +247,7 @@ def test_discovery_finds_what_is_there_and_what_it_is_made_of(shop: Shop) -> Non
 
 @pytest.mark.nightly_on("postgres")
 @pytest.mark.xdist_group("mongodb")
+@pytest.mark.nightly
 def test_every_name_that_mongodb_allows_loads(project: Project) -> None:
     """Long names, whose tables are shortened, and those of dlt's and Millstream's own tables."""
     shop = project

@@ -37,7 +37,7 @@ def left_items(project: SqlProject) -> int:
 SNAPSHOT = {"orders": {"cursor": "at", "deletes": "snapshot"}}
 
 
-@pytest.mark.nightly_on("bigquery")
+@pytest.mark.nightly_on("bigquery", "postgres")
 @pytest.mark.parametrize(
     "place",
     [

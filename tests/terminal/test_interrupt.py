@@ -160,6 +160,7 @@ def test_in_load_each_row_arrives_once(shop: Path, postgres_place: Place) -> Non
 
 
 @pytest.mark.xdist_group("postgres")
+@pytest.mark.nightly
 def test_a_load_that_ends_is_reported(shop: Path, postgres_place: Place) -> None:
     write_defs(shop, {**postgres_place.destination, "dataset": postgres_place.dataset})
 
@@ -197,6 +198,7 @@ def wait(*arguments, **named):
     ],
     ids=["govern", "report"],
 )
+@pytest.mark.nightly
 def test_in_a_step_that_ends_at_once(tmp_path: Path, step: str, saved: str) -> None:
     write_dlt_defs(tmp_path, FEW + SLOW_STEP.format(step), "rows:orders")
 
@@ -210,6 +212,7 @@ def test_in_a_step_that_ends_at_once(tmp_path: Path, step: str, saved: str) -> N
     assert rows == [(1 if step == "RunRecorder.report" else 2,)]
 
 
+@pytest.mark.nightly
 def test_while_it_waits_for_another_run(shop: Path) -> None:
     with locked_by_another_run(shop):
         text = said(interrupt(shop, "waiting for another run"))

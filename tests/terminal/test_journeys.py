@@ -167,6 +167,7 @@ def orders(folder: Path, columns: str = "*") -> list[tuple[object, ...]]:
         return connection.execute(f"select {columns} from shop.orders order by id").fetchall()
 
 
+@pytest.mark.nightly
 def test_govern_schema_changes(someone: Person) -> None:
     write_defs(someone.folder, schema_policy="strict")
     (someone.folder / "1.jsonl").write_text('{"id": 1}\n')
@@ -194,6 +195,7 @@ def test_partition_and_backfill(someone: Person) -> None:
     assert orders(someone.folder, "id") == [(1,), (2,), (3,)]
 
 
+@pytest.mark.nightly
 def test_quarantine(person: Person) -> None:
     write_defs(person.folder)
     (person.folder / "1.jsonl").write_text('{"id": 1}\n{"id": 2\n{"id": 3}\n')
