@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millstream.engine.column_batch import BackgroundWorker, ColumnBatch
-from millstream.engine.sketch import SIZE, SPACE, hash_values, smallest
+from millstream.engine.sketch import SIZE, hash_values, smallest
+from millstream.formats import hash_sketch
 from millstream.formats.object_names import is_list_index, objects_around, profile_key
 from millstream.model import ColumnProfile
 
@@ -80,9 +81,7 @@ class ColumnStats:
     @property
     def distinct(self) -> int:
         """How many different values there are, about; never above `values`."""
-        if len(self.hashes) < SIZE:
-            return len(self.hashes)
-        return min((SIZE - 1) * SPACE // max(self.hashes[-1], 1), self.values)
+        return min(hash_sketch.distinct(self.hashes, SIZE)[0], self.values)
 
     def _widen(self, least: pa.Scalar, most: pa.Scalar) -> None:
         try:

@@ -20,12 +20,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millstream.formats.hash_sketch import SPACE
 from millstream.model import COUNTED
 
 SIZE = COUNTED
 """Hashes that are kept of a column; the share of common values is estimated to about 1/16."""
-
-SPACE = 1 << 64
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[Any]

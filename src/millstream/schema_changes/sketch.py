@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 from itertools import chain
 
+from millstream.formats import hash_sketch
+
 SIZE = 128
 """Hashes that the history keeps of a column."""
-SPACE = 1 << 64
 
 
 def distinct(sketches: Iterable[tuple[int, ...]], size: int = SIZE) -> tuple[int, bool]:
@@ -17,10 +18,7 @@ def distinct(sketches: Iterable[tuple[int, ...]], size: int = SIZE) -> tuple[int
     >>> distinct([(2, 4), (4, 6), ()])
     (3, True)
     """
-    smallest = sorted({*chain(*sketches)})[:size]
-    if len(smallest) < size:
-        return len(smallest), True
-    return (size - 1) * SPACE // max(smallest[-1], 1), False
+    return hash_sketch.distinct(sorted({*chain(*sketches)})[:size], size)
 
 
 def matching(new: tuple[int, ...], old: tuple[int, ...], size: int = SIZE) -> tuple[float, int]:
