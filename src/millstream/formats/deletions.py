@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+DELETED = "_deleted"
+"""What our own sources call the column of rows that take a row out."""
+
 MARKS_DELETIONS = "x-millstream-deletion"
 """Hint of a column whose values mark such rows, where dlt's own `hard_delete` would not do."""
 

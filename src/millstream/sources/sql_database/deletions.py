@@ -12,9 +12,9 @@ from typing import Any
 
 from millstream.common.text import quantity
 from millstream.errors import ConfigError
+from millstream.formats.deletions import DELETED
 from millstream.sources import findings, loaded_keys
 
-DELETED = "_deleted"
 HINT = {"name": DELETED, "data_type": "bool", "hard_delete": True}
 _TOGETHER = 1000
 

@@ -21,7 +21,7 @@ from bson import encode as encode_bson
 
 from millstream.common.retry import Retries
 from millstream.errors import SourceError
-from millstream.formats.deletions import MARKS_DELETIONS
+from millstream.formats.deletions import DELETED, MARKS_DELETIONS
 from millstream.quarantine.store import Entry
 from millstream.sources.mongodb import connection, errors, ids
 from millstream.sources.mongodb.encode import EXACT, Encoded, Encoder
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
 
 CLUSTER_TIME = "_cluster_time"
-DELETED = "_deleted"
 DELETED_AT = "deleted_at"
 
 FLUSH = 20_000
