@@ -15,11 +15,10 @@ import json
 import pickle
 import random
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from zlib import crc32
 
@@ -133,12 +132,15 @@ class _Table:
     def save(self) -> None:
         """Leave what was kept in the file."""
         if self.written is not None:
-            self.written.close()
             return
         self.counted.kept = len(self.rows)
         with self.file.open("wb") as file:
             for form, row, _ in self.rows:
                 pickle.dump((form, row), file)
+
+    def close(self) -> None:
+        if self.written is not None:
+            self.written.close()
 
     def _thin(self) -> None:
         self.threshold //= 2
@@ -147,10 +149,10 @@ class _Table:
 
 
 class Capture:
-    """What the resources of a run hand over, within a block.
+    """What the resources of a run hand over.
 
     Args:
-        folder: gets what is kept; it is whole where the block ends without an error.
+        folder: gets what is kept; it is whole where reading ends without an error.
     """
 
     def __init__(self, how: How, folder: Path) -> None:
@@ -176,24 +178,21 @@ class Capture:
 
         resource.add_step(step, insert_at=len(pipe))
 
-    def __enter__(self) -> Capture:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Write what was kept, for when the rows are loaded."""
-        for table in self._tables.values():
-            table.save()
-        if kind is None:
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Within the block rows are kept; behind it they are there for when they are loaded."""
+        try:
+            yield
+            for table in self._tables.values():
+                table.save()
             self._folder.mkdir(parents=True, exist_ok=True)
             counts = {name: asdict(table.counted) for name, table in self._tables.items()}
             (self._folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
-        # whoever keeps the resource may read it again
-        self._is_open, self._tables = False, {}
+        finally:
+            for table in self._tables.values():
+                table.close()
+            # whoever keeps the resource may read it again
+            self._is_open, self._tables = False, {}
 
     def _watched(self, rows_of: Callable[..., Any], resource: DltResource) -> Callable[..., Any]:
         from dlt.extract.items import DataItemWithMeta

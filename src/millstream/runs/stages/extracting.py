@@ -146,7 +146,7 @@ def extract(
         refresh = _prepare_refresh(context, pipeline, opened)
     # the engine is on so that sources know what it reads itself
     with (
-        capture or nullcontext(),
+        capture.open() if capture else nullcontext(),
         engine.enabled() as fits,
         engine.unambiguous() if for_engine else nullcontext(),
         load_ids.above(newest, stream=context.stream),
