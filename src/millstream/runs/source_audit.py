@@ -1,8 +1,8 @@
 """What the destination holds of a stream, compared with its source as it is now.
 
 The source is read from its beginning, as a first run would read it, into a folder that is thrown
-away. Where rows differ it is read once more, from the stream's cursor on: what that brings, the
-next run will load, and the rest no run will.
+away. A stream with a cursor is read once more, from there on: of what differs, the next run brings
+what that read has, and no run brings the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from millstream import destinations, sources
 from millstream.common.metadata_tables import is_own, own_pipeline
 from millstream.common.sql_client import sql_client
-from millstream.config import PipelineConfig
+from millstream.config import MongoDBConfig, PipelineConfig
 from millstream.errors import ConfigError
 from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
 from millstream.model import PARTITION_COLUMN
@@ -25,7 +25,7 @@ from millstream.quarantine import store as quarantined
 from millstream.receipts.canonical import UnknownValueError
 from millstream.receipts.capture import Captured, Counted, captured
 from millstream.receipts.delivered import Delivered, Which
-from millstream.receipts.layout import Layout
+from millstream.receipts.layout import Column, Layout
 from millstream.receipts.source_now import Keys, SourceComparison, compare, due_keys
 from millstream.receipts.source_rows import SourceRows
 from millstream.runs import runner, stages
@@ -37,9 +37,6 @@ from millstream.runs.stages.verifying import altered_by_settings
 
 if TYPE_CHECKING:
     import dlt
-
-_READ_TIMES = ("_cluster_time",)
-"""Columns that say when a row was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,9 @@ def audit_source(
         accepted_store=destinations.accepted_store(config),
         is_preview=True,
     )
+    recorder = RunRecorder(context)
     with TemporaryDirectory(prefix="millstream-audit-") as name, own_pipeline():
+        opened = _opened(context, recorder)
         first, next_run = (context.pipeline(Path(name) / each) for each in ("first", "next"))
         with destinations.reader(config):
             schema = destinations.stored_schema(first, context.schema)
@@ -96,11 +95,16 @@ def audit_source(
                     hint="`millstream run` loads it",
                 )
             loads = destinations.loads(first, context.schema)
-            baseline = _restored(context, next_run)
+            with recorder.step("restore"):
+                folder = Path(next_run.pipelines_dir)
+                scope = scope_of(context)
+                baseline = stages.restore(context, scope, recorder, next_run, folder, opened)
         first.schemas.save_schema(schema)
         reads_all = not _has_cursor(context, next_run)
-        read = _read(context, first, Baseline())
-        due = None if reads_all else _read(context, next_run, baseline)
+        read = _read(context, recorder, first, Baseline(), opened)
+        due = None
+        if not reads_all:
+            due = _read(context, recorder, next_run, baseline, _opened(context, recorder))
         with destinations.reader(config) as destination:
             tables = tuple(_compared(context, first, schema, read, due))
             entries = quarantined.entries(destination, config.dataset, config.name, stream)
@@ -109,38 +113,31 @@ def audit_source(
     return SourceAudit(stream, key, tables, waiting, reads_all, is_overtaken)
 
 
-def _restored(context: RunContext, pipeline: dlt.Pipeline) -> Baseline:
-    """Cursors and schema, as the next run finds them."""
-    folder = Path(pipeline.pipelines_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    recorder = RunRecorder(context)
-    return stages.restore(context, scope_of(context), recorder, pipeline, folder, _opened(context))
-
-
 def _has_cursor(context: RunContext, pipeline: dlt.Pipeline) -> bool:
     state: Any = pipeline.state.get("sources", {}).get(context.schema, {})
     return any(state.get("resources", {}).values())
 
 
-def _opened(context: RunContext) -> Any:
+def _opened(context: RunContext, recorder: RunRecorder) -> Any:
     assert isinstance(context.target, PipelineConfig)
-    opened = sources.of_pipeline(context.target).open(context.stream, partition=context.partition)
-    return runner.with_maps(opened, context.target, context.stream)
+    with recorder.step("prepare"):
+        source = sources.of_pipeline(context.target)
+        opened = source.open(context.stream, partition=context.partition)
+        return runner.with_maps(opened, context.target, context.stream)
 
 
 def _read(
-    context: RunContext, pipeline: dlt.Pipeline, baseline: Baseline
+    context: RunContext,
+    recorder: RunRecorder,
+    pipeline: dlt.Pipeline,
+    baseline: Baseline,
+    opened: Any,
 ) -> Mapping[str, Captured]:
     """What the source gives to this pipeline, by root table."""
-    with RunRecorder(context).step("extract"):
+    scope = scope_of(context)
+    with recorder.step("extract"):
         stages.extract(
-            context,
-            scope_of(context),
-            baseline,
-            pipeline,
-            _opened(context),
-            full_refresh=False,
-            receipts="all",
+            context, scope, baseline, pipeline, opened, full_refresh=False, receipts="all"
         )
     naming = pipeline.schemas[context.schema].naming
     found = captured(Path(pipeline.pipelines_dir) / "receipts")
@@ -171,28 +168,38 @@ def _compared(
             rows = read.get(root, nothing)
             delivered_of = partial(Delivered, client, layout, _which(context, table))
             unchecked = rows.counted.unchecked or _unchecked(context, schema, table)
-            try:
-                if unchecked:
-                    raise UnknownValueError(unchecked)
+            if not unchecked:
                 keys = _keys(table)
-                yield compare(
-                    partial(SourceRows, rows, layout),
-                    layout,
-                    delivered_of,
-                    keys,
-                    None
-                    if due is None
-                    else due_keys(SourceRows(due.get(root, nothing), layout), keys),
-                    skipped=frozenset((root, name) for name in _READ_TIMES),
-                    replaces=_replaces(context, table),
-                )
-            except UnknownValueError as error:
-                yield SourceComparison(
-                    root,
-                    rows.counted.rows,
-                    delivered_of().count(root),
-                    unchecked=str(error),
-                )
+                try:
+                    ahead = None
+                    if due is not None:
+                        ahead = due_keys(SourceRows(due.get(root, nothing), layout), keys)
+                    yield compare(
+                        partial(SourceRows, rows, layout),
+                        layout,
+                        delivered_of,
+                        keys,
+                        ahead,
+                        skipped=_read_times(context, root),
+                        replaces=_replaces(context, table),
+                    )
+                except UnknownValueError as error:
+                    unchecked = str(error)
+            if unchecked:
+                held = delivered_of().count(root)
+                yield SourceComparison(root, rows.counted.rows, held, unchecked=unchecked)
+
+
+def _read_times(context: RunContext, root: str) -> frozenset[Column]:
+    """The columns that say when a row was read."""
+    if not (
+        isinstance(context.target, PipelineConfig)
+        and isinstance(context.target.source, MongoDBConfig)
+    ):
+        return frozenset()
+    from millstream.sources.mongodb.loads.change_stream import CLUSTER_TIME
+
+    return frozenset({(root, CLUSTER_TIME)})
 
 
 def _replaces(context: RunContext, table: Any) -> bool:
