@@ -7,9 +7,8 @@ reads it once, into columns. Which files were read is kept in the state of the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -19,17 +18,15 @@ from millstream.config import FilesConfig, FileStream
 from millstream.errors import (
     ConfigError,
     MillstreamError,
-    SourceDataError,
     SourceNotFoundError,
     SourceUnavailableError,
 )
 from millstream.formats import engine_mode
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
-from millstream.quarantine import envelope
 from millstream.sources import (
-    corrected_lines,
     csv_rows,
     file_content,
+    file_corrections,
     file_kind,
     file_partitions,
     findings,
@@ -155,19 +152,14 @@ class FilesSource:
                 raw.seek(0)
             # a file without rows, such as one whose writer had only begun, has nothing to double
             if seen.knows(file) and not settings.primary_key and seen.had_rows(file):
-                correction = self._correction(seen.paths(file), raw, settings, before)
-                if file_kind.kind_of(file.url, settings)[0] == "csv":
-                    raw.seek(0)
-                    with unpacked(file.url, raw, settings) as content:
-                        columns = csv_rows.columns(file.url, content, settings)
-                    read_line = partial(csv_rows.read_line, file.url, columns, settings=settings)
-                    yield from _corrected_rows(file.url, correction, read_line)
-                else:
-                    yield from _corrected_rows(file.url, correction, _read_json_line(file.url))
-                seen.add(file, correction.digest)
+                corrected = file_corrections.corrected(
+                    seen.paths(file), raw, settings, before, has_quarantine=self._has_quarantine
+                )
+                yield from corrected.rows
+                seen.add(file, corrected.digest)
                 return
             if seen.knows(file) and self._has_quarantine:
-                yield from _read_again(seen.paths(file))
+                yield from file_corrections.read_again(seen.paths(file))
             with unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
                 if file_kind.is_parquet(file.url, settings):  # which is read from its end
@@ -180,41 +172,6 @@ class FilesSource:
                     has_rows = has_rows or _has_rows(page)
                     yield page
                 seen.add(file, digested.drained(), has_rows=has_rows)
-
-    def _correction(
-        self, paths: Sequence[str], raw: Any, settings: FileStream, before: str | None
-    ) -> corrected_lines.Correction:
-        """What was corrected in a file of which nothing else has changed.
-
-        Args:
-            paths: where the file is, then where it was.
-
-        Raises:
-            SourceDataError: rows that were loaded may have changed, too.
-        """
-
-        @contextmanager
-        def content() -> Iterator[Any]:
-            raw.seek(0)
-            with unpacked(paths[0], raw, settings) as content:
-                yield content
-
-        with content() as opened:
-            may_be = before is not None and not (
-                file_kind.is_parquet(paths[0], settings)
-                or file_kind.is_document(paths[0], opened, settings)
-            )
-        if may_be and self._has_quarantine:
-            correction = corrected_lines.find(paths, content, str(before))
-            if correction is not None:
-                return correction
-        raise SourceDataError(
-            f"{paths[0]} has changed since it was loaded: its rows would be doubled",
-            hint="set `primary_key`, so that rows merge; or put new rows into a new file. In "
-            "JSON lines and CSV, lines in quarantine may be corrected in place, if no other line "
-            "changes; or use `millstream quarantine replay --id ID --row JSON`. `--full-refresh` "
-            "reads all files again, and replaces the table",
-        )
 
     def _part(
         self, stream: str, settings: FileStream, files: Sequence[ListedFile], partition: Partition
@@ -384,40 +341,3 @@ def _has_rows(page: Any) -> bool:
     if isinstance(page, DataItemWithMeta):  # a part, or hints alone
         return page.data is None
     return bool(len(page))
-
-
-def _read_json_line(path: str) -> Callable[[int, bytes], list[Any]]:
-    import orjson
-
-    def read_line(number: int, line: bytes) -> list[Any]:
-        return [orjson.Fragment(row) for row in json_lines.read_line(path, number, line).each()]
-
-    return read_line
-
-
-def _corrected_rows(
-    path: str, correction: corrected_lines.Correction, read_line: Callable[[int, bytes], list[Any]]
-) -> Iterator[list[Any]]:
-    """The rows of corrected lines, each with the note that its old line no longer waits."""
-    import orjson
-
-    for line in correction.lines:
-        if line.entry.status != "waiting":
-            findings.warn(
-                f"{path}, line {line.number} has changed and was not read: a row for it was "
-                "replayed from quarantine"
-            )
-            continue
-        note = orjson.dumps(envelope.superseded(line.entry.without_document()))
-        yield [*read_line(line.number, line.text), orjson.Fragment(note)]
-
-
-def _read_again(paths: Sequence[str]) -> Iterator[list[Any]]:
-    """The notes that rows of a file are read again with the whole of it; bad ones wait anew."""
-    import orjson
-
-    notes = [
-        envelope.read_again(entry.without_document()) for entry in corrected_lines.waiting_in(paths)
-    ]
-    if notes:
-        yield [orjson.Fragment(orjson.dumps(note)) for note in notes]
