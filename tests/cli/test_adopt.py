@@ -197,15 +197,20 @@ def test_a_pipeline_that_is_not_there_is_named(
     assert "has nothing of a dlt pipeline 'shop_scrpt'" in capsys.readouterr().err
 
 
+def load_unstored(load: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a dlt that leaves its state in its working folder alone."""
+    monkeypatch.setenv("RESTORE_FROM_DESTINATION", "false")
+    load(3)
+    monkeypatch.delenv("RESTORE_FROM_DESTINATION")
+
+
 def test_state_of_the_working_folder_alone_is_taken(
     folder: Path,
     load: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("RESTORE_FROM_DESTINATION", "false")
-    load(3)
-    monkeypatch.delenv("RESTORE_FROM_DESTINATION")
+    load_unstored(load, monkeypatch)
     assert main(list(ADOPT)) == 0
     shown = capsys.readouterr().out
     assert "orders.at = 2" in shown
@@ -251,9 +256,7 @@ def test_a_folder_whose_tables_are_elsewhere_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("RESTORE_FROM_DESTINATION", "false")
-    load(3)
-    monkeypatch.delenv("RESTORE_FROM_DESTINATION")
+    load_unstored(load, monkeypatch)
     (folder / "defs.yaml").write_text(DEFS.replace("NAME", "elsewhere"))
     assert main(["adopt", "shop_script"]) == 1
     assert "'shop_data' has none of the tables that" in capsys.readouterr().err

@@ -94,6 +94,18 @@ def rows(first: int, count: int = 200, **fields: Any) -> list[Row]:
     ]
 
 
+def configure(shop: Shop, **attributes: Any) -> None:
+    definition = shop.place.project / "defs.yaml"
+    document = json.loads(definition.read_text())
+    document["attributes"] |= attributes
+    definition.write_text(json.dumps(document))
+
+
+def set_rule(shop: Shop, action: str, *kinds: str) -> None:
+    """Let the policy have one rule."""
+    configure(shop, schema_policy={"rules": [{"action": action, "change": kinds}]})
+
+
 def test_of_a_replay_nothing_is_concluded(shop: Shop) -> None:
     shop.load(*rows(0))
     said = shop.load(
@@ -190,12 +202,7 @@ def test_keys_of_a_map_come_and_go(shop: Shop) -> None:
             for n, row in enumerate(rows(first))
         ]
 
-    definition = shop.place.project / "defs.yaml"
-    document = json.loads(definition.read_text())
-    document["attributes"]["schema_policy"] = {
-        "rules": [{"action": "allow", "change": ["map_explosion", "column_added", "table_added"]}]
-    }
-    definition.write_text(json.dumps(document))
+    set_rule(shop, "allow", "map_explosion", "column_added", "table_added")
     for first in (0, 200):
         shop.load(*keyed(first, 0))
     # the values that some keys had are those of others now
@@ -208,8 +215,7 @@ def test_keys_of_a_map_come_and_go(shop: Shop) -> None:
     assert "warning" not in said
     assert "unlike recent loads" not in said
 
-    document["attributes"]["maps"] = {"orders": ["rates"]}
-    definition.write_text(json.dumps(document))
+    configure(shop, maps={"orders": ["rates"]})
     shop.write(*keyed(600, 100))
     code, said = shop.call("run")
     assert code == 0, "who names a map wants its table: nothing is held"
@@ -261,11 +267,7 @@ def test_an_object_of_rare_fields_is_missed_as_a_whole(shop: Shop) -> None:
 
 
 def test_a_replay_of_what_a_rule_keeps_out_is_no_change(shop: Shop) -> None:
-    definition = shop.place.project / "defs.yaml"
-    document = json.loads(definition.read_text())
-    rule = {"action": "quarantine", "change": ["variant_added", "became_object"]}
-    document["attributes"]["schema_policy"] = {"rules": [rule]}
-    definition.write_text(json.dumps(document))
+    set_rule(shop, "quarantine", "variant_added", "became_object")
     shop.load(*rows(0))
     said = shop.load(
         *rows(
@@ -287,11 +289,7 @@ def test_a_replay_of_what_a_rule_keeps_out_is_no_change(shop: Shop) -> None:
 
 def test_what_a_rule_keeps_out_of_a_held_package_is_told(shop: Shop) -> None:
     """By `schema diff` before and after, and by `schema pending`; nobody can accept it there."""
-    definition = shop.place.project / "defs.yaml"
-    document = json.loads(definition.read_text())
-    rule = {"action": "quarantine", "change": ["variant_added", "table_added"]}
-    document["attributes"]["schema_policy"] = {"rules": [rule]}
-    definition.write_text(json.dumps(document))
+    set_rule(shop, "quarantine", "variant_added", "table_added")
     shop.load(*rows(0))
     bad = {"size": lambda n: n if n % 20 else "x", "more": lambda n: [n] if n % 40 == 5 else None}
     shop.write(*rows(200, note=lambda n: {"a": n}, **bad))
@@ -307,11 +305,7 @@ def test_what_a_rule_keeps_out_of_a_held_package_is_told(shop: Shop) -> None:
 
 
 def test_what_a_rule_keeps_out_is_accepted_from_the_source(shop: Shop) -> None:
-    definition = shop.place.project / "defs.yaml"
-    document = json.loads(definition.read_text())
-    rule = {"action": "quarantine", "change": ["variant_added", "became_object", "risky"]}
-    document["attributes"]["schema_policy"] = {"rules": [rule]}
-    definition.write_text(json.dumps(document))
+    set_rule(shop, "quarantine", "variant_added", "became_object", "risky")
     shop.load(*rows(0))
     bad = rows(
         200, size=lambda n: n if n % 20 else "x", note=lambda n: {"a": n} if n % 40 == 5 else "-"

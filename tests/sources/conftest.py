@@ -8,9 +8,11 @@ import pytest
 
 from services.mongod import Mongod
 from services.places import Place
+from services.postgres import Postgres
 from sources.github_kit import FakeClock, Warehouse
 from sources.mongodb_kit import Shop
 from sources.mongodb_project import Project
+from sources.sql_kit import SqlProject, postgres_project
 
 
 @pytest.fixture
@@ -59,3 +61,14 @@ def duckdb_project(
         yield Project(mongodb_server, client[name], f"{name}_other", duckdb_place)
         client.drop_database(name)
         client.drop_database(f"{name}_other")
+
+
+@pytest.fixture
+def sql_of_postgres(
+    place: Place,
+    postgres_server: Postgres,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> SqlProject:
+    """An empty database of PostgreSQL, and each destination in turn."""
+    return postgres_project(place, postgres_server, capsys, monkeypatch)

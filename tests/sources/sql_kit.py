@@ -13,6 +13,17 @@ import pytest
 from millstream.cli import main
 from services.places import NAME, Place
 
+MERGING = pytest.mark.parametrize(
+    "place",
+    [
+        "duckdb",
+        pytest.param("postgres", marks=pytest.mark.xdist_group("postgres")),
+        pytest.param("bigquery", id="bigquery-emulator", marks=pytest.mark.xdist_group("bigquery")),
+    ],
+    indirect=True,
+)
+"""With each destination that merges rows."""
+
 
 @dataclass
 class SqlProject:

@@ -7,18 +7,12 @@ from typing import Any
 import pytest
 
 from services.places import Place
-from services.postgres import Postgres
-from sources.sql_kit import SqlProject, postgres_project, sqlite_project
+from sources.sql_kit import MERGING, SqlProject, sqlite_project
 
 
-@pytest.fixture
-def project(
-    place: Place,
-    postgres_server: Postgres,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> SqlProject:
-    return postgres_project(place, postgres_server, capsys, monkeypatch)
+@pytest.fixture(name="project")
+def of_postgres(sql_of_postgres: SqlProject) -> SqlProject:
+    return sql_of_postgres
 
 
 def orders(project: SqlProject) -> list[tuple[Any, ...]]:
@@ -38,15 +32,7 @@ SNAPSHOT = {"orders": {"cursor": "at", "deletes": "snapshot"}}
 
 
 @pytest.mark.nightly_on("bigquery", "postgres")
-@pytest.mark.parametrize(
-    "place",
-    [
-        "duckdb",
-        pytest.param("postgres", marks=pytest.mark.xdist_group("postgres")),
-        pytest.param("bigquery", id="bigquery-emulator", marks=pytest.mark.xdist_group("bigquery")),
-    ],
-    indirect=True,
-)
+@MERGING
 def test_rows_that_are_gone_go(project: SqlProject) -> None:
     """With their child rows; beside rows that are new or changed, or were deleted and came back."""
     project.execute(

@@ -11,19 +11,14 @@ import pytest
 
 from services.places import Place
 from services.postgres import Postgres
-from sources.sql_kit import SqlProject, postgres_project, sqlite_project
+from sources.sql_kit import MERGING, SqlProject, sqlite_project
 
 MADE = "CREATE TABLE orders (id int PRIMARY KEY, at timestamptz, items jsonb)"
 
 
-@pytest.fixture
-def project(
-    place: Place,
-    postgres_server: Postgres,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> SqlProject:
-    return postgres_project(place, postgres_server, capsys, monkeypatch)
+@pytest.fixture(name="project")
+def of_postgres(sql_of_postgres: SqlProject) -> SqlProject:
+    return sql_of_postgres
 
 
 def insert(project: SqlProject, *rows: tuple[int, str, str]) -> None:
@@ -41,15 +36,7 @@ def orders(project: SqlProject) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.nightly_on("postgres", "bigquery")
-@pytest.mark.parametrize(
-    "place",
-    [
-        "duckdb",
-        pytest.param("postgres", marks=pytest.mark.xdist_group("postgres")),
-        pytest.param("bigquery", id="bigquery-emulator", marks=pytest.mark.xdist_group("bigquery")),
-    ],
-    indirect=True,
-)
+@MERGING
 def test_a_table_that_is_made_anew_is_read_whole(project: SqlProject) -> None:
     project.execute(MADE)
     insert(project, (1, "2024-05-01", "[1]"), (2, "2024-05-02", "[2, 3]"))
