@@ -144,6 +144,17 @@ def test_what_was_done_to_the_tables(database: Path, tmp_path: Path) -> None:
     assert ("orders__doc__tags", "value") in found.columns
 
 
+def test_a_table_that_is_not_there_yet(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("")
+    files = {"type": "files", "streams": {"orders": {"path": "*.jsonl", "primary_key": "id"}}}
+    shop = config(tmp_path, files)
+    run(shop, "orders")
+    (tmp_path / "b.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
+    found = only(audit_source(shop, "orders"))
+    assert (found.table, found.read, found.held) == ("orders", 2, 0)
+    assert differences(found) == {"missing": (2, 2)}
+
+
 @pytest.mark.nightly
 def test_a_source_that_fails_while_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"n": 1}\n')
@@ -185,6 +196,24 @@ def test_the_command(database: Path, tmp_path: Path) -> None:
     )
     document = json.loads(millstream(tmp_path, "audit", "--source", "--json").stdout)
     assert document[0]["tables"][0]["columns"]["orders.name"] == 2
+    for options, why in ((("--source", "--load", "1"), "--load"), (("--partition", "1"), "needs")):
+        refused = millstream(tmp_path, "audit", *options)
+        assert (refused.returncode, why in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_stream_that_cannot_be_compared_is_not_in_the_way(tmp_path: Path) -> None:
+    for name in ("orders", "lines"):
+        (tmp_path / f"{name}.jsonl").write_text('{"n": 1}\n')
+    streams = {name: {"path": f"{name}.jsonl"} for name in ("orders", "lines")}
+    attributes = {"name": "shop", "source": {"type": "files", "streams": streams}}
+    attributes["destination"] = {"database": "w.duckdb"}
+    document = json.dumps({"type": "millstream.Pipeline", "attributes": attributes})
+    (tmp_path / "defs.yaml").write_text(document)
+    assert millstream(tmp_path, "run", "--stream", "lines").returncode == 0
+    done = millstream(tmp_path, "audit", "--source")
+    assert done.returncode == 1
+    assert "lines: 1 row in the source, 1 in the table\n    no difference" in done.stdout
+    assert "orders failed: shop.orders: nothing of it is in the destination" in done.stderr
 
 
 @pytest.mark.nightly_on("bigquery", "postgres", "filesystem")

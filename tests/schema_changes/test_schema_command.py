@@ -164,3 +164,21 @@ def test_two_that_accept_at_once_both_count(project: Path) -> None:
 def test_a_stream_that_is_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", "show", str(project), "--stream", "ordres"]) == 2
     assert "did you mean 'orders'" in capsys.readouterr().err
+
+
+def test_a_stream_that_cannot_be_read_is_not_in_the_way_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "rows.jsonl").write_text('{"id": 1}\n')
+    streams = "{orders: {path: rows.jsonl}, gone: {path: none.jsonl}}"
+    (tmp_path / "defs.yaml").write_text(
+        "type: millstream.Pipeline\n"
+        f"attributes: {{name: shop, source: {{type: files, streams: {streams}}}, "
+        "destination: {database: w.duckdb}}\n"
+    )
+    assert main(["schema", "accept", str(tmp_path), "--from-source"]) == 1
+    printed = capsys.readouterr()
+    assert "orders: new table `orders`" in printed.out
+    assert "gone failed: stream 'gone': no file fits none.jsonl" in printed.err
+    assert "id: bigint" in (tmp_path / "schema.yaml").read_text()

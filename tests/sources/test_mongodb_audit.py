@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
+from bson import Decimal128, ObjectId
 
 from millstream.runs.runner import run
 from millstream.runs.source_audit import SourceAudit, audit_source
@@ -41,3 +43,38 @@ def test_documents(settings: dict[str, Any], shop: Shop) -> None:
     assert before.is_settled
     run(found, "things")
     assert differences(audit_source(found, "things")) == {}
+
+
+def test_documents_with_maps(shop: Shop) -> None:
+    """Which are handed on as dlt keeps them, each value with the mark of its type."""
+    values = {"at": datetime(2026, 1, 2, 3, 4, 5, 678000), "price": Decimal128("10.50")}
+    values |= {"by": ObjectId("6b0ce16ab094b2c020511100"), "data": b"\0\xff", "is": True}
+    for n in range(5):
+        texts = {"name": f"\uf026n{n}", "other": "\uf02et"}
+        shop.db.things.insert_one({"_id": n, "sizes": {f"k{n}": values}, **texts, **values})
+    found = shop.config(collections=["things"])
+    found = found.model_copy(update={"maps": {"things": ("sizes",)}, "receipts": "all"})
+    (receipt, *_) = run(found, "things").receipts
+    assert (receipt.problems, receipt.unchecked) == ((), "")
+    assert differences(audit_source(found, "things")) == {}
+    shop.db.things.update_one({"_id": 2}, {"$set": {"sizes.k2.price": Decimal128("10.51")}})
+    audit = audit_source(found, "things")
+    assert differences(audit) == {"changed": (1, 1)}
+    assert audit.tables[0].columns == {("things__sizes", "price"): 1}
+
+
+def test_documents_that_a_cursor_passed_over(shop: Shop) -> None:
+    things = shop.db.things
+    things.insert_many([{"_id": n, "at": n, "name": f"n{n}"} for n in range(20)])
+    found = shop.config(collections=["things"], settings={"things": {"cursor": "at"}})
+    run(found, "things")
+    things.delete_one({"_id": 3})
+    things.update_one({"_id": 4}, {"$set": {"name": "other"}})
+    things.update_one({"_id": 5}, {"$set": {"name": "told", "at": 30}})
+    things.insert_many([{"_id": 50, "at": 1}, {"_id": 51, "at": 31}])
+    audit = audit_source(found, "things")
+    assert differences(audit) == {"missing": (2, 1), "extra": (1, 0), "changed": (2, 1)}
+    assert not audit.is_settled
+    run(found, "things")
+    audit = audit_source(found, "things")
+    assert differences(audit) == {"missing": (1, 0), "extra": (1, 0), "changed": (1, 0)}

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.cli.command import Command
 from millstream.cli.pipeline import (
+    complain_of_each,
     import_arrow_for,
+    of_each_stream,
     open_pipeline,
     path_argument,
     stream_option,
@@ -49,7 +51,9 @@ def _run(options: Namespace) -> int:
     from millstream.runs.audit import audit_loads
 
     if options.source:
+        _refuse("--load", options.load, "--source compares the tables, whichever load filled them")
         return _with_source(options)
+    _refuse("--partition", options.partition, "it needs --source")
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         loads = audit_loads(config, streams, load_id=options.load, find=options.find)
@@ -61,6 +65,13 @@ def _run(options: Namespace) -> int:
         "run`. Without them, --source compares the tables with the source as it is now",
     )
     return 0 if all(load.is_delivered for load in loads) else 1
+
+
+def _refuse(option: str, value: str | None, why: str) -> None:
+    from millstream.cli.parser import UsageError
+
+    if value is not None:
+        raise UsageError(f"millstream audit: {option}: {why}")
 
 
 def _document(load: AuditedLoad) -> dict[str, Any]:
@@ -95,22 +106,20 @@ def _with_source(options: Namespace) -> int:
 
     config, streams = open_pipeline(options)
     import_arrow_for(config)
-    with redirect_stdout(sys.stderr):
-        found = [
-            audit_source(
-                config,
-                stream,
-                partition=options.partition if newest_partition(config, stream) else None,
-            )
-            for stream in streams
-        ]
+
+    def audited(stream: str) -> SourceAudit:
+        is_partitioned = newest_partition(config, stream)
+        return audit_source(config, stream, partition=options.partition if is_partitioned else None)
+
+    found, failed = of_each_stream(streams, audited)
     print_listing(
-        [_source_document(each) for each in found],
-        (line for each in found for line in _source_lines(each, find=options.find)),
+        [_source_document(each) for each in found.values()],
+        (line for each in found.values() for line in _source_lines(each, find=options.find)),
         as_json=options.json,
-        if_empty="no streams",
+        if_empty="no stream was compared",
     )
-    return 0 if all(each.is_settled for each in found) else 1
+    complain_of_each(failed, debug=options.debug)
+    return 0 if not failed and all(each.is_settled for each in found.values()) else 1
 
 
 def _source_document(audit: SourceAudit) -> dict[str, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
+    from millstream.errors import MillstreamError
     from millstream.model import Stream
+
+T = TypeVar("T")
 
 
 def path_argument(parser: ArgumentParser) -> None:
@@ -64,6 +67,40 @@ def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:
     with redirect_stdout(sys.stderr):
         streams = sources.of_pipeline(config).streams()
     return config, _chosen(options.streams, streams, options.command)
+
+
+def of_each_stream(
+    streams: Sequence[str], look: Callable[[str], T]
+) -> tuple[dict[str, T], dict[str, MillstreamError]]:
+    """What is found of each stream, and why others fail, which are not in the way of those.
+
+    Raises:
+        DestinationError, SourceUnavailableError: it is the same for all.
+        MillstreamError: all fail alike.
+    """
+    from millstream.errors import DestinationError, MillstreamError, SourceUnavailableError
+
+    found: dict[str, T] = {}
+    failed: dict[str, MillstreamError] = {}
+    with redirect_stdout(sys.stderr):
+        for stream in streams:
+            try:
+                found[stream] = look(stream)
+            except (DestinationError, SourceUnavailableError):
+                raise
+            except MillstreamError as error:
+                failed[stream] = error
+    if not found and len({*map(str, failed.values())}) == 1:
+        raise next(iter(failed.values()))
+    return found, failed
+
+
+def complain_of_each(failed: Mapping[str, MillstreamError], *, debug: bool) -> None:
+    """Print why streams failed."""
+    from millstream.cli.error_output import complain
+
+    for stream, error in failed.items():
+        complain(error, debug=debug, what=stream)
 
 
 def import_arrow_for(config: PipelineConfig) -> None:

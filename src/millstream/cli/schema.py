@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ from millstream.cli.changes import (
 )
 from millstream.cli.command import Command
 from millstream.cli.pipeline import (
+    complain_of_each,
     import_arrow_for,
+    of_each_stream,
     open_pipeline,
     pipeline_arguments,
 )
@@ -26,7 +28,7 @@ from millstream.common.text import quantity
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
-    from millstream.model import Decision, SchemaVersion
+    from millstream.model import SchemaVersion
 
 _SEVERITIES = ("safe", "risky", "breaking")
 _EXIT = {"safe": 10, "risky": 11, "breaking": 12}
@@ -61,33 +63,18 @@ def _log_arguments(parser: ArgumentParser) -> None:
 
 
 def _diff(options: Namespace) -> int:
-    from millstream.cli.error_output import complain
-    from millstream.errors import DestinationError, MillstreamError, SourceUnavailableError
     from millstream.schema_changes import comes_and_goes
 
     config, streams = open_pipeline(options)
     import_arrow_for(config)
-    found: dict[str, Sequence[Decision]] = {}
-    failed: dict[str, MillstreamError] = {}
-    with redirect_stdout(sys.stderr):
-        for stream in streams:
-            try:
-                standing = standing_of(config, stream, options)
-            except (DestinationError, SourceUnavailableError):  # it is the same for all
-                raise
-            except MillstreamError as error:
-                failed[stream] = error
-                continue
-            found[stream] = (*standing.decisions, *standing.accepted)
+    standings, failed = of_each_stream(streams, lambda stream: standing_of(config, stream, options))
+    found = {stream: (*each.decisions, *each.accepted) for stream, each in standings.items()}
     if options.json:
         print_json({stream: [decision_fields(d) for d in made] for stream, made in found.items()})
     else:
         for stream, made in found.items():
             print("\n".join(decision_lines(f"{config.name}.{stream}", made)))
-    if len({*map(str, failed.values())}) == 1 and not found:
-        raise next(iter(failed.values()))
-    for stream, failure in failed.items():
-        complain(failure, debug=options.debug, what=stream)
+    complain_of_each(failed, debug=options.debug)
     if failed:
         return 1
     told = [

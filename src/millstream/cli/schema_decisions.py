@@ -18,6 +18,8 @@ from millstream.cli.changes import (
 )
 from millstream.cli.command import Command
 from millstream.cli.pipeline import (
+    complain_of_each,
+    of_each_stream,
     open_pipeline,
     pipeline_arguments,
     repeatable,
@@ -98,11 +100,12 @@ def _accept(options: Namespace) -> int:
         held = {stream: pending_decisions.open_changes(config, stream) for stream in streams}
         accepted_store = destinations.accepted_store(config)
         known = accepted_store.load() if accepted_store else {}
-    found = {
-        stream: standing_of(config, stream, options, keeps_out=False)
-        for stream in streams
-        if options.from_source and not held[stream]
-    }
+    found, failed = of_each_stream(
+        [stream for stream in streams if options.from_source and not held[stream]],
+        lambda stream: standing_of(config, stream, options, keeps_out=False),
+    )
+    complain_of_each(failed, debug=options.debug)
+    done = 1 if failed else 0
     only = options.changes or ()
     offered = {stream: [*held[stream], *_open_in(found.get(stream))] for stream in streams}
     _check_changes(only, {change["id"] for made in offered.values() for change in made})
@@ -119,13 +122,13 @@ def _accept(options: Namespace) -> int:
         accepted[stream] = chosen
     if options.json:
         print_json(accepted)
-        return 0
+        return done
     for stream, made in accepted.items():
         for change in made:
             print(f"accepted  {change['id']}  {describe(change, stream)}")
     if not accepted:
         print("\n".join(_not_ahead_lines(found) or [_NONE_PENDING]))
-        return 0
+        return done
     with redirect_stdout(sys.stderr):
         if accepted_store and accepted_store.load() != known:
             where = f"written to {accepted_store.where}"
@@ -153,7 +156,7 @@ def _accept(options: Namespace) -> int:
     for packages in still_held.values():
         for package in packages:
             print(f"{package_name(package)} is still held: {package.reason}")
-    return 0
+    return done
 
 
 def _pending(options: Namespace) -> int:

@@ -25,7 +25,7 @@ from zlib import crc32
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.formats import raw_part
 from millstream.receipts.bson_rows import with_settings
-from millstream.receipts.row_forms import Form, Pickler, is_note
+from millstream.receipts.row_forms import Form, Pickler, is_note, rows_of_line
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -230,6 +230,12 @@ class Capture:
     def _see_part(self, table: _Table, path: Path, meta: Any) -> None:
         with path.open("rb") as file:
             start = file.readline() if file.read(len(raw_part.MARK)) == raw_part.MARK else b""
+            if not start and table.how == "all":
+                file.seek(0)
+                for line in file:
+                    for row in rows_of_line(line):
+                        table.take("python", pickle.dumps(row, 5))
+                return
             if not start:
                 table.skip("a file is handed on as it is", meta.metrics.items_count)
                 return

@@ -65,6 +65,12 @@ def is_note(form: Form, data: bytes) -> bool:
     return isinstance(note, Mapping) and "superseded" in note
 
 
+def rows_of_line(data: bytes) -> list[Any]:
+    """The rows on a line of a file as dlt keeps what it extracts: an array of them, or one."""
+    found = _without_marks(_parsed(data))
+    return found if isinstance(found, list) else [found]
+
+
 def _parsed(data: bytes) -> Any:
     import orjson
 
@@ -89,8 +95,11 @@ def _flat(value: Any) -> Any:
 
 
 def _without_marks(value: Any) -> Any:
+    from dlt.common.json import custom_pua_decode
+
     if isinstance(value, str):
-        return value.removeprefix(_TEXT_MARK)
+        is_text = value.startswith(_TEXT_MARK)
+        return value[len(_TEXT_MARK) :] if is_text else custom_pua_decode(value)
     if isinstance(value, dict):
         return {key: _without_marks(each) for key, each in value.items()}
     if isinstance(value, list):

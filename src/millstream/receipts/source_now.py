@@ -120,7 +120,7 @@ def compare(
     rows, read = _read(rows_of, keys, skipped)
     delivered = delivered_of(rows.skipped)
     found.read = len(read) if keys.key else sum(read.values())
-    due_out = due if due is not None or replaces else ()
+    due_out = None if replaces else due if due is not None else ()
     left = dict(read)
     alike: set[int] = set()
     differing: dict[int, list[Node]] = {}

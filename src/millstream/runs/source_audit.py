@@ -26,7 +26,13 @@ from millstream.receipts.canonical import UnknownValueError
 from millstream.receipts.capture import Captured, Counted, captured
 from millstream.receipts.delivered import Delivered, Which
 from millstream.receipts.layout import Column, Layout
-from millstream.receipts.source_now import Keys, SourceComparison, compare, due_keys
+from millstream.receipts.source_now import (
+    Difference,
+    Keys,
+    SourceComparison,
+    compare,
+    due_keys,
+)
 from millstream.receipts.source_rows import SourceRows
 from millstream.runs import runner, stages
 from millstream.runs.context import RunContext
@@ -100,22 +106,28 @@ def audit_source(
                 scope = scope_of(context)
                 baseline = stages.restore(context, scope, recorder, next_run, folder, opened)
         first.schemas.save_schema(schema)
-        reads_all = not _has_cursor(context, next_run)
+        reads_all = not _has_cursor(context, next_run, opened)
         read = _read(context, recorder, first, Baseline(), opened)
         due = None
         if not reads_all:
             due = _read(context, recorder, next_run, baseline, _opened(context, recorder))
         with destinations.reader(config) as destination:
-            tables = tuple(_compared(context, first, schema, read, due))
+            plan = next_run.schemas[context.schema] if due is not None else schema
+            tables = tuple(_compared(context, first, schema, read, due, plan))
             entries = quarantined.entries(destination, config.dataset, config.name, stream)
             is_overtaken = destinations.loads(first, context.schema) != loads
     waiting = sum(each.status == "waiting" for each in entries)
     return SourceAudit(stream, key, tables, waiting, reads_all, is_overtaken)
 
 
-def _has_cursor(context: RunContext, pipeline: dlt.Pipeline) -> bool:
+def _has_cursor(context: RunContext, pipeline: dlt.Pipeline, opened: Any) -> bool:
+    """Whether a place to read on from is kept: by a resource, or by the source as MongoDB's is."""
     state: Any = pipeline.state.get("sources", {}).get(context.schema, {})
-    return any(state.get("resources", {}).values())
+    if any(state.get("resources", {}).values()):
+        return True
+    resources = getattr(opened, "selected_resources", {context.stream: opened}).values()
+    merges = any(each.write_disposition != "replace" for each in resources)
+    return merges and bool(state.keys() - {"resources"})
 
 
 def _opened(context: RunContext, recorder: RunRecorder) -> Any:
@@ -150,8 +162,12 @@ def _compared(
     schema: dlt.Schema,
     read: Mapping[str, Captured],
     due: Mapping[str, Captured] | None,
+    plan: dlt.Schema,
 ) -> Iterator[SourceComparison]:
     """Each root table with what was read, and what the next run reads; None where it reads all.
+
+    Args:
+        plan: how the next run writes the tables that it reads.
 
     Raises:
         ConfigError: the tables can't be queried.
@@ -171,23 +187,30 @@ def _compared(
             if not unchecked:
                 keys = _keys(table)
                 try:
-                    ahead = None
+                    its_due = None
                     if due is not None:
-                        ahead = due_keys(SourceRows(due.get(root, nothing), layout), keys)
+                        its_due = due_keys(SourceRows(due.get(root, nothing), layout), keys)
                     yield compare(
                         partial(SourceRows, rows, layout),
                         layout,
                         delivered_of,
                         keys,
-                        ahead,
+                        its_due,
                         skipped=_read_times(context, root),
-                        replaces=_replaces(context, table),
+                        replaces=_replaces(context, plan, root, due),
                     )
                 except UnknownValueError as error:
                     unchecked = str(error)
             if unchecked:
                 held = delivered_of().count(root)
                 yield SourceComparison(root, rows.counted.rows, held, unchecked=unchecked)
+    # tables that no load has made yet
+    for root in sorted(read.keys() - {*_roots(schema)}):
+        count = read[root].counted.rows
+        ahead = read if due is None else due
+        brought = min(count, ahead[root].counted.rows) if root in ahead else 0
+        if count:
+            yield SourceComparison(root, count, missing=Difference(count, brought))
 
 
 def _read_times(context: RunContext, root: str) -> frozenset[Column]:
@@ -202,8 +225,14 @@ def _read_times(context: RunContext, root: str) -> frozenset[Column]:
     return frozenset({(root, CLUSTER_TIME)})
 
 
-def _replaces(context: RunContext, table: Any) -> bool:
-    return context.partition is not None or table.get("write_disposition") == "replace"
+def _replaces(
+    context: RunContext, plan: dlt.Schema, root: str, due: Mapping[str, Captured] | None
+) -> bool:
+    """Whether the next run takes out what it does not read; a table that it leaves alone stays."""
+    if context.partition is not None:
+        return True
+    reads = due is None or root in due
+    return reads and plan.tables[root].get("write_disposition") == "replace"
 
 
 def _roots(schema: dlt.Schema) -> list[str]:
