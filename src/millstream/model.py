@@ -94,8 +94,11 @@ class Column:
         precision, scale, timezone: as dlt knows them; None where it leaves them open.
         merge_key: rows merge on it although it is no primary key.
         cursor: incremental loading reads on from its highest value.
-        path: where the values lie in the JSON: `user.login`, `labels[].name`; empty for
-            columns that the load itself adds. Two columns that differ in it alone are equal.
+        path: where the values lie in the JSON, by the names that keys have in the destination:
+            `user.login`, `labels[].name`; empty for columns that the load itself adds. Two columns
+            that differ in it alone are equal.
+        source_path: the same by the keys as the source has them, `user.loginName`; empty where they
+            are not known. Not compared either.
         profile: what the last load saw; None where nothing was counted. Not compared either.
     """
 
@@ -111,7 +114,13 @@ class Column:
     merge_key: bool = False
     cursor: bool = False
     path: str = field(default="", compare=False)
+    source_path: str = field(default="", compare=False)
     profile: ColumnProfile | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def origin(self) -> str:
+        """Where the values lie in the JSON, as people are told."""
+        return self.source_path or self.path
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,10 @@ from services.places import Place
 
 pytest.importorskip("openlineage.client")
 
-LINES = [{"id": 1, "price": 1.5, "lines": [{"sku": "a"}, {"sku": "b"}]}, {"id": 2, "price": None}]
+LINES = [
+    {"id": 1, "price": 1.5, "Lines": [{"itemNo": "a"}, {"itemNo": "b"}]},
+    {"id": 2, "price": None},
+]
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_a_run_tells_where_each_column_comes_from(project: Place) -> None:
     assert root["outputFacets"]["outputStatistics"]["rowCount"] == 2
     assert lines["outputFacets"]["outputStatistics"]["rowCount"] == 2
     fields = lines["facets"]["columnLineage"]["fields"]
-    assert fields["sku"]["inputFields"][0]["field"] == "lines[].sku"
+    assert fields["item_no"]["inputFields"][0]["field"] == "Lines[].itemNo"
     assert fields["_dlt_parent_id"]["inputFields"][0]["name"] == root["name"]
     price = root["facets"]["dataQualityMetrics"]["columnMetrics"]["price"]
     assert (price["nullCount"], price["count"], price["max"]) == (1, 1, 1.5)

@@ -26,7 +26,7 @@ SOURCE = dg.AssetKey(["sources", "shop"])
 COMES_FROM = {
     ORDERS: {"id": (SOURCE, "orders.id"), "title": (SOURCE, "orders.title")},
     LINES: {
-        "n": (SOURCE, "orders.lines[].n"),
+        "line_no": (SOURCE, "orders.Lines[].lineNo"),
         "_dlt_parent_id": (ORDERS, "_dlt_id"),
         "_dlt_root_id": (ORDERS, "_dlt_id"),
     },
@@ -46,7 +46,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "home").mkdir()
     (folder / "pyproject.toml").touch()
     (folder / "defs.yaml").write_text(DEFS)
-    (folder / "data" / "a.jsonl").write_text('{"id": 1, "title": "a", "lines": [{"n": 1}]}\n')
+    (folder / "data" / "a.jsonl").write_text('{"id": 1, "title": "a", "Lines": [{"lineNo": 1}]}\n')
     return folder
 
 

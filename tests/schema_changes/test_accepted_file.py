@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millstream.errors import ConfigError
+from millstream.formats.json_path import spelled
+from millstream.formats.key_names import KeyNames, keys_by_name
 from millstream.model import Column, SchemaVersion, Table
 from millstream.schema_changes import accepted_file, canonical
 
 from .strategies import NAMES, versions
 
+naming = NamingConvention()
 ISSUES = SchemaVersion(
     (
         Table("issues", None, (Column("n", "bigint"), Column("id", "bigint", False, True))),
@@ -74,6 +78,44 @@ def test_the_file_holds_any_schema(streams: dict[str, SchemaVersion]) -> None:
     assert accepted_file.render(read) == text
     # any other YAML reader sees the same names
     assert set(yaml.safe_load(text)["streams"]) == set(streams)
+
+
+KEYS = st.text(min_size=1, max_size=5) | st.sampled_from(("orderId", "a, b", "x[].y", "t: #", '"'))
+
+
+@given(st.lists(st.lists(KEYS, min_size=1, max_size=3), min_size=1, max_size=6))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_the_file_holds_the_keys_of_the_source(paths: list[list[str]]) -> None:
+    """Of any characters: of the root's columns, of a list's, and of the list itself."""
+    names = KeyNames("orders", naming.normalize_identifier, naming.normalize_path, {}, {})
+    for path in paths:
+        names.locate(path)
+        names.locate([path[0], "[]", *path])
+    keys = keys_by_name(names.new())
+    columns: dict[tuple[str, ...], dict[str, Column]] = {}
+    for path in keys:
+        for split in range(len(path)):
+            found = "".join(f"{name}[]." for name in path[:split]) + ".".join(path[split:])
+            name = "__".join(path[split:])
+            column = Column(name, "text", path=found, source_path=spelled(found, keys))
+            columns.setdefault(path[:split], {})[name] = column
+    tables = [
+        Table(
+            "__".join(("orders", *path)),
+            "__".join(("orders", *path[:-1])) if path else None,
+            tuple(of.values()),
+        )
+        for path, of in columns.items()
+    ]
+    version = canonical(SchemaVersion(tuple(tables)))
+    read = accepted_file.parse(accepted_file.render({"orders": version}))["orders"]
+    places = [
+        [(c.name, c.path, c.source_path) for table in each.tables for c in table.columns]
+        for each in (version, read)
+    ]
+    assert places[0] == places[1]
+    roots = [place for _, path, place in places[0] if "[]" not in path]
+    assert len({*roots}) == len(roots), "no two keys are spelled alike"
 
 
 @given(versions(), versions(), st.data())

@@ -182,3 +182,32 @@ def test_a_stream_that_cannot_be_read_is_not_in_the_way_of_others(
     assert "orders: new table `orders`" in printed.out
     assert "gone failed: stream 'gone': no file fits none.jsonl" in printed.err
     assert "id: bigint" in (tmp_path / "schema.yaml").read_text()
+
+
+def test_columns_are_told_by_the_keys_of_the_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From what was loaded, and from schema.yaml."""
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "rows.jsonl").write_text(
+        '{"orderId": 1, "a.b": 2, "c, d: e": 3, "customer": {"firstName": "Ann"}, '
+        '"orderLines": [{"unitPrice": 1.5, "Tags": ["a"], "sub lines": [{"x-y": 1}]}]}\n'
+    )
+    (tmp_path / "defs.yaml").write_text(
+        "type: millstream.Pipeline\n"
+        "attributes: {name: shop, source: {type: files, streams: {orders: {path: rows.jsonl}}}, "
+        "destination: {database: w.duckdb}}\n"
+    )
+    assert main(["run", str(tmp_path)]) == 0
+    for command in ("show", "accept --from-source --offline", "show"):
+        capsys.readouterr()
+        assert main(["schema", *command.split(), str(tmp_path)]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        if command == "show":
+            assert [words.partition(" ")[0] for words in said.split("from ")[1:]] == [
+                '"a.b"', '"c,', "customer.firstName", "orderId", "orderLines[].unitPrice",
+                "orderLines[].sub", "orderLines[].Tags[]",
+            ]  # fmt: skip
+            assert 'from "c, d: e"' in said
+            assert "from orderLines[].sub lines[].x-y" in said
+    assert "      from: orderLines\n" in (tmp_path / "schema.yaml").read_text()

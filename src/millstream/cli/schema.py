@@ -139,6 +139,8 @@ def _show(options: Namespace) -> int:
 
 
 def _tree_lines(version: SchemaVersion) -> list[str]:
+    from dataclasses import replace
+
     from millstream.cli.terminal import tree
     from millstream.schema_changes.messages import origin_words
     from millstream.schema_changes.yaml_column import write
@@ -151,10 +153,9 @@ def _tree_lines(version: SchemaVersion) -> list[str]:
         indent = branch.replace("├─ ", "│  ").replace("└─ ", "   ")
         below = "│  " if any(table.parent == name for table in version.tables) else "   "
         width = max((len(column.name) for column in tables[name].columns), default=0)
-        lines += [
-            f"  {indent}{below}{column.name.ljust(width)}  {write(column)}{origin_words(column)}"
-            for column in tables[name].columns
-        ]
+        for column in tables[name].columns:
+            line = write(replace(column, source_path="")) + origin_words(column)
+            lines.append(f"  {indent}{below}{column.name.ljust(width)}  {line}")
     return lines
 
 

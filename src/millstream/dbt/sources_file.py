@@ -84,8 +84,8 @@ def _column(column: Column, unique: Sequence[str]) -> dict[str, Any]:
     made: dict[str, Any] = {"name": column.name, "data_type": column.data_type}
     if column.variant_of:
         made["description"] = f"Values of `{column.variant_of}` that its type does not take."
-    elif column.path:
-        made["description"] = f"`{column.path}`"
+    elif column.origin:
+        made["description"] = f"`{column.origin}`"
     tests = [
         *(["unique"] if column.name in unique else []),
         *([] if column.nullable else ["not_null"]),

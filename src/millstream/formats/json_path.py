@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Mapping
 
 KEY_PATH = "x-key-path"
 """A hint of a column, or of a child table: the names of the keys that lead to it from its row,
 where one of them has a separator of its own."""
+
+_PLAIN_KEY = re.compile(r"[\w$@/:-]+( [\w$@/:-]+)*")
+"""Keys that stand in a path without quotes."""
 
 LIST_ITEM = "value"
 """dlt's name for the column that holds a list's items when these are not objects."""
@@ -44,6 +49,39 @@ def json_path(prefix: str, column: str, separator: str = "__") -> str:
     return prefix + column.replace(separator, ".")
 
 
+def spelled(path: str, keys: Mapping[tuple[str, ...], str]) -> str:
+    """A JSON path by the keys as the source has them; in quotes, where a key would be misread.
+
+    Args:
+        keys: by the names that lead to each, whether objects or lists lie between them.
+
+    >>> keys = {("orders",): "Orders", ("orders", "id"): "orderId", ("orders", "v_1"): "v.1"}
+    >>> spelled("orders[].id", keys), spelled("orders[].v_1", keys)
+    ('Orders[].orderId', 'Orders[]."v.1"')
+    """
+    found: list[str] = []
+    names: tuple[str, ...] = ()
+    for part in path.split("."):
+        name = part.removesuffix("[]")
+        names = (*names, name)
+        key = keys.get(names, name)
+        if not _PLAIN_KEY.fullmatch(key):
+            text = json.dumps(key, ensure_ascii=not key.isprintable())
+            key = text.replace("[", "\\u005b")  # none but a list's is followed by a dot
+        found.append(key + part[len(name) :])
+    return ".".join(found)
+
+
+def source_keys(path: str, source_path: str) -> str | None:
+    """The keys at the end of a JSON path as the source has them, where the names are others.
+
+    >>> source_keys("lines[].unit_price", "Lines[].unitPrice"), source_keys("ids[]", "Ids[]")
+    ('unitPrice', None)
+    """
+    found = source_path.rpartition("[].")[2]
+    return None if path.endswith("[]") or found == path.rpartition("[].")[2] else found or None
+
+
 def own_keys(path: str, name: str, separator: str = "__") -> str | None:
     """The keys at the end of a JSON path, where the name alone would be split into others.
 
@@ -59,3 +97,11 @@ def list_keys(columns: Iterable[str], table: str, child: str, separator: str = "
     """As `own_keys`, of a list, by the JSON paths of its table's columns."""
     path = next((path for path in columns if "[]" in path), "").rpartition("[]")[0]
     return own_keys(path, child.removeprefix(f"{table}{separator}"), separator)
+
+
+def list_source_keys(columns: Iterable[tuple[str, str]]) -> str | None:
+    """As `source_keys`, of a list, by both paths of its table's columns."""
+    for path, source_path in columns:
+        if "[]" in path and source_path:
+            return source_keys(path.rpartition("[]")[0], source_path.rpartition("[]")[0])
+    return None

@@ -80,10 +80,8 @@ class KeyNames:
         self._scopes: dict[Path, dict[str, str]] = {}
         self._owners: dict[str, tuple[Path, str]] = {}
         self._new: dict[str, str] = {}
-        for hint, key in hints.items():
-            if hint.startswith(HINT):
-                *above, name = hint[len(HINT) :].split(".")
-                self._take((*above,), key, name)
+        for names, key in keys_by_name(hints).items():
+            self._take(names[:-1], key, names[-1])
         self._there = set(_prefixes(columns))
         self._trusts = bool(hints.get(UNKNOWN))
         self._shared: SharedNames | None = None
@@ -267,6 +265,15 @@ class SharedNames:
 
             yield [((*path,), key, name) for path, key, name in found], tell
             self._read = file.tell()
+
+
+def keys_by_name(hints: Mapping[str, Any]) -> dict[Path, str]:
+    """The keys that a root table's hints remember, by the names that lead to each."""
+    return {
+        tuple(hint[len(HINT) :].split(".")): key
+        for hint, key in hints.items()
+        if hint.startswith(HINT)
+    }
 
 
 def name_primary_key(schema: Schema, resource: DltResource, dialect: str | None = None) -> None:

@@ -85,9 +85,9 @@ def _lineage(
     found = {}
     for column in table.columns:
         fields = [
-            column_lineage_dataset.InputField(place, name, column.path)
+            column_lineage_dataset.InputField(place, name, column.origin)
             for place, name in read
-            if column.path
+            if column.origin
         ]
         if column.name == "_dlt_parent_id" and table.parent in names:
             parent = names[str(table.parent)]

@@ -66,8 +66,8 @@ def column_lineage(
             deps[column.name] = [dg.TableColumnDep(key_of(table.parent), "_dlt_id")]
         elif column.name == "_dlt_root_id":
             deps[column.name] = [dg.TableColumnDep(root, "_dlt_id")]
-        elif column.path and source is not None:
-            deps[column.name] = [dg.TableColumnDep(source, f"{stream}.{column.path}")]
+        elif column.origin and source is not None:
+            deps[column.name] = [dg.TableColumnDep(source, f"{stream}.{column.origin}")]
     return dg.TableColumnLineage(deps)
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from millstream.common import atomic_write, file_lock
 from millstream.config.yaml_limits import ensure_bounded
 from millstream.errors import ConfigError
-from millstream.formats.json_path import json_path, list_keys, list_path
+from millstream.formats.json_path import json_path, list_keys, list_path, list_source_keys
 from millstream.model import Column, SchemaVersion, Table
 from millstream.schema_changes import yaml_column, yaml_comments
 from millstream.schema_changes.diff import canonical
@@ -139,6 +139,9 @@ def render(streams: Mapping[str, SchemaVersion], *, header: bool = True) -> str:
                 paths = [column.path for column in table.columns]
                 if keys := list_keys(paths, table.parent, table.name):
                     lines.append(f"      key: {yaml_column.key(keys)}")
+                both = [(column.path, column.source_path) for column in table.columns]
+                if keys := list_source_keys(both):
+                    lines.append(f"      from: {yaml_column.key(keys)}")
             lines.append(f"      columns:{'' if table.columns else ' {}'}")
             for column in table.columns:
                 key = yaml_column.key(column.name)
@@ -191,9 +194,10 @@ class _Reader:
         nodes = self._mapping(node, where)
         parents: dict[str, str | None] = {}
         keys: dict[str, str] = {}
+        source_keys: dict[str, str] = {}
         for name, table in nodes.items():
             fields = self._mapping(table, f"{where}.{name}")
-            for unknown in fields.keys() - {"parent", "key", "columns"}:
+            for unknown in fields.keys() - {"parent", "key", "from", "columns"}:
                 raise self._error(
                     fields[unknown],
                     f"{where}.{name}: unknown field `{unknown}`",
@@ -206,7 +210,9 @@ class _Reader:
             )
             if "key" in fields:
                 keys[name] = self._text(fields["key"], f"{where}.{name}.key")
-        paths = self._paths(parents, nodes, where, keys)
+            if "from" in fields:
+                source_keys[name] = self._text(fields["from"], f"{where}.{name}.from")
+        paths = self._paths(parents, nodes, where, keys, source_keys)
         for name, table in nodes.items():
             columns = self._mapping(table, "").get("columns")
             if columns is None:
@@ -215,7 +221,7 @@ class _Reader:
                 name,
                 parents[name],
                 tuple(
-                    self._column(column, line, paths[name], f"{where}.{name}.columns.{column}")
+                    self._column(column, line, *paths[name], f"{where}.{name}.columns.{column}")
                     for column, line in self._mapping(columns, f"{where}.{name}.columns").items()
                 ),
             )
@@ -227,9 +233,13 @@ class _Reader:
         nodes: Mapping[str, object],
         where: str,
         keys: Mapping[str, str],
-    ) -> dict[str, str]:
-        """The JSON path of each table; refuses parents that are missing, or that form a circle."""
-        paths: dict[str, str] = {}
+        source_keys: Mapping[str, str],
+    ) -> dict[str, tuple[str, str]]:
+        """The JSON path of each table, by names and by the source's keys.
+
+        Refuses parents that are missing, or that form a circle.
+        """
+        paths: dict[str, tuple[str, str]] = {}
         for name in parents:
             chain = [name]
             while (parent := parents[chain[-1]]) is not None:
@@ -240,17 +250,24 @@ class _Reader:
                 if parent in chain:
                     raise self._error(nodes[name], f"{where}.{name}: is its own parent")
                 chain.append(parent)
-            path = ""
+            path = source_path = ""
             for parent, child in zip(chain[:0:-1], chain[-2::-1]):
-                path += f"{keys[child]}[]." if child in keys else list_path(parent, child)
-            paths[name] = path
+                names = f"{keys[child]}[]." if child in keys else list_path(parent, child)
+                path += names
+                source_path += f"{source_keys[child]}[]." if child in source_keys else names
+            paths[name] = path, source_path
         return paths
 
-    def _column(self, name: str, node: object, prefix: str, where: str) -> Column:
+    def _column(
+        self, name: str, node: object, prefix: str, source_prefix: str, where: str
+    ) -> Column:
         text = self._text(node, where)
         try:
             return yaml_column.read(
-                name, text, lambda base: "" if _is_own(name) else json_path(prefix, base)
+                name,
+                text,
+                lambda base: "" if _is_own(name) else json_path(prefix, base),
+                source_prefix,
             )
         except ValueError as error:
             raise self._error(node, f"{where}: {error}", "e.g. `bigint, not null`") from None

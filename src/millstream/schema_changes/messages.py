@@ -42,7 +42,7 @@ def origin_words(column: Column) -> str:
     >>> origin_words(Column("sku", "text", path="lines[].sku")), origin_words(Column("id", "text"))
     (', from lines[].sku', '')
     """
-    return f", from {column.path}" if column.path and column.path != column.name else ""
+    return f", from {column.origin}" if column.origin not in ("", column.name) else ""
 
 
 def percent(share: float) -> str:

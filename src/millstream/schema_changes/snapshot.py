@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
-from millstream.formats.json_path import KEY_PATH, json_path, list_path, variant_base
+from millstream.formats.json_path import KEY_PATH, json_path, list_path, spelled, variant_base
+from millstream.formats.key_names import keys_by_name
 from millstream.model import Column, ColumnProfile, SchemaVersion, Table
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 Profile = Mapping[str, Mapping[str, ColumnProfile]]
 """What one load saw, by table and column name."""
+
+Keys = Mapping[tuple[str, ...], str]
+"""A stream's keys, by the names that lead to each."""
 
 
 def snapshot(
@@ -47,19 +51,19 @@ def snapshot(
                 name=name,
                 parent=parent,
                 columns=tuple(
-                    _column(column, own, separator, prefix, profile.get(name, {}))
+                    _column(column, own, separator, prefix, keys, profile.get(name, {}))
                     for column in tables[name]["columns"].values()
                     if _is_complete(column)
                 ),
             )
-            for name, parent, prefix in _walk(tables, separator, resource)
+            for name, parent, prefix, keys in _walk(tables, separator, resource)
         )
     )
 
 
 def column_from(column: Mapping[str, Any]) -> Column:
     """One column of a dlt schema, complete, without its JSON path."""
-    return _column(column, column["name"], "__", "", {})
+    return _column(column, column["name"], "__", "", {}, {})
 
 
 def _is_complete(column: Mapping[str, Any]) -> bool:
@@ -68,25 +72,25 @@ def _is_complete(column: Mapping[str, Any]) -> bool:
 
 def _walk(
     tables: Mapping[str, Any], separator: str, resource: str | None
-) -> list[tuple[str, str | None, str]]:
-    """Name, parent and JSON path of each table, parents before children, depth first."""
+) -> list[tuple[str, str | None, str, Keys]]:
+    """Name, parent, JSON path and remembered keys of tables, parents first, depth first."""
     children: dict[str | None, list[str]] = {}
     for name, table in tables.items():
         parent = table.get("parent")
         children.setdefault(parent if parent in tables else None, []).append(name)
-    found: list[tuple[str, str | None, str]] = []
-    pending: list[tuple[str, str | None, str]] = [
-        (name, None, "")
+    found: list[tuple[str, str | None, str, Keys]] = []
+    pending: list[tuple[str, str | None, str, Keys]] = [
+        (name, None, "", keys_by_name(tables[name]))
         for name in reversed(children.get(None, []))
         if resource is None or tables[name].get("resource", name) == resource
     ]
     while pending:
-        name, parent, path = pending.pop()
-        found.append((name, parent, path))
+        name, parent, path, names = pending.pop()
+        found.append((name, parent, path, names))
         for child in reversed(children.get(name, [])):
             keys = tables[child].get(KEY_PATH)
             lists = f"{'.'.join(keys)}[]." if keys else list_path(name, child, separator)
-            pending.append((child, name, path + lists))
+            pending.append((child, name, path + lists, names))
     return found
 
 
@@ -95,6 +99,7 @@ def _column(
     own: str,
     separator: str,
     prefix: str,
+    names: Keys,
     profile: Mapping[str, ColumnProfile],
 ) -> Column:
     name = column["name"]
@@ -118,5 +123,6 @@ def _column(
         merge_key=bool(column.get("merge_key")),
         cursor=bool(column.get("incremental")),
         path=path,
+        source_path=spelled(path, names) if names and path else "",
         profile=profile.get(name),
     )

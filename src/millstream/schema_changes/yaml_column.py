@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 
-from millstream.formats.json_path import json_path, own_keys
+from millstream.formats.json_path import json_path, own_keys, source_keys
 from millstream.model import Column
 from millstream.schema_changes.messages import type_words
 
@@ -32,6 +32,9 @@ _TYPE = re.compile(
     r"( (?P<timezone>with|without) time zone)?"
 )
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN_KEYS = re.compile(r"[\w$@/.\[\]-]+( [\w$@/.\[\]-]+)*")
+_LINE = re.compile(r"[a-z][\w$@/.\[\](), -]*")
+"""What YAML reads as a text without quotes."""
 _YAML_WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null", "nan"})
 
 
@@ -46,16 +49,43 @@ def write(column: Column) -> str:
     traits += [name for name, is_set in zip(_TRAITS, flags) if is_set]
     if keys := own_keys(column.path, column.name):
         traits.append(f"key {keys}")
+    if keys := source_keys(column.path, column.source_path):
+        traits.append(f"from {source_key(keys)}")
     if column.variant_of is not None:
         traits.append(f"variant of {column.variant_of}")
     line = ", ".join(traits)
-    # names of the `direct` convention hold any character
-    plain = column.variant_of is None or _PLAIN.fullmatch(column.variant_of)
-    return line if plain else json.dumps(line, ensure_ascii=False)
+    # names of the `direct` convention, and keys, hold any character
+    return line if _LINE.fullmatch(line) else json.dumps(line, ensure_ascii=False)
 
 
-def read(name: str, line: str, path: Callable[[str], str] = lambda base: "") -> Column:
-    """The column that a line describes; `path` tells where a column's values lie in the JSON.
+def source_key(keys: str) -> str:
+    """Keys as a source has them, without what ends a trait.
+
+    >>> source_key("unitPrice"), source_key('"a, b"')
+    ('unitPrice', '"\\\\"a\\\\u002c b\\\\""')
+    """
+    if _PLAIN_KEYS.fullmatch(keys):
+        return keys
+    return json.dumps(keys, ensure_ascii=False).replace(",", "\\u002c")
+
+
+def read_source_key(text: str) -> str:
+    """What `source_key` wrote.
+
+    Raises:
+        ValueError: it wrote something else.
+    """
+    return str(json.loads(text)) if text.startswith('"') else text
+
+
+def read(
+    name: str, line: str, path: Callable[[str], str] = lambda base: "", source_prefix: str = ""
+) -> Column:
+    """The column that a line describes.
+
+    Args:
+        path: where a column's values lie in the JSON.
+        source_prefix: where its table's rows do, by the keys as the source has them.
 
     >>> read("n__v_text", "text, variant of n").variant_of
     'n'
@@ -69,9 +99,12 @@ def read(name: str, line: str, path: Callable[[str], str] = lambda base: "") -> 
     if match is None or match["type"] not in DATA_TYPES:
         raise ValueError(f"{words!r} is not a data type{_mean(words.split('(')[0], DATA_TYPES)}")
     where = path(variant_of or name)
+    source_keys = ""
     for trait in traits:
         if trait.startswith("key "):
             where = where.removesuffix(json_path("", name)) + trait.removeprefix("key ")
+        elif trait.startswith("from "):
+            source_keys = read_source_key(trait.removeprefix("from "))
         elif trait not in _TRAITS:
             raise ValueError(f"{trait!r} is not known{_mean(trait, _TRAITS)}")
     return Column(
@@ -86,7 +119,16 @@ def read(name: str, line: str, path: Callable[[str], str] = lambda base: "") -> 
         scale=int(match["scale"]) if match["scale"] else None,
         timezone=None if match["timezone"] is None else match["timezone"] == "with",
         path=where,
+        source_path=_source_path(where, source_prefix, source_keys),
     )
+
+
+def _source_path(path: str, prefix: str, keys: str) -> str:
+    if not path:
+        return ""
+    if path.endswith("[]"):
+        return prefix.removesuffix(".")
+    return prefix + (keys or path.rpartition("[].")[2])
 
 
 def key(name: str) -> str:
