@@ -7,6 +7,8 @@ LIVE ?=
 NAME ?= github
 DLT ?= dlt
 ARGS ?=
+# containers often set it: each process would then compile what it imports again, a second of CPU
+unexport PYTHONDONTWRITEBYTECODE
 
 # pip alone works everywhere but takes minutes; uv takes seconds. pip stays the way out, since it
 # knows of indexes that only pip's own configuration names.
