@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import sys
+from functools import cache
 
 from millstream.errors import ConfigError
 
@@ -43,6 +44,7 @@ def package_name(folder: str) -> str:
     return name
 
 
+@cache
 def _installed() -> set[str]:
     from importlib.metadata import packages_distributions
 
