@@ -46,6 +46,7 @@ from millstream.destinations.existing_tables import (
 from millstream.destinations.factory import (
     bucket_url,
     build,
+    built_once,
     loader_file_format,
     server,
     storage_kind,
@@ -91,6 +92,7 @@ __all__ = [
     "address",
     "bucket_url",
     "build",
+    "built_once",
     "can_merge",
     "clear",
     "dataset_name",

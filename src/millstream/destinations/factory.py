@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +51,23 @@ _BUCKET_KINDS = {
 }
 
 
+_Known = dict[tuple[int, "str | None"], "tuple[TargetConfig, AnyDestination]"]
+_known: ContextVar[_Known | None] = ContextVar("known", default=None)
+
+
+@contextmanager
+def built_once() -> Iterator[None]:
+    """Within, a configuration's destination is made once, and what is known of it stays known.
+
+    A run needs it a dozen times; to make it and look up its settings is a fifth of a small one.
+    """
+    before = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(before)
+
+
 def build(config: TargetConfig, credentials: str | None = None) -> AnyDestination:
     """The dlt destination that a pipeline loads into.
 
@@ -62,6 +82,17 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
         ConfigError: no such destination, option or loader file format.
         MissingDependencyError: the destination's driver is not installed.
     """
+    known = _known.get()
+    if known is None:
+        return _build(config, credentials)
+    question = id(config), credentials
+    if question not in known:
+        # the configuration too, so that no other gets its place in memory
+        known[question] = config, _build(config, credentials)
+    return known[question][1]
+
+
+def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
     from dlt.common.destination.configuration import ParquetFormatConfiguration
     from dlt.common.destination.exceptions import UnknownDestinationModule
     from dlt.common.destination.reference import Destination

@@ -228,6 +228,7 @@ def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -
             )
 
 
+@destinations.built_once()
 def execute(
     context: RunContext,
     open_source: Callable[[], Any],
