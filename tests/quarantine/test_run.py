@@ -423,3 +423,43 @@ def test_quarantine_with_another_dlt_is_a_setting(
     assert any("is off" in warning for warning in report.warnings)
     ids = query(tmp_path, "SELECT count(*) FROM shop.orders")
     assert ids == [(51,)], "the package that waited, and this one"
+
+
+def test_a_place_is_told_by_the_keys_of_the_row_that_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "defs.yaml").write_text(
+        json.dumps(
+            {
+                "type": "millstream.Pipeline",
+                "attributes": {
+                    "name": "shop",
+                    "source": {
+                        "type": "files",
+                        "streams": {"orders": {"path": "*.jsonl", "primary_key": "orderId"}},
+                    },
+                    "destination": {"type": "duckdb"},
+                    "schema_policy": {"rules": [{"action": "quarantine", "change": "risky"}]},
+                },
+            }
+        )
+    )
+
+    def order(n: int, net: Any = 1, part: Any = 1) -> dict[str, Any]:
+        lines = [{"subParts": [{"partNo": 0}, {"partNo": part}]}]
+        return {"orderId": n, "unitPrices": {"v1.net": net}, "orderLines": lines}
+
+    def run(*rows: dict[str, Any]) -> None:
+        name = f"{rows[0]['orderId']}.jsonl"
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+        assert main(["run", str(tmp_path)]) == 0
+
+    run(*map(order, range(9)))
+    run(*map(order, range(10, 19)), order(20, "two"), order(21, 1, "x"), {"orderId": None})
+    capsys.readouterr()
+    assert main(["quarantine", "list", str(tmp_path), "--json"]) == 0
+    assert sorted(each["json_path"] for each in json.loads(capsys.readouterr().out)) == [
+        "orderId",
+        "orderLines[].subParts[1].partNo",
+        'unitPrices."v1.net"',
+    ]

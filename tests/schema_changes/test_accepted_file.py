@@ -97,7 +97,7 @@ def test_the_file_holds_the_keys_of_the_source(paths: list[list[str]]) -> None:
         for split in range(len(path)):
             found = "".join(f"{name}[]." for name in path[:split]) + ".".join(path[split:])
             name = "__".join(path[split:])
-            column = Column(name, "text", path=found, source_path=spelled(found, keys))
+            column = Column(name, "text", path=found, source_path=spelled(found, keys.get))
             columns.setdefault(path[:split], {})[name] = column
     tables = [
         Table(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 KEY_PATH = "x-key-path"
 """A hint of a column, or of a child table: the names of the keys that lead to it from its row,
@@ -49,22 +50,43 @@ def json_path(prefix: str, column: str, separator: str = "__") -> str:
     return prefix + column.replace(separator, ".")
 
 
-def spelled(path: str, keys: Mapping[tuple[str, ...], str]) -> str:
+def rows_path(tables: Mapping[str, Any], root: str, table: str, separator: str = "__") -> str:
+    """The JSON path of a table's rows within a row of its root table.
+
+    Args:
+        tables: of a dlt schema; `table` itself may be none of them yet.
+
+    >>> tables = {"orders__lines": {"parent": "orders"}}
+    >>> rows_path(tables, "orders", "orders__lines__parts"), rows_path(tables, "orders", "orders")
+    ('lines[].parts[].', '')
+    """
+    if table == root:
+        return ""
+    above = [name for name in tables if table.startswith(f"{name}{separator}")]
+    known = tables.get(table, {})
+    parent = known.get("parent") or max((root, *above), key=len)
+    keys = known.get(KEY_PATH)
+    lists = f"{'.'.join(keys)}[]." if keys else list_path(parent, table, separator)
+    return rows_path(tables, root, parent, separator) + lists
+
+
+def spelled(path: str, key_of: Callable[[tuple[str, ...], str], str]) -> str:
     """A JSON path by the keys as the source has them; in quotes, where a key would be misread.
 
     Args:
-        keys: by the names that lead to each, whether objects or lists lie between them.
+        key_of: the key by the names that lead to it, whether objects or lists lie between them;
+            or the name, which is given behind them.
 
     >>> keys = {("orders",): "Orders", ("orders", "id"): "orderId", ("orders", "v_1"): "v.1"}
-    >>> spelled("orders[].id", keys), spelled("orders[].v_1", keys)
-    ('Orders[].orderId', 'Orders[]."v.1"')
+    >>> spelled("orders[].id", keys.get), spelled("orders[2].v_1", keys.get)
+    ('Orders[].orderId', 'Orders[2]."v.1"')
     """
     found: list[str] = []
     names: tuple[str, ...] = ()
     for part in path.split("."):
-        name = part.removesuffix("[]")
+        name = part.partition("[")[0]
         names = (*names, name)
-        key = keys.get(names, name)
+        key = key_of(names, name)
         if not _PLAIN_KEY.fullmatch(key):
             text = json.dumps(key, ensure_ascii=not key.isprintable())
             key = text.replace("[", "\\u005b")  # none but a list's is followed by a dot

@@ -118,6 +118,11 @@ class KeyNames:
             found = self._scopes[path][key]
         return found
 
+    def key(self, path: Path, name: str) -> str:
+        """The key that the last name of a path is decided of; `name` where none is."""
+        above, key = self._owners.get(self._joined(path[:-1], path[-1]), ((), name))
+        return key if above == path[:-1] else name
+
     def decide(self, path: Path, keys: Iterable[str]) -> None:
         """Name keys that come together, in an order that does not depend on theirs.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any, Literal
 
-from millstream.formats.json_path import json_path, list_path
+from millstream.formats.json_path import KEY_PATH, json_path, rows_path
 from millstream.model import QuarantineReason
 from millstream.quarantine.redaction import redacted
 from millstream.quarantine.rules import QuarantineRules
@@ -64,20 +64,31 @@ class Rejection:
     whole: bool = True
 
 
-def path_of(root: str, table: str, column: str | None, index: int | None = None) -> str:
+def path_of(
+    tables: Mapping[str, Any], root: str, table: str, column: str | None, index: int | None = None
+) -> str:
     """The JSON path of a column, or of a table's rows, within a row of the root table.
 
-    >>> path_of("orders", "orders", "buyer__name")
+    Args:
+        tables: of the dlt schema.
+        index: the position in its list of a row of a child table.
+
+    >>> path_of({}, "orders", "orders", "buyer__name")
     'buyer.name'
-    >>> path_of("orders", "orders__lines", "price", 2)
-    'lines[2].price'
-    >>> path_of("orders", "orders__lines", None)
+    >>> tables = {"orders__lines": {"parent": "orders"}}
+    >>> path_of(tables, "orders", "orders__lines__parts", "price", 2)
+    'lines[].parts[2].price'
+    >>> path_of(tables, "orders", "orders__lines", None)
     'lines[]'
     """
-    prefix = list_path(root, table) if table != root else ""
+    prefix = rows_path(tables, root, table)
     if index is not None:
-        prefix = prefix.replace("[].", f"[{index}].")
-    return json_path(prefix, column) if column else prefix.removesuffix(".")
+        around, _, below = prefix.rpartition("[]")
+        prefix = f"{around}[{index}]{below}"
+    if column is None:
+        return prefix.removesuffix(".")
+    keys = tables.get(table, {}).get("columns", {}).get(column, {}).get(KEY_PATH)
+    return prefix + ".".join(keys) if keys else json_path(prefix, column)
 
 
 def make(

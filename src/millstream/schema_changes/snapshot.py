@@ -123,6 +123,6 @@ def _column(
         merge_key=bool(column.get("merge_key")),
         cursor=bool(column.get("incremental")),
         path=path,
-        source_path=spelled(path, names) if names and path else "",
+        source_path=spelled(path, names.get) if names and path else "",
         profile=profile.get(name),
     )

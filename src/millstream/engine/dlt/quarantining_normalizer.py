@@ -13,7 +13,7 @@ import io
 import json as plain_json
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -55,7 +55,7 @@ from millstream.engine.versions import FileVersions, file_versions
 from millstream.errors import SourceDataError
 from millstream.formats import duplicate_keys, raw_part, typed_json
 from millstream.formats.deletions import deletion_column
-from millstream.formats.json_path import variant_base
+from millstream.formats.json_path import spelled, variant_base
 from millstream.formats.key_names import KeyNames
 from millstream.model import Decision
 from millstream.quarantine import entry, envelope
@@ -364,7 +364,8 @@ class WatchedNormalizer(ExactNormalizer):
         problems, document = self._row(root, item["row"], pua, updates)
         if problems:
             self._stats.count_quarantined(problems)
-            self._entries.append(entry.again(self._watch, found["replay"], problems, document))
+            told = self._by_source_keys(problems)
+            self._entries.append(entry.again(self._watch, found["replay"], told, document))
         else:
             self._entries.append(entry.closed(found["replay"], "replayed"))
         self._stats.outcomes["waiting" if problems else "replayed"] += 1
@@ -387,7 +388,7 @@ class WatchedNormalizer(ExactNormalizer):
             self._stats.refuse(refused.decision)
             return [refused.problem], kept
         except ROW_ERRORS as error:
-            return [refusal(root, error)], kept
+            return [refusal(self.schema.tables, root, error)], kept
         self._write_buffer(buffer)
         add(updates, found)
         if not self._hits:  # else it is kept in quarantine
@@ -450,7 +451,7 @@ class WatchedNormalizer(ExactNormalizer):
         )
         made = entry.make(
             self._watch,
-            problems,
+            self._by_source_keys(problems),
             document,
             load_id=self.load_id,
             position=None if is_again else f"{Path(self._stats.file).name}:{number}",
@@ -463,6 +464,13 @@ class WatchedNormalizer(ExactNormalizer):
             made["id"] = entry.identity(same, str(self._alike[same]))
         self._alike[same] += 1
         self._entries.append(made)
+
+    def _by_source_keys(self, problems: Sequence[Rejection]) -> list[Rejection]:
+        """Problems whose paths are those of the document that is kept, not of its columns."""
+        names = self.key_names
+        if names is None:
+            return [*problems]
+        return [replace(each, path=spelled(each.path, names.key)) for each in problems]
 
     def _keep(self, updates: dict[str, list[Any]]) -> None:
         """Write what was quarantined to its table, through dlt's normalizer as it is."""
@@ -604,14 +612,14 @@ class WatchedNormalizer(ExactNormalizer):
                 "policy",
                 f"{decision.change.message} ({decision.reason})",
                 table,
-                path_of(self._root, table, column, self._index(row)),
+                self._path_of(table, column, row),
                 self._watch.gate.name_of(decision.change),
             ),
         )
 
     def _hit_table(self, table: str, row: Mapping[str, Any] | None = None) -> None:
         detail = f"the contract allows no table `{table}`"
-        path = path_of(self._root, table, None, self._index(row or {}))
+        path = self._path_of(table, None, row or {})
         self._hits.append(Rejection("contract", detail, table, path))
 
     def _filter_columns(self, filtered_columns: Any, row: Any) -> Any:
@@ -630,13 +638,17 @@ class WatchedNormalizer(ExactNormalizer):
         detail = f"the contract discards {what} for the column `{name}`"
         self._hits.append(
             Rejection(
-                "contract", detail, table, path_of(self._root, table, column, self._index(row))
+                "contract",
+                detail,
+                table,
+                self._path_of(table, column, row),
             )
         )
 
-    def _index(self, row: Mapping[str, Any]) -> int | None:
+    def _path_of(self, table: str, column: str | None, row: Mapping[str, Any]) -> str:
         found = row.get(getattr(self.schema.data_item_normalizer, "c_dlt_list_idx", ""))
-        return found if isinstance(found, int) else None
+        index = found if isinstance(found, int) else None
+        return path_of(self.schema.tables, self._root, table, column, index)
 
 
 def add(updates: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
