@@ -70,18 +70,107 @@ def test_rows_that_are_gone_go(project: SqlProject) -> None:
     assert orders(project) == []
 
 
+@pytest.mark.nightly_on("postgres")
+@pytest.mark.parametrize(
+    "place",
+    ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))],
+    indirect=True,
+)
+def test_a_table_that_was_created_again(project: SqlProject) -> None:
+    """Its rows replace those of the table before: none is left to be taken out."""
+
+    def create(*ids: int) -> None:
+        project.execute("CREATE TABLE orders (id int PRIMARY KEY, name text)")
+        for number in ids:
+            project.execute("INSERT INTO orders VALUES (%s, 'x')", number)
+
+    create(1, 2, 3, 4)
+    project.define("orders", settings={"orders": {"deletes": "snapshot"}})
+    project.run()
+    project.execute("DROP TABLE orders")
+    create(3, 4, 5)
+    assert "replaces the rows in the destination" in project.run()
+    assert project.rows("id, name", "orders") == [(3, "x"), (4, "x"), (5, "x")]
+    project.execute("DELETE FROM orders WHERE id = 3")
+    project.run()
+    assert project.rows("id, name", "orders") == [(4, "x"), (5, "x")]
+
+
+@pytest.mark.parametrize("place", ["duckdb"], indirect=True)
+def test_a_cursor_that_is_new(project: SqlProject) -> None:
+    """It is where the rows are, not where those that are gone would put it."""
+    project.execute("CREATE TABLE orders (id int PRIMARY KEY, at int)")
+    project.execute("INSERT INTO orders SELECT i, i FROM generate_series(1, 9) AS i")
+    project.define("orders")
+    project.run()
+    project.define("orders", settings={"orders": {"cursor": "at", "lag": 1, "deletes": "snapshot"}})
+    for number, read in ((1, 9), (2, 3)):
+        project.execute("DELETE FROM orders WHERE id = %s", number)
+        project.execute("INSERT INTO orders VALUES (%s, %s)", number + 9, number + 9)
+        said = project.run()
+        assert f"orders: extract: orders {read + 1}" in said
+        assert [row[0] for row in project.rows("id", "orders")] == [*range(number + 1, number + 10)]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "place",
+    ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))],
+    indirect=True,
+)
+def test_a_key_with_another_column(project: SqlProject) -> None:
+    project.execute("CREATE TABLE orders (id int PRIMARY KEY)")
+    project.execute("INSERT INTO orders VALUES (1), (2)")
+    project.define("orders", settings={"orders": {"deletes": "snapshot"}})
+    project.run()
+    project.execute("ALTER TABLE orders DROP CONSTRAINT orders_pkey")
+    project.execute(
+        "ALTER TABLE orders ADD part int NOT NULL DEFAULT 0, ADD PRIMARY KEY (id, part)"
+    )
+    project.run()
+    assert "2 loaded rows without a value in the key" in project.run()
+    project.run("--full-refresh")
+    project.execute("DELETE FROM orders WHERE id = 1")
+    project.run()
+    assert project.rows("id, part", "orders") == [(2, 0)]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "place",
+    ["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))],
+    indirect=True,
+)
+def test_keys_with_a_nul(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which PostgreSQL has as another character."""
+    project = sqlite_project(place, capsys, monkeypatch)
+    project.execute("CREATE TABLE orders (id TEXT PRIMARY KEY, n INTEGER)")
+    for number, key in enumerate(("a\0b", "a", "\0")):
+        project.execute("INSERT INTO orders VALUES (?, ?)", key, number)
+    project.define("orders", settings={"orders": {"deletes": "snapshot"}})
+    project.run()
+    project.run()
+    assert [row[0] for row in project.rows("n", "orders")] == [0, 1, 2]
+    project.execute("DELETE FROM orders WHERE n = 0")
+    project.run()
+    assert [row[0] for row in project.rows("n", "orders")] == [1, 2]
+
+
 @pytest.mark.parametrize("place", ["duckdb"], indirect=True)
 def test_keys_of_several_columns_and_types(project: SqlProject) -> None:
     """Each key is that of the destination, whatever its type: no other row goes."""
     project.execute(
         "CREATE TABLE orders (day date, at timestamptz, local timestamp, code uuid, total "
-        "numeric(20, 4), label text, raw bytea, big bigint, n int, "
-        "PRIMARY KEY (day, at, local, code, total, label, raw, big))"
+        "numeric(20, 4), label text, raw bytea, big bigint, rate float8, n int, "
+        "PRIMARY KEY (day, at, local, code, total, label, raw, big, rate))"
     )
     for number in range(4):
         project.execute(
             "INSERT INTO orders VALUES ('2024-05-01', %s, '2024-05-01 10:00:00.123456', "
-            "'00000000-0000-0000-0000-00000000000a', 1.50, %s, '\\x00ff', 9007199254740993, 1)",
+            "'00000000-0000-0000-0000-00000000000a', 1.50, %s, '\\x00ff', "
+            "9007199254740993, 'NaN', 1)",
             *(f"1960-05-01 10:00:00.00000{number}+02", f" ž'{number}"),
         )
     project.define("orders", settings={"orders": {"deletes": "snapshot"}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -97,6 +97,7 @@ def extract(
     resources = resources_of(opened)
     known = pipeline.schemas.has_schema(context.schema)
     schema: Any = pipeline.schemas[context.schema] if known else dlt.Schema(context.schema)
+    kept = {} if full_refresh or not known else _columns(schema)
     if target.names_keys:
         dialect = pipeline.destination.capabilities().sqlglot_dialect
         for resource in resources:
@@ -152,7 +153,7 @@ def extract(
         load_ids.above(newest, stream=context.stream),
         raising_signals(),
         findings.collecting(Path(pipeline.pipelines_dir)) as found,
-        loaded_keys.from_destination(partial(_keys, context, pipeline, known and not full_refresh)),
+        loaded_keys.from_destination(partial(_keys, context, pipeline, kept)),
         corrected_lines.from_quarantine(
             lambda: (
                 quarantine_replay.current_entries(context, pipeline)
@@ -177,13 +178,27 @@ def extract(
     return Extracted(found, _told_of_source_state(context, pipeline, opened))
 
 
+def _columns(schema: dlt.Schema) -> dict[str, set[str]]:
+    """By table, the columns that there are."""
+    return {
+        name: {column for column, hints in table["columns"].items() if hints.get("data_type")}
+        for name, table in schema.tables.items()
+    }
+
+
 def _keys(
-    context: RunContext, pipeline: dlt.Pipeline, has_rows: bool, table: str, columns: Sequence[str]
+    context: RunContext,
+    pipeline: dlt.Pipeline,
+    kept: Mapping[str, set[str]],
+    table: str,
+    columns: Sequence[str],
 ) -> Sequence[tuple[Any, ...]]:
     """The keys of the rows that are there, to which rows are added that take others out.
 
+    None where a column of the key is new: no row has it yet.
+
     Args:
-        has_rows: whether any stay; of a full refresh none do.
+        kept: by table, the columns of rows that stay; none in a full refresh.
 
     Raises:
         ConfigError: the destination can't merge.
@@ -193,7 +208,11 @@ def _keys(
             f"rows that are gone can't be taken out of {context.target.destination.type}",
             hint="leave out `deletes: snapshot`, or load into a destination that merges",
         )
-    if not has_rows:
+    if not kept:
+        return ()
+    naming = pipeline.schemas[context.schema].naming
+    there = kept.get(naming.normalize_tables_path(table), set())
+    if not {*map(naming.normalize_identifier, columns)} <= there:
         return ()
     with context.writer():
         return destinations.key_values(pipeline, context.schema, table, columns)

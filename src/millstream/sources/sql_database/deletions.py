@@ -6,12 +6,14 @@ less than the rows, and takes out of the destination what is there and not among
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from millstream.common.text import quantity
 from millstream.errors import ConfigError
+from millstream.formats.copy_files import NUL_SIGN
 from millstream.formats.deletions import DELETED
 from millstream.sources import findings, loaded_keys
 
@@ -56,7 +58,8 @@ def rows(
     before = len(loaded)
     for page in now if loaded else ():
         for row in page if isinstance(page, list) else page.to_pylist():
-            loaded.pop(_comparable([row[name] for name in key]), None)
+            there = _comparable([row[name] for name in key])
+            loaded.pop(there if there in loaded else _without_nul(there), None)
     if loaded and len(loaded) == before:
         findings.warn(
             f"{what}: of {quantity(before, 'loaded row')} none is there any more; nothing was "
@@ -64,8 +67,19 @@ def rows(
         )
         return
     gone = [dict(zip(key, each)) for each in loaded.values() if None not in each]
+    if len(gone) < len(loaded):
+        findings.warn(
+            f"{what}: {quantity(len(loaded) - len(gone), 'loaded row')} without a value in the "
+            "key, which is another one by now, can't be compared. `millstream run "
+            "--full-refresh` takes out what is gone"
+        )
     for start in range(0, len(gone), _TOGETHER):
         yield [{**each, DELETED: True} for each in gone[start : start + _TOGETHER]]
+
+
+def are(item: Any) -> bool:
+    """Whether an item of a table's resource holds such rows, and none that the source has."""
+    return isinstance(item, list) and bool(item) and DELETED in item[0]
 
 
 def _comparable(key: Sequence[Any]) -> tuple[Any, ...]:
@@ -73,7 +87,14 @@ def _comparable(key: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(_plain(each) for each in key)
 
 
+def _without_nul(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A key as destinations have it whose texts can't hold a NUL."""
+    return tuple(each.replace("\0", NUL_SIGN) if isinstance(each, str) else each for each in key)
+
+
 def _plain(value: Any) -> Any:
+    if value != value:  # NaN is unlike itself; this one is found by its identity
+        return math.nan
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(timezone.utc).replace(tzinfo=None)
     return bytes(value) if isinstance(value, memoryview | bytearray) else value

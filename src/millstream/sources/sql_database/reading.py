@@ -81,7 +81,8 @@ def resource(
     made_of_keys = loader(Reading(what, of_keys), engine.dialect.name)
 
     def rows(since: Any = None) -> Iterator[Any]:
-        if partition is None and is_another(dlt.current.resource_state()):
+        replaces = partition is None and is_another(dlt.current.resource_state())
+        if replaces:
             hints = dlt.mark.make_hints(write_disposition="replace")
             yield dlt.mark.with_hints(dlt.mark.materialize_table_schema(), hints)
         yield from made(
@@ -93,14 +94,15 @@ def resource(
             incremental=since,
             limit=dlt.current.resource().limit,
         ).load_rows()
-        # of a part of the rows nobody can tell which are gone
-        if settings.deletes and partition is None and not dlt.current.resource().limit:
+        # of a part of the rows nobody can tell which are gone; those of another table go anyway
+        is_part = partition is not None or dlt.current.resource().limit
+        if settings.deletes and not is_part and not replaces:
             now = made_of_keys(engine, "pyarrow", table, {}, chunk_size).load_rows()
             yield from deletions.rows(table_name, keys, now, what)
 
     if cursor is not None:
         rows.__defaults__ = (
-            checked(is_another)(
+            checked(is_another, deletions.are)(
                 cursor.name,
                 primary_key=(),  # rows merge: those at the boundary may come again
                 lag=settings.lag or None,
