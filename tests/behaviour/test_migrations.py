@@ -191,6 +191,15 @@ def test_a_column_that_is_wide_enough_stays(place: Place) -> None:
     assert place.column("orders", "v") == [Decimal("5.2512"), 7, Decimal("1.25")]
 
 
+def test_a_type_leaves_no_digits_behind(duckdb_place: Place) -> None:
+    tenths = {"v": _sized("decimal", 10, scale=2)}
+    load(duckdb_place, [order(1, 0) | {"v": Decimal("5.25")}], "append", columns=tenths)
+    text = {"v": {"data_type": "text"}}
+    row = order(2, 0) | {"v": "more than ten characters"}
+    assert load(duckdb_place, [row], "append", columns=text).quarantined == ()
+    assert duckdb_place.column("orders", "v") == ["5.25", row["v"]]
+
+
 @pytest.mark.nightly_on("bigquery")
 def test_a_column_becomes_text(place: Place) -> None:
     databases(place)

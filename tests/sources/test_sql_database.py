@@ -444,6 +444,47 @@ def test_a_cursor_reads_on_and_back(lite: SqlProject) -> None:
     assert lite.rows("id, n", "t") == [(1, 2), (2, 2), (3, 1)]
 
 
+@pytest.mark.parametrize("doc", ["TEXT", "JSON"])
+def test_rows_at_the_cursor_are_appended_once(lite: SqlProject, doc: str) -> None:
+    lite.execute(
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, at DATE, doc {doc});"
+        "INSERT INTO t VALUES (1, '2024-01-01', '[1]'), (2, '2024-01-02', '[2]');"
+    )
+    lite.define("t", settings={"t": {"cursor": "at", "write_disposition": "append"}})
+    assert "2 rows" in lite.run()
+    assert "0 rows" in lite.run()
+    # another row of the day, and one that was altered on it
+    lite.execute("INSERT INTO t VALUES (3, '2024-01-02', '[3]')")
+    lite.execute("UPDATE t SET doc = '[4]' WHERE id = 2")
+    assert "2 rows" in lite.run()
+    assert "0 rows" in lite.run()
+    assert lite.rows("id", "t") == [(1,), (2,), (2,), (3,)]
+    lite.execute("INSERT INTO t VALUES (4, NULL, '[5]')")
+    assert "each run would append it again" in lite.run(fails=True)
+    lite.execute("UPDATE t SET at = '2024-01-03' WHERE id = 4")
+    assert "1 row" in lite.run()
+
+
+def test_a_column_that_is_in_the_key_no_more_may_be_null(lite: SqlProject) -> None:
+    lite.execute(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT, n INT);"
+        "INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2);"
+    )
+    lite.define("t", settings={"t": {"primary_key": ["id", "code"]}})
+    lite.run()
+    lite.execute("UPDATE t SET code = NULL, n = 3 WHERE id = 2")
+    lite.define("t")
+    assert "quarantine" not in lite.run()
+    lite.execute("INSERT INTO t VALUES (3, 'c', 4)")
+    lite.define("t", settings={"t": {"primary_key": "n", "exclude": ["id"]}})
+    assert "quarantine" not in lite.run()
+    assert lite.rows("id, code, n", "t", "n, id") == [
+        (None, "a", 1),
+        (None, None, 3),
+        (None, "c", 4),
+    ]
+
+
 def test_a_cursor_of_another_kind_is_quarantined(lite: SqlProject) -> None:
     lite.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, u INTEGER, d BLOB)")
     lite.execute("INSERT INTO t VALUES (1, 5, NULL), (2, 'late', x'00ff'), (3, NULL, NULL)")
@@ -498,6 +539,10 @@ def test_windows_are_loaded_one_by_one(pg: SqlProject) -> None:
         ({"settings": {"orders": {"cursor": "doc"}}}, "which has no order"),
         ({"tables": ["log"], "settings": {"log": {"cursor": "at"}}}, "has no primary key"),
         ({"settings": {"orders": {"exclude": ["id"]}}}, "the primary key"),
+        (
+            {"settings": {"orders": {"cursor": "id", "lag": 1, "write_disposition": "append"}}},
+            "`lag` reads rows again, which `append` would double",
+        ),
         ({"settings": {"orders": {"columns": ["idd"]}}}, "did you mean 'id'?"),
         ({"settings": {"order": {}}}, "did you mean 'orders'?"),
         ({"schema": "nowhere"}, "not found: unknown database"),

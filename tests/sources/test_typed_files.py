@@ -57,6 +57,24 @@ def test_values_of_csv_are_the_texts_of_the_file(project: FileProject, select: S
     assert project.load() == ["01", "2", "3", "4"]  # the new file alone
 
 
+def test_a_type_that_is_declared_and_taken_back(project: FileProject, select: Select) -> None:
+    policy = {"schema_policy": "anything"}
+    project.configure("data/*.csv", policy)
+    project.write("data/a.csv", "id,n\n1,abc\n")
+    project.load()
+    project.configure("data/*.csv", policy, types={"n": "decimal(12, 2)"})
+    project.write("data/b.csv", "id,n\n2,1.50\n")
+    project.load()
+    project.configure("data/*.csv", policy)
+    project.write("data/c.csv", "id,n,more\n3,a text of more than twelve characters,x\n")
+    project.load()
+    assert select("n, id") == [
+        ("1.50", "2"),
+        ("a text of more than twelve characters", "3"),
+        ("abc", "1"),
+    ]
+
+
 LENIENT = {"quarantine": {"max_share": 1.0}}
 TYPES = {
     "n": "bigint",

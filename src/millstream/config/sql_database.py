@@ -48,7 +48,8 @@ class SqlTable(Model):
     write_disposition: Literal["merge", "replace", "append"] | None = Field(
         default=None,
         description="`merge` with a key and `replace` without one when left out. `replace` also "
-        "drops what was deleted in the source; `append` adds what each run reads.",
+        "drops what was deleted in the source; `append` adds what each run reads, and with a "
+        "`cursor` no row twice that is as it was.",
     )
     deletes: Literal["snapshot"] | None = Field(
         default=None,
@@ -62,6 +63,8 @@ class SqlTable(Model):
             raise ValueError("name either `columns` or `exclude`, not both")
         if self.lag and not self.cursor:
             raise ValueError("`lag` is how far a run reads back behind a `cursor`; name one")
+        if self.lag and self.write_disposition == "append":
+            raise ValueError("`lag` reads rows again, which `append` would double; leave out one")
         if self.deletes and self.write_disposition not in (None, "merge"):
             raise ValueError(
                 f"`deletes` is for rows that merge, not for "

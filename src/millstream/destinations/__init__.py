@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from millstream.common.redact import redact_foreign as redact
 from millstream.destinations.accepted_table import accepted_store
+from millstream.destinations.column_types import forget_sizes
 from millstream.destinations.column_types import keep as keep_types
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
 from millstream.destinations.driver_errors import (
@@ -102,6 +103,7 @@ __all__ = [
     "excludes_others",
     "fallbacks",
     "forget_scopes",
+    "forget_sizes",
     "free_former_keys",
     "full_names",
     "in_storage",

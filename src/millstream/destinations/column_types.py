@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from millstream.errors import ConfigError
 from millstream.model import Column
 from millstream.schema_changes.messages import type_words
+from millstream.sources import typed_columns
 
 if TYPE_CHECKING:
     import dlt
@@ -56,6 +57,18 @@ def keep(schema: dlt.Schema, resource: DltResource, capabilities: Any, *, may_wi
         declared.append(new)
     resource.apply_hints(columns={})  # it merges: what a type lacks would stay of the other one
     resource.apply_hints(columns=declared)
+
+
+def forget_sizes(schema: dlt.Schema, resource: DltResource) -> None:
+    """Take the digits of its former type from each column that is declared with another."""
+    try:
+        coming: Any = resource.compute_table_schema()
+    except Exception:  # hints that are functions of a row
+        return
+    stored: Any = schema.tables.get(schema.naming.normalize_tables_path(coming["name"]), {})
+    name_of = schema.naming.normalize_identifier
+    hints = [{**each, "name": name_of(name)} for name, each in coming["columns"].items()]
+    typed_columns.forget_sizes(stored.get("columns", {}), hints)
 
 
 def declared_anew(stored: Any, table: Any) -> Iterator[Declared]:

@@ -86,7 +86,7 @@ def free_former_keys(schema: dlt.Schema, resource: DltResource) -> None:
         for name, column in stored["columns"].items():
             if not column.get(hint):
                 continue
-            if not is_declared:
+            if not declared.get(name, {}).get(hint):
                 del column[hint]
             if declared.get(name, {}).get("nullable", True):
                 column["nullable"] = True

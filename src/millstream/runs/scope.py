@@ -133,6 +133,7 @@ class WholeStream:
             if not full_refresh:
                 destinations.refuse_unmergeable(pipeline, schema, resource, self.context.what)
             destinations.free_former_keys(schema, resource)
+            destinations.forget_sizes(schema, resource)
 
     def is_overtaken(
         self, pipeline: dlt.Pipeline, baseline: Baseline, profile: TableProfiles

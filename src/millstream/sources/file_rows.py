@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from millstream.sources import (
     parquet_rows,
     redirects,
 )
-from millstream.sources.typed_columns import Declared
+from millstream.sources.typed_columns import Declared, forget_sizes
 
 _ROWS = 1000
 
@@ -48,8 +48,14 @@ class RowReader:
             for page in self._typed_pages(path, content, settings):
                 if isinstance(page, Declared):
                     hints: Any = page.hints
-                    if file_kind.is_parquet(path, settings):
-                        hints = _of_new_columns(hints)
+                    known = _known_columns()
+                    if file_kind.is_parquet(path, settings):  # known ones keep their types
+                        hints = [
+                            each
+                            for each in hints
+                            if not known.get(each["name"], {}).get("data_type")
+                        ]
+                    forget_sizes(known, hints)
                     if hints:
                         yield dlt.mark.with_hints([], dlt.mark.make_hints(columns=hints))
                 elif settings.maps or isinstance(page, list):
@@ -80,14 +86,14 @@ class RowReader:
         return csv_rows.read(path, content, settings, quarantine_enabled=self.has_quarantine)
 
 
-def _of_new_columns(hints: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of columns that the table lacks: the others keep their types, whatever a file has."""
+def _known_columns() -> Mapping[str, Any]:
+    """The columns that the table of this resource has in dlt's schema."""
     import dlt
 
     schema = dlt.current.source_schema()
     table: Any = schema.tables.get(schema.naming.normalize_path(dlt.current.resource_name()), {})
-    known = table.get("columns", {})
-    return [each for each in hints if not known.get(each["name"], {}).get("data_type")]
+    columns: Mapping[str, Any] = table.get("columns", {})
+    return columns
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,6 +90,20 @@ class Declared:
     """What the columns of the rows that follow are, whatever way they take."""
 
     hints: Sequence[Mapping[str, Any]]
+
+
+def forget_sizes(known: Mapping[str, Any], hints: Iterable[Mapping[str, Any]]) -> None:
+    """Take the digits of its former type from each column that gets another; dlt goes on with them.
+
+    Args:
+        known: the columns of the table in dlt's schema, which are changed.
+        hints: those to come, by the same names.
+    """
+    for hint in hints:
+        column: Any = known.get(hint["name"], {})
+        if hint.get("data_type") not in (None, column.get("data_type")):
+            for size in {"precision", "scale"}.difference(hint):
+                column.pop(size, None)
 
 
 LINKS: tuple[Mapping[str, Any], ...] = (

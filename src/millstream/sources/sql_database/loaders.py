@@ -228,6 +228,11 @@ def _encoding(connection: Any) -> str:
     return str(encodings[connection.encoding])
 
 
+def column_names(item: Any) -> list[str]:
+    """All columns of a table, or of a row: by these dlt knows rows that it has read before."""
+    return list(item.schema.names if isinstance(item, pa.Table) else item)
+
+
 def loader(reading: Reading, dialect: str) -> type[DriverLoader]:
     """dlt's loader for one table."""
     base = CopyLoader if dialect == "postgresql" else DriverLoader

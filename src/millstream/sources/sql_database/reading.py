@@ -23,7 +23,7 @@ from millstream.sources.sql_database import (
     identity,
     queries,
 )
-from millstream.sources.sql_database.loaders import Reading, loader
+from millstream.sources.sql_database.loaders import Reading, column_names, loader
 from millstream.sources.table_names import did_you_mean
 from millstream.sources.typed_columns import LINKS, Column
 
@@ -76,6 +76,11 @@ def resource(
     chunk_size = settings.chunk_size or config.chunk_size
     names = {each.source: each.name for each in planned}
     keys = [names[each] for each in key]
+    if cursor is not None and disposition == "append":
+        reading = replace(
+            reading,
+            check=partial(queries.refuse_rows_of_no_order, table=table, column=cursor, what=what),
+        )
     made = loader(reading, engine.dialect.name)
     of_keys = [each for each in planned if each.name in keys]
     made_of_keys = loader(Reading(what, of_keys), engine.dialect.name)
@@ -104,7 +109,8 @@ def resource(
         rows.__defaults__ = (
             checked(is_another, deletions.are)(
                 cursor.name,
-                primary_key=(),  # rows merge: those at the boundary may come again
+                # those at the boundary come again: they merge, or are left out as they were
+                primary_key=column_names if disposition == "append" else (),
                 lag=settings.lag or None,
                 on_cursor_value_missing="include",
             ),
