@@ -78,7 +78,9 @@ def test_becomes_a_merge(place: Place, before: str) -> None:
     databases(place)
     load(place, FIRST, before)
     # no nested rows come along: those of the order that it replaces must go all the same
-    load(place, [order(2, 2)], "merge")
+    report = load(place, [order(2, 2)], "merge")
+    told = {each.change.message for each in report.decisions if "_root_id" in each.change.message}
+    assert told == {"new column `_dlt_root_id` (text, not null): filled in the rows loaded before"}
     assert leaves(place) == [(1, 1, "a", "a!"), (1, 1, "aa", "aa!"), (3, 1, "c", "c!")]
     assert place.count("orders__lines__marks") == place.count("orders__lines") == 3
     assert unlinked(place) == 0

@@ -53,7 +53,10 @@ def test_documents_with_maps(shop: Shop) -> None:
         texts = {"name": f"\uf026n{n}", "other": "\uf02et"}
         shop.db.things.insert_one({"_id": n, "sizes": {f"k{n}": values}, **texts, **values})
     found = shop.config(collections=["things"])
-    found = found.model_copy(update={"maps": {"things": ("sizes",)}, "receipts": "all"})
+    found = found.model_copy(update={"maps": {"things": ("sizes",)}, "receipts": "sample"})
+    (receipt, *_) = run(found, "things").receipts
+    assert receipt.unchecked == "its rows come as text, which `receipts: all` compares"
+    found = found.model_copy(update={"receipts": "all"})
     (receipt, *_) = run(found, "things").receipts
     assert (receipt.problems, receipt.unchecked) == ((), "")
     assert differences(audit_source(found, "things")) == {}

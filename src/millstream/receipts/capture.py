@@ -237,7 +237,8 @@ class Capture:
                         table.take("python", pickle.dumps(row, 5))
                 return
             if not start:
-                table.skip("a file is handed on as it is", meta.metrics.items_count)
+                reason = "its rows come as text, which `receipts: all` compares"
+                table.skip(reason, meta.metrics.items_count)
                 return
             header = raw_part.header(raw_part.MARK + start)
             if header.form == "lines":

@@ -85,7 +85,7 @@ def receipts(
     counted, root = captured.counted, layout.root
     whole = delivered_of(frozenset())
     rows = {table: whole.count(table) for table in layout.parents}
-    reason = counted.unchecked or expected.unchecked
+    reason = expected.unchecked or counted.unchecked
     made = [
         Receipt(table=table, delivered=count, unchecked=reason) for table, count in rows.items()
     ]

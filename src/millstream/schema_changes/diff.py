@@ -29,6 +29,9 @@ STRUCTURAL: frozenset[ChangeKind] = frozenset(get_args(StructuralChangeKind))
 """The kinds that change the schema; the others say what the data does."""
 
 
+_FILLED = frozenset({"_dlt_id", "_dlt_root_id", "_dlt_valid_from"})
+"""Columns of dlt's whose values follow from the rows that are there: a migration fills them."""
+
 DATA_ALONE: frozenset[ChangeKind] = frozenset(
     {"column_gone", "column_renamed", "presence_changed", "null_share_changed"}
 )
@@ -185,7 +188,8 @@ def _table_added(table: Table) -> SchemaChange:
 
 def _column_added(table: Table, column: Column, *, is_new_table: bool = False) -> SchemaChange:
     kind: ChangeKind = "column_added"
-    severity: Severity = "safe" if column.nullable else "risky"
+    is_filled = column.name.lower() in _FILLED
+    severity: Severity = "safe" if column.nullable or is_filled else "risky"
     words = type_words(column)
     if column.variant_of is not None:
         kind, severity = "variant_added", "risky"
@@ -212,6 +216,8 @@ def _column_added(table: Table, column: Column, *, is_new_table: bool = False) -
     message = f"new column `{column.name}` ({', '.join(traits)})"
     if severity == "risky":
         message += ": rows loaded before have no value for it"
+    elif is_filled:
+        message += ": filled in the rows loaded before"
     return SchemaChange(
         kind=kind,
         table=table.name,
