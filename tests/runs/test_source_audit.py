@@ -6,6 +6,7 @@ import gzip
 import json
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,8 @@ def test_rows_of_a_time_before_are_left_out(
     (tmp_path / "audited_feed.py").write_text(
         "import json, pathlib, dlt\n"
         "file = pathlib.Path(__file__).parent / 'rows.json'\n"
-        "@dlt.resource(write_disposition={'disposition': 'merge', 'strategy': 'scd2'})\n"
+        "@dlt.resource(write_disposition={'disposition': 'merge', 'strategy': 'scd2',\n"
+        "    'validity_column_names': ['since', 'until']}, max_table_nesting=1)\n"
         "def orders():\n"
         "    yield json.loads(file.read_text())\n"
     )
@@ -250,7 +252,7 @@ def test_rows_of_a_time_before_are_left_out(
     shop = config(tmp_path, {"type": "dlt", "path": "audited_feed:orders"})
     run(shop, "orders")
     (tmp_path / "rows.json").write_text(json.dumps([{**rows[0], "name": "other"}, *rows[2:]]))
-    assert differences(only(audit_source(shop, "orders"))) == {"missing": (1, 1), "extra": (2, 0)}
+    assert differences(only(audit_source(shop, "orders"))) == {"missing": (1, 1), "extra": (2, 2)}
     run(shop, "orders")
     assert differences(only(audit_source(shop, "orders"))) == {}
 
@@ -274,3 +276,65 @@ def test_one_partition_is_compared(database: Path, tmp_path: Path) -> None:
     }
     with pytest.raises(ConfigError, match="nonsense"):
         audit_source(shop, "orders", partition="nonsense")
+
+
+@pytest.mark.nightly
+def test_versions_of_a_row_in_one_load(tmp_path: Path) -> None:
+    rows = [{"id": n, "meta": {"v": v}, "tags": [v]} for v in (2, 9, None, 1) for n in range(3)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"type": "files", "streams": {"orders": {"path": "*.jsonl", "primary_key": "id"}}}
+    shop = config(tmp_path, source, dedup_sort={"orders": "meta.v"})
+    run(shop, "orders")
+    assert differences(only(audit_source(shop, "orders"))) == {}
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+        connection.execute("UPDATE shop.orders__tags SET value = 2")
+    found = only(audit_source(shop, "orders"))
+    assert (differences(found), [*found.columns]) == (
+        {"changed": (3, 0)},
+        [("orders__tags", "value")],
+    )
+
+
+@pytest.mark.nightly
+def test_rows_that_each_run_puts_into_quarantine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And rows that name their own tables."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "audited_prices.py").write_text(
+        "import dlt, decimal\n"
+        "rows = [{'id': n, 'kind': 'ab'[n % 2], 'price': decimal.Decimal(n)} for n in range(9)]\n"
+        "@dlt.resource(write_disposition='merge', primary_key='id',\n"
+        "    table_name=lambda row: 'prices_' + row['kind'])\n"
+        "def prices():\n"
+        "    yield [dict(row) for row in rows]\n"
+    )
+    import audited_prices  # type: ignore[import-not-found]
+
+    audited_prices.rows[3]["price"] = Decimal("0.12345678901234567890")
+    shop = config(tmp_path, {"type": "dlt", "path": "audited_prices:prices"}, receipts="all")
+    receipts = run(shop, "prices").receipts
+    assert [(each.table, each.delivered) for each in receipts] == [("prices_a", 5), ("prices_b", 3)]
+    audit = audit_source(shop, "prices")
+    assert [differences(each) for each in audit.tables] == [{}, {"missing": (1, 0)}]
+    assert audit.waiting == 1
+    audited_prices.rows[3]["price"] = Decimal(3)
+    audited_prices.rows[4]["price"] = Decimal(5)
+    audit = audit_source(shop, "prices")
+    assert [differences(each) for each in audit.tables] == [
+        {"changed": (1, 1)},
+        {"missing": (1, 1)},
+    ]
+    run(shop, "prices")
+    assert [differences(each) for each in audit_source(shop, "prices").tables] == [{}, {}]
+
+
+@pytest.mark.nightly
+def test_rows_that_were_appended_twice_stay(database: Path, tmp_path: Path) -> None:
+    sql(database, "CREATE TABLE lines (n INTEGER)")
+    sql(database, "INSERT INTO lines VALUES (1), (2)")
+    settings = {"lines": {"write_disposition": "append"}}
+    shop = config(tmp_path, {"type": "sql_database", "tables": ["lines"], "settings": settings})
+    run(shop, "lines")
+    run(shop, "lines")
+    assert differences(only(audit_source(shop, "lines"))) == {"extra": (2, 0)}

@@ -217,14 +217,16 @@ class Capture:
         if not self._is_open:
             return
         name = getattr(meta, "table_name", None) or resource.table_name
-        if callable(name):
-            self._table(resource.name).skip("each row names its own table", 0)
+        rows = item if isinstance(item, list) else () if item is None else (item,)
+        if callable(name):  # each row has its own
+            for row in rows:
+                self._see_row(self._table(str(name(row))), row)
             return
         table = self._table(str(name))
         if (path := getattr(meta, "file_path", None)) is not None:
             self._see_part(table, Path(path), meta)
             return
-        for row in item if isinstance(item, list) else () if item is None else (item,):
+        for row in rows:
             self._see_row(table, row)
 
     def _see_part(self, table: _Table, path: Path, meta: Any) -> None:
@@ -291,13 +293,21 @@ class Captured:
                 yield pickle.load(file)  # noqa: S301 (written by this package, in its own folder)
 
 
-def captured(folder: Path) -> dict[str, Captured]:
-    """What was kept of a run's rows, by root table; empty where nothing was."""
+def captured(folder: Path, normalize: Callable[[str], str]) -> dict[str, Captured]:
+    """What was kept of a run's rows, by root table; empty where nothing was.
+
+    Args:
+        normalize: what the destination calls a table.
+    """
     try:
         counts = json.loads((folder / "counts.json").read_bytes())
     except FileNotFoundError:
         return {}
-    return {
-        name: Captured(Counted(**plain), folder / f"{number}.rows")
-        for number, (name, plain) in enumerate(counts.items())
-    }
+    found: dict[str, Captured] = {}
+    for number, (name, plain) in enumerate(counts.items()):
+        counted, root = Counted(**plain), normalize(name)
+        if root in found:
+            counted.rows += found[root].counted.rows
+            counted.unchecked = counted.unchecked or "tables of several names are one"
+        found[root] = Captured(counted, folder / f"{number}.rows")
+    return found

@@ -24,6 +24,7 @@ _COMPARED = 1000
 
 RowsOf = Callable[[frozenset[Column]], SourceRows]
 """The rows that a source gave, but for some columns."""
+HeldOf = Callable[[frozenset[Column]], Container[int]]
 
 
 @dataclass(slots=True)
@@ -39,9 +40,9 @@ class Difference:
     due: int = 0
     names: list[str] = field(default_factory=list)
 
-    def add(self, key: int, due: Container[int] | None, rows: int = 1) -> None:
+    def add(self, is_due: bool, rows: int = 1) -> None:
         self.rows += rows
-        self.due += rows if due is None or key in due else 0
+        self.due += rows if is_due else 0
 
 
 @dataclass(slots=True)
@@ -83,12 +84,15 @@ class Keys:
         gone: the column that marks rows as deleted.
         keeps_versions: whether the table may have several rows of one key.
         keeps_values: whether rows that are there stay as they are, whatever the source has.
+        rank: of a row's values, what its versions are ordered by, the highest of which counts; None
+            is below all. The last version counts where there is none, or of equals.
     """
 
     key: tuple[str, ...] = ()
     gone: str | None = None
     keeps_versions: bool = False
     keeps_values: bool = False
+    rank: Callable[[Mapping[str, Any]], Any] | None = None
 
     def of(self, tree: Tree) -> int:
         return tree.key if self.key else tree.total
@@ -108,6 +112,7 @@ def compare(
     *,
     replaces: bool,
     skipped: frozenset[Column] = frozenset(),
+    held_of: HeldOf = lambda _: (),
 ) -> SourceComparison:
     """Compare all rows of a root table.
 
@@ -115,12 +120,23 @@ def compare(
         skipped: columns that are left out.
         due: the keys that the next run reads; None where it reads all.
         replaces: whether a run takes out what it does not read.
+        held_of: the numbers of rows that a run puts into quarantine, without these columns.
     """
     found = SourceComparison(layout.root)
     rows, read = _read(rows_of, keys, skipped)
     delivered = delivered_of(rows.skipped)
+    held = held_of(rows.skipped)
+
+    def is_due(key: int) -> bool:
+        is_held = (read[key] if keys.key else key) in held
+        return not is_held and (due is None or key in due)
+
     found.read = len(read) if keys.key else sum(read.values())
-    due_out = None if replaces else due if due is not None else ()
+
+    def goes(key: int) -> bool:
+        merges = bool(keys.key) and not keys.keeps_versions
+        return replaces or (merges and due is not None and key in due)
+
     left = dict(read)
     alike: set[int] = set()
     differing: dict[int, list[Node]] = {}
@@ -129,14 +145,14 @@ def compare(
         tree = tree_of(nodes, keys.key)
         key = keys.of(tree)
         if key not in read:
-            found.extra.add(key, due_out)
+            found.extra.add(goes(key))
             _name(found.extra, keys, values)
         elif not keys.key:
             left[key] -= 1
             if left[key] < 0:
-                found.extra.add(key, due_out)
+                found.extra.add(goes(key))
         elif key not in left and not keys.keeps_versions:
-            found.doubled.add(key, due_out)
+            found.doubled.add(goes(key))
             _name(found.doubled, keys, values)
         else:
             left.pop(key, None)
@@ -149,13 +165,13 @@ def compare(
     for key in alike:
         differing.pop(key, None)
     for key in differing:
-        found.changed.add(key, due)
+        found.changed.add(is_due(key))
     for key, count in left.items():
         missing = 1 if keys.key else max(count, 0)
         if missing:
-            found.missing.add(key, due, missing)
+            found.missing.add(is_due(key), missing)
     if differing or (keys.key and left):
-        _look_closer(rows, keys, found, left, differing)
+        _look_closer(rows, keys, read, found, left, differing)
     return found
 
 
@@ -172,11 +188,14 @@ def _read(
     while True:
         rows = rows_of(skipped)
         read: dict[int, int] = {} if keys.key else Counter()
+        ranks: dict[int, Any] = {}
         for values, nodes in rows.each():
             tree = tree_of(nodes, keys.key)
             key = keys.of(tree)
             if not keys.key:
                 read[key] += 1
+            elif keys.rank and not _counts(key, keys.rank(values), ranks):
+                pass
             elif keys.gone and values.get(keys.gone) not in (None, False):
                 read.pop(key, None)
             else:
@@ -188,14 +207,24 @@ def _read(
         skipped = rows.skipped
 
 
+def _counts(key: int, rank: Any, ranks: dict[int, Any]) -> bool:
+    """Whether a version of a row is none below the versions before; then its rank is kept."""
+    best = ranks.get(key)
+    if best is not None and (rank is None or rank < best):
+        return False
+    ranks[key] = rank
+    return True
+
+
 def _look_closer(
     rows: SourceRows,
     keys: Keys,
+    read: Mapping[int, int],
     found: SourceComparison,
     missing: Mapping[int, int],
     differing: Mapping[int, Sequence[Node]],
 ) -> None:
-    """Name rows that the source has, and the columns in which they differ; the last one counts."""
+    """Name rows that the source has, and the columns in which they differ."""
     named: dict[int, Mapping[str, Any]] = {}
     compared: dict[int, Tree] = {}
     for values, nodes in rows.each():
@@ -203,7 +232,7 @@ def _look_closer(
         key = keys.of(tree)
         if key in missing or key in differing:
             named[key] = {column: values.get(column) for column in keys.key}
-        if differing.get(key):
+        if differing.get(key) and tree.total == read[key]:
             compared[key] = tree
     for key, values in named.items():
         kind = found.changed if key in differing else found.missing

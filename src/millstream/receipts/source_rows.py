@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from millstream.receipts.canonical import UnknownValueError, number_of, number_of_json
-from millstream.receipts.capture import Captured
 from millstream.receipts.figures import Node
 from millstream.receipts.layout import Column, Layout, SourceRow
-from millstream.receipts.row_forms import UnreadableError, row_of
+from millstream.receipts.row_forms import Form, UnreadableError, row_of
+
+
+class Kept(Protocol):
+    def rows(self) -> Iterator[tuple[Form, bytes]]:
+        """Rows as they were kept."""
 
 
 class SourceRows:
@@ -22,7 +26,7 @@ class SourceRows:
     """
 
     def __init__(
-        self, captured: Captured, layout: Layout, skipped: frozenset[Column] = frozenset()
+        self, captured: Kept, layout: Layout, skipped: frozenset[Column] = frozenset()
     ) -> None:
         self._captured, self._layout = captured, layout
         self.skipped = skipped

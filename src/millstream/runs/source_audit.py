@@ -7,7 +7,8 @@ what that read has, and no run brings the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from millstream import destinations, sources
 from millstream.common.metadata_tables import is_own, own_pipeline
 from millstream.common.sql_client import sql_client
 from millstream.config import MongoDBConfig, PipelineConfig
+from millstream.engine.version_order import measure_of
 from millstream.errors import ConfigError
 from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
 from millstream.model import PARTITION_COLUMN
@@ -25,7 +27,9 @@ from millstream.quarantine import store as quarantined
 from millstream.receipts.canonical import UnknownValueError
 from millstream.receipts.capture import Captured, Counted, captured
 from millstream.receipts.delivered import Delivered, Which
+from millstream.receipts.figures import tree_of
 from millstream.receipts.layout import Column, Layout
+from millstream.receipts.row_forms import Form
 from millstream.receipts.source_now import (
     Difference,
     Keys,
@@ -112,12 +116,14 @@ def audit_source(
         if not reads_all:
             due = _read(context, recorder, next_run, baseline, _opened(context, recorder))
         with destinations.reader(config) as destination:
+            entries = quarantined.entries(
+                destination, config.dataset, config.name, stream, documents=True
+            )
+            waiting = [each for each in entries if each.status == "waiting"]
             plan = next_run.schemas[context.schema] if due is not None else schema
-            tables = tuple(_compared(context, first, schema, read, due, plan))
-            entries = quarantined.entries(destination, config.dataset, config.name, stream)
+            tables = tuple(_compared(context, first, schema, read, due, plan, waiting))
             is_overtaken = destinations.loads(first, context.schema) != loads
-    waiting = sum(each.status == "waiting" for each in entries)
-    return SourceAudit(stream, key, tables, waiting, reads_all, is_overtaken)
+    return SourceAudit(stream, key, tables, len(waiting), reads_all, is_overtaken)
 
 
 def _has_cursor(context: RunContext, pipeline: dlt.Pipeline, opened: Any) -> bool:
@@ -152,8 +158,7 @@ def _read(
             context, scope, baseline, pipeline, opened, full_refresh=False, receipts="all"
         )
     naming = pipeline.schemas[context.schema].naming
-    found = captured(Path(pipeline.pipelines_dir) / "receipts")
-    return {naming.normalize_tables_path(name): rows for name, rows in found.items()}
+    return captured(Path(pipeline.pipelines_dir) / "receipts", naming.normalize_tables_path)
 
 
 def _compared(
@@ -163,11 +168,13 @@ def _compared(
     read: Mapping[str, Captured],
     due: Mapping[str, Captured] | None,
     plan: dlt.Schema,
+    waiting: Sequence[quarantined.Entry],
 ) -> Iterator[SourceComparison]:
     """Each root table with what was read, and what the next run reads; None where it reads all.
 
     Args:
         plan: how the next run writes the tables that it reads.
+        waiting: what is in quarantine.
 
     Raises:
         ConfigError: the tables can't be queried.
@@ -196,8 +203,9 @@ def _compared(
                         delivered_of,
                         keys,
                         its_due,
-                        skipped=_read_times(context, root),
+                        skipped=_read_times(context, root, table),
                         replaces=_replaces(context, plan, root, due),
+                        held_of=partial(_held, waiting, layout, keys),
                     )
                 except UnknownValueError as error:
                     unchecked = str(error)
@@ -213,16 +221,48 @@ def _compared(
             yield SourceComparison(root, count, missing=Difference(count, brought))
 
 
-def _read_times(context: RunContext, root: str) -> frozenset[Column]:
-    """The columns that say when a row was read."""
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A row in quarantine."""
+
+    text: str
+
+    def rows(self) -> Iterator[tuple[Form, bytes]]:
+        yield "typed", self.text.encode("utf-8", "surrogatepass")
+
+
+def _held(
+    waiting: Sequence[quarantined.Entry],
+    layout: Layout,
+    keys: Keys,
+    skipped: frozenset[Column],
+) -> set[int]:
+    """The numbers of rows in quarantine: a run that reads one again, unchanged, puts it there."""
+    found = set()
+    for entry in waiting:
+        document = entry.fields["document"]
+        if entry.fields["table_name"] == layout.root and document:
+            # one that was cut, or is no row, is like none of the source
+            with suppress(UnknownValueError):
+                rows = SourceRows(_Document(str(document)), layout, skipped)
+                found |= {tree_of(nodes, keys.key).total for _, nodes in rows.each()}
+    return found
+
+
+def _read_times(context: RunContext, root: str, table: Any) -> frozenset[Column]:
+    """The columns that say when a row was read, or from when to when it held."""
+    hints = ("x-valid-from", "x-valid-to")
+    found = {
+        (root, name) for name, column in table["columns"].items() if any(map(column.get, hints))
+    }
     if not (
         isinstance(context.target, PipelineConfig)
         and isinstance(context.target.source, MongoDBConfig)
     ):
-        return frozenset()
+        return frozenset(found)
     from millstream.sources.mongodb.loads.change_stream import CLUSTER_TIME
 
-    return frozenset({(root, CLUSTER_TIME)})
+    return frozenset({*found, (root, CLUSTER_TIME)})
 
 
 def _replaces(
@@ -232,13 +272,25 @@ def _replaces(
     if context.partition is not None:
         return True
     reads = due is None or root in due
-    return reads and plan.tables[root].get("write_disposition") == "replace"
+    table: Any = plan.tables[root]
+    # without a merge key, rows that a load does not have hold no more
+    is_history = table.get("x-merge-strategy") == "scd2" and not any(
+        column.get("merge_key") for column in table["columns"].values()
+    )
+    return reads and (is_history or table.get("write_disposition") == "replace")
 
 
 def _roots(schema: dlt.Schema) -> list[str]:
-    tables = schema.data_tables(seen_data_only=True)
-    names = [str(table["name"]) for table in tables if not table.get("parent")]
-    return [name for name in names if not is_own(name)]
+    row_id = schema.naming.normalize_identifier("_dlt_id")
+    seen = {table["name"] for table in schema.data_tables(seen_data_only=True)}
+    return [
+        str(table["name"])
+        for table in schema.data_tables()
+        # dlt's note that rows came gets lost beside `max_table_nesting`
+        if (table["name"] in seen or table["columns"].get(row_id, {}).get("data_type"))
+        and not table.get("parent")
+        and not is_own(str(table["name"]))
+    ]
 
 
 def _unchecked(context: RunContext, schema: dlt.Schema, table: Any) -> str:
@@ -256,7 +308,33 @@ def _keys(table: Any) -> Keys:
         gone=deletion_column(columns),
         keeps_versions=table.get("write_disposition") == "append",
         keeps_values=strategy == "insert-only",
+        rank=_rank(columns),
     )
+
+
+def _rank(columns: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any] | None:
+    """What orders versions of a row; None where the last one read counts."""
+    sort = next((name for name, column in columns.items() if column.get("dedup_sort")), None)
+    if sort is None:
+        return None
+    measure = measure_of(columns[sort].get("data_type", ""))
+    is_reversed = columns[sort]["dedup_sort"] == "asc"
+
+    def rank(values: Mapping[str, Any]) -> Any:
+        measured = measure(values.get(sort))
+        return _Lower(measured) if is_reversed and measured is not None else measured
+
+    return rank
+
+
+@dataclass(frozen=True, slots=True)
+class _Lower:
+    """Of two values the higher one is below."""
+
+    value: Any
+
+    def __lt__(self, other: _Lower) -> bool:
+        return bool(other.value < self.value)
 
 
 def _which(context: RunContext, table: Any) -> Which:

@@ -53,9 +53,9 @@ def verify(
 def _verify(
     context: RunContext, pipeline: dlt.Pipeline, run: Path, package: Normalized
 ) -> Sequence[Receipt]:
-    found = captured(run / "receipts")
-    load_ids = {count.load_id for count in package.counted}
     schema = pipeline.schemas[context.schema]
+    found = captured(run / "receipts", schema.naming.normalize_tables_path)
+    load_ids = {count.load_id for count in package.counted}
     opened = sql_client(pipeline, context.schema)
     if opened is None or len(load_ids) != 1 or not found:
         return ()
@@ -63,8 +63,7 @@ def _verify(
     dialect = pipeline.destination.capabilities().sqlglot_dialect
     made: list[tuple[Receipt, Basis | None, str]] = []
     with opened as client:
-        for name, rows in found.items():
-            root = schema.naming.normalize_tables_path(name)
+        for root, rows in found.items():
             if not rows.counted.rows or not _has_load_id(schema, root):
                 continue  # Arrow tables of dlt sources do not say which load brought a row
             layout = Layout(schema, root, names_keys=context.target.names_keys, dialect=dialect)
