@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 import pyarrow as pa
@@ -132,6 +134,23 @@ def test_longer_lists_get_more_room() -> None:
         found = reader.read(text, len(rows))
         assert found is not None
         assert found.to_pylist() == rows
+
+
+def test_memory_goes_with_the_rows() -> None:
+    """At once: in a load of columns cycles of objects are not looked for."""
+    rows = [{"t": "x" * 1000, "l": [n]} for n in range(1000)]
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    reader = CompiledRows(json_rows, pa.struct([("t", pa.string()), ("l", pa.list_(pa.int64()))]))
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            assert reader.read(text, len(rows)) is not None
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < len(text)
 
 
 def test_it_reads_alike_without_a_compiler() -> None:

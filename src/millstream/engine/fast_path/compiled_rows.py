@@ -113,49 +113,58 @@ class CompiledRows:
         cells: np.ndarray,
         valid: np.ndarray,
     ) -> pa.StructArray:
-        kernel, nodes = self._kernel, self._nodes
+        kernel, nodes, kinds = self._kernel, self._nodes, self._plan[0]
         places = np.flatnonzero(valid == kernel.UNPARSED)
         if places.size:
             cells[places] = _doubles(buffer, cells[places] >> 32, cells[places] & 0xFFFFFFFF)
         counts = filled[self._owners]
-        offsets = np.zeros(len(cells) + len(nodes), np.int32)
-        bits = np.zeros((2, len(cells) // 8 + len(nodes) + 1), np.uint8)
-        data = np.empty_like(buffer)
+        valid_sizes = _aligned((counts + 7) // 8)
+        values = np.zeros_like(counts)
+        for kind, size in (
+            (kernel.BOOLEAN, valid_sizes),
+            (kernel.INTEGER, 8 * counts),
+            (kernel.DOUBLE, 8 * counts),
+            (kernel.TEXT, 4 * counts + 4),
+            (kernel.LIST, 4 * counts + 4),
+        ):
+            values += np.where(kinds == kind, _aligned(size), 0)
+        valid_at = np.cumsum([0, *valid_sizes[:-1]])
+        values_at = valid_sizes.sum() + np.cumsum([0, *values])
+        memory = np.empty(-(values_at[-1] + len(buffer)) // 64 * -64, np.uint8)
         found = np.empty((len(nodes), 3), np.int64)
         kernel.fill_buffers(
-            _words(buffer),
-            self._plan[0],
-            counts,
-            base,
-            cells,
-            valid,
-            offsets,
-            bits,
-            _words(data),
-            found,
-        )
-        sizes, firsts, (nulls, begins, lengths) = counts.tolist(), base.tolist(), found.T.tolist()
-        all_cells, all_offsets, all_data = map(pa.py_buffer, (cells, offsets, data))
-        all_valid, all_true = map(pa.py_buffer, bits)
-
-        def array(number: int) -> pa.Array:
-            node, count, first = nodes[number], sizes[number], firsts[number]
+            _words(buffer), kinds, counts, base, cells, valid, valid_at, values_at,
+            memory, _words(memory), found,
+        )  # fmt: skip
+        sizes, (nulls, begins, lengths) = counts.tolist(), found.T.tolist()
+        places_of_bits, places_of_values = valid_at.tolist(), values_at.tolist()
+        whole = pa.py_buffer(memory)
+        # a function that calls itself would keep the memory until cycles are looked for
+        arrays: dict[int, pa.Array] = {}
+        for number in reversed(range(len(nodes))):
+            node, count, place = nodes[number], sizes[number], places_of_values[number]
             if node.kind == kernel.NULL:
-                return pa.nulls(count)
-            place = (first >> 3) + number
-            buffers = [all_valid.slice(place, count // 8 + 1) if nulls[number] else None]
+                arrays[number] = pa.nulls(count)
+                continue
+            bits = (count + 7) // 8
+            buffers = [whole.slice(places_of_bits[number], bits) if nulls[number] else None]
             if node.kind in (kernel.TEXT, kernel.LIST):
-                buffers.append(all_offsets.slice(4 * (first + number), 4 * (count + 1)))
+                buffers.append(whole.slice(place, 4 * (count + 1)))
                 if node.kind == kernel.TEXT:
-                    buffers.append(all_data.slice(begins[number], lengths[number]))
+                    buffers.append(whole.slice(begins[number], lengths[number]))
             elif node.kind == kernel.BOOLEAN:
-                buffers.append(all_true.slice(place, count // 8 + 1))
+                buffers.append(whole.slice(place, bits))
             elif node.kind != kernel.OBJECT:
-                buffers.append(all_cells.slice(8 * first, 8 * count))
-            inner = [array(child) for child in range(node.first, node.last)]
-            return pa.Array.from_buffers(node.type, count, buffers, nulls[number], children=inner)
+                buffers.append(whole.slice(place, 8 * count))
+            inner = [arrays.pop(child) for child in range(node.first, node.last)]
+            arrays[number] = pa.Array.from_buffers(
+                node.type, count, buffers, nulls[number], children=inner
+            )
+        return arrays[0]
 
-        return array(0)
+
+def _aligned(sizes: np.ndarray) -> np.ndarray:
+    return (sizes + 63) // 64 * 64
 
 
 def _doubles(text: np.ndarray, begins: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -353,49 +353,66 @@ def read_rows(
 
 @njit
 def _pack(cells, bits):
-    """Whether each of n cells is not zero, as bits; how many are zero."""
+    """Whether each of n cells is not zero, as bits, eight to a byte; how many are zero."""
     zeros = 0
-    for n in range(len(cells)):
-        if cells[n] == 0:
-            zeros += 1
-        else:
-            bits[n >> 3] |= 1 << (n & 7)
+    for byte in range(len(bits)):
+        packed = 0
+        for n in range(8 * byte, min(8 * byte + 8, len(cells))):
+            if cells[n] == 0:
+                zeros += 1
+            else:
+                packed |= 1 << (n & 7)
+        bits[byte] = packed
     return zeros
 
 
 @njit(
-    types.void(
+    types.int64(
         types.Array(types.uint64, 1, "A", readonly=True, aligned=False),
         *[types.Array(types.int64, 1, "C", readonly=True)] * 4,
         types.Array(types.uint8, 1, "C", readonly=True),
-        types.Array(types.int32, 1, "C"),
-        types.Array(types.uint8, 2, "C"),
+        *[types.Array(types.int64, 1, "C", readonly=True)] * 2,
+        types.Array(types.uint8, 1, "C"),
         types.Array(types.uint64, 1, "A", aligned=False),
         types.Array(types.int64, 2, "C"),
     ),
     cache=True,
     nogil=True,
 )
-def fill_buffers(words, kinds, counts, base, cells, valid, offsets, bits, data, found):
-    """What Arrow needs besides the cells, for node n from `base[n] + n`, or this / 8, on.
+def fill_buffers(
+    words, kinds, counts, base, cells, valid, valid_at, values_at, filled, filled_words, found
+):
+    """What Arrow reads of the cells, as the buffers of each node.
 
     Args:
-        offsets: where texts and lists end.
-        bits: which cells are valid; and which are true.
-        data: the eight bytes at each position of all texts, one behind the other: what is too much
-            of one is written again by the next, or is `PADDING`.
+        valid_at: where the bits of a node begin that say which of its cells are valid.
+        values_at: where its values do: numbers, bits, or where texts and lists end; one more says
+            where the texts themselves begin, one behind the other.
+        filled, filled_words: the memory for all of it, whose size can be divided by eight; and the
+            eight bytes at each of its positions. What is too much of a text's last word is written
+            again by the next, or is `PADDING`.
         found: of each node, how many cells are not valid, where its texts begin, and their size.
+
+    Returns:
+        Where the last text ends.
     """
-    to = 0
+    integers, offsets = filled.view(np.int64), filled.view(np.int32)
+    to = values_at[len(kinds)]
     for node in range(len(kinds)):
         first, count, kind = base[node], counts[node], kinds[node]
-        place = (first >> 3) + node
-        found[node, 0] = _pack(valid[first : first + count], bits[0, place:])
+        bits = (count + 7) >> 3
+        at = valid_at[node]
+        found[node, 0] = _pack(valid[first : first + count], filled[at : at + bits])
         found[node, 1] = to
+        at = values_at[node]
         if kind == BOOLEAN:
-            _pack(cells[first : first + count], bits[1, place:])
+            _pack(cells[first : first + count], filled[at : at + bits])
+        elif kind in (INTEGER, DOUBLE):
+            integers[at >> 3 : (at >> 3) + count] = cells[first : first + count]
         elif kind in (TEXT, LIST):
+            end = at >> 2
             size = 0
+            offsets[end] = 0
             for n in range(count):
                 cell = cells[first + n]
                 if kind == LIST:
@@ -403,8 +420,9 @@ def fill_buffers(words, kinds, counts, base, cells, valid, offsets, bits, data, 
                 else:
                     length = cell & 0xFFFFFFFF
                     for more in range(0, length, 8):
-                        data[to + more] = words[(cell >> 32) + more]
+                        filled_words[to + more] = words[(cell >> 32) + more]
                     to += length
                     size += length
-                offsets[first + node + n + 1] = size
+                offsets[end + n + 1] = size
         found[node, 2] = to - found[node, 1]
+    return to
