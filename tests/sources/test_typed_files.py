@@ -197,6 +197,22 @@ def test_files_without_header_and_merges(project: FileProject, select: Select) -
     ]
 
 
+def test_nanoseconds_beside_lists_and_objects(project: FileProject, select: Select) -> None:
+    project.configure("*.parquet", primary_key="id")
+    deep = pa.struct([("at", pa.list_(pa.timestamp("ns", "UTC")))])
+    for name, digits in (("a", (1000, 1)), ("b", (0, 2000))):
+        table = {
+            "id": [ord(name), ord(name) + 10, ord(name) + 20],
+            "t": pa.array([0, 1000, digits[0]], pa.timestamp("ns")),
+            "o": pa.array([{"at": [0]}, {"at": [0, digits[1]]}, None], deep),
+        }
+        pq.write_table(pa.table(table), project.folder / f"{name}.parquet")
+    assert project.load() == [97, 98, 108, 117, 118]
+    assert project.quarantined() == [("a.parquet", "a time with more than 6 digits of a second")]
+    assert select("epoch_us(t)") == [(0,), (0,), (0,), (1,), (1,)]
+    assert select("COUNT(*), MAX(epoch_us(value))", "t__o__at") == [(4, 2)]
+
+
 def test_parquet_files_keep_types_and_nest(project: FileProject, select: Select) -> None:
     project.configure("*.parquet", primary_key="id")
     flat = pa.table(

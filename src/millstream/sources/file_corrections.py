@@ -69,9 +69,9 @@ def corrected(
     raise SourceDataError(
         f"{path} has changed since it was loaded: its rows would be doubled",
         hint="set `primary_key`, so that rows merge; or put new rows into a new file. In "
-        "JSON lines and CSV, lines in quarantine may be corrected in place, if no other line "
-        "changes; or use `millstream quarantine replay --id ID --row JSON`. `--full-refresh` "
-        "reads all files again, and replaces the table",
+        "JSON lines and CSV, lines in quarantine as `unreadable` may be corrected in place, if no "
+        "other line changes; or use `millstream quarantine replay --id ID --row JSON`. "
+        "`--full-refresh` reads all files again, and replaces the table",
     )
 
 

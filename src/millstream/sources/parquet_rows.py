@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millstream.errors import SourceDataError
+from millstream.quarantine import envelope
 from millstream.sources.typed_columns import Declared, column_names
 
 _ROWS = 50_000
@@ -35,7 +36,7 @@ def read(path: str, file: Any) -> Iterator[Any]:
                 column = table.column(at)
                 table = table.set_column(at, field.name, _plain(column))
             if any(pa.types.is_nested(field.type) for field in table.schema):
-                yield [_objects(row) for row in table.to_pylist()]
+                yield list(_rows(path, table))
             elif table.num_rows:
                 yield table
     except (pa.ArrowException, ValueError) as error:
@@ -76,6 +77,41 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         except pa.ArrowInvalid:  # which are refused one by one
             return column
     return column
+
+
+def _rows(path: str, table: pa.Table) -> Iterator[Any]:
+    """Rows as Python has them; in an envelope where that has too few digits for a time."""
+    target = pa.schema([each.with_type(_times_in(each.type, "us")) for each in table.schema])
+    try:
+        yield from map(_objects, table.cast(target).to_pylist())
+    except pa.ArrowInvalid:
+        if table.num_rows > 1:
+            for at in range(table.num_rows):
+                yield from _rows(path, table.take([at]))  # a slice casts all there is
+            return
+        texts = pa.schema([each.with_type(_times_in(each.type, None)) for each in table.schema])
+        yield envelope.refused(
+            _objects(table.cast(texts).to_pylist()[0]),
+            detail="a time with more than 6 digits of a second",
+            path="",
+            origin=path,
+        )
+
+
+def _times_in(kind: pa.DataType, unit: str | None) -> pa.DataType:
+    """A type with nanoseconds in another unit, or as text, however deep they are."""
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp(unit, kind.tz) if unit else pa.string()
+    if pa.types.is_time64(kind) and kind.unit == "ns":
+        return pa.time64(unit) if unit else pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([each.with_type(_times_in(each.type, unit)) for each in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_type, kind.item_field.with_type(_times_in(kind.item_type, unit)))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = kind.value_field.with_type(_times_in(kind.value_type, unit))
+        return pa.large_list(inner) if pa.types.is_large_list(kind) else pa.list_(inner)
+    return kind
 
 
 def _objects(value: Any) -> Any:
