@@ -338,3 +338,19 @@ def test_rows_that_were_appended_twice_stay(database: Path, tmp_path: Path) -> N
     run(shop, "lines")
     run(shop, "lines")
     assert differences(only(audit_source(shop, "lines"))) == {"extra": (2, 0)}
+
+
+def test_a_sample_that_takes_no_row_of_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "shop.db"
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
+    sql(file, "CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+    sql(
+        file,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20010) "
+        "INSERT INTO orders SELECT i FROM n",
+    )
+    shop = config(tmp_path, WHOLE | {"chunk_size": 100}, receipts="sample")
+    (receipt,) = run(shop, "orders").receipts
+    assert (receipt.read, receipt.problems) == (20010, ())

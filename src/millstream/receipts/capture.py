@@ -102,7 +102,8 @@ class _Table:
         if self.threshold < _ALL:
             chance = random.Random(rows)  # noqa: S311
             count = min(rows, round(rows * self.threshold / _ALL + chance.random() - 0.5))
-            table = table.take(sorted(chance.sample(range(rows), max(count, 0))))
+            chosen = sorted(chance.sample(range(rows), max(count, 0)))
+            table = table.take(chosen) if chosen else table.slice(0, 0)
         self.counted.rows += rows
         for row in table.to_pylist():
             data = pickle.dumps(row, 5)
