@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -411,6 +412,31 @@ def test_an_answer_that_is_another(project: ApiProject, body: bytes, kind: str, 
     assert said in project.err
     assert "hint:" in project.err
     assert "Ann" not in project.err
+
+
+@pytest.mark.parametrize("page", [1, 2])
+def test_an_error_that_calls_itself_a_success(project: ApiProject, page: int) -> None:
+    """Of a list that replaces its table, on any page."""
+    paginator = {"type": "cursor", "cursor_path": "cursor", "cursor_param": "page"}
+    replaced = {
+        **orders("cursor", paginator, data_selector="items"),
+        "write_disposition": "replace",
+    }
+    project.configure(replaced)
+    project.load()
+    before = project.ids()
+    assert before
+    asked = count(1)
+
+    def fault(*_: Any) -> Reply | None:
+        wrong = b'{"error": {"text": "maintenance"}}'
+        is_it = next(asked) == page
+        return Reply(200, wrong, {"Content-Type": "application/json"}) if is_it else None
+
+    project.server.fault = fault
+    assert project.command("run") == 1
+    assert 'but `error`: {"text": "maintenance"}' in project.err
+    assert project.ids() == before
 
 
 def test_paths_that_lead_nowhere_are_named(project: ApiProject) -> None:

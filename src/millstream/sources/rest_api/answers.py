@@ -5,6 +5,7 @@ dlt takes a path that leads nowhere for a list without rows, or for its end.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,22 +18,36 @@ from millstream.errors import SourceDataError
 from millstream.sources import findings
 
 _DEPTH = 3
+_ERRORS = ("error", "errors", "fault")
+_SAID = 200
+"""Characters of an error that are shown."""
 _LIKE_A_LINK = re.compile(r"next|cursor|continu|token", re.IGNORECASE)
 
 
-def refuse_other_rows(selector: str, response: requests.Response) -> None:
-    """Compare the path of the rows with a first page that has none there.
+def refuse_other_answers(selector: str, response: requests.Response, *, is_first: bool) -> None:
+    """Look at a page that has no rows for what it has instead.
 
     Raises:
-        SourceDataError: there is nothing at the `data_selector`, and rows elsewhere.
+        SourceDataError: there is nothing at the `data_selector`, but an error; or rows elsewhere,
+            on a first page.
     """
     document = response.json()
     if not isinstance(document, dict) or find_values(selector.removesuffix("[*]"), document):
         return
+    what = f"{_address(response)}: there is no `{selector}`, which `data_selector` names"
+    if error := next((name for name in _ERRORS if document.get(name)), None):
+        said = redact(json.dumps(document[error], ensure_ascii=False))
+        raise SourceDataError(
+            f"{what}, but `{error}`: {said[:_SAID]}",
+            hint=f"the server says so with status {response.status_code}, as if all were well; "
+            "nothing of this read was loaded, and the next run reads again",
+        )
+    if not is_first:
+        return
     rows = [path for path, value in _values(document) if _are_rows(value)]
     if rows:
         raise SourceDataError(
-            f"{_address(response)}: there is no `{selector}`, which `data_selector` names",
+            what,
             hint=f"the answer has rows at {', '.join(f'`{path}`' for path in rows)}",
         )
 

@@ -73,8 +73,9 @@ class LookaheadPaginator(BasePaginator):
             self._inner.init_request(request)
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
-        if self._last is None and self._selector and not data:
-            answers.refuse_other_rows(self._selector, response)
+        if self._selector and not data:
+            is_first = self._last is None
+            answers.refuse_other_answers(self._selector, response, is_first=is_first)
         if self._inner is None:
             self._inner = self._detect(response, data)
         try:
