@@ -29,22 +29,37 @@ def variant_base(name: str, data_type: str, separator: str = "__") -> str:
     return name[: -len(suffix)] if name.endswith(suffix) else name.split(f"{separator}v_")[0]
 
 
-def list_path(table: str, child: str, separator: str = "__") -> str:
+def list_path(
+    table: str, child: str, separator: str = "__", hints: Mapping[str, Any] | None = None
+) -> str:
     """The JSON path of a child table's rows within a row of its parent.
+
+    Args:
+        hints: of the child table, as dlt's schema has it.
 
     >>> list_path("issues", "issues__user__emails")
     'user.emails[].'
     """
+    if keys := (hints or {}).get(KEY_PATH):
+        return f"{'.'.join(keys)}[]."
     field = child.removeprefix(f"{table}{separator}")
     return f"{field.replace(separator, '.')}[]."
 
 
-def json_path(prefix: str, column: str, separator: str = "__") -> str:
+def json_path(
+    prefix: str, column: str, separator: str = "__", hints: Mapping[str, Any] | None = None
+) -> str:
     """The JSON path of a column.
+
+    Args:
+        prefix: the path of its table's rows.
+        hints: of the column, as dlt's schema has it.
 
     >>> json_path("", "user__login"), json_path("labels[].", "name"), json_path("tags[].", "value")
     ('user.login', 'labels[].name', 'tags[]')
     """
+    if keys := (hints or {}).get(KEY_PATH):
+        return prefix + ".".join(keys)
     if prefix and column == LIST_ITEM:
         return prefix.removesuffix(".")
     return prefix + column.replace(separator, ".")
@@ -62,11 +77,12 @@ def rows_path(tables: Mapping[str, Any], root: str, table: str, separator: str =
     """
     if table == root:
         return ""
-    above = [name for name in tables if table.startswith(f"{name}{separator}")]
-    known = tables.get(table, {})
-    parent = known.get("parent") or max((root, *above), key=len)
-    keys = known.get(KEY_PATH)
-    lists = f"{'.'.join(keys)}[]." if keys else list_path(parent, table, separator)
+    hints = tables.get(table, {})
+    parent = hints.get("parent")
+    if not parent:
+        above = [name for name in tables if table.startswith(f"{name}{separator}")]
+        parent = max((root, *above), key=len)
+    lists = list_path(parent, table, separator, hints)
     return rows_path(tables, root, parent, separator) + lists
 
 

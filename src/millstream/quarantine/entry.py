@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any, Literal
 
-from millstream.formats.json_path import KEY_PATH, json_path, rows_path
+from millstream.formats.json_path import json_path, rows_path
 from millstream.model import QuarantineReason
 from millstream.quarantine.redaction import redacted
 from millstream.quarantine.rules import QuarantineRules
@@ -87,8 +87,8 @@ def path_of(
         prefix = f"{around}[{index}]{below}"
     if column is None:
         return prefix.removesuffix(".")
-    keys = tables.get(table, {}).get("columns", {}).get(column, {}).get(KEY_PATH)
-    return prefix + ".".join(keys) if keys else json_path(prefix, column)
+    hints = tables.get(table, {}).get("columns", {}).get(column, {})
+    return json_path(prefix, column, hints=hints)
 
 
 def make(

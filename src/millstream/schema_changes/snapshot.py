@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
-from millstream.formats.json_path import KEY_PATH, json_path, list_path, spelled, variant_base
+from millstream.formats.json_path import json_path, list_path, spelled, variant_base
 from millstream.formats.key_names import keys_by_name
 from millstream.model import Column, ColumnProfile, SchemaVersion, Table
 
@@ -88,8 +88,7 @@ def _walk(
         name, parent, path, names = pending.pop()
         found.append((name, parent, path, names))
         for child in reversed(children.get(name, [])):
-            keys = tables[child].get(KEY_PATH)
-            lists = f"{'.'.join(keys)}[]." if keys else list_path(name, child, separator)
+            lists = list_path(name, child, separator, tables[child])
             pending.append((child, name, path + lists, names))
     return found
 
@@ -104,13 +103,8 @@ def _column(
 ) -> Column:
     name = column["name"]
     base = variant_base(name, column["data_type"], separator) if column.get("variant") else None
-    keys: Sequence[str] | None = column.get(KEY_PATH)
-    if name.startswith(own):
-        path = ""
-    elif keys:
-        path = prefix + ".".join(keys)
-    else:
-        path = json_path(prefix, base or name, separator)
+    is_own = name.startswith(own)
+    path = "" if is_own else json_path(prefix, base or name, separator, column)
     return Column(
         name=name,
         data_type=column["data_type"],
