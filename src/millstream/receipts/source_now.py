@@ -126,12 +126,11 @@ def compare(
     rows, read = _read(rows_of, keys, skipped)
     delivered = delivered_of(rows.skipped)
     held = held_of(rows.skipped)
+    found.read = len(read) if keys.key else sum(read.values())
 
     def is_due(key: int) -> bool:
         is_held = (read[key] if keys.key else key) in held
         return not is_held and (due is None or key in due)
-
-    found.read = len(read) if keys.key else sum(read.values())
 
     def goes(key: int) -> bool:
         merges = bool(keys.key) and not keys.keeps_versions

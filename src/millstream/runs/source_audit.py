@@ -7,7 +7,7 @@ what that read has, and no run brings the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,17 +16,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from millstream import destinations, sources
-from millstream.common.metadata_tables import is_own, own_pipeline
+from millstream.common.metadata_tables import own_pipeline
 from millstream.common.sql_client import sql_client
 from millstream.config import MongoDBConfig, PipelineConfig
-from millstream.engine.version_order import measure_of
 from millstream.errors import ConfigError
-from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
-from millstream.model import PARTITION_COLUMN
 from millstream.quarantine import store as quarantined
 from millstream.receipts.canonical import UnknownValueError
 from millstream.receipts.capture import Captured, Counted, captured
-from millstream.receipts.delivered import Delivered, Which
+from millstream.receipts.delivered import Delivered
 from millstream.receipts.figures import tree_of
 from millstream.receipts.layout import Column, Layout
 from millstream.receipts.row_forms import Form
@@ -39,6 +36,7 @@ from millstream.receipts.source_now import (
 )
 from millstream.receipts.source_rows import SourceRows
 from millstream.runs import runner, stages
+from millstream.runs.audited_tables import keys_of, roots, which_of
 from millstream.runs.context import RunContext
 from millstream.runs.preview import newest_partition
 from millstream.runs.recorder import RunRecorder
@@ -183,37 +181,33 @@ def _compared(
     if opened is None:
         raise ConfigError(f"{context.what}: the tables of this destination can't be queried")
     dialect = pipeline.destination.capabilities().sqlglot_dialect
+    nothing = Captured(Counted(), Path())
     with opened as client:
-        for root in _roots(schema):
+        for root in roots(schema):
             table: Any = schema.tables[root]
             layout = Layout(schema, root, names_keys=context.target.names_keys, dialect=dialect)
-            nothing = Captured(Counted(), Path())
-            rows = read.get(root, nothing)
-            delivered_of = partial(Delivered, client, layout, _which(context, table))
-            unchecked = rows.counted.unchecked or _unchecked(context, schema, table)
-            if not unchecked:
-                keys = _keys(table)
-                try:
-                    its_due = None
-                    if due is not None:
-                        its_due = due_keys(SourceRows(due.get(root, nothing), layout), keys)
-                    yield compare(
-                        partial(SourceRows, rows, layout),
-                        layout,
-                        delivered_of,
-                        keys,
-                        its_due,
-                        skipped=_read_times(context, root, table),
-                        replaces=_replaces(context, plan, root, due),
-                        held_of=partial(_held, waiting, layout, keys),
-                    )
-                except UnknownValueError as error:
-                    unchecked = str(error)
-            if unchecked:
-                held = delivered_of().count(root)
-                yield SourceComparison(root, rows.counted.rows, held, unchecked=unchecked)
+            rows, keys = read.get(root, nothing), keys_of(table)
+            delivered_of = partial(Delivered, client, layout, which_of(table, context.partition))
+            try:
+                if unchecked := rows.counted.unchecked or _unchecked(context, schema, table):
+                    raise UnknownValueError(unchecked)
+                yield compare(
+                    partial(SourceRows, rows, layout),
+                    layout,
+                    delivered_of,
+                    keys,
+                    None
+                    if due is None
+                    else due_keys(SourceRows(due.get(root, nothing), layout), keys),
+                    skipped=_read_times(context, root, table),
+                    replaces=_replaces(context, plan, root, due),
+                    held_of=partial(_held, waiting, layout, keys),
+                )
+            except UnknownValueError as error:
+                count, held = rows.counted.rows, delivered_of().count(root)
+                yield SourceComparison(root, count, held, unchecked=str(error))
     # tables that no load has made yet
-    for root in sorted(read.keys() - {*_roots(schema)}):
+    for root in sorted(read.keys() - {*roots(schema)}):
         count = read[root].counted.rows
         ahead = read if due is None else due
         brought = min(count, ahead[root].counted.rows) if root in ahead else 0
@@ -280,70 +274,8 @@ def _replaces(
     return reads and (is_history or table.get("write_disposition") == "replace")
 
 
-def _roots(schema: dlt.Schema) -> list[str]:
-    row_id = schema.naming.normalize_identifier("_dlt_id")
-    seen = {table["name"] for table in schema.data_tables(seen_data_only=True)}
-    return [
-        str(table["name"])
-        for table in schema.data_tables()
-        # dlt's note that rows came gets lost beside `max_table_nesting`
-        if (table["name"] in seen or table["columns"].get(row_id, {}).get("data_type"))
-        and not table.get("parent")
-        and not is_own(str(table["name"]))
-    ]
-
-
 def _unchecked(context: RunContext, schema: dlt.Schema, table: Any) -> str:
     row_id = schema.naming.normalize_identifier("_dlt_id")
     if not table["columns"].get(row_id, {}).get("data_type"):
         return "rows of Arrow tables have no id that their child rows could hang on"
     return altered_by_settings(context, schema, table)
-
-
-def _keys(table: Any) -> Keys:
-    columns = table["columns"]
-    strategy = table.get("x-merge-strategy")
-    return Keys(
-        key=tuple(name for name, column in columns.items() if column.get("primary_key")),
-        gone=deletion_column(columns),
-        keeps_versions=table.get("write_disposition") == "append",
-        keeps_values=strategy == "insert-only",
-        rank=_rank(columns),
-    )
-
-
-def _rank(columns: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any] | None:
-    """What orders versions of a row; None where the last one read counts."""
-    sort = next((name for name, column in columns.items() if column.get("dedup_sort")), None)
-    if sort is None:
-        return None
-    measure = measure_of(columns[sort].get("data_type", ""))
-    is_reversed = columns[sort]["dedup_sort"] == "asc"
-
-    def rank(values: Mapping[str, Any]) -> Any:
-        measured = measure(values.get(sort))
-        return _Lower(measured) if is_reversed and measured is not None else measured
-
-    return rank
-
-
-@dataclass(frozen=True, slots=True)
-class _Lower:
-    """Of two values the higher one is below."""
-
-    value: Any
-
-    def __lt__(self, other: _Lower) -> bool:
-        return bool(other.value < self.value)
-
-
-def _which(context: RunContext, table: Any) -> Which:
-    """The rows that the source should have now, not those that went, or are of a time before."""
-    columns = table["columns"]
-    empty = [
-        name
-        for name, column in columns.items()
-        if column.get("data_type") and (column.get(MARKS_DELETIONS) or column.get("x-valid-to"))
-    ]
-    values = {PARTITION_COLUMN: context.partition.key} if context.partition else {}
-    return Which(values, empty)

@@ -1,0 +1,81 @@
+"""Tables that are compared with their source, and how their rows are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from millstream.common.metadata_tables import is_own
+from millstream.engine.version_order import measure_of
+from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
+from millstream.model import PARTITION_COLUMN, Partition
+from millstream.receipts.delivered import Which
+from millstream.receipts.source_now import Keys
+
+if TYPE_CHECKING:
+    import dlt
+
+
+def roots(schema: dlt.Schema) -> list[str]:
+    """The root tables that have rows."""
+    row_id = schema.naming.normalize_identifier("_dlt_id")
+    seen = {table["name"] for table in schema.data_tables(seen_data_only=True)}
+    return [
+        str(table["name"])
+        for table in schema.data_tables()
+        # dlt's note that rows came gets lost beside `max_table_nesting`
+        if (table["name"] in seen or table["columns"].get(row_id, {}).get("data_type"))
+        and not table.get("parent")
+        and not is_own(str(table["name"]))
+    ]
+
+
+def keys_of(table: Any) -> Keys:
+    """How rows of a root table are told apart."""
+    columns = table["columns"]
+    strategy = table.get("x-merge-strategy")
+    return Keys(
+        key=tuple(name for name, column in columns.items() if column.get("primary_key")),
+        gone=deletion_column(columns),
+        keeps_versions=table.get("write_disposition") == "append",
+        keeps_values=strategy == "insert-only",
+        rank=_rank(columns),
+    )
+
+
+def _rank(columns: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any] | None:
+    """What orders versions of a row; None where the last one read counts."""
+    sort = next((name for name, column in columns.items() if column.get("dedup_sort")), None)
+    if sort is None:
+        return None
+    measure = measure_of(columns[sort].get("data_type", ""))
+    is_reversed = columns[sort]["dedup_sort"] == "asc"
+
+    def rank(values: Mapping[str, Any]) -> Any:
+        measured = measure(values.get(sort))
+        return _Lower(measured) if is_reversed and measured is not None else measured
+
+    return rank
+
+
+@dataclass(frozen=True, slots=True)
+class _Lower:
+    """Of two values the higher one is below."""
+
+    value: Any
+
+    def __lt__(self, other: _Lower) -> bool:
+        return bool(other.value < self.value)
+
+
+def which_of(table: Any, partition: Partition | None) -> Which:
+    """The rows that the source should have now, not those that went, or are of a time before."""
+    columns = table["columns"]
+    empty = [
+        name
+        for name, column in columns.items()
+        if column.get("data_type") and (column.get(MARKS_DELETIONS) or column.get("x-valid-to"))
+    ]
+    values = {PARTITION_COLUMN: partition.key} if partition else {}
+    return Which(values, empty)
