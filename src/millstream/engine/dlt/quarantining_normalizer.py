@@ -636,14 +636,8 @@ class WatchedNormalizer(ExactNormalizer):
         base = name if name in (self.schema.tables.get(table) or {}).get("columns", {}) else None
         column = base or name.split(f"{self.naming.PATH_SEPARATOR}v_")[0]
         detail = f"the contract discards {what} for the column `{name}`"
-        self._hits.append(
-            Rejection(
-                "contract",
-                detail,
-                table,
-                self._path_of(table, column, row),
-            )
-        )
+        path = self._path_of(table, column, row)
+        self._hits.append(Rejection("contract", detail, table, path))
 
     def _path_of(self, table: str, column: str | None, row: Mapping[str, Any]) -> str:
         found = row.get(getattr(self.schema.data_item_normalizer, "c_dlt_list_idx", ""))

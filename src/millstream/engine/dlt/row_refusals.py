@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from dlt.common.schema import Schema
@@ -106,26 +107,25 @@ def refuse_unreadable(root: str, items: Iterable[Any]) -> None:
 
 def refusal(tables: Mapping[str, Any], root: str, error: Exception) -> Rejection:
     """Why dlt refuses a row, without the value: it may be a secret."""
+    path = partial(path_of, tables, root)
     if isinstance(error, CannotCoerceColumnException):
         detail = f"a value that is {error.from_type} does not fit the column, {error.to_type}"
-        path = path_of(tables, root, error.table_name, error.column_name)
-        return Rejection("refused", detail, error.table_name, path)
+        return Rejection(
+            "refused", detail, error.table_name, path(error.table_name, error.column_name)
+        )
     if isinstance(error, UnloadableError):
-        path = path_of(tables, root, error.table, error.column)
-        return Rejection("refused", error.detail, error.table, path)
+        return Rejection("refused", error.detail, error.table, path(error.table, error.column))
     if isinstance(error, RefusedValueError):
         detail = f"`{error.column}`: {error.detail}"
-        return Rejection(
-            "refused", detail, error.table, path_of(tables, root, error.table, error.column)
-        )
+        return Rejection("refused", detail, error.table, path(error.table, error.column))
     if isinstance(error, TooDeepError):
         detail = f"lists in lists so deep that their table's name would have {error.size} bytes"
-        return Rejection("refused", detail, root, path_of(tables, root, error.table, None))
+        return Rejection("refused", detail, root, path(error.table, None))
     named = re.search(r"table `(.*?)` column `(.*?)`", str(error))
     if isinstance(error, CannotCoerceNullException) and named:
         table, column = named.groups()
         detail = f"null in `{column}`, which may not be null"
-        return Rejection("refused", detail, table, path_of(tables, root, table, column))
+        return Rejection("refused", detail, table, path(table, column))
     if isinstance(error, OverflowError):
         return Rejection("refused", "a time before the year 1 or after 9999, in UTC", root)
     return Rejection("refused", f"dlt can't normalize it: {type(error).__name__}", root)

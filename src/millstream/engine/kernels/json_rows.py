@@ -7,6 +7,7 @@ own reader decides. Imported only through the package, which knows when that pay
 
 A plan numbers the nodes of a shape: node 0 is the row, the keys of an object follow one another, a
 list has one node for its items. Node n has the cells from `base[n]` on, one for each row or item.
+All of it is one module: what numba has compiled is as old as its file, whatever others define.
 """
 
 # numba finds the types of what it compiles itself
@@ -367,7 +368,7 @@ def _pack(cells, bits):
 
 
 @njit(
-    types.int64(
+    types.void(
         types.Array(types.uint64, 1, "A", readonly=True, aligned=False),
         *[types.Array(types.int64, 1, "C", readonly=True)] * 4,
         types.Array(types.uint8, 1, "C", readonly=True),
@@ -392,9 +393,6 @@ def fill_buffers(
             eight bytes at each of its positions. What is too much of a text's last word is written
             again by the next, or is `PADDING`.
         found: of each node, how many cells are not valid, where its texts begin, and their size.
-
-    Returns:
-        Where the last text ends.
     """
     integers, offsets = filled.view(np.int64), filled.view(np.int32)
     to = values_at[len(kinds)]
@@ -425,4 +423,3 @@ def fill_buffers(
                     size += length
                 offsets[end + n + 1] = size
         found[node, 2] = to - found[node, 1]
-    return to

@@ -95,11 +95,13 @@ def refuse_rows_of_no_partition(
     Raises:
         SourceDataError: no partition would ever have them.
     """
-    if _has_null(connection, table, column):
-        raise SourceDataError(
-            f"{what}: a row has no {column.source!r}, so that it belongs to no partition",
-            hint="choose a column that every row has",
-        )
+    _refuse_null(
+        connection,
+        table,
+        column,
+        f"{what}: a row has no {column.source!r}, so that it belongs to no partition",
+        "choose a column that every row has",
+    )
 
 
 def refuse_rows_of_no_order(
@@ -109,19 +111,22 @@ def refuse_rows_of_no_order(
     Raises:
         SourceDataError: each run would append them again.
     """
-    if _has_null(connection, table, column):
-        raise SourceDataError(
-            f"{what}: a row has no {column.source!r}, the cursor: each run would append it again",
-            hint="choose a cursor that every row has, or leave out `write_disposition: append`",
-        )
+    _refuse_null(
+        connection,
+        table,
+        column,
+        f"{what}: a row has no {column.source!r}, the cursor: each run would append it again",
+        "choose a cursor that every row has, or leave out `write_disposition: append`",
+    )
 
 
-def _has_null(connection: sa.Connection, table: sa.Table, column: Column) -> bool:
+def _refuse_null(
+    connection: sa.Connection, table: sa.Table, column: Column, message: str, hint: str
+) -> None:
     at = table.c[column.source]
-    if not at.nullable:
-        return False
     query = sa.select(sa.literal(1)).where(at.is_(None)).limit(1)
-    return connection.execute(query).first() is not None
+    if at.nullable and connection.execute(query).first():
+        raise SourceDataError(message, hint=hint)
 
 
 def as_stored(connection: sa.Connection, table: sa.Table, column: Column) -> Column:
