@@ -415,8 +415,11 @@ def test_an_answer_that_is_another(project: ApiProject, body: bytes, kind: str, 
 
 
 @pytest.mark.parametrize("page", [1, 2])
-def test_an_error_that_calls_itself_a_success(project: ApiProject, page: int) -> None:
+def test_an_error_that_calls_itself_a_success(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
     """Of a list that replaces its table, on any page."""
+    monkeypatch.setenv("SHOP_KEY", "s3cr3t-k3y")
     paginator = {"type": "cursor", "cursor_path": "cursor", "cursor_param": "page"}
     replaced = {
         **orders("cursor", paginator, data_selector="items"),
@@ -426,17 +429,53 @@ def test_an_error_that_calls_itself_a_success(project: ApiProject, page: int) ->
     project.load()
     before = project.ids()
     assert before
+    answers = {
+        '{"error": {"text": "maintenance", "token": "s3cr3t-k3y"}}': 'but {"error": {"text": "main',
+        '{"items": null, "errors": [1]}': 'but {"errors": [1]}',
+        '{"errorMessage": "no"}': 'but {"errorMessage": "no"}',
+        '{"message": "slow down", "code": 429}': 'but {"message": "slow down", "code": 429}',
+        '{"Success": false}': 'but {"Success": false}',
+        '{"status": "error", "row": {"name": "Ann"}}': 'but {"status": "error"}',
+        '[{"error": "Ann"}]': "the answer is not an object, but a list with `error`",
+        '"Ann"': "the answer is not an object, but a str",
+    }
+    for body, said in answers.items():
+        _answer_page(project, page, body)
+        assert project.command("run") == 1, body
+        assert said in project.err
+        assert "Ann" not in project.err
+        assert "s3cr3t-k3y" not in project.err
+        assert project.ids() == before
+
+
+def _answer_page(project: ApiProject, page: int, body: str) -> None:
     asked = count(1)
 
     def fault(*_: Any) -> Reply | None:
-        wrong = b'{"error": {"text": "maintenance"}}'
         is_it = next(asked) == page
-        return Reply(200, wrong, {"Content-Type": "application/json"}) if is_it else None
+        headers = {"Content-Type": "application/json"}
+        return Reply(200, body.encode(), headers) if is_it else None
 
     project.server.fault = fault
-    assert project.command("run") == 1
-    assert 'but `error`: {"text": "maintenance"}' in project.err
-    assert project.ids() == before
+
+
+def test_answers_without_a_list_that_say_no_error(project: ApiProject) -> None:
+    """APIs leave out what is empty."""
+    paginator = {"type": "cursor", "cursor_path": "cursor", "cursor_param": "page"}
+    none = {"response_actions": [{"content": "nothing here", "action": "ignore"}]}
+    replaced = orders("cursor", paginator, data_selector="items", **none)
+    project.configure({**replaced, "write_disposition": "replace"})
+    for body in (
+        '{"error": null, "errors": [], "ok": true, "status": "ok", "code": 0}',
+        "[]",
+        '{"error": "nothing here"}',
+    ):
+        project.server.fault = lambda *_: None
+        project.load()
+        assert project.ids()
+        _answer_page(project, 1, body)
+        project.load()
+        assert not project.ids(), body
 
 
 def test_paths_that_lead_nowhere_are_named(project: ApiProject) -> None:

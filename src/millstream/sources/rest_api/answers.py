@@ -13,14 +13,19 @@ from typing import Any
 import requests
 from dlt.common.jsonpath import find_values
 
-from millstream.common.redact import redact, redact_url
+from millstream.common.redact import redact, redact_foreign, redact_url
 from millstream.errors import SourceDataError
 from millstream.sources import findings
 
 _DEPTH = 3
-_ERRORS = ("error", "errors", "fault")
+_ERRORS = {"error", "errors", "errormessage", "errordescription", "exception", "fault"}
+_SUCCESS = {"ok", "success"}
+_STATUS = {"code", "status", "statuscode"}
+_SAYS = _ERRORS | _SUCCESS | _STATUS | {"detail", "message"}
+"""Names of what an answer says of itself, in lower case and without underscores."""
+_FAILED = re.compile(r"[45]\d\d|error|fail(ed|ure)?", re.IGNORECASE)
 _SAID = 200
-"""Characters of an error that are shown."""
+"""Characters of it that are shown."""
 _LIKE_A_LINK = re.compile(r"next|cursor|continu|token", re.IGNORECASE)
 
 
@@ -28,19 +33,30 @@ def refuse_other_answers(selector: str, response: requests.Response, *, is_first
     """Look at a page that has no rows for what it has instead.
 
     Raises:
-        SourceDataError: there is nothing at the `data_selector`, but an error; or rows elsewhere,
-            on a first page.
+        SourceDataError: there is nothing at the `data_selector`, but an error, or no object; or
+            rows elsewhere, on a first page.
     """
     document = response.json()
-    if not isinstance(document, dict) or find_values(selector.removesuffix("[*]"), document):
+    found = find_values(selector.removesuffix("[*]"), document)
+    if not document or any(value is not None for value in found):
         return
     what = f"{_address(response)}: there is no `{selector}`, which `data_selector` names"
-    if error := next((name for name in _ERRORS if document.get(name)), None):
-        said = redact(json.dumps(document[error], ensure_ascii=False))
+    unread = "nothing of this read was loaded, and the next run reads again"
+    if not isinstance(document, dict):
+        first = document[0] if _are_rows(document) else {}
+        keys = f" with {', '.join(f'`{name}`' for name in first)}" if first else ""
         raise SourceDataError(
-            f"{what}, but `{error}`: {said[:_SAID]}",
+            f"{what}, and the answer is not an object, but a {type(document).__name__}{keys}",
+            hint=f"leave out `data_selector` where the answer itself is the list; {unread}",
+        )
+    if any(_is_failure(_plain(name), value) for name, value in document.items()):
+        says = {name: value for name, value in document.items() if _plain(name) in _SAYS}
+        said = redact_foreign(json.dumps(says, ensure_ascii=False))
+        raise SourceDataError(
+            f"{what}, but {said[:_SAID]}",
             hint=f"the server says so with status {response.status_code}, as if all were well; "
-            "nothing of this read was loaded, and the next run reads again",
+            f"{unread}; where it means that there are no rows: `response_actions: "
+            "[{content: part of the answer, action: ignore}]`",
         )
     if not is_first:
         return
@@ -76,6 +92,18 @@ def _values(document: Mapping[str, Any], around: str = "", depth: int = 0) -> It
         yield f"{around}{name}", value
         if isinstance(value, Mapping) and depth < _DEPTH:
             yield from _values(value, f"{around}{name}.", depth + 1)
+
+
+def _is_failure(name: str, value: Any) -> bool:
+    return (
+        (name in _ERRORS and bool(value))
+        or (name in _SUCCESS and value is False)
+        or (name in _STATUS and bool(_FAILED.fullmatch(str(value))))
+    )
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _are_rows(value: Any) -> bool:
