@@ -56,6 +56,8 @@ def test_a_pattern_is_never_empty(field: str) -> None:
         (".a", False),
         ("[]", False),
         ("a.[].b", False),
+        ('"a.b"[].c', True),
+        (r'"a.\x"', False),
     ],
 )
 def test_paths_that_are_redacted(path: str, is_path: bool) -> None:

@@ -70,6 +70,12 @@ def test_an_unreadable_text_may_hold_a_secret() -> None:
         ({"a": [[{"b": 1}]]}, "a.b", {"a": [[{"b": "[redacted]"}]]}),
         ({"a": None, "c": 1}, "b", {"a": None, "c": 1}),
         (5, "a", 5),
+        (
+            {"a.b": {'c"[]': 1}, "a": {"b": 2}},
+            r'"a.b"."c\"\u005b]"',
+            {"a.b": {'c"[]': "[redacted]"}, "a": {"b": 2}},
+        ),
+        ({"a.b": [{"c": 1}]}, '"a.b"[].c', {"a.b": [{"c": "[redacted]"}]}),
     ],
 )
 def test_redacted(row: Any, path: str, expected: Any) -> None:

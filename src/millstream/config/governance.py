@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from millstream.config.base import Model, OneOrMany
+from millstream.formats.json_path import keys_of
 from millstream.model import Action, ChangeKind, Severity
 
 MADE_BY_ROWS: frozenset[ChangeKind] = frozenset(
@@ -105,8 +106,8 @@ class QuarantineConfig(Model):
     )
     redact: tuple[str, ...] = Field(
         default=(),
-        description="JSON paths (`user.email`, `tokens[].secret`, `*.password`) whose values are "
-        "not kept; such rows can't be replayed.",
+        description="JSON paths (`user.email`, `tokens[].secret`, `*.password`, "
+        '`"user.mail".at`) whose values are not kept; such rows can\'t be replayed.',
     )
     max_row_bytes: int = Field(
         default=65_536,
@@ -128,7 +129,11 @@ class QuarantineConfig(Model):
     @classmethod
     def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for path in value:
-            if not all(path.replace("[]", "").split(".")):
+            try:
+                is_path = all(keys_of(path))
+            except ValueError:
+                is_path = False
+            if not is_path:
                 raise ValueError(f"{path!r} is not a path such as user.email or tokens[].secret")
         return value
 

@@ -14,6 +14,9 @@ where one of them has a separator of its own."""
 _PLAIN_KEY = re.compile(r"[\w$@/:-]+( [\w$@/:-]+)*")
 """Keys that stand in a path without quotes."""
 
+_KEY = re.compile(r'(?:("(?:[^"\\]|\\.)*")(?:\[\])*|([^.]*))\.')
+"""A key of a path, in quotes or without, up to the dot behind it."""
+
 LIST_ITEM = "value"
 """dlt's name for the column that holds a list's items when these are not objects."""
 
@@ -108,6 +111,21 @@ def spelled(path: str, key_of: Callable[[tuple[str, ...], str], str]) -> str:
             key = text.replace("[", "\\u005b")  # none but a list's is followed by a dot
         found.append(key + part[len(name) :])
     return ".".join(found)
+
+
+def keys_of(path: str) -> list[str]:
+    """The keys of a JSON path, as `spelled` or a person writes it.
+
+    >>> keys_of('users[].email'), keys_of('"user.mail"[].at')
+    (['users', 'email'], ['user.mail', 'at'])
+
+    Raises:
+        ValueError: what stands in quotes is not a JSON string.
+    """
+    return [
+        json.loads(each[1], strict=False) if each[1] else each[2].replace("[]", "")
+        for each in _KEY.finditer(f"{path}.")
+    ]
 
 
 def source_keys(path: str, source_path: str) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from millstream.formats.json_path import keys_of
+
 BLANK = "[redacted]"
 
 
@@ -12,6 +14,7 @@ def redacted(row: Any, paths: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
     """The row without the values at these paths, and those of the paths that it had.
 
     A path names the fields on the way, and goes through every item of a list; `*` is any field.
+    A key that would be misread stands in quotes, as `schema show` has it.
     The row itself is not changed.
 
     >>> redacted({"id": 1, "users": [{"name": "ann", "token": "s"}]}, ["users.token", "key"])
@@ -19,8 +22,7 @@ def redacted(row: Any, paths: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
     """
     found = []
     for path in paths:
-        keys = [key for key in path.replace("[]", "").split(".") if key]
-        row, hit = _at(row, keys)
+        row, hit = _at(row, [key for key in keys_of(path) if key])
         if hit:
             found.append(path)
     return row, tuple(found)
