@@ -41,6 +41,8 @@ ENVIRONMENT = {
     "MILLSTREAM_ENGINE": "`dlt` leaves normalizing to dlt; the tables are the same, made slower.",
     "MILLSTREAM_KERNELS": "of `millstream[fast]`: `on` uses compiled kernels from the first row, "
     "`off` never; when unset, they are loaded where a run has rows enough to gain by it.",
+    "MILLSTREAM_THREADS": "how many cores a run keeps busy; when unset, those that the process is "
+    "bound to and its container allows.",
     "MILLSTREAM_MAX_TABLES": "how many tables a stream may have; 500 when unset. dlt's time grows "
     "with their square.",
     "MILLSTREAM_MAX_COLUMNS": "how many columns a table may have; 6,000 when unset, or what "

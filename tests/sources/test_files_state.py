@@ -455,6 +455,52 @@ def test_rows_of_a_moved_file_wait_no_more_once_corrected(
     assert statuses(local) == [("superseded", 2), ("waiting", 1)]
 
 
+@pytest.mark.parametrize("name", ["b.jsonl", "a.jsonl.gz", "old/c.jsonl.gz"])
+@pytest.mark.parametrize("key", [None, "id"])
+def test_a_line_that_is_corrected_as_its_file_moves(
+    local: FileProject, name: str, key: str | None
+) -> None:
+    local.configure("**/*.jsonl*", **({"primary_key": key} if key else {}))
+    bad = ONE + '{"id": 2\n' + THREE
+    file = local.write("a.jsonl", bad)
+    assert local.load() == [1, 3]
+    file.unlink()
+    text = ONE + TWO + THREE
+    local.write(name, gzip.compress(text.encode()) if name.endswith("gz") else text)
+    local.write("new.jsonl", '{"id": 6}\n')
+    for _ in range(2):
+        assert local.load() == [1, 2, 3, 6]
+        assert statuses(local) == [("superseded", 1)]
+
+
+def test_a_new_file_is_not_one_that_is_gone(local: FileProject) -> None:
+    local.configure("*.jsonl")
+    local.write("a.jsonl", ONE + '{"id": 2\n')
+    assert local.load() == [1]
+    (local.folder / "a.jsonl").unlink()
+    local.write("b.jsonl", THREE + TWO)
+    assert local.load() == [1, 2, 3]
+    assert statuses(local) == [("waiting", 1)]
+
+
+def test_a_file_on_a_host_of_another_name_is_not_read_again(
+    local: FileProject, server: FileServer
+) -> None:
+    server.pages["/x/a.jsonl"] = Page(ONE.encode(), {"ETag": '"1"'})
+    here = server.url("/x/a.jsonl")
+    there = here.replace("127.0.0.1", "localhost")
+    assert there != here
+    local.configure(here)
+    assert local.load() == [1]
+    server.pages["/x/a.jsonl"] = Page(ONE.encode(), {"ETag": '"2"'})
+    local.configure(there)
+    assert local.load() == [1]
+    assert "was read before, as http://127.0.0.1" in local.out + local.err
+    server.pages["/x/a.jsonl"] = Page(TWO.encode(), {"ETag": '"3"'})
+    local.configure(here)
+    assert local.load() == [1, 2]  # no text that was read before
+
+
 @pytest.mark.nightly_on("postgres")
 @pytest.mark.parametrize("name", ["a.jsonl", pytest.param("a.jsonl.gz", marks=pytest.mark.nightly)])
 def test_corrected_lines_alone_are_read(project: FileProject, name: str) -> None:

@@ -12,7 +12,6 @@ and where even that does not do, the limit is lifted and dlt tries again.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -26,6 +25,7 @@ from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.data_writers.escape import escape_duckdb_literal, escape_postgres_identifier
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool, DuckDbCredentials
 
+from millstream.common.cores import cores
 from millstream.destinations.duckdb_file import duckdb_catalog
 from millstream.dlt_compat import contract
 from millstream.dlt_compat.databases import connection_string
@@ -56,8 +56,9 @@ def tuned(found: DuckDbCredentials, file: Path) -> DuckDbCredentials:
     made = _Attached()
     made.update(found)
     made.plain = found
-    threads = int(settings.get("threads") or os.cpu_count() or 1)
+    threads = int(settings.get("threads") or cores())
     made.global_config = {
+        "threads": threads,
         "memory_limit": f"{MEMORY_PER_THREAD * max(threads, 2)}MB",
         **settings,
     }

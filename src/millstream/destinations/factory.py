@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+from millstream.common.cores import cores
 from millstream.config import TargetConfig
 from millstream.destinations import nul_characters
 from millstream.destinations.duckdb_file import duckdb_file
@@ -108,7 +109,7 @@ def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
         # its files are read once, a moment later, on this machine
         arguments.setdefault("parquet_format", ParquetFormatConfiguration(compression="none"))
         # each insert keeps rows for all of its columns in memory, and uses all cores by itself
-        arguments.setdefault("max_parallel_load_jobs", os.cpu_count() or 2)
+        arguments.setdefault("max_parallel_load_jobs", cores())
         # dlt 1.31 knows only of DuckDB's transactions for DDL, and commits each statement of a job
         # that has none: a replacement that DuckDB refuses would leave its table empty
         arguments.setdefault("supports_transactions", True)

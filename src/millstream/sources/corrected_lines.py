@@ -41,10 +41,14 @@ def from_quarantine(entries: Callable[[], Sequence[Entry]]) -> Iterator[None]:
         _entries.reset(token)
 
 
+def _all_entries() -> Sequence[Entry]:
+    entries = _entries.get()
+    return entries() if entries else ()
+
+
 def waiting() -> list[Entry]:
     """The rows of the stream that wait in quarantine."""
-    entries = _entries.get()
-    return [entry for entry in (entries() if entries else ()) if entry.status == "waiting"]
+    return [entry for entry in _all_entries() if entry.status == "waiting"]
 
 
 def waiting_in(paths: Sequence[str]) -> list[Entry]:
@@ -61,6 +65,13 @@ def waiting_in(paths: Sequence[str]) -> list[Entry]:
         if (origin := str(entry.put_aside["origin"]))
         and not {origin, _ORIGIN.sub(r"\1", origin)}.isdisjoint(paths)
     ]
+
+
+def any_in(paths: Sequence[str]) -> bool:
+    """Whether a line of a file is known that could not be read."""
+    return any(
+        (line := _line_of(entry)) is not None and line[0] in paths for entry in _all_entries()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +106,7 @@ def find(
         content: opens the file, unpacked and decoded, from its start.
         digest: of the text that was read.
     """
-    entries = _entries.get()
-    for known in _put_aside(paths, entries() if entries else ()):
+    for known in _put_aside(paths, _all_entries()):
         with content() as file:
             found = _compare(paths[0], file, known, digest)
         if found is not None:
@@ -111,14 +121,13 @@ def _put_aside(paths: Sequence[str], entries: Sequence[Entry]) -> Iterator[dict[
     """
     lines: dict[str, dict[int, Entry]] = {}
     for entry in entries:
-        first = entry.put_aside
-        origin = _ORIGIN.fullmatch(str(first["origin"]))
-        if origin is None or first["reason"] != "unreadable" or entry.status == "superseded":
+        if (line := _line_of(entry)) is None:
             continue
-        known = lines.setdefault(paths[0] if origin[1] in paths else origin[1], {})
-        other = known.get(int(origin[2]))
-        if other is None or other.put_aside["load_id"] < first["load_id"]:
-            known[int(origin[2])] = entry
+        path, number = line
+        known = lines.setdefault(paths[0] if path in paths else path, {})
+        other = known.get(number)
+        if other is None or other.put_aside["load_id"] < entry.put_aside["load_id"]:
+            known[number] = entry
     name = paths[0].rpartition("/")[2]
     # state of earlier versions does not tell where the project was
     for path in sorted(lines, key=lambda each: each != paths[0]):
@@ -128,6 +137,15 @@ def _put_aside(paths: Sequence[str], entries: Sequence[Entry]) -> Iterator[dict[
             waiting = {number: each for number, each in known.items() if each.status == "waiting"}
             if len(waiting) < len(known):
                 yield waiting
+
+
+def _line_of(entry: Entry) -> tuple[str, int] | None:
+    """The file and the number of a line that could not be read and was not corrected since."""
+    first = entry.put_aside
+    origin = _ORIGIN.fullmatch(str(first["origin"]))
+    if origin is None or first["reason"] != "unreadable" or entry.status == "superseded":
+        return None
+    return origin[1], int(origin[2])
 
 
 def _compare(path: str, file: Any, known: Mapping[int, Entry], digest: str) -> Correction | None:

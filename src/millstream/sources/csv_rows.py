@@ -27,7 +27,7 @@ from millstream.config import FileStream
 from millstream.errors import SourceDataError
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
-from millstream.sources import column_values, file_content
+from millstream.sources import column_values, file_content, findings
 from millstream.sources.file_content import PeekableFile
 from millstream.sources.typed_columns import UNBOUNDED, Column, Declared, column_names
 
@@ -49,10 +49,29 @@ def columns_of(names: Sequence[str], types: Mapping[str, str]) -> list[Column]:
     return [_column(named[name], name, types.get(name, "text")) for name in names]
 
 
-def hints(settings: FileStream) -> list[Mapping[str, Any]]:
-    """Hints of the columns whose types are declared."""
-    found = columns_of(tuple(settings.types), settings.types)
-    return [hint for each in found if (hint := each.hint)]
+def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
+    """The settings without the types of columns that are text in the table, and stay it.
+
+    A text is what the file has, and no other type may give it back: `007` is no number.
+
+    Args:
+        known: the columns of the table in dlt's schema.
+    """
+    stay = [
+        each.source
+        for each in columns_of(tuple(settings.types), settings.types)
+        if each.kind not in ("text", "nested", "any")
+        and known.get(each.name, {}).get("data_type") == "text"
+    ]
+    if not stay:
+        return settings
+    findings.warn(
+        f"types: {', '.join(f'`{each}`' for each in stay)}: text since an earlier load, and stays "
+        "it, with values as the file has them; a table in another `destination.dataset` would get "
+        "the type"
+    )
+    types = {name: kind for name, kind in settings.types.items() if name not in stay}
+    return settings.model_copy(update={"types": types})
 
 
 def _column(name: str, source: str, kind: Any) -> Column:

@@ -46,26 +46,16 @@ def corrected(
         SourceDataError: rows that were loaded may have changed, too.
     """
     path = paths[0]
-
-    @contextmanager
-    def content() -> Iterator[Any]:
-        raw.seek(0)
-        with unpacked(path, raw, settings) as content:
-            yield content
-
-    with content() as opened:
-        may_be = before is not None and not (
-            file_kind.is_parquet(path, settings) or file_kind.is_document(path, opened, settings)
-        )
-    if may_be and has_quarantine:
-        correction = corrected_lines.find(paths, content, str(before))
-        if correction is not None:
-            read_line = _read_json_line(path)
-            if file_kind.kind_of(path, settings)[0] == "csv":
-                with content() as opened:
-                    columns = csv_rows.columns(path, opened, settings)
-                read_line = partial(csv_rows.read_line, path, columns, settings=settings)
-            return Corrected(_corrected_rows(path, correction, read_line), correction.digest)
+    correction = None
+    if before is not None and has_quarantine:
+        correction = find(paths, raw, settings, before)
+    if correction is not None:
+        read_line = _read_json_line(path)
+        if file_kind.kind_of(path, settings)[0] == "csv":
+            with _content(path, raw, settings) as opened:
+                columns = csv_rows.columns(path, opened, settings)
+            read_line = partial(csv_rows.read_line, path, columns, settings=settings)
+        return Corrected(_corrected_rows(path, correction, read_line), correction.digest)
     raise SourceDataError(
         f"{path} has changed since it was loaded: its rows would be doubled",
         hint="set `primary_key`, so that rows merge; or put new rows into a new file. In "
@@ -73,6 +63,32 @@ def corrected(
         "other line changes; or use `millstream quarantine replay --id ID --row JSON`. "
         "`--full-refresh` reads all files again, and replaces the table",
     )
+
+
+def find(
+    paths: Sequence[str], raw: Any, settings: FileStream, before: str
+) -> corrected_lines.Correction | None:
+    """How a file differs from what was read of it, if in lines that were quarantined alone.
+
+    Args:
+        paths: where the file is, then where it was.
+        raw: its bytes, which can be read again.
+        before: the digest of the text that was read.
+    """
+    path = paths[0]
+    if file_kind.is_parquet(path, settings):
+        return None
+    with _content(path, raw, settings) as opened:
+        if file_kind.is_document(path, opened, settings):
+            return None
+    return corrected_lines.find(paths, partial(_content, path, raw, settings), before)
+
+
+@contextmanager
+def _content(path: str, raw: Any, settings: FileStream) -> Iterator[Any]:
+    raw.seek(0)
+    with unpacked(path, raw, settings) as content:
+        yield content
 
 
 def _read_json_line(path: str) -> Callable[[int, bytes], list[Any]]:

@@ -48,7 +48,7 @@ class RowReader:
             for page in self._typed_pages(path, content, settings):
                 if isinstance(page, Declared):
                     hints: Any = page.hints
-                    known = _known_columns()
+                    known = known_columns()
                     if file_kind.is_parquet(path, settings):  # known ones keep their types
                         hints = [
                             each
@@ -86,7 +86,7 @@ class RowReader:
         return csv_rows.read(path, content, settings, quarantine_enabled=self.has_quarantine)
 
 
-def _known_columns() -> Mapping[str, Any]:
+def known_columns() -> Mapping[str, Any]:
     """The columns that the table of this resource has in dlt's schema."""
     import dlt
 

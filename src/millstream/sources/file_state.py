@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -79,17 +79,25 @@ class FileState:
         """Local files that may have been read under other names, and the keys of these.
 
         A file that is renamed, moved or compressed keeps its time of change, and is gone from its
-        old place; another may be there by now, as where names are swapped or logs rotate.
+        old place; another may be there by now, as where names are swapped or logs rotate. A file
+        elsewhere keeps its path where its host or its bucket has another name.
         """
-        present = {file.key: file.version for file in files}
         gone: dict[str, list[str]] = {}
+        for key in self._gone(files):
+            same = _path_elsewhere(key) or _time(self._files[key]["version"])
+            gone.setdefault(same, []).append(key)
+        for file in files:
+            same = _time(file.version) if file.is_local else _path_elsewhere(file.key)
+            keys = [key for key in gone.get(same, ()) if key != file.key]
+            if keys and not self.is_current(file):
+                yield file, keys
+
+    def _gone(self, files: Sequence[ListedFile]) -> Iterator[str]:
+        """The keys of files that are gone, or have another version."""
+        present = {file.key: file.version for file in files}
         for key, known in self._files.items():
             if known.get("sha256") and present.get(key) != known["version"]:
-                gone.setdefault(_time(known["version"]), []).append(key)
-        for file in files:
-            keys = [key for key in gone.get(_time(file.version), ()) if key != file.key]
-            if keys and file.is_local and not self.is_current(file):
-                yield file, keys
+                yield key
 
     def rename(self, found: Sequence[tuple[ListedFile, Sequence[str], str]]) -> dict[str, str]:
         """Take files for those that were read under other keys, where their text is the same.
@@ -117,16 +125,39 @@ class FileState:
         self._files.update(entries)
         return former
 
+    def find_moved(
+        self,
+        files: Sequence[ListedFile],
+        is_that: Callable[[ListedFile, Sequence[str], str], bool],
+    ) -> None:
+        """Take new files for those that were read under other keys, where `is_that` says so.
+
+        They count as changed since.
+
+        Args:
+            is_that: told a file, where one that is gone was, and the digest of its text.
+        """
+        for file in files:
+            for key in () if self.knows(file) else list(self._gone(files)):
+                known = self._files[key]
+                if is_that(file, self._places(key), known["sha256"]):
+                    del self._files[key]
+                    self._files[file.key] = {**known, "was": [*known.get("was", ()), key]}
+                    break
+
     def paths(self, file: ListedFile) -> Sequence[str]:
         """Where the file is and where it was, as people were told."""
-        keys = (file.key, *self._files.get(file.key, {}).get("was", ()))
-        places = [
+        return list(dict.fromkeys((file.url, *self._places(file.key))))
+
+    def _places(self, key: str) -> list[str]:
+        keys = (key, *self._files.get(key, {}).get("was", ()))
+        local = [
             f"file://{os.path.normpath(f'{project}/{key}')}"
             for project in reversed(self._projects)
             for key in keys
             if "://" not in key
         ]
-        return list(dict.fromkeys((file.url, *places, *(key for key in keys if "://" in key))))
+        return [*local, *(key for key in keys if "://" in key)]
 
     def is_current(self, file: ListedFile) -> bool:
         """Whether this version of the file was read."""
@@ -239,6 +270,16 @@ def _roots(old: Mapping[str, str], files: Sequence[ListedFile]) -> list[tuple[st
 def _time(version: str) -> str:
     """Of a local file's version, the time of change; the rest is its size."""
     return version.rpartition(" ")[0]
+
+
+def _path_elsewhere(key: str) -> str:
+    """Of a file on another machine, its path there; of any other, nothing.
+
+    >>> _path_elsewhere("s3://bucket/2026/a.jsonl"), _path_elsewhere("data/a.jsonl")
+    ('2026/a.jsonl', '')
+    """
+    scheme, _, rest = key.partition("://")
+    return "" if scheme == "file" or "::" in key else rest.partition("/")[2]
 
 
 def _unpacked(key: str) -> str:

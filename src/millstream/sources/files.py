@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from millstream.errors import (
 from millstream.formats import engine_mode
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.sources import (
+    corrected_lines,
     csv_rows,
     file_content,
     file_corrections,
@@ -34,7 +36,7 @@ from millstream.sources import (
     redirects,
 )
 from millstream.sources.file_listing import ListedFile, list_files
-from millstream.sources.file_rows import RowReader, read_errors, unpacked
+from millstream.sources.file_rows import RowReader, known_columns, read_errors, unpacked
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
 from millstream.sources.typed_columns import LINKS
@@ -111,9 +113,12 @@ class FilesSource:
             if full_refresh:
                 seen.clear()
             self._find_renamed(files, settings, seen)
-            for file in files:
-                if not seen.is_current(file):
-                    yield from self._unread(file, settings, seen, in_parts=in_parts)
+            unread = [file for file in files if not seen.is_current(file)]
+            now = settings
+            if unread and settings.types:
+                now = csv_rows.settled(settings, known_columns())
+            for file in unread:
+                yield from self._unread(file, now, seen, in_parts=in_parts)
 
         return self._resource(rows, stream, settings, files, replace=full_refresh)
 
@@ -130,6 +135,18 @@ class FilesSource:
             if file.key in former:
                 was = former[file.key]
                 findings.warn(f"{file.url} was not read: it was read before, as {was}")
+        if self._has_quarantine:
+            seen.find_moved(files, partial(self._is_corrected, settings))
+
+    def _is_corrected(
+        self, settings: FileStream, file: ListedFile, places: Sequence[str], digest: str
+    ) -> bool:
+        """Whether a file is one that is gone, and but for lines in quarantine has its text."""
+        if not corrected_lines.any_in(places):
+            return False
+        with self._raw(file, again=True) as raw:
+            found = file_corrections.find((file.url, *places), raw, settings, digest)
+        return found is not None
 
     def _unread(
         self, file: ListedFile, settings: FileStream, seen: FileState, *, in_parts: bool
@@ -195,8 +212,9 @@ class FilesSource:
             ]
 
         def rows() -> Iterator[Any]:
+            now = csv_rows.settled(settings, known_columns()) if settings.types else settings
             for file in files:
-                for page in self._all_rows(file, settings):
+                for page in self._all_rows(file, now):
                     if isinstance(page, DataItemWithMeta):  # hints alone
                         yield page
                         continue
@@ -237,9 +255,7 @@ class FilesSource:
             name=stream,
             primary_key=list(settings.primary_key) or None,
             write_disposition="replace" if replace else disposition,
-            columns=[*csv_rows.hints(settings), *LINKS]
-            if file_kind.may_be_typed(settings, files)
-            else None,
+            columns=LINKS if file_kind.may_be_typed(settings, files) else None,
         )
         return made
 

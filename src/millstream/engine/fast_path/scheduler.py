@@ -7,13 +7,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from millstream.common.cores import cores
 from millstream.engine.fast_path.json_reader import Direct, Tables
 from millstream.engine.fast_path.row_shape import Shape
 from millstream.formats.raw_part import Block
 
 _LONGEST_WAIT = 64
-_THREADS = 2
-_AHEAD = 3
+_MOST_THREADS = 8
+"""Their blocks are held in memory, and one thread writes what all of them read."""
 _Begun = tuple[Direct, bytes, "Future[Tables]"]
 
 
@@ -41,14 +42,15 @@ class Lane:
         Args:
             fits: whether a text may be read this way at all.
         """
-        with ThreadPoolExecutor(_THREADS + 1, "millstream-engine") as pool:
+        threads = min(cores(), _MOST_THREADS)
+        with ThreadPoolExecutor(threads + 1, "millstream-engine") as pool:
             begun: deque[tuple[Block, _Begun | None]] = deque()
             for block in _one_ahead(blocks, pool):
                 direct, made = self.direct, None
                 if direct is not None and not self._left and fits(block.text):
                     made = (direct, block.text, pool.submit(direct.read, block))
                 begun.append((block, made))
-                if len(begun) >= _AHEAD:
+                if len(begun) > threads:
                     block, self._begun = begun.popleft()
                     yield block
             while begun:
