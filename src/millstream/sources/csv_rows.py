@@ -52,7 +52,7 @@ def columns_of(names: Sequence[str], types: Mapping[str, str]) -> list[Column]:
 def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
     """The settings without the types of columns that are text in the table, and stay it.
 
-    A text is what the file has, and no other type may give it back: `007` is no number.
+    A text is what the file has, and no other type may give it back: `007` is not a number.
 
     Args:
         known: the columns of the table in dlt's schema.
