@@ -83,10 +83,13 @@ def test_the_file_holds_any_schema(streams: dict[str, SchemaVersion]) -> None:
 KEYS = st.text(min_size=1, max_size=5) | st.sampled_from(("orderId", "a, b", "x[].y", "t: #", '"'))
 
 
-@given(st.lists(st.lists(KEYS, min_size=1, max_size=3), min_size=1, max_size=6))
+@given(st.lists(st.lists(KEYS, min_size=1, max_size=3), min_size=1, max_size=6), st.booleans())
 @settings(suppress_health_check=[HealthCheck.too_slow])
-def test_the_file_holds_the_keys_of_the_source(paths: list[list[str]]) -> None:
-    """Of any characters: of the root's columns, of a list's, and of the list itself."""
+def test_the_file_holds_the_keys_of_the_source(paths: list[list[str]], is_bare: bool) -> None:
+    """Of any characters: of the root's columns, of a list's, and of the list itself.
+
+    Also where lists hold nothing but other lists, and so have no column.
+    """
     names = KeyNames("orders", naming.normalize_identifier, naming.normalize_path, {}, {})
     for path in paths:
         names.locate(path)
@@ -99,6 +102,11 @@ def test_the_file_holds_the_keys_of_the_source(paths: list[list[str]]) -> None:
             name = "__".join(path[split:])
             column = Column(name, "text", path=found, source_path=spelled(found, keys.get))
             columns.setdefault(path[:split], {})[name] = column
+            for above in range(1, split):
+                columns.setdefault(path[:above], {})
+    if is_bare:
+        inner = {path[:-1] for path in columns if len(path) > 1}
+        columns = {path: {} if path in inner else of for path, of in columns.items()}
     tables = [
         Table(
             "__".join(("orders", *path)),

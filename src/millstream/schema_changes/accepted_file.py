@@ -19,7 +19,7 @@ that accept the same schema write the same bytes, and comments that people add s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,15 +131,15 @@ def render(streams: Mapping[str, SchemaVersion], *, header: bool = True) -> str:
     lines += [f"version: {FORMAT}", "streams:" if streams else "streams: {}"]
     for stream in sorted(streams):
         tables = canonical(streams[stream]).tables
+        lists = _list_paths(tables)
         lines.append(f"  {yaml_column.key(stream)}:{'' if tables else ' {}'}")
         for table in tables:
             lines.append(f"    {yaml_column.key(table.name)}:")
             if table.parent is not None:
                 lines.append(f"      parent: {yaml_column.key(table.parent)}")
-                paths = [column.path for column in table.columns]
-                if keys := list_keys(paths, table.parent, table.name):
+                both = lists[table.name]
+                if keys := list_keys((path for path, _ in both), table.parent, table.name):
                     lines.append(f"      key: {yaml_column.key(keys)}")
-                both = [(column.path, column.source_path) for column in table.columns]
                 if keys := list_source_keys(both):
                     lines.append(f"      from: {yaml_column.key(keys)}")
             lines.append(f"      columns:{'' if table.columns else ' {}'}")
@@ -150,6 +150,37 @@ def render(streams: Mapping[str, SchemaVersion], *, header: bool = True) -> str:
                     key = ""
                 lines.append(f"        {key}: {yaml_column.write(column)}")
     return "\n".join(lines) + "\n"
+
+
+def _list_paths(tables: Sequence[Table]) -> dict[str, list[tuple[str, str]]]:
+    """Both paths of the lists whose items are rows of a table, as its columns have them.
+
+    A list whose items are lists or objects alone has columns in the tables below it only.
+
+    Args:
+        tables: parents first.
+    """
+    parents = {table.name: table.parent for table in tables}
+    found: dict[str, list[tuple[str, str]]] = {table.name: [] for table in tables}
+    for table in tables:
+        own = [(each.path, each.source_path) for each in table.columns if "[]" in each.path]
+        name: str | None = table.name
+        while own and name in found and not found[name]:
+            found[name] = own
+            own = [(_list_above(path), _list_above(source)) for path, source in own]
+            own = [(path, source) for path, source in own if path]
+            name = parents[name]
+    return found
+
+
+def _list_above(path: str) -> str:
+    """The path of the list around a list.
+
+    >>> _list_above("orders[].lines[].sku")
+    'orders[]'
+    """
+    above = path.rpartition("[]")[0].rpartition("[]")
+    return above[0] + above[1]
 
 
 class _Reader:
