@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ class ApiServer(ThreadingHTTPServer):
         faults: called with each request's path and query before it is answered; what it returns
             is answered instead.
         token: what requests must carry; empty for none.
+        etags: whether answers have an `ETag`, of their bodies.
+        headers_of_304: whether 304 has the other headers, too.
+        unchanged: the requests that were answered with 304.
     """
 
     daemon_threads = True
@@ -41,6 +45,9 @@ class ApiServer(ThreadingHTTPServer):
         self.lists: dict[str, list[Row]] = {}
         self.requests: list[str] = []
         self.token = ""
+        self.etags = False
+        self.headers_of_304 = True
+        self.unchanged: list[str] = []
         self.fault: Callable[[str, dict[str, str]], Reply | None] = lambda *_: None
         self.lock = threading.Lock()
 
@@ -64,9 +71,9 @@ class ApiServer(ThreadingHTTPServer):
             return f"{there}?{urlencode({**query, **new})}"
 
         if kind == "link":
-            relations = {"next": page + 1, "last": pages} if more else {}
+            relations = {"first": 1, **({"next": page + 1, "last": pages} if more else {})}
             links = [f'<{link(page=n)}>; rel="{rel}"' for rel, n in relations.items()]
-            return _json(found, {"Link": ", ".join(links)} if links else {})
+            return _json(found, {"Link": ", ".join(links)})
         if kind == "next":
             following = link(offset=start + SIZE) if more else None
             return _json({"count": len(rows), "next": following, "results": found})
@@ -97,12 +104,22 @@ class _Handler(BaseHTTPRequestHandler):
             if reply is None:
                 _, kind, name = split.path.split("/", 2)
                 reply = self.server.answer(kind, name, query)
+            if self.server.etags and reply.status == 200:
+                reply = self._tagged(reply)
         self.send_response(reply.status)
         self.send_header("Content-Length", str(len(reply.body)))
         for header, value in {"Content-Type": "application/json", **reply.headers}.items():
             self.send_header(header, value)
         self.end_headers()
         self.wfile.write(reply.body)
+
+    def _tagged(self, reply: Reply) -> Reply:
+        tag = f'W/"{hashlib.sha256(reply.body).hexdigest()}"'
+        reply.headers["ETag"] = tag
+        if self.headers.get("If-None-Match") != tag:
+            return reply
+        self.server.unchanged.append(self.path)
+        return Reply(304, b"", reply.headers if self.server.headers_of_304 else {"ETag": tag})
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))

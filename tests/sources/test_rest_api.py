@@ -64,6 +64,7 @@ class ApiProject:
 
     def command(self, *arguments: str) -> int:
         self.server.requests.clear()
+        self.server.unchanged.clear()
         name, *more = arguments
         code = main([name, str(self.place.project / "defs.yaml"), *more])
         self.out, self.err = self.capsys.readouterr()
@@ -158,6 +159,66 @@ def test_many_pages_are_read_window_by_window(
     project.configure(PAGINATORS["number"][0], parallel=2)
     project.load()
     assert project.ids() == list(range(len(rows())))
+
+
+@pytest.mark.parametrize("name", ["number", "header_link", "one_page"])
+def test_pages_that_did_not_change_come_from_here(project: ApiProject, name: str) -> None:
+    """And each row is loaded as if they had come whole."""
+    resource, is_known = PAGINATORS[name]
+    project.server.etags = True
+    project.configure({**resource, "write_disposition": "append"})
+    project.load()
+    pages = 1 if name == "one_page" else PAGES
+    checked = 2 * is_known  # nothing moved: the same pages, twice in one run
+    assert len(project.server.unchanged) == checked
+    project.server.lists["orders"][-1]["tags"] = [{"t": "new"}]
+    project.load()
+    assert len(project.server.requests) == pages + checked
+    assert len(project.server.unchanged) == pages - 1 + checked
+    assert project.ids() == sorted([*range(len(rows()))] * 2)
+    assert project.place.column("orders__tags", "t", "t").count("new") == 1
+
+
+def test_what_is_kept_stands_for_no_load(project: ApiProject) -> None:
+    """Not for rows that somebody deleted, nor for what is loaded otherwise."""
+    project.server.etags = True
+    replaced = {**orders("link"), "write_disposition": "replace"}
+    project.configure(replaced)
+    project.load()
+    project.place.query(f"DELETE FROM {project.place.from_clause('orders')}")
+    project.configure(replaced, {**orders("link"), "name": "again"})
+    for command in (["run"], ["run", "--full-refresh"]):
+        assert project.command(*command) == 0, project.err
+        assert len(project.server.unchanged) == 2 * (PAGES + 2)
+        assert project.ids() == project.ids("again") == list(range(len(rows())))
+    project.configure({**replaced, "name": "whole"}, etags=False)
+    project.load()
+    assert not project.server.unchanged
+
+
+@pytest.mark.parametrize("has_headers", [True, False])
+def test_a_page_behind_one_that_did_not_change(project: ApiProject, has_headers: bool) -> None:
+    """Which only a header tells, that 304 may leave out."""
+    project.server.etags, project.server.headers_of_304 = True, has_headers
+    project.server.lists["orders"] = rows(2 * SIZE)
+    project.configure(orders("link"))
+    project.load()
+    project.server.lists["orders"] = rows(3 * SIZE)
+    # the first page is asked for whole where 304 has no link; once, and then at once
+    for requests in (3 if has_headers else 4, 3):
+        project.load()
+        assert project.ids() == list(range(3 * SIZE))
+        assert len(project.server.requests) == requests
+
+
+def test_an_answer_that_nobody_has(project: ApiProject) -> None:
+    project.configure(orders("bare"))
+    project.server.fault = lambda *_: Reply(304, b"")
+    assert project.command("run") == 1
+    assert "the answer is 304, unchanged, and has no rows" in project.err
+    ignored = [{"status_code": 304, "action": "ignore"}]
+    project.configure(orders("bare", response_actions=ignored))
+    project.load()
 
 
 def test_refusals_and_failures_are_waited_out(project: ApiProject) -> None:
@@ -464,18 +525,49 @@ def test_answers_without_a_list_that_say_no_error(project: ApiProject) -> None:
     paginator = {"type": "cursor", "cursor_path": "cursor", "cursor_param": "page"}
     none = {"response_actions": [{"content": "nothing here", "action": "ignore"}]}
     replaced = orders("cursor", paginator, data_selector="items", **none)
+    project.configure({**replaced, "name": "others"})
+    _answer_page(project, 1, '{"error": null, "errors": [], "ok": true, "status": "ok", "code": 0}')
+    project.load()
     project.configure({**replaced, "write_disposition": "replace"})
-    for body in (
-        '{"error": null, "errors": [], "ok": true, "status": "ok", "code": 0}',
-        "[]",
-        '{"error": "nothing here"}',
-    ):
+    for body in ('{"cursor": null}', '{"error": "nothing here"}'):
         project.server.fault = lambda *_: None
         project.load()
         assert project.ids()
         _answer_page(project, 1, body)
         project.load()
         assert not project.ids(), body
+
+
+BY_CURSOR = {"type": "cursor", "cursor_path": "cursor", "cursor_param": "page"}
+
+
+def test_an_answer_without_the_list_empties_no_table(project: ApiProject) -> None:
+    replaced = {"write_disposition": "replace"}
+    named = {**orders("cursor", BY_CURSOR, data_selector="items"), **replaced, "name": "named"}
+    detected = {**orders("cursor", BY_CURSOR), **replaced, "name": "detected"}
+    project.configure(named, detected)
+    project.load()
+    project.server.fault = lambda *_: Reply(200, b'{"message": "closed", "name": "Ann"}')
+    assert project.command("run") == 1
+    what = "there is no list at `items`, where an earlier run found one, but an object with"
+    assert project.err.count(f'{what} `message`, `name`, which says {{"message": "closed"}}') == 2
+    assert "Ann" not in project.err
+    assert len(project.ids("named")) == len(project.ids("detected")) == len(rows())
+    for body in (b'{"items": null}', b'{"items": []}'):
+        project.server.fault = lambda *_: None
+        project.load()
+        project.server.fault = lambda *_, body=body: Reply(200, body)
+        project.load()
+        assert not project.ids("named")
+
+
+def test_a_full_refresh_needs_a_list(project: ApiProject) -> None:
+    project.configure(orders("cursor", BY_CURSOR, data_selector="items"))
+    project.load()
+    _answer_page(project, 1, '{"message": "closed"}')
+    assert project.command("run", "--full-refresh") == 1
+    assert "no list at `items`, where a full refresh needs one" in project.err
+    assert len(project.ids()) == len(rows())
 
 
 def test_paths_that_lead_nowhere_are_named(project: ApiProject) -> None:

@@ -55,6 +55,11 @@ class RestApiConfig(Model):
         gt=0,
         description="Requests begun in a second; as many as the API allows when left out.",
     )
+    etags: bool = Field(
+        default=True,
+        description="Keep answers that have an `ETag` or a `Last-Modified` on this machine, and "
+        "ask only whether they changed. Each run loads all of their rows all the same.",
+    )
     hosts: tuple[str, ...] = Field(
         default=(),
         description="Further hosts that links and redirects may lead to: `https://HOST`. "

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -18,6 +19,7 @@ from millstream.errors import SourceDataError
 from millstream.sources import findings
 
 _DEPTH = 3
+_NAMES = 8
 _ERRORS = {"error", "errors", "errormessage", "errordescription", "exception", "fault"}
 _SUCCESS = {"ok", "success"}
 _STATUS = {"code", "status", "statuscode"}
@@ -27,6 +29,139 @@ _FAILED = re.compile(r"[45]\d\d|error|fail(ed|ure)?", re.IGNORECASE)
 _SAID = 200
 """Characters of it that are shown."""
 _LIKE_A_LINK = re.compile(r"next|cursor|continu|token", re.IGNORECASE)
+
+
+@dataclass
+class KnownList:
+    """Where the answers for a resource have their list, as pages and earlier runs found it.
+
+    Attributes:
+        selector: the `data_selector`, where one is configured.
+        path: the keys that lead to the list, where none is; None before one was seen.
+        was_found: an answer had it.
+        empties: an answer without rows would take rows out of the table.
+        is_read_anew: by a full refresh, which knows nothing of earlier runs.
+    """
+
+    selector: str | None = None
+    path: tuple[str, ...] | None = None
+    was_found: bool = False
+    empties: bool = False
+    is_read_anew: bool = False
+
+    def restore(self, stored: Any) -> None:
+        """Take over what an earlier run found, unless it was told to look elsewhere."""
+        if self.selector is not None:
+            self.was_found = stored == self.selector
+        elif isinstance(stored, list):
+            self.path, self.was_found = tuple(stored), True
+
+    def to_state(self) -> Any:
+        """What the next run is to know; None before a list was found."""
+        if not self.was_found:
+            return None
+        return self.selector if self.selector is not None else list(self.path or ())
+
+    def __str__(self) -> str:
+        return ".".join(self.path or ()) if self.selector is None else self.selector
+
+    def has_list(self, document: Any) -> bool:
+        return any(isinstance(each, list) for each in self.values(document))
+
+    def values(self, document: Any) -> list[Any]:
+        """What an answer has in the list's place; nothing where there is no such place."""
+        if document == []:  # what has no content, or an empty object in some languages
+            return [document]
+        if self.selector is not None:
+            return list(find_values(self.selector.removesuffix("[*]"), document))
+        for name in self.path or ():
+            if not isinstance(document, Mapping) or name not in document:
+                return []
+            document = document[name]
+        return [document]
+
+
+def check_page(
+    response: requests.Response,
+    rows: Any,
+    known: KnownList,
+    *,
+    had_list: bool | None,
+    is_empty_page: Callable[[Any, bool], bool],
+) -> None:
+    """Stop where an answer is no page of its list: its rows would be taken for all that there are.
+
+    Args:
+        had_list: whether the page before had the list; None of a first page.
+        is_empty_page: whether an answer without a list, but with or without a place for it, is
+            a page all the same, since it says in its own words if another one follows.
+
+    Raises:
+        SourceDataError: it tells of an error, or has something else in the place of the list; or
+            it has rows elsewhere.
+    """
+    document = response.json()
+    if known.selector is not None and not rows:
+        refuse_other_answers(known.selector, response, is_first=had_list is None)
+    found = known.values(document)
+    if known.selector != "$" and len(found) == 1 and _says_an_error_alone(found[0]):
+        _refuse(response, f"the answer tells of an error alone: {_said(found[0])}")
+    if len(found) > 1 or any(isinstance(each, list) for each in found):
+        return
+    has_place = bool(found)
+    is_nothing = not found or found[0] is None
+    if had_list:
+        who = "the page before had"
+        is_page = is_nothing and is_empty_page(document, has_place)
+    elif had_list is None and known.empties and known.was_found:
+        who = "an earlier run found"
+        is_page = is_nothing and (has_place or is_empty_page(document, False))
+    elif had_list is None and known.is_read_anew and known.selector is not None:
+        who = "a full refresh needs"
+        is_page = has_place or is_empty_page(document, False)
+    else:
+        return
+    if not is_page:
+        where = f" at `{known}`" if str(known) else ""
+        there = _described(found[0] if found else document)
+        _refuse(response, f"there is no list{where}, where {who} one, but {there}")
+
+
+_UNREAD = "nothing of this read was loaded, and the next run reads again"
+_WAY_OUT = "`response_actions: [{content: part of the answer, action: ignore}]`"
+
+
+def _refuse(response: requests.Response, what: str) -> None:
+    raise SourceDataError(
+        f"{_address(response)}: {what}",
+        hint=f"{_UNREAD}; where such an answer means that there are no rows: {_WAY_OUT}; where it "
+        'is a row: `data_selector: "$"`',
+    )
+
+
+def _says_an_error_alone(value: Any) -> bool:
+    """Whether an object is no row: all that it has is how the request went, and that is wrong."""
+    if not isinstance(value, Mapping):
+        return False
+    names = {_plain(name): each for name, each in value.items()}
+    return names.keys() <= _SAYS and any(_is_failure(name, each) for name, each in names.items())
+
+
+def _said(document: Mapping[str, Any]) -> str:
+    says = {name: value for name, value in document.items() if _plain(name) in _SAYS}
+    return redact_foreign(json.dumps(says, ensure_ascii=False))[:_SAID]
+
+
+def _described(value: Any) -> str:
+    """What an answer has, by names and kinds; of values those that tell how the request went."""
+    if not isinstance(value, Mapping):
+        kinds = {type(None): "null", str: "a text", bool: "a boolean", list: "a list"}
+        return kinds.get(type(value), "a number")
+    if not value:
+        return "an empty object"
+    said = _said(value)
+    told = f", which says {said}" if said != "{}" else ""
+    return f"an object with {', '.join(f'`{name}`' for name in list(value)[:_NAMES])}{told}"
 
 
 def refuse_other_answers(selector: str, response: requests.Response, *, is_first: bool) -> None:
@@ -41,22 +176,18 @@ def refuse_other_answers(selector: str, response: requests.Response, *, is_first
     if not document or any(value is not None for value in found):
         return
     what = f"{_address(response)}: there is no `{selector}`, which `data_selector` names"
-    unread = "nothing of this read was loaded, and the next run reads again"
     if not isinstance(document, dict):
         first = document[0] if _are_rows(document) else {}
         keys = f" with {', '.join(f'`{name}`' for name in first)}" if first else ""
         raise SourceDataError(
             f"{what}, and the answer is not an object, but a {type(document).__name__}{keys}",
-            hint=f"leave out `data_selector` where the answer itself is the list; {unread}",
+            hint=f"leave out `data_selector` where the answer itself is the list; {_UNREAD}",
         )
     if any(_is_failure(_plain(name), value) for name, value in document.items()):
-        says = {name: value for name, value in document.items() if _plain(name) in _SAYS}
-        said = redact_foreign(json.dumps(says, ensure_ascii=False))
         raise SourceDataError(
-            f"{what}, but {said[:_SAID]}",
+            f"{what}, but {_said(document)}",
             hint=f"the server says so with status {response.status_code}, as if all were well; "
-            f"{unread}; where it means that there are no rows: `response_actions: "
-            "[{content: part of the answer, action: ignore}]`",
+            f"{_UNREAD}; where it means that there are no rows: {_WAY_OUT}",
         )
     if not is_first:
         return

@@ -13,18 +13,30 @@ from dlt.common.jsonpath import find_values
 from dlt.sources.helpers.rest_client.client import RESTClient
 from dlt.sources.helpers.rest_client.paginators import (
     BasePaginator,
+    HeaderCursorPaginator,
     HeaderLinkPaginator,
     JSONLinkPaginator,
     JSONResponseCursorPaginator,
+    OffsetPaginator,
+    PageNumberPaginator,
     RangePaginator,
+    SinglePagePaginator,
 )
 
 from millstream.common.redact import redact, redact_url
 from millstream.errors import SourceDataError
 from millstream.sources.rest_api import answers
-from millstream.sources.rest_api.session import ApiSession, Plan
+from millstream.sources.rest_api.answers import KnownList
+from millstream.sources.rest_api.session import ApiSession, NextPage, Plan
 
 _MOST_DIGITS = 9  # of a page's number
+_BY_BODY = (
+    JSONLinkPaginator,
+    JSONResponseCursorPaginator,
+    OffsetPaginator,
+    PageNumberPaginator,
+    SinglePagePaginator,
+)
 _TOTALS = ("count", "total", "total_count")
 """Where answers with a link to the next page say how many rows the list has."""
 
@@ -35,7 +47,7 @@ class LookaheadPaginator(BasePaginator):
     Args:
         inner: None where dlt is to detect it by the first answer.
         detect: what makes it then.
-        selector: the `data_selector` of the list, where one is configured.
+        known: where the list is; shared by all copies of the paginator.
     """
 
     def __init__(
@@ -43,10 +55,11 @@ class LookaheadPaginator(BasePaginator):
         inner: BasePaginator | None,
         session: ApiSession,
         detect: Callable[[requests.Response, Any], BasePaginator],
-        selector: str | None = None,
+        known: KnownList | None = None,
     ) -> None:
         super().__init__()
-        self._selector = selector
+        self._known = known or KnownList()
+        self._had_list: bool | None = None
         self._inner = inner
         self._session = session
         self._detect = detect
@@ -58,24 +71,32 @@ class LookaheadPaginator(BasePaginator):
     def __deepcopy__(self, memo: Any) -> LookaheadPaginator:
         # dlt copies it for each list; they share the session
         inner = deepcopy(self._inner, memo)
-        return LookaheadPaginator(inner, self._session, self._detect, self._selector)
+        return LookaheadPaginator(inner, self._session, self._detect, self._known)
 
-    def selecting(self, selector: str) -> LookaheadPaginator:
-        """The same for a list whose rows are at a path of its answers."""
-        return LookaheadPaginator(deepcopy(self._inner), self._session, self._detect, selector)
+    def reading(self, known: KnownList) -> LookaheadPaginator:
+        """The same for the lists of a resource."""
+        return LookaheadPaginator(deepcopy(self._inner), self._session, self._detect, known)
 
     @property
     def has_next_page(self) -> bool:
         return not self._is_over and (self._inner.has_next_page if self._inner else True)
 
     def init_request(self, request: requests.Request) -> None:
+        self._last, self._had_list = None, None
         if self._inner is not None:
             self._inner.init_request(request)
+        self._mark(request)
+
+    def _mark(self, request: requests.Request) -> None:
+        """Say which header tells of the next page; of other paginators nobody knows."""
+        hooks = [each for each in request.hooks["response"] if not isinstance(each, NextPage)]
+        header = _header_of(self._inner)
+        if header is not None:
+            hooks.append(NextPage(header))
+        request.hooks = {**request.hooks, "response": hooks}
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
-        if self._selector and not data:
-            is_first = self._last is None
-            answers.refuse_other_answers(self._selector, response, is_first=is_first)
+        self._check(response, data)
         if self._inner is None:
             self._inner = self._detect(response, data)
         try:
@@ -96,6 +117,26 @@ class LookaheadPaginator(BasePaginator):
             self._compare(self._inner.cursor_path, response)
         self._last = response, data
 
+    def _check(self, response: requests.Response, rows: Any) -> None:
+        """
+        Raises:
+            SourceDataError: the answer is no page of the list.
+        """
+        known, path = self._known, _path_of(rows, response)
+        if known.selector is None and path is not None:
+            known.path = path
+        else:
+            answers.check_page(
+                response,
+                rows,
+                known,
+                had_list=self._had_list,
+                is_empty_page=partial(_tells_next_page, self._inner, response),
+            )
+        is_known = known.selector is not None or known.path is not None
+        self._had_list = is_known and known.has_list(response.json())
+        known.was_found |= self._had_list
+
     def _compare(self, path: Any, response: requests.Response) -> None:
         if self._last is None:
             answers.warn_of_other_links(path, response)
@@ -104,6 +145,7 @@ class LookaheadPaginator(BasePaginator):
         assert self._inner is not None
         assert self._last is not None
         self._inner.update_request(request)
+        self._mark(request)
         response, data = self._last
         if self._plan is not None and self._plan.moved:
             self._plan, self._skipped = None, 2 * self._session.parallel
@@ -139,6 +181,37 @@ class LookaheadPaginator(BasePaginator):
 
     def __str__(self) -> str:
         return str(self._inner or "auto")
+
+
+def _tells_next_page(
+    paginator: BasePaginator | None, response: requests.Response, document: Any, has_place: bool
+) -> bool:
+    """Whether an answer without rows says if another page follows, where the paginator looks."""
+    if isinstance(paginator, RangePaginator):
+        paths = [paginator.total_path, paginator.has_more_path]
+        if not any(paths):  # the end is a page without rows
+            return has_place
+        values = [value for path in paths if path for value in find_values(path, document)]
+        return any(str(value).lower() in ("0", "false") for value in values)
+    if isinstance(paginator, JSONLinkPaginator):
+        return bool(find_values(paginator.next_url_path, document))
+    if isinstance(paginator, JSONResponseCursorPaginator):
+        paths = [paginator.cursor_path, paginator.has_more_path]
+        return any(path and find_values(path, document) for path in paths)
+    if isinstance(paginator, (HeaderLinkPaginator, HeaderCursorPaginator)):
+        return _header_of(paginator) in response.headers
+    return has_place
+
+
+def _header_of(paginator: BasePaginator | None) -> str | None:
+    """The header in which a paginator finds the next page; empty where it is in the body."""
+    if paginator is None:  # detected by the first answer, and there by its links first
+        return "Link"
+    if type(paginator) is HeaderLinkPaginator:
+        return "Link"
+    if type(paginator) is HeaderCursorPaginator:
+        return str(paginator.cursor_key)
+    return "" if type(paginator) in _BY_BODY else None
 
 
 def detector(base_url: str, session: ApiSession) -> Callable[..., BasePaginator]:

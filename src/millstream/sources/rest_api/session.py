@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +28,7 @@ from millstream.formats import duplicate_keys
 from millstream.sources.http.clock import Clock, SystemClock
 from millstream.sources.http.exchange import Attempt, Exchange, origin
 from millstream.sources.http.rate_limits import RateLimits, refusal
+from millstream.sources.http.response_cache import KeptAnswer, ResponseCache
 from millstream.sources.rest_api.errors import explain
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,20 @@ class Plan:
     moved: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NextPage:
+    """Among the hooks of a request for a page: which header tells of the next one.
+
+    Attributes:
+        header: empty where it is in the body, which an unchanged answer has unchanged.
+    """
+
+    header: str = ""
+
+    def __call__(self, response: requests.Response, **_: Any) -> None:
+        """A hook that does nothing."""
+
+
 class ApiSession(Session):
     """Sends from any thread; all share its rate limits and its connections."""
 
@@ -70,6 +85,7 @@ class ApiSession(Session):
         parallel: int = 8,
         per_second: float | None = None,
         origins: Iterable[str] = (),
+        cache: ResponseCache | None = None,
         clock: Clock | None = None,
     ) -> None:
         """
@@ -77,9 +93,12 @@ class ApiSession(Session):
             parallel: requests under way at once.
             per_second: requests begun in a second; None for as many as the API allows.
             origins: URLs of further hosts that requests may go to.
+            cache: of the answers to requests that say where the next page is, as `NextPage`.
         """
         super().__init__(timeout=_TIMEOUT, raise_for_status=False)
         self.parallel = parallel
+        self._cache = cache
+        self._lacks: frozenset[str] = frozenset()  # headers that the server's 304 leaves out
         self._service = urlsplit(base_url).hostname or base_url
         self._origins = {origin(base_url), *map(origin, origins)}
         self._clock = clock or SystemClock()
@@ -211,14 +230,55 @@ class ApiSession(Session):
         self, request: requests.PreparedRequest, options: dict[str, Any] | None = None
     ) -> requests.Response:
         """The answer after as many attempts and waits as it takes, its JSON read."""
-        url = redact(redact_url(str(request.url)))
-        request.hooks = default_hooks()
         self._ensure_own(str(request.url), "links")
+        cache, page = self._cache, _next_page(request)
+        if cache is None or page is None:
+            return self._whole_answer(request, options)
+        kept = cache.find(request)
+        if kept is not None:
+            self._lacks |= kept.lacks
+        if kept is not None and self._tells_next_page(kept, page.header):
+            response = self._whole_answer(request, options, kept.conditions())
+            if response.status_code != 304:
+                return self._kept(request, response)
+            if not response.history and (not page.header or page.header in response.headers):
+                restored = kept.restored(response)
+                _problem(restored, redact(redact_url(str(request.url))))
+                return restored
+            self._lacks |= {page.header.lower()}
+        return self._kept(request, self._whole_answer(request, options))
+
+    def _kept(
+        self, request: requests.PreparedRequest, response: requests.Response
+    ) -> requests.Response:
+        assert self._cache is not None
+        if response.ok and _is_json(response):
+            self._cache.keep(request, response, self._lacks)
+        return response
+
+    def _tells_next_page(self, kept: KeptAnswer, header: str) -> bool:
+        """Whether 304 can tell what the whole answer would tell of the next page.
+
+        A list may get a page behind its last one, which stays as it is; 304 need not say so.
+        """
+        name = header.lower()
+        return not name or (name in kept.headers and name not in self._lacks)
+
+    def _whole_answer(
+        self,
+        request: requests.PreparedRequest,
+        options: dict[str, Any] | None = None,
+        conditions: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        url = redact(redact_url(str(request.url)))
+        sent = request.copy()
+        sent.hooks = default_hooks()
+        sent.headers.update(conditions or {})
 
         def attempt(refused: int) -> Attempt[requests.Response]:
             self._here.is_sending = True
             try:
-                response = self._send_once(request, options or {})
+                response = self._send_once(sent, options or {})
             finally:
                 self._here.is_sending = False
             problem = _problem(response, url)
@@ -235,7 +295,9 @@ class ApiSession(Session):
             answer = response if not problem or response.status_code >= 500 else None
             return Attempt(answer, response.headers, limited, problem)
 
-        return self._exchange.send(url, attempt, keeps_failed=True)
+        response = self._exchange.send(url, attempt, keeps_failed=True)
+        response.request = request  # to be sent again as it was
+        return response
 
     def _send_once(
         self, request: requests.PreparedRequest, options: dict[str, Any]
@@ -268,6 +330,20 @@ def _key(request: requests.PreparedRequest) -> _Key:
     return str(request.method), place, pairs, request.body
 
 
+def _next_page(request: requests.PreparedRequest) -> NextPage | None:
+    """What the paginator says of the request; None where an unchanged answer tells nothing."""
+    hooks = request.hooks.get("response", ())
+    return next((each for each in hooks if isinstance(each, NextPage)), None)
+
+
+def _is_json(response: requests.Response) -> bool:
+    try:
+        response.json()
+    except (SourceError, ValueError):
+        return False
+    return True
+
+
 def _problem(response: requests.Response, url: str) -> str:
     """What another attempt may cure; empty where the answer counts, and then its JSON is kept.
 
@@ -279,6 +355,9 @@ def _problem(response: requests.Response, url: str) -> str:
     if not response.ok:
         return ""
     content = response.content
+    if response.status_code == 304:
+        _keep(response, None, lambda: _unchanged(url))
+        return ""
     try:
         # 204, or nothing to say: no rows
         document = response.json() if content else []
@@ -316,6 +395,15 @@ def _keep(
         return document
 
     response.json = json  # type: ignore[method-assign]
+
+
+def _unchanged(url: str) -> SourceDataError:
+    return SourceDataError(
+        f"the answer is 304, unchanged, and has no rows: {url}",
+        hint="leave `If-None-Match` and `If-Modified-Since` out of `headers`: Millstream sends "
+        "them itself where it has the answer; or `response_actions: [{status_code: 304, action: "
+        "ignore}]` where it means that there are no rows",
+    )
 
 
 def _not_json(response: requests.Response, url: str) -> SourceDataError:

@@ -12,11 +12,11 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.redact import redact_url
-from millstream.config import RestApiConfig
+from millstream.config import RestApiConfig, data_dir
 from millstream.config.rest_api import REST_API_CREDENTIALS
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.errors import ConfigError, MillstreamError
-from millstream.model import Check, Stream
+from millstream.model import Check, Partition, Stream
 from millstream.sources import findings, incremental_errors
 from millstream.sources.dlt_source import DltSourceAdapter, import_object
 from millstream.sources.pages import limit_pages
@@ -24,12 +24,17 @@ from millstream.sources.pages import limit_pages
 if TYPE_CHECKING:
     from dlt.sources import DltResource, DltSource
 
+    from millstream.sources.rest_api.answers import KnownList
     from millstream.sources.rest_api.session import ApiSession
 
 _CALLABLES = frozenset(
     {"filter", "map", "yield_map", "action", "response_actions", "convert", "transform"}
 )
 """Keys of dlt's configuration that hold functions, which YAML names as `package.module:name`."""
+
+_LISTS = "_millstream_lists"
+"""Where state says in which place answers have their lists: that of a resource which replaces its
+table is dropped by dlt with every run."""
 
 _INCREMENTAL = ("start_value", "end_value", "last_value", "initial_value")
 """What `{incremental.NAME}` may name."""
@@ -38,13 +43,25 @@ _INCREMENTAL = ("start_value", "end_value", "last_value", "initial_value")
 class RestApiSource(DltSourceAdapter):
     """Loads each resource that is selected as a stream of its own."""
 
-    def __init__(self, config: RestApiConfig) -> None:
+    def __init__(self, config: RestApiConfig, *, reads_anew: bool = False) -> None:
+        """
+        Args:
+            reads_anew: what is read takes the place of what is there, whatever earlier runs knew.
+        """
         super().__init__(
             config.base_url,
             streams=tuple(each for each, _ in config.tables()),
-            build=lambda _: _build(config),
+            build=lambda _: _build(config, reads_anew=reads_anew),
         )
         self._config = config
+
+    def open(
+        self, stream: str, *, full_refresh: bool = False, partition: Partition | None = None
+    ) -> DltSource:
+        if full_refresh or partition is not None:
+            made = RestApiSource(self._config, reads_anew=True)
+            return super(RestApiSource, made).open(stream, partition=partition)
+        return super().open(stream)
 
     def streams(self) -> Sequence[Stream]:
         """The configured resources; no network, no dlt."""
@@ -96,8 +113,11 @@ def _own_error(error: BaseException) -> MillstreamError:
     raise error
 
 
-def _build(config: RestApiConfig) -> DltSource:
+def _build(config: RestApiConfig, *, reads_anew: bool = False) -> DltSource:
     """dlt's source, its requests sent through a session of ours.
+
+    Args:
+        reads_anew: an answer without rows would take rows out of any table.
 
     Raises:
         ConfigError: dlt does not accept the configuration.
@@ -106,6 +126,7 @@ def _build(config: RestApiConfig) -> DltSource:
     from dlt.common.exceptions import DictValidationException
     from dlt.sources.rest_api import rest_api_source
 
+    from millstream.sources.http.response_cache import ResponseCache
     from millstream.sources.rest_api.session import ApiSession
 
     auth = config.client.get("auth")
@@ -119,6 +140,7 @@ def _build(config: RestApiConfig) -> DltSource:
         parallel=config.parallel,
         per_second=config.requests_per_second,
         origins=config.origins(),
+        cache=ResponseCache(data_dir() / "http_cache") if config.etags else None,
     )
     written: dict[str, Any] = {
         "client": config.client,
@@ -133,7 +155,7 @@ def _build(config: RestApiConfig) -> DltSource:
             is_read_on = not name or _incremental_of(resolved, name) is not None
             _check_templates(each.get("endpoint"), f"{where}.endpoint", is_read_on)
     try:
-        made = _with_lookahead(resolved, session)
+        made, lists = _with_lookahead(resolved, session)
         source = rest_api_source(made)
     except DictValidationException as error:
         raise ConfigError(
@@ -160,6 +182,10 @@ def _build(config: RestApiConfig) -> DltSource:
         incremental = _incremental_of(made, name)
         if resource.is_transformer:
             _read_dependents(resource, session, incremental)
+        elif reads_anew:
+            lists[name].is_read_anew = True
+        elif _is_emptied(resource.write_disposition):
+            _remember_list(resource, lists[name])
         if incremental is not None:
             _compare_address(resource, redact_url(config.base_url))
     return source
@@ -197,11 +223,33 @@ def _check_templates(value: Any, where: str, has_incremental: bool) -> None:
         )
 
 
+def _is_emptied(disposition: Any) -> bool:
+    """Whether rows that a run does not bring are taken out of the table, or closed there."""
+    if isinstance(disposition, Mapping):
+        return disposition.get("disposition") == "replace" or disposition.get("strategy") == "scd2"
+    return bool(disposition == "replace")
+
+
+def _remember_list(resource: DltResource, known: KnownList) -> None:
+    """Keep where the answers have their list, with the rows that were found there."""
+    import dlt
+
+    def remembered(rows: Iterator[Any]) -> Iterator[Any]:
+        state = dlt.current.resource_state(_LISTS)
+        known.empties = True
+        known.restore(state.get(resource.name))
+        yield from rows
+        if (found := known.to_state()) is not None:
+            state[resource.name] = found
+
+    _wrap_rows(resource, remembered)
+
+
 def _compare_address(resource: DltResource, address: str) -> None:
     """Say where a cursor is continued at another address; nobody can tell if it is another API."""
     import dlt
 
-    def told(rows: Any) -> Iterator[Any]:
+    def told(rows: Iterator[Any]) -> Iterator[Any]:
         state = dlt.current.resource_state(resource.name)
         known = state.get("address", address)
         state["address"] = address
@@ -212,17 +260,22 @@ def _compare_address(resource: DltResource, address: str) -> None:
             )
         yield from rows
 
+    _wrap_rows(resource, told)
+
+
+def _wrap_rows(resource: DltResource, wrapper: Callable[[Iterator[Any]], Iterator[Any]]) -> None:
+    """Have the pages of a resource pass through a generator."""
     pipe = pipe_of(resource)
     generate = pipe.gen
     if callable(generate):
 
         @wraps(generate)
         def rows(*arguments: Any, **named: Any) -> Iterator[Any]:
-            return told(generate(*arguments, **named))
+            return wrapper(generate(*arguments, **named))
 
         pipe.replace_gen(rows)
     else:
-        pipe.replace_gen(told(generate))
+        pipe.replace_gen(wrapper(generate))
 
 
 def _shortened(text: str) -> str:
@@ -248,16 +301,27 @@ def _resolved(value: Any, key: str = "") -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _with_lookahead(written: dict[str, Any], session: ApiSession) -> Any:
-    """The configuration with our session, and with paginators that let it read ahead."""
+def _with_lookahead(
+    written: dict[str, Any], session: ApiSession
+) -> tuple[Any, Mapping[str, KnownList]]:
+    """The configuration with our session, and with paginators that let it read ahead.
+
+    Returns:
+        It, and where the list of each resource is.
+    """
+    from dlt.sources.helpers.rest_client.detector import single_entity_path
     from dlt.sources.rest_api.config_setup import create_paginator, get_auth_class
 
+    from millstream.sources.rest_api.answers import KnownList
     from millstream.sources.rest_api.lookahead import LookaheadPaginator, detector
 
     detect = detector(written["client"]["base_url"], session)
 
-    def wrapped(paginator: Any) -> LookaheadPaginator:
-        return LookaheadPaginator(create_paginator(paginator), session, detect)
+    def wrapped(paginator: Any, fallback: LookaheadPaginator | None = None) -> LookaheadPaginator:
+        found = create_paginator(paginator)
+        if found is None and fallback is not None:
+            return fallback
+        return LookaheadPaginator(found, session, detect)
 
     made = deepcopy({key: value for key, value in written.items() if value is not None})
     client = made["client"]
@@ -267,18 +331,28 @@ def _with_lookahead(written: dict[str, Any], session: ApiSession) -> Any:
         get_auth_class(kind)  # its refusal is one line
     client["session"] = session
     client["paginator"] = wrapped(client.get("paginator"))
-    for resource in [made.get("resource_defaults") or {}, *made["resources"]]:
-        endpoint = resource.get("endpoint") if isinstance(resource, dict) else None
-        if isinstance(endpoint, dict) and "paginator" in endpoint:
-            endpoint["paginator"] = wrapped(endpoint["paginator"])
-    defaults = (made.get("resource_defaults") or {}).get("endpoint") or {}
-    for resource in made["resources"]:
-        endpoint = resource.get("endpoint") if isinstance(resource, dict) else None
-        if isinstance(endpoint, dict):
-            all_of_it = {"paginator": client["paginator"], **defaults, **endpoint}
-            if isinstance(selector := all_of_it.get("data_selector"), str):
-                endpoint["paginator"] = all_of_it["paginator"].selecting(selector)
-    return made
+    defaults = made.get("resource_defaults") or {}
+    lists: dict[str, KnownList] = {}
+    for index, each in enumerate(made["resources"]):
+        resource = {"name": each, "endpoint": each} if isinstance(each, str) else each
+        if not isinstance(resource, dict):
+            continue
+        endpoint = resource.get("endpoint", {})
+        own = {"path": endpoint} if isinstance(endpoint, str) else endpoint
+        all_of_it = {**(defaults.get("endpoint") or {}), **own} if isinstance(own, dict) else {}
+        name = str(resource.get("name") or defaults.get("name") or "")
+        if not isinstance(own, dict):
+            continue  # dlt says what is wrong with it
+        path = str(own.get("path", name))
+        selector = all_of_it.get("data_selector")
+        known = KnownList(selector if isinstance(selector, str) else None)
+        paginator = all_of_it.get("paginator")
+        if paginator is None and single_entity_path(path):
+            paginator = "single_page"
+        lists[name] = known
+        own["paginator"] = wrapped(paginator, client["paginator"]).reading(known)
+        made["resources"][index] = {**resource, "endpoint": own}
+    return made, lists
 
 
 def _incremental_of(made: Mapping[str, Any], name: str) -> dict[str, Any] | None:
