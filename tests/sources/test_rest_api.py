@@ -311,6 +311,56 @@ def test_only_what_is_new_is_asked_for(project: ApiProject) -> None:
     assert tags == [("new",)]
 
 
+def in_order(**more: Any) -> dict[str, Any]:
+    by_time = {"cursor_path": "at", "initial_value": "2024-01-01", "row_order": "asc"}
+    asked = orders("link", params={"since": "{incremental.start_value}"}, incremental=by_time)
+    return {**asked, "write_disposition": "append", **more}
+
+
+def test_a_list_in_order_goes_on_where_it_broke_off(project: ApiProject) -> None:
+    def expired(_: str, query: dict[str, str]) -> Reply | None:
+        is_over = query.get("page") == "4" and query["since"] == "2024-01-01"
+        return Reply(401, b'{"message": "expired"}') if is_over else None
+
+    project.server.fault = expired
+    project.configure(in_order(), parallel=1)
+    assert project.command("run") == 1
+    # the last value of what was read may be on the next page, too
+    last = rows()[3 * SIZE - 2]
+    assert f"orders: rows up to {last['at']} were loaded, then: " in project.err
+    assert "the next run goes on from there" in project.err
+    assert project.ids() == list(range(last["id"] + 1))
+    project.load()
+    assert quote(last["at"]) in project.server.requests[0]
+    assert project.ids() == list(range(len(rows())))
+    # a full refresh is read whole, or not at all
+    assert project.command("run", "--full-refresh") == 1
+    assert "were loaded" not in project.err
+    assert project.ids() == list(range(len(rows())))
+
+
+def test_a_long_list_in_order_is_loaded_in_parts(
+    project: ApiProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows with one value are on several pages, and the API leaves those of `since` out."""
+    monkeypatch.setattr("millstream.sources.rest_api.ascending._PART_SECONDS", 0.0)
+    listed = [{**row, "at": f"2024-01-01T00:{row['id'] // 8:02d}"} for row in rows(30)]
+
+    def later(_: str, query: dict[str, str]) -> None:
+        project.server.lists["orders"] = [row for row in listed if row["at"] > query["since"]]
+
+    project.server.fault = later
+    project.configure(in_order(), parallel=1)
+    project.load()
+    assert project.ids() == list(range(len(listed)))
+    starts = {each.partition("since=")[2].partition("&")[0] for each in project.server.requests}
+    assert len(starts) > 2
+    tables = project.out.splitlines()
+    assert any("30" in line and "orders" in line for line in tables), project.out
+    project.load()
+    assert project.ids() == list(range(len(listed)))
+
+
 def test_a_cursor_at_another_address_is_told_once(project: ApiProject) -> None:
     by_time = {"cursor_path": "at", "initial_value": "2024-01-01T00:00:00Z"}
     resource = orders("link", params={"since": "{incremental.start_value}"}, incremental=by_time)

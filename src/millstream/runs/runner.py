@@ -257,6 +257,7 @@ def execute(
                 opened = open_source()
             approved = finish_abandoned(context, recorder, turn, place, drop=full_refresh)
             while True:
+                is_part = False
                 with _working_folder(context, recorder, place, approved) as run:
                     pipeline = context.pipeline(run)
                     if instead:
@@ -279,11 +280,21 @@ def execute(
                     stages.normalize_and_load(
                         context, scope, recorder, turn, baseline, pipeline, run, extracted
                     )
-                    return _reported(context, recorder, pipeline, baseline)
-                # the cursor was stale, and the folder is gone: read again. A partition keeps its
-                # stream now, or it might never come to an end beside many others
-                turn.keep_stream()
-                logger.info("%s: another run loaded this stream meanwhile: again", context.stream)
+                    stop = extracted.findings.stop
+                    is_part = stop is not None and stop.error is None and not recorder.stopped
+                    if not is_part:
+                        report = _reported(context, recorder, pipeline, baseline)
+                        if stop is not None and stop.error is not None:
+                            raise stop.error
+                        return report
+                    recorder.before = recorder.before or baseline.version
+                    with context.writer():
+                        recorder.finished(pipeline, baseline.version)
+                if not is_part:
+                    # the cursor was stale, and the folder is gone: read again. A partition keeps
+                    # its stream now, or it might never come to an end beside many others
+                    turn.keep_stream()
+                    logger.info("%s: another run loaded this stream: again", context.stream)
                 with recorder.step("prepare"):
                     opened = open_source()
     except RunInterrupted:

@@ -127,7 +127,8 @@ def audit_source(
 def _has_cursor(context: RunContext, pipeline: dlt.Pipeline, opened: Any) -> bool:
     """Whether a place to read on from is kept: by a resource, or by the source as MongoDB's is."""
     state: Any = pipeline.state.get("sources", {}).get(context.schema, {})
-    if any(state.get("resources", {}).values()):
+    kept: Any = state.get("resources", {})
+    if any(found for name, found in kept.items() if not name.startswith("_millstream")):
         return True
     resources = getattr(opened, "selected_resources", {context.stream: opened}).values()
     merges = any(each.write_disposition != "replace" for each in resources)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.common import atomic_write
+from millstream.errors import MillstreamError
 from millstream.model import RowUpdate, Skipped
 
 log = logging.getLogger(__name__)
@@ -30,20 +31,40 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     updates: list[RowUpdate] = field(default_factory=list)
+    stop: Stop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A source was not read to its end, and the cursor says where to go on.
+
+    Attributes:
+        error: why; None where it is only that rows be loaded before more are read.
+    """
+
+    error: MillstreamError | None = None
 
 
 _current: ContextVar[tuple[Findings, Path] | None] = ContextVar("findings", default=None)
 
 
+_may_stop: ContextVar[bool] = ContextVar("may_stop", default=False)
+
+
 @contextmanager
-def collecting(run: Path) -> Iterator[Findings]:
-    """Collect what a source reports, in memory and in the run's working folder."""
+def collecting(run: Path, *, may_stop: bool = False) -> Iterator[Findings]:
+    """Collect what a source reports, in memory and in the run's working folder.
+
+    Args:
+        may_stop: whether a part of the rows may be loaded, where the cursor says what follows.
+    """
     found = Findings()
-    token = _current.set((found, run / _FILE))
+    token, permitted = _current.set((found, run / _FILE)), _may_stop.set(may_stop)
     try:
         yield found
     finally:
         _current.reset(token)
+        _may_stop.reset(permitted)
 
 
 def stored(run: Path) -> Findings:
@@ -71,6 +92,22 @@ def skip(name: str, reason: str, detail: str) -> None:
     _add(lambda found: found.skipped.append(Skipped(name, reason, detail)))
 
 
+def may_stop() -> bool:
+    """Whether a source that knows where to go on may `stop_early`."""
+    return _may_stop.get()
+
+
+def stop_early(error: MillstreamError | None = None) -> None:
+    """Report that the rows so far are to be loaded, and that a read from their cursor follows.
+
+    Args:
+        error: what kept the source from being read on: the run fails once they are loaded.
+    """
+    current = _current.get()
+    assert current is not None, "ask may_stop() first"
+    current[0].stop = Stop(error)  # not kept: a later run reads on anyway
+
+
 def update_rows(update: RowUpdate) -> None:
     """Have rows of earlier loads corrected before the rows of this run are loaded."""
     _add(lambda found: found.updates.append(update))
@@ -83,4 +120,5 @@ def _add(change: Any) -> None:
     found, path = current
     change(found)
     # at once: a package that is complete must never be without them
-    atomic_write.write(path, json.dumps(asdict(found)))
+    kept = {name: each for name, each in asdict(found).items() if name != "stop"}
+    atomic_write.write(path, json.dumps(kept))

@@ -152,7 +152,10 @@ def extract(
         engine.unambiguous() if for_engine else nullcontext(),
         load_ids.above(newest, stream=context.stream),
         raising_signals(),
-        findings.collecting(Path(pipeline.pipelines_dir)) as found,
+        findings.collecting(
+            Path(pipeline.pipelines_dir),
+            may_stop=not (full_refresh or is_replay or context.is_preview or context.partition),
+        ) as found,
         loaded_keys.from_destination(partial(_keys, context, pipeline, kept)),
         corrected_lines.from_quarantine(
             lambda: (

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 5
 """How often one request is sent before a failing server or connection fails the run."""
 
+LATER = "a later run goes on where this began"
+"""What becomes of the run, in hints."""
+
 _REFUSALS = 10  # rate limit answers in a row for one request
 _RETRIED = (
     requests.ConnectionError,
@@ -187,7 +190,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _hint(failure: requests.RequestException | None, url: str) -> str:
     """Where to look, by what failed: the network of this machine, or the service."""
-    later = "a later run goes on where this began"
+    later = LATER
     host = urlsplit(url).hostname or url
     # answered before the service was: by the resolver, by the machine's own network, or by nobody
     inner = _innermost(failure) if failure else None

@@ -15,6 +15,7 @@ from millstream.errors import (
     SourceNotFoundError,
     SourceUnavailableError,
 )
+from millstream.sources.http.exchange import LATER
 
 _LONGEST = 200  # characters of what an API says of its refusal
 
@@ -38,9 +39,7 @@ def explain(response: requests.Response, service: str) -> SourceError:
             f"`response_actions: [{{status_code: {status}, action: ignore}}]`",
         )
     if status >= 500:
-        return SourceUnavailableError(
-            f"{service} fails ({answer}): {url}", hint="a later run goes on where this began"
-        )
+        return SourceUnavailableError(f"{service} fails ({answer}): {url}", hint=LATER)
     return SourceDataError(
         f"{service} did not accept the request ({answer}): {url}",
         hint="check the endpoint's `path` and `params`",

@@ -61,7 +61,12 @@ class RestApiSource(DltSourceAdapter):
         if full_refresh or partition is not None:
             made = RestApiSource(self._config, reads_anew=True)
             return super(RestApiSource, made).open(stream, partition=partition)
-        return super().open(stream)
+        source = super().open(stream)
+        written = _resolved(self._config.model_dump(include={"resources", "resource_defaults"}))
+        for resource in source.selected_resources.values():
+            if _may_be_cut(resource, written):
+                _cut(resource, _incremental_of(written, resource.name) or {})
+        return source
 
     def streams(self) -> Sequence[Stream]:
         """The configured resources; no network, no dlt."""
@@ -261,6 +266,57 @@ def _compare_address(resource: DltResource, address: str) -> None:
         yield from rows
 
     _wrap_rows(resource, told)
+
+
+def _may_be_cut(resource: DltResource, written: Mapping[str, Any]) -> bool:
+    """Whether a part of the rows may be loaded: requests ask for those behind it, in order."""
+    incremental = _incremental_of(written, resource.name)
+    if incremental is None or incremental.get("row_order") != "asc" or resource.is_transformer:
+        return False
+    only = {"cursor_path", "initial_value", "primary_key", "row_order", "range_start"}
+    if any(value is not None for key, value in incremental.items() if key not in only):
+        return False  # such as `lag` or `end_value`
+    defaults = written.get("resource_defaults") or {}
+    own = next(each for each in written["resources"] if _name_of(each) == resource.name)
+    merged = {**defaults, **own} if isinstance(own, Mapping) else defaults
+    endpoint = {**(defaults.get("endpoint") or {}), **(merged.get("endpoint") or {})}
+    changed = any({"map", "yield_map"} & {*step} for step in merged.get("processing_steps") or ())
+    return (
+        not changed and _asks_from_cursor(endpoint) and not _is_emptied(resource.write_disposition)
+    )
+
+
+def _name_of(resource: Any) -> Any:
+    return resource if isinstance(resource, str) else resource.get("name")
+
+
+def _asks_from_cursor(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return (
+            value.get("type") == "incremental"
+            or bool(value.get("start_param"))
+            or any(map(_asks_from_cursor, value.values()))
+        )
+    return isinstance(value, str) and "{incremental." in value
+
+
+def _cut(resource: DltResource, incremental: Mapping[str, Any]) -> None:
+    """Let a run load what it has read, where it may."""
+    import dlt
+
+    from millstream.sources.rest_api.ascending import AscendingPages
+
+    field = str(incremental["cursor_path"])
+
+    def in_parts(rows: Iterator[Any]) -> Iterator[Any]:
+        if not findings.may_stop():
+            yield from rows
+            return
+        state: Any = dlt.current.resource_state(resource.name).get("incremental", {})
+        start = state.get(field, {}).get("last_value", incremental.get("initial_value"))
+        yield from AscendingPages(resource.name, field, start).read(rows)
+
+    _wrap_rows(resource, in_parts)
 
 
 def _wrap_rows(resource: DltResource, wrapper: Callable[[Iterator[Any]], Iterator[Any]]) -> None:
