@@ -376,7 +376,7 @@ def test_values_of_mariadb_are_exact(
     maria = mariadb_project(duckdb_place, mariadb_server, capsys, monkeypatch)
     maria.execute(
         "CREATE TABLE t (id INT PRIMARY KEY, u BIGINT UNSIGNED, m MEDIUMINT UNSIGNED, yes BOOL,"
-        " price DECIMAL(12, 4), huge DECIMAL(60, 2), f FLOAT, d DOUBLE, name "
+        " price DECIMAL(12, 4), huge DECIMAL(60, 2), f FLOAT, g FLOAT, d DOUBLE, name "
         "VARCHAR(20), zip CHAR(5),"
         " bytes VARBINARY(4), fixed BINARY(3), blobs BLOB, day DATE, noon DATETIME(6), "
         "moment TIMESTAMP(3) NULL,"
@@ -384,7 +384,7 @@ def test_values_of_mariadb_are_exact(
         "SET('red', 'blue'), doc JSON);"
         "SET time_zone = '+05:30';"
         "INSERT INTO t VALUES (1, 18446744073709551615, 16777215, 1, 12345678.9, 1e50, "
-        "0.1, 0.1, 'Ä😀', '02139',"
+        "0.1, 16777215, 0.1, 'Ä😀', '02139',"
         " x'00ff', x'01', '', '1000-01-01', '2024-02-29 23:59:59.123456', '2024-01-01 "
         "05:30:00.5', '-101:30:00',"
         " 1999, b'1000000001', 'happy', 'red,blue', '{\"a\": [1]}');"
@@ -393,7 +393,7 @@ def test_values_of_mariadb_are_exact(
     )
     maria.define("t", settings={"t": {"types": {"doc": "nested"}}})
     maria.run()
-    columns = "id, u, m, yes, price, huge, f, d, name, zip, bytes, fixed, blobs, day, noon"
+    columns = "id, u, m, yes, price, huge, f, g, d, name, zip, bytes, fixed, blobs, day, noon"
     assert maria.rows(columns, "t")[0] == (
         1,
         18446744073709551615,
@@ -402,6 +402,7 @@ def test_values_of_mariadb_are_exact(
         Decimal("12345678.9"),
         f"1{'0' * 50}.00",
         0.1,
+        16777215.0,
         0.1,
         "Ä😀",
         "02139",

@@ -62,6 +62,8 @@ def from_values(column: Column, values: Sequence[Any]) -> Values:
     wanted = column.arrow_type
     if wanted is None:
         return values
+    if column.is_single:  # the shortest decimal that is the same value there, as PostgreSQL has it
+        return pa.array(values, pa.float32()).cast(pa.string()).cast(pa.float64())
     if column.kind == "bool" and all(each in (0, 1, None) for each in values):
         values = [None if each is None else bool(each) for each in values]
     if column.kind in _TIME_TEXTS and all(each is None or type(each) is str for each in values):

@@ -43,6 +43,7 @@ class Column:
         digits: of a decimal, all and behind the point.
         is_zoned: of a timestamp, whether it is a moment.
         is_text: whether the database is to cast it to text.
+        is_single: of a double, whether its values have 24 bits in the database.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Column:
     digits: tuple[int, int] = UNBOUNDED
     is_zoned: bool = False
     is_text: bool = False
+    is_single: bool = False
 
     @property
     def hint(self) -> dict[str, Any] | None:

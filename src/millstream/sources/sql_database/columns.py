@@ -85,6 +85,7 @@ _OF_DIALECT: Mapping[str, tuple[Rule, ...]] = {
     ),
     "mysql": (
         (mysql.TIMESTAMP, _is("timestamp", is_zoned=True)),
+        (mysql.FLOAT, _is("double", is_single=True)),
         (mysql.TIME, _as_text),  # up to 838 hours, and below zero
         (mysql.BIT, _is("bigint")),
         (mysql.YEAR, _is("bigint")),

@@ -176,6 +176,8 @@ def _for_driver(column: Column, at: sa.Column[Any], dialect: str) -> Any:
     """As the driver is to return it: SQLAlchemy would round SQLite's decimals."""
     if column.is_text and column.kind == "text":
         return sa.cast(at, sa.CHAR() if dialect in ("mysql", "mariadb") else sa.Text())
+    if column.is_single:  # MySQL writes a FLOAT with six digits, and a double with all
+        return sa.literal_column("1e0") * sa.type_coerce(at, t.NullType())
     if column.kind == "bigint" and at.type.__visit_name__ == "BIT" and dialect != "mssql":
         return sa.literal_column("0") + sa.type_coerce(at, sa.BigInteger())
     return sa.type_coerce(at, t.NullType())
