@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, cycle
 from typing import Any
 
 import pytest
@@ -137,6 +138,66 @@ def test_how_the_service_is_may_be_a_row(api: ApiServer) -> None:
         ids(api, path="x")
     with pytest.raises(KeyError):  # a row, without an id
         ids(api, path="x", data_selector="$")
+
+
+@pytest.mark.parametrize("selector", ["items", None])
+def test_an_error_beside_the_list(
+    api: ApiServer, selector: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    selected = {"data_selector": selector} if selector else {}
+    endpoint = {"path": "x", "paginator": "single_page", **selected}
+    body = '{"items": [{"id": 1}], "errors": ["shard 2 is down"], "ok": true, "name": "Ann"}'
+    answer(api, 1, body)
+    assert ids(api, **endpoint) == [1]
+    said = '{"errors": ["shard 2 is down"], "ok": true}'
+    assert f"rows were loaded, and the answer tells of an error beside the list: {said}" in (
+        caplog.text
+    )
+    if selector:
+        answer(api, 1, body.replace('{"id": 1}', ""))
+        with pytest.raises(SourceDataError, match="the list is empty, and the answer tells") as got:
+            ids(api, **endpoint)
+        assert "Ann" not in str(got.value)
+    answer(api, 1, '{"items": [], "errors": [], "error": null, "success": true, "status": "error"}')
+    assert ids(api, **endpoint) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "paginator", "said"),
+    [
+        # the API calls the parameter `p`
+        ([b'[{"id": 1}]'], BY_NUMBER, "the page is the same as the one before"),
+        (
+            [b'{"n": 1, "items": [{"id": 1}], "next": "/x?page=2"}',
+             b'{"n": 2, "items": [{"id": 1}], "next": "/x?page=2"}'],
+            {"type": "json_link", "next_url_path": "next"},
+            "x?page=2 was read before",
+        ),
+        (
+            [b'{"n": 1, "items": [{"id": 1}], "cursor": "a"}',
+             b'{"n": 2, "items": [{"id": 1}], "cursor": "a"}'],
+            BY_CURSOR,
+            "pagination loop: ",
+        ),
+    ],
+)  # fmt: skip
+def test_pages_without_end(
+    api: ApiServer, answers: list[bytes], paginator: dict[str, str], said: str
+) -> None:
+    pages = cycle(answers)
+    api.fault = lambda *_: Reply(200, next(pages))
+    with pytest.raises(SourceDataError, match=re.escape(said)):
+        ids(api, path="x", paginator=paginator)
+    assert len(api.requests) <= 4
+
+
+def test_one_token_for_all_pages(api: ApiServer) -> None:
+    """As that of a scroll: what comes next is the server's business."""
+    pages = iter([f'{{"items": [{{"id": {n}}}], "cursor": "s"}}' for n in range(4)])
+    last = '{"items": [], "cursor": "s"}'
+    api.fault = lambda *_: Reply(200, next(pages, last).encode())
+    paginator = {**BY_CURSOR, "stop_after_empty_page": True}
+    assert ids(api, path="x", paginator=paginator) == [0, 1, 2, 3]
 
 
 def test_paginators_are_those_that_dlt_takes(api: ApiServer) -> None:

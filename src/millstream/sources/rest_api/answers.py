@@ -127,6 +127,24 @@ def check_page(
         _refuse(response, f"there is no list{where}, where {who} one, but {there}")
 
 
+def look_beside(response: requests.Response, rows: Any, known: KnownList) -> None:
+    """Look at what an answer with the list has beside it.
+
+    Raises:
+        SourceDataError: the list is empty, and the answer tells of an error.
+    """
+    document = response.json()
+    if not isinstance(document, Mapping) or not known.has_list(document):
+        return
+    names = {_plain(name): value for name, value in document.items()}
+    if not any(_is_failure(name, names[name]) for name in names.keys() & (_ERRORS | _SUCCESS)):
+        return
+    what = f"the answer tells of an error beside the list: {_said(document)}"
+    if not rows:
+        _refuse(response, f"the list is empty, and {what}")
+    findings.warn(f"{_address(response)}: rows were loaded, and {what}")
+
+
 _UNREAD = "nothing of this read was loaded, and the next run reads again"
 _WAY_OUT = "`response_actions: [{content: part of the answer, action: ignore}]`"
 
@@ -147,9 +165,12 @@ def _says_an_error_alone(value: Any) -> bool:
     return names.keys() <= _SAYS and any(_is_failure(name, each) for name, each in names.items())
 
 
+def _told(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if _plain(name) in _SAYS}
+
+
 def _said(document: Mapping[str, Any]) -> str:
-    says = {name: value for name, value in document.items() if _plain(name) in _SAYS}
-    return redact_foreign(json.dumps(says, ensure_ascii=False))[:_SAID]
+    return redact_foreign(json.dumps(_told(document), ensure_ascii=False))[:_SAID]
 
 
 def _described(value: Any) -> str:

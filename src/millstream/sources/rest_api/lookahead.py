@@ -60,6 +60,9 @@ class LookaheadPaginator(BasePaginator):
         super().__init__()
         self._known = known or KnownList()
         self._had_list: bool | None = None
+        self._asked: set[int] = set()  # requests and answers of this list, as hashes
+        self._contents: set[int] = set()
+        self._is_repeated = False
         self._inner = inner
         self._session = session
         self._detect = detect
@@ -83,6 +86,9 @@ class LookaheadPaginator(BasePaginator):
 
     def init_request(self, request: requests.Request) -> None:
         self._last, self._had_list = None, None
+        self._asked.clear()
+        self._contents.clear()
+        self._is_repeated = False
         if self._inner is not None:
             self._inner.init_request(request)
         self._mark(request)
@@ -133,6 +139,8 @@ class LookaheadPaginator(BasePaginator):
                 had_list=self._had_list,
                 is_empty_page=partial(_tells_next_page, self._inner, response),
             )
+        answers.look_beside(response, rows, known)
+        self._refuse_other_pages(response, rows)
         is_known = known.selector is not None or known.path is not None
         self._had_list = is_known and known.has_list(response.json())
         known.was_found |= self._had_list
@@ -146,6 +154,7 @@ class LookaheadPaginator(BasePaginator):
         assert self._last is not None
         self._inner.update_request(request)
         self._mark(request)
+        self._note_request(request)
         response, data = self._last
         if self._plan is not None and self._plan.moved:
             self._plan, self._skipped = None, 2 * self._session.parallel
@@ -155,6 +164,31 @@ class LookaheadPaginator(BasePaginator):
             return
         self._plan = Plan(response, self._following(request), partial(_at, path))
         self._session.plan(request, self._plan)
+
+    def _refuse_other_pages(self, response: requests.Response, rows: Any) -> None:
+        """
+        Raises:
+            SourceDataError: the page was read before: there would be no end, or rows twice.
+        """
+        content = hash(response.content)
+        if rows and self._last is not None and response.content == self._last[0].content:
+            raise SourceDataError(
+                f"{redact(redact_url(str(response.url)))}: the page is the same as the one before",
+                hint="the API may call the parameter of the page otherwise: check what `paginator` "
+                "sends, such as `page_param` or `offset_param`; nothing of this read was loaded",
+            )
+        # one token for all pages is no loop, where each answer is another
+        if self._is_repeated and content in self._contents:
+            raise SourceDataError(
+                f"pagination loop: {redact(redact_url(str(response.url)))} was read before",
+                hint="nothing of this read was loaded; check what `paginator` reads of the answers",
+            )
+        self._contents.add(content)
+
+    def _note_request(self, request: requests.Request) -> None:
+        asked = hash(repr((request.url, request.params, request.json)))
+        self._is_repeated = asked in self._asked
+        self._asked.add(asked)
 
     def _following(self, request: requests.Request) -> Iterator[requests.Request]:
         """The requests for this page and those behind it, as far as their number is known."""
