@@ -70,7 +70,8 @@ def test_what_is_no_page(api: ApiServer, selector: str | None, body: str, said: 
     assert said in caught.value.message
     assert f"{api.url}/cursor/orders?page=2" in caught.value.message
     assert "alone" in said or "`items`, where the page before had one" in caught.value.message
-    assert "response_actions" in str(caught.value.hint)
+    is_empty = selector and body in ("{}", "null")
+    assert ("items[*]" if is_empty else "response_actions") in str(caught.value.hint)
     assert "Ann" not in str(caught.value)
 
 
@@ -81,6 +82,7 @@ def test_what_is_no_page(api: ApiServer, selector: str | None, body: str, said: 
         ("cursor", {"paginator": BY_CURSOR, "data_selector": "items"}, '{"items": []}'),
         ("cursor", {"paginator": BY_CURSOR}, '{"items": null, "cursor": null}'),
         ("cursor", {"paginator": BY_CURSOR, "data_selector": "items"}, '{"cursor": ""}'),
+        ("cursor", {"paginator": BY_CURSOR, "data_selector": "items[*]"}, "{}"),
         # the end is a page without rows
         (
             "page",
@@ -100,6 +102,12 @@ def test_what_is_an_empty_page(
 ) -> None:
     answer(api, 2, body)
     assert ids(api, path=f"{kind}/orders", **endpoint) == list(range(SIZE))
+
+
+def test_a_list_that_may_be_left_out_is_no_message(api: ApiServer) -> None:
+    answer(api, 2, '{"message": "closed"}')
+    with pytest.raises(SourceDataError, match="where the page before had one"):
+        ids(api, path="cursor/orders", paginator=BY_CURSOR, data_selector="items[*]")
 
 
 def test_rows_behind_an_empty_page(api: ApiServer) -> None:

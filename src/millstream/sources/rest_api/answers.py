@@ -91,6 +91,8 @@ def check_page(
 ) -> None:
     """Stop where an answer is no page of its list: its rows would be taken for all that there are.
 
+    A selector such as `items[*]` selects any number of rows: `{}` has none.
+
     Args:
         had_list: whether the page before had the list; None of a first page.
         is_empty_page: whether an answer without a list, but with or without a place for it, is
@@ -121,10 +123,14 @@ def check_page(
         is_page = has_place or is_empty_page(document, False)
     else:
         return
-    if not is_page:
+    leaves_out = not document and str(known.selector).endswith("[*]")
+    if not is_page and not leaves_out:
         where = f" at `{known}`" if str(known) else ""
         there = _described(found[0] if found else document)
-        _refuse(response, f"there is no list{where}, where {who} one, but {there}")
+        hint = ""
+        if not document and known.selector:
+            hint = f"; `data_selector: {known.selector}[*]` takes it for a list without rows"
+        _refuse(response, f"there is no list{where}, where {who} one, but {there}", hint)
 
 
 def look_beside(response: requests.Response, rows: Any, known: KnownList) -> None:
@@ -149,12 +155,12 @@ _UNREAD = "nothing of this read was loaded, and the next run reads again"
 _WAY_OUT = "`response_actions: [{content: part of the answer, action: ignore}]`"
 
 
-def _refuse(response: requests.Response, what: str) -> None:
-    raise SourceDataError(
-        f"{_address(response)}: {what}",
-        hint=f"{_UNREAD}; where such an answer means that there are no rows: {_WAY_OUT}; where it "
-        'is a row: `data_selector: "$"`',
+def _refuse(response: requests.Response, what: str, way_out: str = "") -> None:
+    way_out = way_out or (
+        f"; where such an answer means that there are no rows: {_WAY_OUT}; where it is a row: "
+        '`data_selector: "$"`'
     )
+    raise SourceDataError(f"{_address(response)}: {what}", hint=f"{_UNREAD}{way_out}")
 
 
 def _says_an_error_alone(value: Any) -> bool:
