@@ -106,6 +106,20 @@ def test_json_lines_without_their_key(place: Place, tmp_path: Path) -> None:
     assert ids(place) == list(range(2 * ROWS))
 
 
+UPSERT = {"disposition": "merge", "strategy": "upsert"}
+
+
+def test_a_row_without_the_key_of_which_its_id_is_made(duckdb_place: Place) -> None:
+    config = shop(duckdb_place, write_disposition=UPSERT)
+    FEED.rows = [{"id": 1, "n": 1}, {"n": 2}, {"id": 3, "n": 3}]
+    report = run(config, "orders")
+    assert reasons(report) == [("orders", "`id`, which may not be null, is missing", 1)]
+    assert ids(duckdb_place) == [1, 3]
+    config = config.model_copy(update={"quarantine": QuarantineConfig(enabled=False)})
+    with pytest.raises(SourceDataError, match="orders: `id`, which may not be null, is missing"):
+        run(config, "orders")
+
+
 def test_without_quarantine_the_error_names_table_and_column(duckdb_place: Place) -> None:
     config = shop(duckdb_place).model_copy(update={"quarantine": QuarantineConfig(enabled=False)})
     FEED.rows = rows(0, 2)

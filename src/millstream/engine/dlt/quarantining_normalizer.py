@@ -43,6 +43,7 @@ from millstream.engine.dlt.row_refusals import (
     UnloadableError,
     check_apart,
     check_complete,
+    missing_key,
     refusal,
     refuse_unreadable,
 )
@@ -302,7 +303,7 @@ class WatchedNormalizer(ExactNormalizer):
             self._stats.count("dlt", len(items))
             suspects = self._suspects(items)
             try:
-                with self._complete_rows() as buffer:
+                with self._complete_rows(root_table_name) as buffer:
                     found = super()._normalize_chunk(root_table_name, items, may_have_pua, False)
                     self._check_apart(suspects, buffer)
             except RefusedValueError as error:
@@ -397,7 +398,7 @@ class WatchedNormalizer(ExactNormalizer):
         return [replace(problem, whole=whole) for problem in self._hits], kept
 
     @contextmanager
-    def _complete_rows(self) -> Iterator[Buffer | None]:
+    def _complete_rows(self, root: str) -> Iterator[Buffer | None]:
         """Without quarantine: refuse a chunk with a row that the destination would refuse.
 
         Raises:
@@ -411,7 +412,9 @@ class WatchedNormalizer(ExactNormalizer):
         try:
             yield buffer
             check_complete(self.schema, buffer, self.dialect)
-        except UnloadableError as error:
+        except (UnloadableError, KeyError) as error:
+            if isinstance(error, KeyError):
+                error = missing_key(self.schema.tables, root, error)
             raise SourceDataError(str(error), hint=NOT_QUARANTINED_HINT) from None
         finally:
             self.item_storage = storage

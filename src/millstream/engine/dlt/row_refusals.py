@@ -33,6 +33,7 @@ ROW_ERRORS = (
     TypeError,
     ArithmeticError,
     RecursionError,
+    KeyError,  # a part of the key, of which dlt makes the row's id
 )
 
 
@@ -84,6 +85,18 @@ def check_apart(buffer: Buffer, row_id: str) -> None:
             raise UnloadableError(table, None, f"{detail}one of them at the source")
 
 
+def missing_key(tables: Mapping[str, Any], root: str, error: KeyError) -> UnloadableError:
+    """What dlt means where it makes the id of a row of its key, and the row lacks a part of that.
+
+    Raises:
+        KeyError: the same, which means something else.
+    """
+    column = error.args[0]
+    if not tables.get(root, {"columns": {}})["columns"].get(column, {}).get("primary_key"):
+        raise error
+    return UnloadableError(root, column, f"`{column}`, which may not be null, is missing")
+
+
 def required_columns(schema: Schema, table: str) -> list[str]:
     """The columns of the data that may not be null, those without a type yet included."""
     known = schema.tables.get(table)
@@ -108,6 +121,8 @@ def refuse_unreadable(root: str, items: Iterable[Any]) -> None:
 def refusal(tables: Mapping[str, Any], root: str, error: Exception) -> Rejection:
     """Why dlt refuses a row, without the value: it may be a secret."""
     path = partial(path_of, tables, root)
+    if isinstance(error, KeyError):
+        error = missing_key(tables, root, error)
     if isinstance(error, CannotCoerceColumnException):
         detail = f"a value that is {error.from_type} does not fit the column, {error.to_type}"
         return Rejection(
