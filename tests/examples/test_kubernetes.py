@@ -1,4 +1,4 @@
-"""`examples/kubernetes`: the two files agree with each other, the chart, and `millstream init`."""
+"""`examples/kubernetes`: the values agree with the chart and with what `millstream init` writes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 import yaml
 
-from millstream.scaffold.project import write_project
+from millstream.scaffold.project import Project, write_project
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "kubernetes"
-DOCKERFILE = (EXAMPLE / "Dockerfile").read_text()
 # what the chart's values.schema.json has for a deployment
 KNOWN = {
     "name", "image", "dagsterApiGrpcArgs", "codeServerArgs", "includeConfigInLaunchedRuns", "port",
@@ -38,20 +38,27 @@ def test_the_chart_knows_every_key(deployment: dict[str, Any]) -> None:
     assert deployment["image"].keys() == {"repository", "tag", "pullPolicy"}
 
 
-def test_the_image_has_what_the_chart_starts(deployment: dict[str, Any], tmp_path: Path) -> None:
-    project = write_project("github_issues", "postgres", tmp_path / deployment["name"])
+@pytest.fixture
+def project(deployment: dict[str, Any], tmp_path: Path) -> Project:
+    return write_project("github_issues", "postgres", tmp_path / deployment["name"])
+
+
+def test_the_image_has_what_the_chart_starts(deployment: dict[str, Any], project: Project) -> None:
     flag, module = deployment["dagsterApiGrpcArgs"]
     assert flag == "-m"
     file = project.folder / "src" / Path(*module.split(".")).with_suffix(".py")
     assert file.is_file()
     # it is found from the package, which must not be copied away from it
     assert "load_from_defs_folder" in file.read_text()
-    assert "pip install --no-cache-dir -e ." in DOCKERFILE
-    assert re.search(rf"^EXPOSE {deployment['port']}$", DOCKERFILE, re.MULTILINE)
+    assert " -e . ${PACKAGES}" in (project.folder / "Dockerfile").read_text()
+    # the chart calls the code location as the deployment
+    described = tomli.loads((project.folder / "pyproject.toml").read_text())
+    assert described["tool"]["dg"]["project"]["code_location_name"] == deployment["name"]
 
 
-def test_runs_keep_packages_on_the_volume(deployment: dict[str, Any]) -> None:
-    (home,) = re.findall(r"^ENV MILLSTREAM_HOME=(\S+)$", DOCKERFILE, re.MULTILINE)
+def test_runs_keep_packages_on_the_volume(deployment: dict[str, Any], project: Project) -> None:
+    dockerfile = (project.folder / "Dockerfile").read_text()
+    (home,) = re.findall(r"^ENV MILLSTREAM_HOME=(\S+)$", dockerfile, re.MULTILINE)
     (mount,) = deployment["volumeMounts"]
     (volume,) = deployment["volumes"]
     assert mount == {"name": volume["name"], "mountPath": home}

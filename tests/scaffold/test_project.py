@@ -137,7 +137,7 @@ def test_its_requirements_are_requirements(source: str, destination: str, tmp_pa
     assert document["tool"]["dg"]["project"]["root_module"] == "loads"
 
 
-def test_git_ignores_what_must_not_be_committed(tmp_path: Path) -> None:
+def test_git_and_images_leave_out_what_is_secret_or_made(tmp_path: Path) -> None:
     project = write_project("github_issues", "duckdb", tmp_path / "loads")
     for name in (".env", "warehouse.duckdb", ".dlt/secrets.toml", ".tmp_dagster_home_x/a"):
         (project.folder / name).parent.mkdir(exist_ok=True)
@@ -145,8 +145,12 @@ def test_git_ignores_what_must_not_be_committed(tmp_path: Path) -> None:
     run(project, "git", "init", "-q")
 
     seen = run(project, "git", "ls-files", "--others", "--exclude-standard").stdout.split()
+    # the patterns of a build context read the same to git
+    in_image = run(project, "git", "ls-files", "--others", "-X", ".dockerignore").stdout.split()
 
-    assert sorted(seen) == sorted(str(p.relative_to(project.folder)) for p in project.files)
+    written = sorted(str(p.relative_to(project.folder)) for p in project.files)
+    assert sorted(seen) == written
+    assert sorted(in_image) == written
 
 
 @pytest.mark.nightly  # at each commit, the UI comes up with collections

@@ -69,6 +69,8 @@ def render(
         ".gitignore": _template("project/gitignore.tmpl", words),
         ".env.example": _template("project/env.example.tmpl", words),
         "dagster.yaml": _template("project/dagster.yaml.tmpl", words),
+        "Dockerfile": _template("project/Dockerfile.tmpl", words),
+        ".dockerignore": _template("project/dockerignore.tmpl", words),
         f"{inside}/__init__.py": _template("project/package.py.tmpl", words),
         f"{inside}/definitions.py": _template("project/definitions.py.tmpl", words),
         f"{inside}/defs/__init__.py": _template("project/defs.py.tmpl", words),
