@@ -43,21 +43,32 @@ hypothesis.settings.load_profile("unhurried")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`nightly_on("bigquery")`: with that parameter, a test is left out of `make test`.
 
+    `not_on("delta")`: with that one there is no such test.
+
     Tests that take long go first, or one worker would end with them while the others have nothing.
     """
     items.sort(key=lambda item: item.path.parent.name not in _LONG)
+    items[:] = [item for item in items if not _named(item) & _places(item, "not_on")]
     for item in items:
-        places = {place for mark in item.iter_markers("nightly_on") for place in mark.args}
-        callspec = getattr(item, "callspec", None)
-        params = callspec.params.values() if callspec is not None else ()
-        named = {value for value in params if isinstance(value, str)}
-        if places & named:
+        named = _named(item)
+        if _places(item, "nightly_on") & named:
             item.add_marker("nightly")
         # tests of one server go to one worker, or each worker would start it
         asked = {*getattr(item, "fixturenames", ())} | named
         group = next((group for group, names in _SERVERS.items() if names & asked), None)
         if group is not None and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _places(item: pytest.Item, marker: str) -> set[str]:
+    return {place for mark in item.iter_markers(marker) for place in mark.args}
+
+
+def _named(item: pytest.Item) -> set[str]:
+    """The texts among the parameters of a test."""
+    callspec = getattr(item, "callspec", None)
+    params = callspec.params.values() if callspec is not None else ()
+    return {value for value in params if isinstance(value, str)}
 
 
 @pytest.fixture(autouse=True)
@@ -130,12 +141,26 @@ def filesystem_place(tmp_path: Path) -> places.Place:
     return places.filesystem(tmp_path)
 
 
+@pytest.fixture
+def delta_place(tmp_path: Path) -> places.Place:
+    pytest.importorskip("deltalake")
+    return places.lake(tmp_path, "delta")
+
+
+@pytest.fixture
+def iceberg_place(tmp_path: Path) -> places.Place:
+    pytest.importorskip("pyiceberg")
+    return places.lake(tmp_path, "iceberg")
+
+
 @pytest.fixture(
     params=[
         "duckdb",
         pytest.param("postgres", marks=pytest.mark.xdist_group("postgres")),
         pytest.param("bigquery", id="bigquery-emulator", marks=pytest.mark.xdist_group("bigquery")),
         "filesystem",
+        pytest.param("delta", marks=pytest.mark.nightly),
+        pytest.param("iceberg", marks=pytest.mark.nightly),
     ]
 )
 def place(request: pytest.FixtureRequest) -> places.Place:

@@ -18,7 +18,7 @@ from services.places import Place
 
 LARGE = 123456789012345678901234567890
 ICON = "\uf02c 123"
-TEXTUAL = ("filesystem", "bigquery")
+TEXTUAL = ("filesystem", "bigquery", "delta", "iceberg")
 """Where integers beyond 64 bits are kept as texts."""
 MOMENT = datetime(2024, 1, 1, tzinfo=timezone.utc)
 

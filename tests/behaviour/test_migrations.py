@@ -69,6 +69,7 @@ def databases(place: Place) -> None:
 FIRST = [order(1, 1, "a", "aa"), order(2, 1, "b"), order(3, 1, "c")]
 
 
+@pytest.mark.not_on("delta", "iceberg")
 @pytest.mark.nightly_on("bigquery")
 @pytest.mark.parametrize(
     "before", ["append", pytest.param("replace", marks=pytest.mark.nightly_on("bigquery"))]
@@ -100,6 +101,7 @@ def test_files_go_on_after_a_change_to_merge(filesystem_place: Place) -> None:
     assert len(leaves(filesystem_place)) == 5
 
 
+@pytest.mark.not_on("delta", "iceberg")
 @pytest.mark.nightly_on("bigquery")
 def test_a_key_that_the_rows_did_not_have(place: Place) -> None:
     load(place, FIRST, "merge")
@@ -115,6 +117,7 @@ def test_a_key_that_the_rows_did_not_have(place: Place) -> None:
         assert unlinked(place) == 0
 
 
+@pytest.mark.not_on("delta", "iceberg")
 @pytest.mark.nightly_on("bigquery")
 def test_becomes_history(place: Place) -> None:
     databases(place)
@@ -135,6 +138,7 @@ def test_becomes_history(place: Place) -> None:
     assert place.count("orders") == 4
 
 
+@pytest.mark.not_on("delta", "iceberg")
 @pytest.mark.nightly_on("bigquery")
 def test_ids_of_the_key_are_refused_where_rows_have_others(place: Place) -> None:
     databases(place)
@@ -166,6 +170,7 @@ WIDER: list[tuple[Any, Any, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.not_on("delta", "iceberg")
 @pytest.mark.parametrize("case", WIDER, ids=["decimal", "scale", "integer", "text"])
 @pytest.mark.parametrize(
     "disposition", ["merge", pytest.param("append", marks=pytest.mark.nightly)]
@@ -183,6 +188,7 @@ def test_a_column_gets_a_wider_type(place: Place, case: Any, disposition: str) -
     assert place.column("orders", "v") == [first, second, second, first]
 
 
+@pytest.mark.not_on("delta", "iceberg")
 @pytest.mark.nightly_on("bigquery", "filesystem")
 def test_a_column_that_is_wide_enough_stays(place: Place) -> None:
     wide = {"v": _sized("decimal", 30, scale=4)}
@@ -202,6 +208,7 @@ def test_a_type_leaves_no_digits_behind(duckdb_place: Place) -> None:
     assert duckdb_place.column("orders", "v") == ["5.25", row["v"]]
 
 
+@pytest.mark.not_on("delta", "iceberg")
 @pytest.mark.nightly_on("bigquery")
 def test_a_column_becomes_text(place: Place) -> None:
     databases(place)

@@ -1,11 +1,12 @@
 """Kill runs at chosen moments, then run again: a process of its own, for `test_kills.py`.
 
     echo TASK | python kill_worker.py
-    TASK: {"disposition", "destination", "project", "kills", "refresh"}
+    TASK: {"disposition", "destination", "project", "kills", "refresh", "elsewhere"}
 
 The first run may end, and tells how many operations there were in each step: those on files, and
 both sides of a step and of the commit of a load. `kills` says how many other runs are killed in
-which step, after any number of operations; half of them are healed on another machine. Each has a
+which step, after any number of operations; half of them are healed on another machine, if
+`elsewhere` says so. Each has a
 dataset of its own, and a line of JSON comes out for each. With `refresh` they are full refreshes,
 and the line has the rows that a killed one left. The destination's credentials come from the
 environment. Runs are forked, so that everything is imported once.
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.load.load import Load
 
@@ -87,11 +89,7 @@ class Doom:
     def install(self) -> None:
         sys.addaudithook(lambda event, _: self.tick() if event in OPERATIONS else None)
         counted = load_packages.counted
-        step, complete, commit = (
-            RunRecorder.step,
-            Load.complete_package,
-            SqlJobClientBase.complete_load,
-        )
+        step, complete = RunRecorder.step, Load.complete_package
 
         @contextmanager
         def stepped(recorder: RunRecorder, name: str) -> Iterator[None]:
@@ -102,10 +100,13 @@ class Doom:
             with self.within("commit"):
                 complete(load, *args, **kwargs)
 
-        def committed(client: SqlJobClientBase, load_id: str) -> None:
-            self.tick()
-            commit(client, load_id)
-            self.tick()
+        def committing(commit: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+            def committed(client: Any, load_id: str) -> None:
+                self.tick()
+                commit(client, load_id)
+                self.tick()
+
+            return committed
 
         def count(run: Path, counts: Any) -> Any:
             with self.within("count") if counts else nullcontext():
@@ -114,7 +115,8 @@ class Doom:
         load_packages.counted = count
         RunRecorder.step = stepped  # type: ignore[method-assign]
         Load.complete_package = completed  # type: ignore[method-assign]
-        SqlJobClientBase.complete_load = committed  # type: ignore[method-assign]
+        for kind in (SqlJobClientBase, FilesystemClient):
+            kind.complete_load = committing(kind.complete_load)  # type: ignore[method-assign]
 
     @contextmanager
     def within(self, step: str) -> Iterator[None]:
@@ -198,7 +200,7 @@ def main() -> None:
 
     def place(name: str) -> TargetConfig:
         return TargetConfig.model_validate(
-            {"name": name, "project": project, "destination": {"type": task["destination"]}}
+            {"name": name, "project": project, "destination": task["destination"]}
         )
 
     # what a run imports as it goes, before the first fork of those that count; in the order of the
@@ -215,7 +217,7 @@ def main() -> None:
         left = project / f"{name}.left"
         if refresh:
             assert forked(look, target, left) == 0
-        elsewhere = random.random() < 0.5
+        elsewhere = task["elsewhere"] and random.random() < 0.5
         healed = forked(heal, target, disposition, refresh, elsewhere)
         line = {
             "name": name,

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from faults.kill_worker import world
+from services.places import query_lake
 from services.postgres import Postgres
 
 STEPS = ("extract", "normalize", "count", "govern", "load", "commit", "report")
@@ -27,14 +28,21 @@ Query = Callable[[str, str], list[tuple[Any, ...]]]
 
 
 def fight(
-    disposition: str, destination: str, project: Path, *, kills: Any = KILLS, refresh: bool = False
+    disposition: str,
+    destination: str | Mapping[str, Any],
+    project: Path,
+    *,
+    kills: Any = KILLS,
+    refresh: bool = False,
+    elsewhere: bool = True,
 ) -> list[dict[str, Any]]:
     task = {
         "disposition": disposition,
-        "destination": destination,
+        "destination": {"type": destination} if isinstance(destination, str) else destination,
         "project": str(project),
         "kills": kills,
         "refresh": refresh,
+        "elsewhere": elsewhere,
     }
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("kill_worker.py"))],
@@ -174,3 +182,25 @@ def test_postgres(
     database = postgres_server.new_database()
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_server.url(database))
     survive(disposition, "postgres", tmp_path, lambda _, sql: postgres_server.query(database, sql))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("table_format", ["delta", "iceberg"])
+@pytest.mark.parametrize("disposition", ["append", "merge", "replace"])
+def test_lakes(disposition: str, table_format: str, tmp_path: Path) -> None:
+    """On the same machine: another one can't know of rows that an append left half-way."""
+    destination = {
+        "type": "filesystem",
+        "table_format": table_format,
+        "options": {"bucket_url": "lake"},
+    }
+
+    def query(name: str, sql: str) -> list[tuple[Any, ...]]:
+        return query_lake(tmp_path / "lake" / name, table_format, sql)
+
+    whole, *killed = fight(disposition, destination, tmp_path, elsewhere=disposition != "append")
+    assert whole["ended"] == 0
+    for line in (whole, *killed):
+        assert line["ended"] == (-9 if line["died"] else 0)
+        check(disposition, line["name"], query, history=False)
+    assert {line["died"] for line in killed} >= {"load", "commit"}

@@ -43,6 +43,12 @@ class DestinationConfig(Model):
     loader_file_format: str | None = Field(
         default=None, description="dlt's loader file format; the fastest measured when left out."
     )
+    table_format: Literal["delta", "iceberg"] | None = Field(
+        default=None,
+        description="What the tables of files, of `type: filesystem`, are: Delta or Iceberg "
+        "tables, which can be merged; plain files when left out. A resource of a dlt source that "
+        "names a `table_format` keeps it.",
+    )
 
     @model_validator(mode="after")
     def _no_secrets(self) -> DestinationConfig:

@@ -8,6 +8,8 @@ driver_errors  what a driver said -> which error, with the fix and without the s
 table_names a table's full name, with and without a connection
 table_counts  the rows that tables hold now
 fallbacks   what dlt does instead where a destination can't do what was asked
+table_formats  Delta and Iceberg: which tables are, and what can't be done with them
+open_tables the filesystem destination with these: read, and kept exact
 migrations  columns that tables with rows come to need, filled from what is there
 nul_characters  characters that a destination can't store
 copy_job    PostgreSQL, able to load what the engine writes for COPY
@@ -83,6 +85,7 @@ from millstream.destinations.rollback import undo
 from millstream.destinations.row_updates import update_rows
 from millstream.destinations.run_lock import excludes_others, turn
 from millstream.destinations.table_counts import key_values, row_counts
+from millstream.destinations.table_formats import choose_format, is_open
 from millstream.destinations.table_names import dataset_name, full_names, nested_table, table_name
 from millstream.destinations.write_lock import Loads, loads, reader, writer
 
@@ -95,6 +98,7 @@ __all__ = [
     "build",
     "built_once",
     "can_merge",
+    "choose_format",
     "clear",
     "dataset_name",
     "drop_staging_tables",
@@ -108,6 +112,7 @@ __all__ = [
     "full_names",
     "in_storage",
     "in_use",
+    "is_open",
     "is_swept",
     "keep_types",
     "key_values",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from millstream.destinations.table_formats import format_of
 from millstream.errors import ConfigError
 from millstream.model import Column
 from millstream.schema_changes.messages import type_words
@@ -110,6 +111,22 @@ def to_widen(client: SqlJobClientBase, declared: Sequence[Declared]) -> list[tup
             raise _refused(name, was, now, why)
         wider.append((name, new))
     return wider
+
+
+def refuse_in_lakes(schema: dlt.Schema, declared: Sequence[Declared], capabilities: Any) -> None:
+    """Stop where a column of a Delta or an Iceberg table would get another type.
+
+    Delta would round values to the type that the column has.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for name, before, new in declared:
+        was, now = (_sized(each, capabilities) for each in (before, new))
+        is_same_kind = was.data_type == now.data_type
+        is_length = is_same_kind and was.data_type in ("text", "binary")
+        if format_of(schema, name) and not (is_length or (is_same_kind and _holds(was, now))):
+            raise _refused(name, was, now, "a column of a Delta or Iceberg table keeps its type")
 
 
 def widen(client: SqlJobClientBase, schema: dlt.Schema, wider: Sequence[tuple[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from millstream.config import TargetConfig
 from millstream.destinations import nul_characters
 from millstream.destinations.duckdb_file import duckdb_file
 from millstream.destinations.settled_settings import settle
+from millstream.destinations.table_formats import refuse_not_installed
 from millstream.destinations.upserts import leave_deleted_out
 from millstream.errors import ConfigError, MissingDependencyError
 
@@ -50,6 +51,8 @@ _BUCKET_KINDS = {
     "abfs": "azure",
     "abfss": "azure",
 }
+
+_FORMAT_KINDS = {"delta": "deltalake", "iceberg": "iceberg"}
 
 
 _Known = dict[tuple[int, "str | None"], "tuple[TargetConfig, AnyDestination]"]
@@ -144,6 +147,10 @@ def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
             from millstream.destinations.copy_job import CopyPostgres
 
             destination = CopyPostgres(**arguments)
+        elif name == "filesystem":
+            from millstream.destinations.open_tables import OpenTables
+
+            destination = OpenTables(**arguments)
         if found:
             settle(destination)
     except UnknownDestinationModule:
@@ -151,6 +158,7 @@ def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
     except (MissingDependencyException, ModuleNotFoundError) as error:
         raise not_installed(name, error) from None
     _refuse_unknown_format(config, destination)
+    _refuse_unknown_table_format(config, destination)
     made: AnyDestination = destination
     return made
 
@@ -214,8 +222,10 @@ def _instead_of_inserts(capabilities: Any) -> str | None:
 
 
 def storage_kind(config: TargetConfig) -> str:
-    """The kind that Dagster shows on the assets: `duckdb`, `postgres`, `bigquery`, `s3`, ..."""
+    """The kind that Dagster shows on the assets: `duckdb`, `postgres`, `s3`, `iceberg`, ..."""
     name = config.destination.type.rsplit(".", 1)[-1]
+    if config.destination.table_format:
+        return _FORMAT_KINDS[config.destination.table_format]
     if name == "filesystem":
         scheme = urlparse(bucket_url(config) or "").scheme
         return _BUCKET_KINDS.get(scheme, "filesystem")
@@ -283,6 +293,11 @@ def _refuse_mistyped(place: Path, project: Path, what: str) -> None:
 def _unknown(name: str) -> ConfigError:
     import dlt.destinations
 
+    if name in _FORMAT_KINDS:
+        return ConfigError(
+            f"destination.type: no such destination: {name!r}",
+            hint=f"`type: filesystem`, with `table_format: {name}` beside it",
+        )
     known = [each for each in dlt.destinations.__all__ if each not in ("destination", "dummy")]
     close = get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean `{close[0]}`?" if close else f"dlt has {', '.join(sorted(known))}"
@@ -304,6 +319,30 @@ def _refuse_unknown_options(config: TargetConfig, destination: AnyDestination) -
                 f"destination.options: {config.destination.type} has no option {option!r}",
                 hint=f"did you mean `{close[0]}`?" if close else None,
             )
+
+
+def _refuse_unknown_table_format(config: TargetConfig, destination: AnyDestination) -> None:
+    wanted, kind = config.destination.table_format, config.destination.type
+    if wanted is None:
+        return
+    supported: list[Any] = list(destination.capabilities().supported_table_formats or [])
+    if wanted not in supported:
+        raise ConfigError(
+            f"destination.table_format: {kind} has no {wanted!r} tables",
+            hint=f"it has {', '.join(supported)}"
+            if supported
+            else "`type: filesystem` has Delta and Iceberg tables; leave it out otherwise",
+        )
+    if kind != "filesystem":
+        return
+    file_format = config.destination.loader_file_format
+    if file_format not in (None, "parquet"):
+        raise ConfigError(
+            f"destination.loader_file_format: {wanted!r} tables are made of Parquet files, not "
+            f"{file_format!r}",
+            hint="leave it out",
+        )
+    refuse_not_installed(wanted)
 
 
 def _refuse_unknown_format(config: TargetConfig, destination: AnyDestination) -> None:

@@ -32,7 +32,8 @@ def fallbacks(pipeline: dlt.Pipeline, schema: dlt.Schema) -> tuple[str, ...]:
             kind = pipeline.destination.destination_name
             warnings.append(
                 f"{table['name']}: rows were appended, not merged, since {kind} can't update its "
-                "files: a row that was loaded before is duplicated; give the resource "
-                'table_format="delta", or read the rows of the newest _dlt_load_id'
+                "files: a row that was loaded before is duplicated; load into another dataset "
+                "with `table_format: delta` or `iceberg`, or read the rows of the newest "
+                "_dlt_load_id"
             )
     return tuple(warnings)

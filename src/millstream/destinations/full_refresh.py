@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.sql_client import sql_client
+from millstream.destinations import table_formats
 from millstream.destinations.partition_rows import nested_tables
 
 if TYPE_CHECKING:
@@ -26,12 +28,15 @@ STAGING = "insert-from-staging"
 
 def is_swept(pipeline: dlt.Pipeline, resources: Sequence[DltResource]) -> bool:
     """Whether the rows of earlier loads can be taken out after the load."""
-    return all(_is_swept(pipeline, each.write_disposition) for each in resources)
+    return all(_is_swept(pipeline, each) for each in resources)
 
 
-def _is_swept(pipeline: dlt.Pipeline, disposition: Any) -> bool:
+def _is_swept(pipeline: dlt.Pipeline, resource: DltResource) -> bool:
     assert pipeline.destination is not None
+    if table_formats.is_open(pipeline, resource):
+        return True
     if pipeline.destination.destination_name == "filesystem":
+        disposition: Any = resource.write_disposition
         with pipeline.destination_client() as client:
             layout = getattr(client.config, "layout", None) or ""
         strategy = disposition.get("strategy") if isinstance(disposition, dict) else None
@@ -39,13 +44,28 @@ def _is_swept(pipeline: dlt.Pipeline, disposition: Any) -> bool:
     return _has_staging(pipeline)
 
 
-def prepare(pipeline: dlt.Pipeline, schema_name: str, resources: Sequence[DltResource]) -> None:
-    """Let resources be read from their beginning, and their rows replace those that are there."""
+def prepare(
+    pipeline: dlt.Pipeline,
+    schema_name: str,
+    resources: Sequence[DltResource],
+    *,
+    has_unique_keys: bool,
+) -> None:
+    """Let resources be read from their beginning, and their rows replace those that are there.
+
+    Args:
+        has_unique_keys: whether no two rows of a load have one key, however they are written.
+    """
     assert pipeline.destination is not None
-    is_files = pipeline.destination.destination_name == "filesystem"
     for resource in resources:
         disposition = resource.write_disposition
-        if is_files and disposition == "replace":
+        is_files = pipeline.destination.destination_name == "filesystem"
+        is_files = is_files and not table_formats.is_open(pipeline, resource)
+        if disposition == "replace" and table_formats.is_open(pipeline, resource):
+            if has_unique_keys and _has_key(resource):
+                # merges find rows by ids made of the key, and rows that replace others have none
+                resource.apply_hints(write_disposition="merge")
+        elif is_files and disposition == "replace":
             resource.apply_hints(write_disposition="append")
         elif not is_files and disposition == "append":
             resource.apply_hints(write_disposition="replace")
@@ -63,6 +83,11 @@ def prepare(pipeline: dlt.Pipeline, schema_name: str, resources: Sequence[DltRes
         known = sources.get(schema_name, {}).get("resources", {})
         for resource in resources:
             known.pop(resource.name, None)
+
+
+def _has_key(resource: DltResource) -> bool:
+    columns = resource.compute_table_schema()["columns"].values()
+    return any(column.get("primary_key") for column in columns)
 
 
 def _updating(disposition: Any) -> Any:
@@ -132,7 +157,16 @@ def sweep(
     ]
     assert pipeline.destination is not None
     if pipeline.destination.destination_name == "filesystem":
-        _sweep_files(pipeline, schema, roots, load_ids)
+        _sweep_files(
+            pipeline,
+            schema,
+            [root for root in roots if not table_formats.format_of(schema, root)],
+            load_ids,
+        )
+        for root in filter(partial(table_formats.format_of, schema), roots):
+            from millstream.destinations import open_tables
+
+            open_tables.sweep(pipeline, schema, root, load_ids)
     elif sql_client(pipeline, schema.name) is not None:
         for root in roots:
             if schema.tables[root].get("x-merge-strategy") == "scd2":

@@ -152,8 +152,11 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
     nullable = dict(_nullable(stored, schema))
     if not needed and not declared and not nullable:
         return []
+    assert pipeline.destination is not None
     with pipeline.destination_client(schema.name) as client:
         if not isinstance(client, SqlJobClientBase):
+            if pipeline.destination.destination_name == "filesystem":
+                column_types.refuse_in_lakes(schema, declared, client.capabilities)
             return []
         wider = column_types.to_widen(client, declared)
         with client.maybe_ddl_transaction():

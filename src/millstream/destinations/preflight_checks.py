@@ -128,7 +128,9 @@ class _Probe:
     def prepare(self) -> str:
         self.destination = build(self.config, self.credentials)
         self.kind = self.destination.destination_type.rsplit(".", 1)[-1]
-        return f"{self.config.destination.type}, its driver is installed"
+        tables = self.config.destination.table_format
+        kind = self.config.destination.type + (f" with {tables} tables" if tables else "")
+        return f"{kind}, its driver is installed"
 
     def resolve(self) -> str:
         from dlt.common.configuration.exceptions import (

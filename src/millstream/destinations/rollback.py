@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from millstream.common.sql_client import sql_client
+from millstream.destinations.table_formats import format_of
 
 if TYPE_CHECKING:
     import dlt
@@ -16,13 +17,20 @@ def undo(pipeline: dlt.Pipeline, schema: dlt.Schema, load_id: str) -> None:
     """Delete the rows that one load appended, children included.
 
     Only for a load that did not complete, and while no other load of the schema is under way: child
-    rows carry no load id, and are known by having no parent any more. Files of the filesystem
+    rows carry no load id, and are known by having no parent any more. Plain files of the filesystem
     destination are named by load id, so that a second load overwrites them; there is nothing to do.
     """
     from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+    if pipeline.destination.destination_name == "filesystem":
+        for root in _appended(schema):
+            if format_of(schema, root):
+                from millstream.destinations import open_tables
+
+                open_tables.undo(pipeline, schema, root, load_id)
+        return
     opened = sql_client(pipeline, schema.name)
-    if opened is None or pipeline.destination.destination_name == "filesystem":
+    if opened is None:
         return
     with opened as client:
         for root in _appended(schema):

@@ -352,6 +352,53 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
             ),
         ),
     ),
+    "open_tables": (
+        Owner(
+            "dlt.destinations.impl.filesystem.filesystem:FilesystemClient",
+            (
+                Name(
+                    "get_reference_followup_job_class",
+                    "the class of the job that writes a Delta or an Iceberg table",
+                    "table",
+                ),
+                Name("complete_load", "the load becomes one", "self load_id"),
+                Name(
+                    "load_open_table",
+                    "a table as its package has it",
+                    "self table_format table_name kwargs",
+                ),
+            ),
+        ),
+        Owner(
+            "dlt.destinations.impl.filesystem.filesystem:DeltaLoadFilesystemJob",
+            (
+                Name("run", "loads the files of one table", "self"),
+                Name("_partition_columns", "the columns that the table is split by"),
+            ),
+        ),
+        Owner(
+            "dlt.destinations.impl.filesystem.filesystem:IcebergLoadFilesystemJob",
+            (
+                Name("run", "loads the files of one table", "self"),
+                Name("arrow_dataset", "what it loads"),
+            ),
+        ),
+        Owner(
+            "dlt.destinations.impl.filesystem.sql_client:FilesystemSqlClient",
+            (
+                Name(
+                    "create_view_select",
+                    "where a table is, and the query that a view of it is made of",
+                    "self table_schema schema",
+                ),
+                Name(
+                    "should_replace_view",
+                    "whether a view is made anew",
+                    "self view_name table_schema",
+                ),
+            ),
+        ),
+    ),
     "filesystem": (
         Owner(
             "dlt.destinations.impl.filesystem.filesystem:FilesystemClient",

@@ -52,7 +52,7 @@ class DestinationKind:
     """One DESTINATION of `millstream init`.
 
     Attributes:
-        name: as typed, and dlt's.
+        name: as typed; of one that was not tested, dlt's, too.
         title: how a sentence names it.
         extra: Millstream's extra that it needs, if any.
         variables: of one that is dlt's alone and was not tested: the last part of the names of its
@@ -150,6 +150,8 @@ DESTINATIONS: Mapping[str, DestinationKind] = {
         DestinationKind("postgres", "PostgreSQL", extra="postgres"),
         DestinationKind("bigquery", "BigQuery", extra="bigquery"),
         DestinationKind("filesystem", "Parquet files"),
+        DestinationKind("delta", "Delta tables", extra="delta"),
+        DestinationKind("iceberg", "Iceberg tables", extra="iceberg"),
         DestinationKind(
             "motherduck", "MotherDuck", variables={"DATABASE": "warehouse", "PASSWORD": "TOKEN"}
         ),

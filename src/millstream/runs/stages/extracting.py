@@ -102,6 +102,8 @@ def extract(
         dialect = pipeline.destination.capabilities().sqlglot_dialect
         for resource in resources:
             name_primary_key(schema, resource, dialect)
+    for resource in resources:
+        destinations.choose_format(target, pipeline, schema, resource, context.what)
     scope.prepare(pipeline, schema, opened, full_refresh=full_refresh, is_replay=is_replay)
     if isinstance(target, PipelineConfig) and context.stream in target.dedup_sort:
         column = target.dedup_sort[context.stream]
@@ -119,7 +121,8 @@ def extract(
                 resource,
                 pipeline.destination.capabilities(),
                 # partitions share tables, and take each other's types over
-                may_widen=context.partition is None,
+                may_widen=context.partition is None
+                and not destinations.is_open(pipeline, resource),
             )
     if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
         opened = opened.clone(with_name=context.schema)
@@ -233,7 +236,9 @@ def _prepare_refresh(
         how = resource.write_disposition
         dispositions[resource.name] = how["disposition"] if isinstance(how, dict) else how
     load_packages.remember_refresh(Path(pipeline.pipelines_dir), dispositions)
-    destinations.prepare(pipeline, context.schema, resources)
+    destinations.prepare(
+        pipeline, context.schema, resources, has_unique_keys=context.has_unique_keys
+    )
     return None
 
 

@@ -1,0 +1,211 @@
+"""Delta and Iceberg tables, read by the packages that write them; nightly more, on `place`."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+
+from millstream import destinations
+from millstream.config import FilesConfig, PipelineConfig, PolicyConfig, TargetConfig
+from millstream.destinations import table_formats
+from millstream.errors import ConfigError, MissingDependencyError, RunError
+from millstream.model import RunReport
+from millstream.runs import runner
+from services import places
+from services.places import NAME, Place
+
+PACKAGES = {"delta": "deltalake", "iceberg": "pyiceberg"}
+ORDERS = [
+    {"id": 1, "customer": "Ann", "items": [{"sku": "a"}, {"sku": "b"}]},
+    {"id": 2, "customer": "Bob", "items": [{"sku": "c"}]},
+    {"id": 3, "customer": "Cid", "items": [{"sku": "d"}]},
+]
+
+
+@pytest.fixture(params=["delta", "iceberg"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    pytest.importorskip(PACKAGES[request.param])
+    return places.lake(tmp_path, request.param)
+
+
+@pytest.fixture
+def delta(tmp_path: Path) -> Place:
+    pytest.importorskip("deltalake")
+    return places.lake(tmp_path, "delta")
+
+
+def load(
+    place: Place, rows: list[Any], disposition: Any = "merge", key: Any = "id", **hints: Any
+) -> RunReport:
+    resource = dlt.resource(
+        rows, name="orders", write_disposition=disposition, primary_key=key, **hints
+    )
+    return runner.run_data(resource, target(place))
+
+
+def target(place: Place, **destination: Any) -> TargetConfig:
+    return TargetConfig(
+        name=NAME, destination={**place.destination, **destination}, project=place.project
+    )
+
+
+def items(place: Place) -> list[tuple[Any, ...]]:
+    """Each item with the order that it hangs on."""
+    orders, lines = place.from_clause("orders"), place.from_clause("orders__items")
+    return place.query(
+        f"SELECT o.id, i.sku FROM {lines} AS i LEFT JOIN {orders} AS o "
+        "ON i._dlt_parent_id = o._dlt_id ORDER BY 1, 2"
+    )
+
+
+def test_rows_are_merged_with_their_lists(lake: Place) -> None:
+    load(lake, ORDERS)
+    changed = [
+        {"id": 1, "customer": "Ann", "vip": True, "items": [{"sku": "a2"}]},
+        {"id": 2, "customer": "Bea", "items": []},
+        {"id": 4, "customer": "Dan", "items": [{"sku": "e", "n": 1}]},
+    ]
+    report = load(lake, changed)
+    assert lake.query(f"SELECT id, customer, vip FROM {lake.from_clause('orders')} ORDER BY 1") == [
+        (1, "Ann", True),
+        (2, "Bea", None),
+        (3, "Cid", None),
+        (4, "Dan", None),
+    ]
+    assert items(lake) == [(1, "a2"), (3, "d"), (4, "e")]
+    assert [(table.name, table.rows, table.rows_total) for table in report.tables] == [
+        ("orders", 3, 4),
+        ("orders__items", 2, 3),
+    ]
+    assert {(each.kind, each.column) for each in report.changes} == {
+        ("column_added", "vip"),
+        ("column_added", "n"),
+    }
+
+
+def test_an_append_that_fails_half_way_is_there_once(
+    lake: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMALIZE__DATA_WRITER__FILE_MAX_ITEMS", "10")
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    monkeypatch.setattr("millstream.runs.stages.loading.sleep", lambda _: None)
+    load(lake, [{"id": 0, "items": [{"sku": "first"}]}], "append")
+    # the first file of the load does not have the column of the last
+    rows = [
+        {"id": n, "items": [{"sku": f"{n}"}], **({"late": n} if n > 20 else {})}
+        for n in range(1, 30)
+    ]
+    from millstream.destinations.open_tables import OpenTableClient
+
+    create = OpenTableClient.create_load_job
+
+    def job(self: Any, table: Any, *args: Any, **more: Any) -> Any:
+        if table["name"] == "orders__items":
+            raise ConnectionError("the line went dead")
+        return create(self, table, *args, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OpenTableClient, "create_load_job", job)
+        with pytest.raises(RunError, match="went dead"):
+            load(lake, rows, "append")
+    load(lake, [], "append")
+    assert lake.column("orders", "id") == [*range(30)]
+    assert lake.column("orders", "late") == [None] * 21 + [*range(21, 30)]
+    assert items(lake) == sorted([(0, "first"), *((n, f"{n}") for n in range(1, 30))])
+
+
+@pytest.mark.parametrize(
+    ("disposition", "key", "hints", "why"),
+    [
+        ({"disposition": "merge", "strategy": "scd2"}, "id", {}, "and not by `scd2`"),
+        ({"disposition": "merge", "strategy": "insert-only"}, "id", {}, "not by `insert-only`"),
+        ("merge", None, {}, "by a primary key"),
+        ("merge", "id", {"columns": {"gone": {"hard_delete": True}}}, "tell of a deletion"),
+        ("merge", "id", {"merge_key": "day"}, "by `merge_key`"),
+    ],
+)
+def test_what_is_not_merged_is_refused_before_anything_is_read(
+    delta: Place, disposition: Any, key: Any, hints: Any, why: str
+) -> None:
+    def rows() -> Any:
+        raise AssertionError("the source was asked")
+        yield
+
+    with pytest.raises(ConfigError, match=why) as refused:
+        load(delta, rows, disposition, key, **hints)
+    assert refused.value.hint
+
+
+def test_a_column_keeps_its_type(delta: Place) -> None:
+    """Delta takes 9.75 into a column of integers, as 9."""
+    load(delta, [{"id": 1, "v": 5}], columns={"v": {"data_type": "bigint"}})
+    decimal = dlt.resource(
+        [{"id": 2, "v": Decimal("9.75")}],
+        name="orders",
+        write_disposition="merge",
+        primary_key="id",
+        columns={"v": {"data_type": "decimal"}},
+    )
+    # else the policy holds it before
+    anything = target(delta).model_copy(update={"schema_policy": PolicyConfig(preset="anything")})
+    with pytest.raises(ConfigError, match="`v` of table orders is bigint, and was to become"):
+        runner.run_data(decimal, anything)
+    # of rows that say nothing of types, it is a variant
+    load(delta, [{"id": 3, "v": Decimal("9.75")}], columns={"v": {"data_type": "bigint"}})
+    assert delta.query(
+        f"SELECT v, v__v_decimal FROM {delta.from_clause('orders')} ORDER BY id"
+    ) == [(5, None), (None, Decimal("9.75"))]
+
+
+def test_files_do_not_become_tables(delta: Place) -> None:
+    plain = {**delta.destination, "table_format": None}
+    runner.run_data(
+        ORDERS, TargetConfig(name=NAME, destination=plain, project=delta.project), stream="orders"
+    )
+    with pytest.raises(ConfigError, match="are plain files, and would become Delta's") as refused:
+        load(delta, ORDERS)
+    assert "another `destination.dataset`" in str(refused.value.hint)
+
+
+def test_which_destinations_have_them(delta: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="duckdb has no 'delta' tables"):
+        destinations.build(
+            TargetConfig(name=NAME, destination={"type": "duckdb", "table_format": "delta"})
+        )
+    with pytest.raises(ConfigError, match="no such destination: 'iceberg'") as refused:
+        destinations.build(TargetConfig(name=NAME, destination={"type": "iceberg"}))
+    assert "table_format: iceberg" in str(refused.value.hint)
+    with pytest.raises(ConfigError, match="made of Parquet files"):
+        destinations.build(target(delta, loader_file_format="jsonl"))
+    monkeypatch.setattr(table_formats, "find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError) as missing:
+        destinations.build(target(delta))
+    assert missing.value.hint == 'pip install "millstream[delta]"'
+
+
+def test_merges_go_on_after_a_full_refresh(delta: Place) -> None:
+    """Which replaces all rows of files: their ids must be those by which a merge finds them."""
+    data = delta.project / "data"
+    data.mkdir()
+    streams = {"orders": {"path": str(data / "*.jsonl"), "primary_key": ["id"]}}
+    config = PipelineConfig(
+        name=NAME,
+        source=FilesConfig.model_validate({"type": "files", "streams": streams}),
+        destination=delta.destination,
+        project=delta.project,
+    )
+    lines = [json.dumps(row) for row in ORDERS]
+    (data / "a.jsonl").write_text("\n".join(lines))
+    runner.run(config, "orders")
+    (data / "a.jsonl").write_text("\n".join(lines[:2]))
+    runner.run(config, "orders", full_refresh=True)
+    assert items(delta) == [(1, "a"), (1, "b"), (2, "c")]
+    (data / "b.jsonl").write_text(json.dumps({"id": 1, "items": [{"sku": "z"}]}))
+    runner.run(config, "orders")
+    assert items(delta) == [(1, "z"), (2, "c")]
+    assert delta.count("orders") == 2
