@@ -3,8 +3,8 @@
 dlt commits each table by itself, and merges a table by its own rows alone. So this is left to
 whoever loads:
 
-- a column that may not be null stays so, and of several files dlt takes the columns of the first
-  into Iceberg tables: columns may all be null, and are those of all files;
+- a column that may not be null stays so, and of several files of a load dlt takes the columns of
+  one: columns may all be null, and are those of all files;
 - list items that a row does not have any more stay in their table: they are taken out before a load
   becomes complete;
 - rows that an interrupted load has appended would be appended again: `undo` takes them out;
