@@ -384,6 +384,11 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
             ),
         ),
         Owner(
+            "dlt.common.destination.client:RunnableLoadJob",
+            (Name("_load_table", "the table, with what the destination does for it"),),
+            _load_job,
+        ),
+        Owner(
             "dlt.destinations.impl.filesystem.sql_client:FilesystemSqlClient",
             (
                 Name(
