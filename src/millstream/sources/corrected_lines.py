@@ -67,11 +67,10 @@ def waiting_in(paths: Sequence[str]) -> list[Entry]:
     ]
 
 
-def any_in(paths: Sequence[str]) -> bool:
-    """Whether a line of a file is known that could not be read."""
-    return any(
-        (line := _line_of(entry)) is not None and line[0] in paths for entry in _all_entries()
-    )
+def places() -> frozenset[str]:
+    """Where the files were of which a line could not be read, and was not corrected since."""
+    lines = map(_line_of, _all_entries())
+    return frozenset(line[0] for line in lines if line is not None)
 
 
 @dataclass(frozen=True, slots=True)

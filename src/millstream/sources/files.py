@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -136,17 +136,17 @@ class FilesSource:
                 was = former[file.key]
                 findings.warn(f"{file.url} was not read: it was read before, as {was}")
         if self._has_quarantine:
-            seen.find_moved(files, partial(self._is_corrected, settings))
+            quarantined = cache(corrected_lines.places)  # asked only where a file is gone
 
-    def _is_corrected(
-        self, settings: FileStream, file: ListedFile, places: Sequence[str], digest: str
-    ) -> bool:
-        """Whether a file is one that is gone, and but for lines in quarantine has its text."""
-        if not corrected_lines.any_in(places):
-            return False
-        with self._raw(file, again=True) as raw:
-            found = file_corrections.find((file.url, *places), raw, settings, digest)
-        return found is not None
+            def is_corrected(file: ListedFile, places: Sequence[str], digest: str) -> bool:
+                """Whether a file has the text of one that is gone, but for quarantined lines."""
+                if quarantined().isdisjoint(places):
+                    return False
+                with self._raw(file, again=True) as raw:
+                    found = file_corrections.find((file.url, *places), raw, settings, digest)
+                return found is not None
+
+            seen.find_moved(files, is_corrected)
 
     def _unread(
         self, file: ListedFile, settings: FileStream, seen: FileState, *, in_parts: bool
