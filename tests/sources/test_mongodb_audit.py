@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from bson import Decimal128, ObjectId
 
+from millstream.runs.audit import audit_loads
 from millstream.runs.runner import run
 from millstream.runs.source_audit import SourceAudit, audit_source
 from sources.mongodb_kit import Shop
@@ -53,12 +54,11 @@ def test_documents_with_maps(shop: Shop) -> None:
         texts = {"name": f"\uf026n{n}", "other": "\uf02et"}
         shop.db.things.insert_one({"_id": n, "sizes": {f"k{n}": values}, **texts, **values})
     found = shop.config(collections=["things"])
-    found = found.model_copy(update={"maps": {"things": ("sizes",)}, "receipts": "sample"})
-    (receipt, *_) = run(found, "things").receipts
-    assert receipt.unchecked == "its rows come as text, which `receipts: all` compares"
-    found = found.model_copy(update={"receipts": "all"})
-    (receipt, *_) = run(found, "things").receipts
-    assert (receipt.problems, receipt.unchecked) == ((), "")
+    found = found.model_copy(update={"maps": {"things": ("sizes",)}})
+    for how in ("sample", "all"):
+        found = found.model_copy(update={"receipts": how})
+        (receipt, *_) = run(found, "things").receipts
+        assert (receipt.problems, receipt.unchecked, receipt.checked) == ((), "", 5)
     assert differences(audit_source(found, "things")) == {}
     shop.db.things.update_one({"_id": 2}, {"$set": {"sizes.k2.price": Decimal128("10.51")}})
     audit = audit_source(found, "things")
@@ -81,3 +81,31 @@ def test_documents_that_a_cursor_passed_over(shop: Shop) -> None:
     run(found, "things")
     audit = audit_source(found, "things")
     assert differences(audit) == {"missing": (1, 0), "extra": (1, 0), "changed": (1, 0)}
+
+
+@pytest.mark.parametrize("deletes", ["hard", "soft"])
+def test_receipts_of_changes(deletes: str, shop: Shop) -> None:
+    images = {"changeStreamPreAndPostImages": {"enabled": True}}
+    things = shop.db.create_collection("things", **images)
+    things.insert_many([{"_id": n, "name": f"n{n}", "tags": [{"n": n}]} for n in range(20)])
+    found = shop.config(collections=["things"], changes=True, deletes=deletes)
+    found = found.model_copy(update={"receipts": "sample"})
+    checked = []
+    for number in range(3):
+        report = run(found, "things")
+        receipts = report.receipts
+        assert [(each.table, each.problems, each.unchecked) for each in receipts] == [
+            ("things", (), ""),
+            ("things__tags", (), ""),
+        ]
+        checked.append(receipts[0].checked)
+        things.delete_one({"_id": 3 + number})
+        things.update_one({"_id": 10}, {"$set": {"name": f"m{number}", "tags": []}})
+        things.insert_one({"_id": 50 + number, "at": datetime(2026, 1, 2), "tags": [{"n": 1}]})
+        things.replace_one({"_id": 50}, {"price": Decimal128("1.5"), "by": ObjectId()})
+    assert checked[0] == 20
+    assert min(checked) >= 2
+    shop.query("UPDATE shop.things SET name = 'broken' WHERE _id = 10")
+    (load,) = audit_loads(found, ["things"], find=True)
+    assert load.receipts[0].problems == ("column `name` differs",)
+    assert load.found == ("_id = 10: differs",)

@@ -107,7 +107,7 @@ class TargetConfig(Model):
         default="none",
         description="Whether each load is read back and compared with what the source gave, for "
         "`millstream audit` and Dagster's check `delivered`. `sample`: each row of loads of up to "
-        "10,000 rows and 16 MB, up to 500 rows of larger ones; `all`: each row, which holds a "
+        "2,000 rows and 2 MB, up to 250 rows of larger ones; `all`: each row, which holds a "
         "load in memory.",
     )
     profile_check: ProfileCheckConfig = Field(

@@ -14,10 +14,11 @@ import io
 import json
 import pickle
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import wraps
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from zlib import crc32
@@ -25,16 +26,17 @@ from zlib import crc32
 from millstream.dlt_compat.pipes import pipe_of
 from millstream.formats import raw_part
 from millstream.receipts.bson_rows import with_settings
-from millstream.receipts.row_forms import Form, Pickler, is_note, rows_of_line
+from millstream.receipts.row_forms import Form, Pickler, is_envelope, is_note, rows_of_line, typed
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
 
-FEW_ROWS, FEW_BYTES = 10_000, 16 << 20
+FEW_ROWS, FEW_BYTES = 2_000, 2 << 20
 """Of a load of so many rows and bytes at most each row is checked."""
-SAMPLE = 500
+SAMPLE = 250
 """Rows of a larger one that are kept at most; about half of it at least."""
 _ALL = 1 << 32
+_PIECE = 256 << 10
 
 How = Literal["sample", "all"]
 
@@ -76,22 +78,50 @@ class _Table:
         self.counted.rows += 1
         self._keep(form, row, crc32(row))
 
-    def take_lines(self, block: bytes) -> None:
-        """Rows of JSON, each on a line."""
-        lines = block.count(b"\n")
+    def take_lines(self, text: mmap, start: int, end: int) -> None:
+        """Rows of JSON, each on a line, in a part of a file."""
         if self.threshold == _ALL:
-            for row in block.split(b"\n")[:-1]:
+            for row in text[start:end].split(b"\n")[:-1]:
                 self.take("json", row)
             return
+        lines = _lines(text, start, end)
         self.counted.rows += lines
         # those at some places of the text: the others are not looked for
-        chance = random.Random(crc32(block[: 1 << 16]))  # noqa: S311
-        starts = set()
-        for _ in range(round(lines * self.threshold / _ALL + chance.random() - 0.5)):
-            starts.add(block.rfind(b"\n", 0, chance.randrange(len(block))) + 1)
-        for start in starts:
-            row = block[start : block.index(b"\n", start)]
+        chance, count = self._chosen(lines, text[start : start + (1 << 16)])
+        places = (chance.randrange(start, end) for _ in range(count))
+        for at in {text.rfind(b"\n", start, place) for place in places}:
+            first = max(at + 1, start)
+            row = text[first : text.find(b"\n", first)]
             self._keep("json", row, chance.randrange(self.threshold))
+
+    def take_documents(self, data: mmap, start: int, settings: Mapping[str, Any]) -> None:
+        """BSON, document after document, up to the end of a file."""
+        documents = []
+        while start < len(data):
+            end = start + max(int.from_bytes(data[start : start + 4], "little"), 5)
+            documents.append((start, end))
+            start = end
+        if self.threshold == _ALL:
+            for at, end in documents:
+                self.take("bson", with_settings(settings, data[at:end]))
+            return
+        self.counted.rows += len(documents)
+        chance, count = self._chosen(len(documents), b"%d" % len(data))
+        for at, end in chance.sample(documents, count):
+            kept = with_settings(settings, data[at:end])
+            self._keep("bson", kept, chance.randrange(self.threshold))
+
+    def take_typed(self, line: bytes) -> None:
+        """Rows on a line of a file as dlt keeps what it extracts."""
+        rows = rows_of_line(line)
+        if self.threshold == _ALL or is_envelope(line):
+            for row in rows:
+                self.take(*typed(row))
+            return
+        self.counted.rows += len(rows)
+        chance, count = self._chosen(len(rows), line[: 1 << 16])
+        for row in chance.sample(rows, count):
+            self._keep(*typed(row), chance.randrange(self.threshold))
 
     def take_table(self, table: Any) -> None:
         """Rows of an Arrow table."""
@@ -100,14 +130,19 @@ class _Table:
             while rows * self.threshold / _ALL > FEW_ROWS:
                 self._thin()
         if self.threshold < _ALL:
-            chance = random.Random(rows)  # noqa: S311
-            count = min(rows, round(rows * self.threshold / _ALL + chance.random() - 0.5))
-            chosen = sorted(chance.sample(range(rows), max(count, 0)))
+            chance, count = self._chosen(rows, b"%d" % rows)
+            chosen = sorted(chance.sample(range(rows), count))
             table = table.take(chosen) if chosen else table.slice(0, 0)
         self.counted.rows += rows
         for row in table.to_pylist():
             data = pickle.dumps(row, 5)
             self._keep("columns", data, crc32(data) % self.threshold)
+
+    def _chosen(self, rows: int, seed: bytes) -> tuple[random.Random, int]:
+        """How many of some rows are kept, and what chooses them: the same for the same text."""
+        chance = random.Random(crc32(seed))  # noqa: S311
+        count = round(rows * self.threshold / _ALL + chance.random() - 0.5)
+        return chance, min(max(count, 0), rows)
 
     def skip(self, reason: str, rows: int) -> None:
         self.counted.rows += rows
@@ -225,32 +260,28 @@ class Capture:
             return
         table = self._table(str(name))
         if (path := getattr(meta, "file_path", None)) is not None:
-            self._see_part(table, Path(path), meta)
+            self._see_part(table, Path(path))
             return
         for row in rows:
             self._see_row(table, row)
 
-    def _see_part(self, table: _Table, path: Path, meta: Any) -> None:
+    def _see_part(self, table: _Table, path: Path) -> None:
         with path.open("rb") as file:
-            start = file.readline() if file.read(len(raw_part.MARK)) == raw_part.MARK else b""
-            if not start and table.how == "all":
+            first = file.readline()
+            if not first.startswith(raw_part.MARK):
                 file.seek(0)
                 for line in file:
-                    for row in rows_of_line(line):
-                        table.take("python", pickle.dumps(row, 5))
+                    table.take_typed(line)
                 return
-            if not start:
-                reason = "its rows come as text, which `receipts: all` compares"
-                table.skip(reason, meta.metrics.items_count)
-                return
-            header = raw_part.header(raw_part.MARK + start)
-            if header.form == "lines":
-                while head := file.readline():
-                    table.take_lines(file.read(int(head.split()[0])))
-                return
-            while size := file.read(4):
-                document = size + file.read(int.from_bytes(size, "little") - 4)
-                table.take("bson", with_settings(header.settings, document))
+            header, start = raw_part.header(first), file.tell()
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                if header.form == "bson":
+                    table.take_documents(data, start, header.settings)
+                    return
+                while (end := data.find(b"\n", start)) >= 0:
+                    size = int(data[start:end].split()[0])
+                    start = end + 1 + size
+                    table.take_lines(data, end + 1, start)
 
     def _see_row(self, table: _Table, row: Any) -> None:
         kind = type(row)
@@ -277,6 +308,16 @@ class Capture:
             file = self._folder / f"{len(self._tables)}.rows"
             self._tables[name] = _Table(file, self._how)
         return self._tables[name]
+
+
+def _lines(text: mmap, start: int, end: int) -> int:
+    """How often a line ends."""
+    import numpy as np
+
+    data = np.frombuffer(text, np.uint8, end - start, start)
+    # by pieces that stay in the processor's cache; a third of the time of `bytes.count`
+    pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+    return sum(int(np.count_nonzero(piece == ord("\n"))) for piece in pieces)
 
 
 @dataclass(frozen=True, slots=True)

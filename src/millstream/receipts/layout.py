@@ -23,6 +23,7 @@ from millstream.receipts.canonical import UncountableError, UnknownValueError
 if TYPE_CHECKING:
     import dlt
 
+_PLAIN = frozenset({str, int, float, bool, NoneType})
 _SCALARS = (str, int, float, Decimal, date, time, bytes, NoneType)
 Column = tuple[str, str]
 """A table, and a column of it; of a variant the column that it is one of."""
@@ -43,6 +44,21 @@ class SourceRow:
     position: int
     values: Mapping[str, Any]
     whole: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the value of a key goes.
+
+    Attributes:
+        path: the names that lead to it from the row of its table on.
+        is_json: whether objects and lists stay whole in its column.
+    """
+
+    path: tuple[str, ...]
+    column: str
+    is_json: bool
+    is_data: bool
 
 
 class Layout:
@@ -91,6 +107,8 @@ class Layout:
         self.parents = {name: parents[name] for name in sorted(parents, key=depth)}
         self._names: dict[tuple[str, ...], dict[str, str]] = {}
         self._names_keys = names_keys
+        self._places: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[Any, _Place]] = {}
+        """Each is found once."""
         for hint, key in schema.tables[root].items() if names_keys else ():
             if hint.startswith(HINT):
                 *above, its = hint[len(HINT) :].split(".")
@@ -183,26 +201,33 @@ class Layout:
         todo: list[tuple[Mapping[str, Any], tuple[str, ...]]] = [(row, ())]
         while todo:
             current, path = todo.pop()
+            places = self._places.setdefault((base, path), {})
             for key, value in current.items():
-                here = (*path, self._name((*base, *path), key))
-                name = self._joined(*here)
-                column = free_column(name, self._dialect)
-                values.pop(column, None)  # of two keys with one name the last one counts
-                whole.discard(column)
-                is_tree = isinstance(value, Mapping | list | tuple)
-                if is_tree and (table, name) not in self._whole:
+                place = places.get(key)
+                if place is None:
+                    place = places[key] = self._place(table, base, path, key)
+                values.pop(place.column, None)  # of two keys with one name the last one counts
+                whole.discard(place.column)
+                is_tree = type(value) not in _PLAIN and isinstance(value, Mapping | list | tuple)
+                if is_tree and not place.is_json:
                     if isinstance(value, Mapping):
-                        todo.append((value, here))
+                        todo.append((value, place.path))
                     elif not self._names_keys and not key.strip():
                         # dlt has the rows of such a list among those of the table itself
                         raise UncountableError("a list has no name")
                     else:
-                        lists[here] = value
-                elif value is not None and self.is_data(column):
-                    values[column] = value
+                        lists[place.path] = value
+                elif value is not None and place.is_data:
+                    values[place.column] = value
                     if is_tree:
-                        whole.add(column)
+                        whole.add(place.column)
         return values, whole, lists
+
+    def _place(self, table: str, base: tuple[str, ...], path: tuple[str, ...], key: str) -> _Place:
+        here = (*path, self._name((*base, *path), key))
+        name = self._joined(*here)
+        column = free_column(name, self._dialect)
+        return _Place(here, column, (table, name) in self._whole, self.is_data(column))
 
     def _name(self, path: tuple[str, ...], key: Any) -> str:
         if not isinstance(key, str):

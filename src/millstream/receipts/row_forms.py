@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from millstream.receipts import bson_rows
-from millstream.receipts.canonical import UnknownValueError
 
 Form = Literal["json", "typed", "python", "columns", "bson"]
 """JSON as a file has it; JSON as dlt keeps what it extracts, of such a file; a pickled object; one
 that was a row of an Arrow table; a document of MongoDB's behind what its part says of it."""
 
 _LONG_INTEGER = re.compile(rb"\d{19}")
-_TEXT_MARK = "\uf02et"
+_MARK = "\uf02e"
+_MARKED = {"b": b"", **{f"f{each}": float(each) for each in ("NaN", "Infinity", "-Infinity")}}
 _ENVELOPE = "_millstream_quarantine"
 
 
@@ -51,24 +51,37 @@ def row_of(form: Form, data: bytes) -> Any:
         return {key: _flat(value) for key, value in row.items()}
     if isinstance(row, Mapping) and isinstance(note := row.get(_ENVELOPE), Mapping):
         if "replay" in note:
-            raise UnknownValueError("rows are replayed from quarantine")
+            return row["row"]
         raise UnreadableError
     return row
 
 
+def is_envelope(data: bytes) -> bool:
+    """Whether a line may have something else than plain rows."""
+    return _ENVELOPE.encode() in data
+
+
 def is_note(form: Form, data: bytes) -> bool:
-    """Whether it is no row, but says what became of one that came before."""
-    if form not in ("python", "typed", "json") or _ENVELOPE.encode() not in data:
+    """Whether it is no row, but says where rows were, or what became of one that came before."""
+    if form not in ("python", "typed", "json") or not is_envelope(data):
         return False
     row = _object(data) if form == "python" else _parsed(data)
     note = row.get(_ENVELOPE) if isinstance(row, Mapping) else None
-    return isinstance(note, Mapping) and "superseded" in note
+    return isinstance(note, Mapping) and ("superseded" in note or "place" in note)
 
 
 def rows_of_line(data: bytes) -> list[Any]:
-    """The rows on a line of a file as dlt keeps what it extracts: an array of them, or one."""
-    found = _without_marks(_parsed(data))
+    """The rows on a line of a file as dlt keeps what it extracts: an array of them, or one.
+
+    Texts have dlt's marks, which `typed` rows have too.
+    """
+    found = _parsed(data)
     return found if isinstance(found, list) else [found]
+
+
+def typed(row: Any) -> tuple[Form, bytes]:
+    """One of the rows of such a line."""
+    return "python", pickle.dumps(_without_marks(row), 5)
 
 
 def _parsed(data: bytes) -> Any:
@@ -98,8 +111,11 @@ def _without_marks(value: Any) -> Any:
     from dlt.common.json import custom_pua_decode
 
     if isinstance(value, str):
-        is_text = value.startswith(_TEXT_MARK)
-        return value[len(_TEXT_MARK) :] if is_text else custom_pua_decode(value)
+        if not value.startswith(_MARK):
+            return custom_pua_decode(value)
+        if value[1:2] == "t":  # a text that looks like a mark
+            return value[2:]
+        return _MARKED.get(value[1:], value)
     if isinstance(value, dict):
         return {key: _without_marks(each) for key, each in value.items()}
     if isinstance(value, list):

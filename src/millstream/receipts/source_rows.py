@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from millstream.receipts.canonical import UnknownValueError, number_of, number_of_json
 from millstream.receipts.figures import Node
 from millstream.receipts.layout import Column, Layout, SourceRow
 from millstream.receipts.row_forms import Form, UnreadableError, row_of
+
+AsStored = Callable[[Any, str], Any]
+"""A value, and the type of its column -> what that holds of it, where a run may convert values."""
 
 
 class Kept(Protocol):
@@ -26,9 +29,14 @@ class SourceRows:
     """
 
     def __init__(
-        self, captured: Kept, layout: Layout, skipped: frozenset[Column] = frozenset()
+        self,
+        captured: Kept,
+        layout: Layout,
+        skipped: frozenset[Column] = frozenset(),
+        as_stored: AsStored | None = None,
     ) -> None:
         self._captured, self._layout = captured, layout
+        self._as_stored = as_stored
         self.skipped = skipped
         self.unreadable = 0
 
@@ -52,11 +60,14 @@ class SourceRows:
 
     def _numbers(self, row: SourceRow) -> dict[str, int]:
         numbers = {}
+        types = self._layout.types.get(row.table, {}) if self._as_stored else {}
         for column, value in row.values.items():
             if (row.table, column) in self.skipped:
                 continue
             try:
                 is_whole = column in row.whole
+                if self._as_stored and column in types:
+                    value = self._as_stored(value, types[column])
                 numbers[column] = number_of_json(value) if is_whole else number_of(value)
             except UnknownValueError:
                 self.skipped |= {(row.table, column)}

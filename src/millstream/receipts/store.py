@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millstream.common import metadata_tables
 from millstream.model import Receipt
 from millstream.receipts.figures import Figures, Sketch, from_json, to_json
 from millstream.receipts.verdict import Basis
+
+if TYPE_CHECKING:
+    from dlt.destinations.sql_client import SqlClientBase
 
 TABLE = "_millstream_receipts"
 _SCHEMA = "millstream_receipts"
@@ -52,7 +55,8 @@ class Stored:
     basis: Basis | None
 
 
-def append(
+def write(
+    client: SqlClientBase[Any] | None,
     destination: Any,
     dataset: str,
     pipeline: str,
@@ -63,6 +67,7 @@ def append(
     """Write the receipts of a load.
 
     Args:
+        client: of a destination whose tables take rows one by one; None where they do not.
         made: each with its root table, and what that is compared by.
     """
     now = datetime.now(timezone.utc)
@@ -87,7 +92,8 @@ def append(
         }
         for receipt, basis, root in made
     ]
-    metadata_tables.append(destination, dataset, _SCHEMA, {TABLE: rows}, {TABLE: COLUMNS})
+    if client is None or not metadata_tables.insert(client, TABLE, rows, COLUMNS):
+        metadata_tables.append(destination, dataset, _SCHEMA, {TABLE: rows}, {TABLE: COLUMNS})
 
 
 def read(

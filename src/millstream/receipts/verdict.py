@@ -14,7 +14,7 @@ from millstream.receipts.capture import Captured
 from millstream.receipts.delivered import Chosen, Delivered
 from millstream.receipts.figures import LINKS, Figures, Node, Tree, pairs, tree_of
 from millstream.receipts.layout import Column, Layout
-from millstream.receipts.source_rows import SourceRows
+from millstream.receipts.source_rows import AsStored, SourceRows
 
 MOVED = "rows hang on another parent, at another place of their list, or hold one another's values"
 
@@ -30,6 +30,13 @@ class Expected:
         unchecked: why the destination may hold something else than what was read; else empty.
         key: the columns of the primary key.
         loaded: rows by table that the package had; None where they may replace one another.
+        gone: the column whose values mark rows that tell of a deletion, and are in no table.
+        deletions: such rows that were read, where only a sample of the load is read again.
+        held_keys: the keys that a table has, where rows of these are left out; else None. Of rows
+            that are chosen, if any.
+        is_set: whether rows that are alike are one.
+        skipped: columns that are left out.
+        as_stored: what a column has of a value; None where it has the value itself.
     """
 
     quarantined: int = 0
@@ -38,6 +45,18 @@ class Expected:
     unchecked: str = ""
     key: tuple[str, ...] = ()
     loaded: Mapping[str, int] | None = None
+    gone: str | None = None
+    deletions: int = 0
+    held_keys: Callable[[Sequence[str], Chosen | None], set[int]] | None = None
+    is_set: bool = False
+    skipped: frozenset[Column] = frozenset()
+    as_stored: AsStored | None = None
+
+    def missing(self, deletions: int, read: int) -> tuple[int, int]:
+        """How many of the rows that were read the table must lack at least, and may at most."""
+        least = max(self.whole + self.outdated, deletions)
+        most = self.quarantined + self.outdated + deletions
+        return (0, read) if self.held_keys else (least, most)
 
 
 @dataclass(slots=True)
@@ -46,12 +65,14 @@ class _Source:
 
     captured: Captured
     layout: Layout
+    expected: Expected
     rows: list[Mapping[str, Any]] = field(default_factory=list)
     """The root rows."""
     nodes: list[list[Node]] = field(default_factory=list)
     skipped: frozenset[Column] = frozenset()
     """Columns with a value of a type that has no documented place; they are left out."""
     unreadable: int = 0
+    deletions: int = 0
 
     def read(self) -> None:
         """Read all that was kept.
@@ -59,8 +80,12 @@ class _Source:
         Raises:
             UnknownValueError: what a row makes is not known.
         """
-        source = SourceRows(self.captured, self.layout)
+        expected = self.expected
+        source = SourceRows(self.captured, self.layout, expected.skipped, expected.as_stored)
         for values, nodes in source.each():
+            if expected.gone and values.get(expected.gone) not in (None, False):
+                self.deletions += 1
+                continue
             self.rows.append(values)
             self.nodes.append(nodes)
         self.skipped, self.unreadable = source.skipped, source.unreadable
@@ -84,59 +109,88 @@ def receipts(
     """
     counted, root = captured.counted, layout.root
     whole = delivered_of(frozenset())
-    rows = {table: whole.count(table) for table in layout.parents}
     reason = expected.unchecked or counted.unchecked
-    made = [
-        Receipt(table=table, delivered=count, unchecked=reason) for table, count in rows.items()
-    ]
-    made[0] = replace(
-        made[0], read=counted.rows, quarantined=expected.quarantined, outdated=expected.outdated
+    made = Receipt(
+        table=root,
+        read=counted.rows,
+        delivered=whole.count(root),
+        quarantined=expected.quarantined,
+        outdated=expected.outdated,
     )
-    missing = counted.rows - expected.outdated - rows[root]
     if not expected.unchecked:
-        made[0] = replace(made[0], problems=tuple(_count_problems(missing, expected)))
+        made = replace(made, problems=_count_problems(made, expected, expected.deletions))
     if reason or not counted.rows:
-        return made, None
-    source = _Source(captured, layout)
+        return [*_uncompared(made, layout, whole, reason)], None
+    source = _Source(captured, layout, expected)
     try:
         found = _compare(source, delivered_of, expected)
     except UnknownValueError as error:
-        if isinstance(error, UncountableError):
-            made[0] = replace(made[0], problems=())
-        return [replace(each, unchecked=str(error)) for each in made], None
-    result = []
-    for each in made:
-        is_root = each.table == root
-        problems = [*each.problems, *found.problems(each.table)]
-        if not is_root and not counted.is_whole and expected.loaded is not None:
-            change = expected.loaded.get(each.table, 0) - each.delivered
+        if isinstance(error, UncountableError) or expected.gone:
+            made = replace(made, problems=())
+        return [*_uncompared(made, layout, whole, str(error))], None
+    if counted.is_whole:
+        made = replace(made, problems=_count_problems(made, expected, source.deletions))
+    loaded = None if counted.is_whole else expected.loaded
+    return [*_compared(made, layout, whole, found, loaded)], found.basis
+
+
+def _uncompared(
+    root: Receipt, layout: Layout, delivered: Delivered, reason: str
+) -> Iterator[Receipt]:
+    for table in layout.parents:
+        each = root if table == root.table else Receipt(table, delivered=delivered.count(table))
+        yield replace(each, unchecked=reason)
+
+
+def _compared(
+    root: Receipt,
+    layout: Layout,
+    delivered: Delivered,
+    found: _Comparison,
+    loaded: Mapping[str, int] | None,
+) -> Iterator[Receipt]:
+    """The receipts with what was found.
+
+    Args:
+        loaded: rows by table that the package had; None where child rows need no count.
+    """
+    for table in layout.parents:
+        is_root = table == root.table
+        # of child rows those of the rows that were checked
+        each = root if is_root else Receipt(table, found.ours.rows[table], found.theirs.rows[table])
+        problems = [*each.problems, *found.problems(table)]
+        if not is_root and loaded is not None:
+            change = loaded.get(table, 0) - delivered.count(table)
             if change:
                 problems.append(f"{quantity(abs(change), 'row')} {_which(change)}")
-        if each.table in found.lost:
+        if table in found.lost | delivered.lost:
             problems.insert(0, "the table is not in the destination")
-        result.append(
-            replace(
-                each,
-                checked=found.checked,
-                # of child rows those of the rows that were checked
-                read=each.read if is_root else found.ours.rows[each.table],
-                delivered=each.delivered if is_root else found.theirs.rows[each.table],
-                problems=tuple(dict.fromkeys(problems)),
-                differing=dict(found.columns(each.table)),
-            )
+        yield replace(
+            each,
+            checked=found.checked,
+            problems=tuple(dict.fromkeys(problems)),
+            differing=dict(found.columns(table)),
         )
-    return result, found.basis
 
 
 def _which(change: int) -> str:
     return "missing" if change > 0 else "too many"
 
 
-def _count_problems(missing: int, expected: Expected) -> Iterator[str]:
-    if missing > expected.quarantined:
-        yield f"{quantity(missing - expected.quarantined, 'row')} missing"
-    if missing < expected.whole:
-        yield f"{quantity(expected.whole - missing, 'row')} too many"
+def _count_problems(root: Receipt, expected: Expected, deletions: int) -> tuple[str, ...]:
+    """What the count of root rows says.
+
+    Args:
+        deletions: rows that tell of a deletion.
+    """
+    assert root.read is not None
+    least, most = expected.missing(deletions, root.read)
+    missing = root.read - root.delivered
+    if missing > most:
+        return (f"{quantity(missing - most, 'row')} missing",)
+    if missing < least:
+        return (f"{quantity(least - missing, 'row')} too many",)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +219,7 @@ class _Comparison:
         wrong: source rows by the column in which their rows differ.
         moved: source rows by the table of which rows hang elsewhere.
         strange: root rows of the destination that the source did not give, or duplicates of others.
+        absent: root rows that should be there, where their count does not tell.
     """
 
     layout: Layout
@@ -175,6 +230,7 @@ class _Comparison:
     wrong: Counter[Column] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
     strange: int = 0
+    absent: int = 0
     basis: Basis | None = None
 
     def problems(self, table: str) -> Iterator[str]:
@@ -186,6 +242,8 @@ class _Comparison:
         if self.strange and table == self.layout.root:
             words = quantity(self.strange, "row is", "rows are")
             yield f"{words} not what the source gave, or duplicate"
+        if self.absent and table == self.layout.root:
+            yield f"{quantity(self.absent, 'row')} missing"
         if self.moved[table]:
             yield f"{MOVED}, in {quantity(self.moved[table], 'source row')}"
 
@@ -246,6 +304,8 @@ def _compare(
         tree = tree_of(nodes, key)
         totals[tree.total] += 1
         ours.add(tree)
+    if expected.is_set and max(totals.values(), default=0) > 1:
+        raise UnknownValueError("rows of the load are alike")
     delivered = delivered_of(source.skipped)
     extra: list[Tree] = []
     for tree in delivered.trees(key, chosen):
@@ -262,12 +322,18 @@ def _compare(
             left[tree.total] -= 1
             missing.append(tree)
     found, alone, others = pairs(missing, extra)
+    if expected.held_keys and alone:
+        held = expected.held_keys(key, telling)
+        kept = [tree for tree in alone if tree.key in held]
+        alone = [tree for tree in alone if tree.key not in held]
+        for tree in kept:
+            ours.add(tree, -1)
     # rows that wait in quarantine, or that a later one of the load replaced, are in no table
     excused = expected.quarantined - source.unreadable + expected.outdated
-    if is_whole or len(alone) <= excused:
-        for tree in alone if len(alone) <= excused else ():
+    if len(alone) <= excused:
+        for tree in alone:
             ours.add(tree, -1)
-        alone = alone if len(alone) > excused else []
+        alone = []
     compared = _Comparison(layout, ours, theirs, len(source.rows), delivered.lost)
     for _, there in found:
         theirs.add(there)
@@ -280,12 +346,13 @@ def _compare(
         compared.differ(alone, others, len(alone))
     elif is_whole:
         compared.strange = len(others)
-    elif not is_whole and alone:
+        compared.absent = len(alone) if expected.held_keys else 0
+    elif alone:
         compared.wrong[layout.root, chosen.column if chosen else ""] += len(alone)
     sample = tuple(number_of(value) for value in chosen.values) if chosen else ()
     column = chosen.column if chosen else ""
     # among the rows that are found by a sample may be others, which the source side has not kept
-    figures = compared.ours if is_whole or missing else every
+    figures = compared.ours if is_whole or found or alone else every
     compared.basis = Basis(figures, key, column, sample, source.skipped)
     return compared
 

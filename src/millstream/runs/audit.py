@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,8 +13,8 @@ from millstream.common.sql_client import sql_client
 from millstream.config import PipelineConfig
 from millstream.model import Receipt
 from millstream.receipts import audit, store
-from millstream.receipts.delivered import Delivered, Which
 from millstream.receipts.layout import Layout
+from millstream.runs.audited_tables import delivered_rows, which_of_load
 from millstream.runs.context import RunContext
 
 
@@ -82,8 +81,8 @@ def _audited(config: PipelineConfig, stored: store.Stored, *, find: bool) -> Aud
         with opened as client:
             dialect = pipeline.destination.capabilities().sqlglot_dialect
             layout = Layout(schema, stored.root, names_keys=config.names_keys, dialect=dialect)
-            which = Which({layout.load_id: stored.load_id})
-            delivered_of = partial(Delivered, client, layout, which)
+            which = which_of_load(schema.tables[stored.root], layout, stored.load_id)
+            delivered_of = delivered_rows(pipeline, client, layout, which)
             receipts = audit.audit(stored, layout, delivered_of)
             rows = audit.find(stored, delivered_of) if find else ()
     return replace(made, receipts=receipts, is_read_again=True, found=tuple(rows))

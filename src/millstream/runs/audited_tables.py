@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
 from millstream.engine.version_order import measure_of
 from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
 from millstream.model import PARTITION_COLUMN, Partition
-from millstream.receipts.delivered import Which
+from millstream.receipts.delivered import Delivered, Which
+from millstream.receipts.layout import Column, Layout
 from millstream.receipts.source_now import Keys
 
 if TYPE_CHECKING:
     import dlt
+    from dlt.destinations.sql_client import SqlClientBase
 
 
 def roots(schema: dlt.Schema) -> list[str]:
@@ -36,12 +39,44 @@ def keys_of(table: Any) -> Keys:
     columns = table["columns"]
     strategy = table.get("x-merge-strategy")
     return Keys(
-        key=tuple(name for name, column in columns.items() if column.get("primary_key")),
+        key=primary_key(table),
         gone=deletion_column(columns),
         keeps_versions=table.get("write_disposition") == "append",
         keeps_values=strategy == "insert-only",
         rank=_rank(columns),
     )
+
+
+def delivered_rows(
+    pipeline: dlt.Pipeline, client: SqlClientBase[Any], layout: Layout, which: Which
+) -> Callable[[frozenset[Column]], Delivered]:
+    """Makes rows of a root table, but for some columns."""
+    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
+    number = "rowid" if kind in ("duckdb", "motherduck") else ""
+    return partial(Delivered, client, layout, which, row_number=number)
+
+
+def primary_key(table: Any) -> tuple[str, ...]:
+    """Its columns."""
+    return tuple(name for name, column in table["columns"].items() if column.get("primary_key"))
+
+
+def times_held(root: str, table: Any) -> frozenset[Column]:
+    """The columns that say from when to when a row held."""
+    hints = ("x-valid-from", "x-valid-to")
+    return frozenset(
+        (root, name) for name, column in table["columns"].items() if any(map(column.get, hints))
+    )
+
+
+def which_of_load(table: Any, layout: Layout, load_id: str) -> Which:
+    """The rows that a load left, but for those that tell of a deletion.
+
+    With `scd2` all that hold since then: rows that did not change are those of earlier loads.
+    """
+    empty = which_of(table, None).empty
+    is_history = table.get("x-merge-strategy") == "scd2"
+    return Which({} if is_history else {layout.load_id: load_id}, empty)
 
 
 def _rank(columns: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any] | None:

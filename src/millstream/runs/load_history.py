@@ -18,6 +18,7 @@ from millstream import destinations, schema_changes
 from millstream.common.redact import redact_foreign
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.model import Decision, RunReport, SchemaVersion, TableLoad
+from millstream.receipts import store as receipts
 from millstream.runs import load_packages
 from millstream.schema_changes import open_loads
 
@@ -97,7 +98,11 @@ class LoadHistory:
         )
         place = schema_changes.history.place_of(pipeline)
         try:
-            if place is not None and schema_changes.history.append(place, report, is_open=True):
+            # the receipts of the load are a row more then, and no load package of their own
+            beside = {receipts.TABLE: receipts.COLUMNS} if self.target.receipts != "none" else None
+            if place is not None and schema_changes.history.append(
+                place, report, is_open=True, beside=beside
+            ):
                 self.noted[counted[-1].load_id] = False
         except Exception as error:  # the history is written after the load then, or says why not
             text = redact_foreign(str(error))

@@ -23,7 +23,6 @@ from millstream.errors import ConfigError
 from millstream.quarantine import store as quarantined
 from millstream.receipts.canonical import UnknownValueError
 from millstream.receipts.capture import Captured, Counted, captured
-from millstream.receipts.delivered import Delivered
 from millstream.receipts.figures import tree_of
 from millstream.receipts.layout import Column, Layout
 from millstream.receipts.row_forms import Form
@@ -36,7 +35,7 @@ from millstream.receipts.source_now import (
 )
 from millstream.receipts.source_rows import SourceRows
 from millstream.runs import runner, stages
-from millstream.runs.audited_tables import keys_of, roots, which_of
+from millstream.runs.audited_tables import delivered_rows, keys_of, roots, times_held, which_of
 from millstream.runs.context import RunContext
 from millstream.runs.preview import newest_partition
 from millstream.runs.recorder import RunRecorder
@@ -188,7 +187,8 @@ def _compared(
             table: Any = schema.tables[root]
             layout = Layout(schema, root, names_keys=context.target.names_keys, dialect=dialect)
             rows, keys = read.get(root, nothing), keys_of(table)
-            delivered_of = partial(Delivered, client, layout, which_of(table, context.partition))
+            which = which_of(table, context.partition)
+            delivered_of = delivered_rows(pipeline, client, layout, which)
             try:
                 if unchecked := rows.counted.unchecked or _unchecked(context, schema, table):
                     raise UnknownValueError(unchecked)
@@ -205,7 +205,7 @@ def _compared(
                     held_of=partial(_held, waiting, layout, keys),
                 )
             except UnknownValueError as error:
-                count, held = rows.counted.rows, delivered_of().count(root)
+                count, held = rows.counted.rows, delivered_of(frozenset()).count(root)
                 yield SourceComparison(root, count, held, unchecked=str(error))
     # tables that no load has made yet
     for root in sorted(read.keys() - {*roots(schema)}):
@@ -246,18 +246,15 @@ def _held(
 
 def _read_times(context: RunContext, root: str, table: Any) -> frozenset[Column]:
     """The columns that say when a row was read, or from when to when it held."""
-    hints = ("x-valid-from", "x-valid-to")
-    found = {
-        (root, name) for name, column in table["columns"].items() if any(map(column.get, hints))
-    }
+    found = times_held(root, table)
     if not (
         isinstance(context.target, PipelineConfig)
         and isinstance(context.target.source, MongoDBConfig)
     ):
-        return frozenset(found)
+        return found
     from millstream.sources.mongodb.loads.change_stream import CLUSTER_TIME
 
-    return frozenset({*found, (root, CLUSTER_TIME)})
+    return found | {(root, CLUSTER_TIME)}
 
 
 def _replaces(
@@ -279,4 +276,6 @@ def _unchecked(context: RunContext, schema: dlt.Schema, table: Any) -> str:
     row_id = schema.naming.normalize_identifier("_dlt_id")
     if not table["columns"].get(row_id, {}).get("data_type"):
         return "rows of Arrow tables have no id that their child rows could hang on"
+    if context.target.coercion == "dlt":
+        return "`coercion: dlt` changes values"
     return altered_by_settings(context, schema, table)

@@ -100,18 +100,25 @@ def record(pipeline: dlt.Pipeline, report: RunReport) -> bool:
     return place is not None and append(place, report)
 
 
-def append(place: Place, report: RunReport, *, is_open: bool = False) -> bool:
+def append(
+    place: Place,
+    report: RunReport,
+    *,
+    is_open: bool = False,
+    beside: Mapping[str, metadata_tables.Columns] | None = None,
+) -> bool:
     """As `record`, to a place that is known to hold tables.
 
     Args:
         is_open: the load is not sent yet; its row has no `seconds` (see `open_loads`).
+        beside: tables that are made where they are missing, with their columns.
     """
     rows = rows_of(report)
     if is_open and any(rows.values()):
         rows["_millstream_loads"] = open_rows(report)
     if not any(rows.values()):
         return False
-    _append(place, rows)
+    _append(place, rows, beside or {})
     return True
 
 
@@ -284,10 +291,16 @@ def version_from(row: Mapping[str, Any]) -> SchemaVersion:
     return accepted_file.parse(row["definition"]).get(row["stream"], SchemaVersion())
 
 
-def _append(place: Place, rows: Mapping[HistoryTable, Sequence[Mapping[str, Any]]]) -> None:
-    tables = {str(name): table for name, table in rows.items()}
-    columns = {str(name): each for name, each in COLUMNS.items()}
-    metadata_tables.append(place.destination, place.dataset, SCHEMA_NAME, tables, columns)
+def _append(
+    place: Place,
+    rows: Mapping[HistoryTable, Sequence[Mapping[str, Any]]],
+    beside: Mapping[str, metadata_tables.Columns],
+) -> None:
+    tables = {**{str(name): table for name, table in rows.items()}, **dict.fromkeys(beside, ())}
+    columns = {**{str(name): each for name, each in COLUMNS.items()}, **beside}
+    metadata_tables.append(
+        place.destination, place.dataset, SCHEMA_NAME, tables, columns, made=[*beside]
+    )
 
 
 def _read(
