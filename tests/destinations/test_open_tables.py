@@ -209,3 +209,23 @@ def test_merges_go_on_after_a_full_refresh(delta: Place) -> None:
     runner.run(config, "orders")
     assert items(delta) == [(1, "z"), (2, "c")]
     assert delta.count("orders") == 2
+
+
+def test_the_password_of_a_catalog_is_in_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyiceberg")
+    catalog = {
+        "type": "sql",
+        "uri": "sqlite:////no/such/folder/c?password=s3cret",
+        "warehouse": "w",
+    }
+    monkeypatch.setenv("ICEBERG_CATALOG__ICEBERG_CATALOG_CONFIG", json.dumps(catalog))
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    monkeypatch.setattr("millstream.runs.stages.loading.sleep", lambda _: None)
+    with pytest.raises(RunError) as refused:
+        load(places.lake(tmp_path, "iceberg"), ORDERS)
+    assert "s3cret" not in str(refused.value)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".parquet" for file in files)  # the package that waits
+    assert not [file for file in files if b"s3cret" in file.read_bytes()]

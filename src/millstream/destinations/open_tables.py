@@ -148,9 +148,10 @@ def merge_iceberg(table: Any, rows: pa.Table, keys: Sequence[str], row_id: str) 
     with table.transaction() as commit:
         with commit.update_schema() as update:
             update.union_by_name(rows.schema)
-        same = _same_keys(table, rows, keys, row_id)
-        if any(True for _ in table.scan(row_filter=same).plan_files()):
-            commit.delete(same)
+        if table.current_snapshot() is not None:
+            same = _same_keys(table, rows, keys, row_id)
+            if any(True for _ in table.scan(row_filter=same).plan_files()):
+                commit.delete(same)
         commit.append(rows)
 
 

@@ -132,6 +132,8 @@ class RunContext:
             dataset_name=self.target.dataset,
             progress=collector(self.progress, self.stream) or NULL_COLLECTOR,
         )
+        # it writes all settings that were looked up beside the package: a catalog's password, too
+        pipeline.config.enable_runtime_trace = False
         if self.partition is not None:
             # a partition is read whole each time: no cursor may keep a row from coming again
             pipeline.config.restore_from_destination = False
