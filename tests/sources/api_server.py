@@ -132,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving() -> Iterator[ApiServer]:
     with ApiServer() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # polled often, since each test waits for its end
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()

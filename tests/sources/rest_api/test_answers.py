@@ -133,11 +133,18 @@ def test_the_end_that_a_total_does_not_tell(api: ApiServer) -> None:
         ([{"id": 1}], {"data_selector": "$"}),
         ({"items": [{"id": 1}]}, {"data_selector": "items[*]"}),
         ({"a": [{"b": {"id": 1}}]}, {"data_selector": "a[*].b"}),
+        ({"a": [{"id": 1, "k": "x"}, {"id": 2}]}, {"data_selector": "a[?(@.k=='x')]"}),
     ],
 )
 def test_what_is_a_row(api: ApiServer, document: Any, endpoint: dict[str, Any]) -> None:
     api.fault = lambda *_: Reply(200, json.dumps(document).encode())
     assert ids(api, path="x", **endpoint) == [1]
+
+
+def test_a_pattern_may_match_nothing(api: ApiServer) -> None:
+    api.fault = lambda *_: Reply(200, b'{"a": [{"id": 1, "k": "y"}]}')
+    for selector in ("a[?(@.k=='x')]", "$..x", "*.b"):
+        assert ids(api, path="x", paginator="single_page", data_selector=selector) == []
 
 
 def test_how_the_service_is_may_be_a_row(api: ApiServer) -> None:

@@ -126,7 +126,8 @@ def test_which_lists_may_be_cut(
         api.fault = lambda _, query: Reply(401) if query.get("page") == "3" else None
         config = RestApiConfig(
             client={"base_url": api.url},
-            resources=({"name": "orders", "endpoint": endpoint, **resource},),
+            resources=({"name": "orders", "endpoint": "link/orders", **resource},),
+            resource_defaults={"endpoint": endpoint},
             parallel=1,
             etags=False,
         )

@@ -62,6 +62,11 @@ class KnownList:
             return None
         return self.selector if self.selector is not None else list(self.path or ())
 
+    @property
+    def is_pattern(self) -> bool:
+        """Whether values are selected wherever they match, and may match nowhere."""
+        return re.search(r"[?*]|\.\.", (self.selector or "").removesuffix("[*]")) is not None
+
     def __str__(self) -> str:
         return ".".join(self.path or ()) if self.selector is None else self.selector
 
@@ -104,11 +109,12 @@ def check_page(
     """
     document = response.json()
     if known.selector is not None and not rows:
-        refuse_other_answers(known.selector, response, is_first=had_list is None)
+        is_first = had_list is None and not known.is_pattern
+        refuse_other_answers(known.selector, response, is_first=is_first)
     found = known.values(document)
     if known.selector != "$" and len(found) == 1 and _says_an_error_alone(found[0]):
         _refuse(response, f"the answer tells of an error alone: {_said(found[0])}")
-    if len(found) > 1 or any(isinstance(each, list) for each in found):
+    if known.is_pattern or any(isinstance(each, list) for each in found):
         return
     has_place = bool(found)
     is_nothing = not found or found[0] is None

@@ -277,9 +277,12 @@ def _may_be_cut(resource: DltResource, written: Mapping[str, Any]) -> bool:
     if any(value is not None for key, value in incremental.items() if key not in only):
         return False  # such as `lag` or `end_value`
     defaults = written.get("resource_defaults") or {}
-    own = next(each for each in written["resources"] if _name_of(each) == resource.name)
+    own = next((each for each in written["resources"] if _name_of(each) == resource.name), None)
     merged = {**defaults, **own} if isinstance(own, Mapping) else defaults
-    endpoint = {**(defaults.get("endpoint") or {}), **(merged.get("endpoint") or {})}
+    asked = [each.get("endpoint") for each in (defaults, merged)]
+    endpoint = {
+        key: each for part in asked if isinstance(part, Mapping) for key, each in part.items()
+    }
     changed = any({"map", "yield_map"} & {*step} for step in merged.get("processing_steps") or ())
     return (
         not changed and _asks_from_cursor(endpoint) and not _is_emptied(resource.write_disposition)
