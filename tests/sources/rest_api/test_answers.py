@@ -57,7 +57,7 @@ def answer(server: ApiServer, page: int, body: str) -> None:
         ("null", "but null"),
         ('{"items": null}', "but null"),
         ('{"items": "Ann"}', "but a text"),
-        ('{"items": {"id": 5}}', "but an object with `id`"),
+        ('{"items": {"id": 5, "a": 1, "b": 2}}', "but an object with `id`, `a`, `b`"),
         ('{"message": "closed", "x": "Ann"}', '`message`, `x`, which says {"message": "closed"}'),
         ('{"items": {"error": "closed"}}', 'tells of an error alone: {"error": "closed"}'),
     ],
@@ -108,6 +108,35 @@ def test_a_list_that_may_be_left_out_is_no_message(api: ApiServer) -> None:
     answer(api, 2, '{"message": "closed"}')
     with pytest.raises(SourceDataError, match="where the page before had one"):
         ids(api, path="cursor/orders", paginator=BY_CURSOR, data_selector="items[*]")
+
+
+def test_a_link_whose_name_has_a_dot(api: ApiServer) -> None:
+    paginator = {"type": "json_link", "next_url_path": "['@odata.nextLink']"}
+    for path in ("['@odata.nextLink']", "$.next"):
+        following = {"@odata.nextLink": "/x?page=2", "next": "/x?page=2"}
+        pages = iter([json.dumps({"value": [{"id": 1}], **following}), '{"value": null}'])
+        api.fault = lambda *_, pages=pages: Reply(200, next(pages).encode())
+        with pytest.raises(SourceDataError, match="where the page before had one, but null"):
+            ids(api, path="x", paginator={**paginator, "next_url_path": path})
+
+
+def test_a_row_without_a_list_around_it(api: ApiServer) -> None:
+    answer(api, 2, '{"items": {"id": 77}, "cursor": null}')
+    endpoint = {"path": "cursor/orders", "data_selector": "items", "paginator": BY_CURSOR}
+    assert ids(api, **endpoint) == [*range(SIZE), 77]
+
+
+@pytest.mark.parametrize("path", ["_links.next.href", "$._links.next.href"])
+def test_a_link_that_is_left_out(api: ApiServer, path: str) -> None:
+    pages = iter(
+        [
+            b'{"_embedded": {"x": [{"id": 1}]}, "_links": {"next": {"href": "/x?page=2"}}}',
+            b'{"_links": {"self": {"href": "/x?page=2"}}}',
+        ]
+    )
+    api.fault = lambda *_: Reply(200, next(pages))
+    paginator = {"type": "json_link", "next_url_path": path}
+    assert ids(api, path="x", data_selector="_embedded.x", paginator=paginator) == [1]
 
 
 def test_rows_behind_an_empty_page(api: ApiServer) -> None:

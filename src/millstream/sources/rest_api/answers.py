@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,7 @@ def check_page(
     known: KnownList,
     *,
     had_list: bool | None,
+    before: Sequence[Any],
     is_empty_page: Callable[[Any, bool], bool],
 ) -> None:
     """Stop where an answer is no page of its list: its rows would be taken for all that there are.
@@ -100,6 +101,7 @@ def check_page(
 
     Args:
         had_list: whether the page before had the list; None of a first page.
+        before: its rows.
         is_empty_page: whether an answer without a list, but with or without a place for it, is
             a page all the same, since it says in its own words if another one follows.
 
@@ -121,6 +123,7 @@ def check_page(
     if had_list:
         who = "the page before had"
         is_page = is_nothing and is_empty_page(document, has_place)
+        is_page |= bool(found) and _is_like(found[0], before)
     elif had_list is None and known.empties and known.was_found:
         who = "an earlier run found"
         is_page = is_nothing and (has_place or is_empty_page(document, False))
@@ -179,6 +182,13 @@ def _says_an_error_alone(value: Any) -> bool:
 
 def _told(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if _plain(name) in _SAYS}
+
+
+def _is_like(value: Any, rows: Sequence[Any]) -> bool:
+    """Whether an object is a row among others: what was XML has no list around a single one."""
+    if not isinstance(value, Mapping) or not value or not rows or not isinstance(rows[-1], Mapping):
+        return False
+    return 2 * len(value.keys() & rows[-1].keys()) > len(value)
 
 
 def _said(document: Mapping[str, Any]) -> str:

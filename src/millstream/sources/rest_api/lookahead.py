@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
-from dlt.common.jsonpath import find_values
+from dlt.common.jsonpath import compile_path, find_values
 from dlt.sources.helpers.rest_client.client import RESTClient
 from dlt.sources.helpers.rest_client.paginators import (
     BasePaginator,
@@ -29,6 +29,7 @@ from millstream.sources.rest_api import answers
 from millstream.sources.rest_api.answers import KnownList
 from millstream.sources.rest_api.session import ApiSession, NextPage, Plan
 
+_ROOT = type(compile_path("$"))
 _MOST_DIGITS = 9  # of a page's number
 _BY_BODY = (
     JSONLinkPaginator,
@@ -137,6 +138,7 @@ class LookaheadPaginator(BasePaginator):
                 rows,
                 known,
                 had_list=self._had_list,
+                before=self._last[1] if self._last else (),
                 is_empty_page=partial(_tells_next_page, self._inner, response),
             )
         answers.look_beside(response, rows, known)
@@ -228,13 +230,25 @@ def _tells_next_page(
         values = [value for path in paths if path for value in find_values(path, document)]
         return any(str(value).lower() in ("0", "false") for value in values)
     if isinstance(paginator, JSONLinkPaginator):
-        return bool(find_values(paginator.next_url_path, document))
+        return _is_told(paginator.next_url_path, document)
     if isinstance(paginator, JSONResponseCursorPaginator):
         paths = [paginator.cursor_path, paginator.has_more_path]
-        return any(path and find_values(path, document) for path in paths)
+        return any(path and _is_told(path, document) for path in paths)
     if isinstance(paginator, (HeaderLinkPaginator, HeaderCursorPaginator)):
         return _header_of(paginator) in response.headers
     return has_place
+
+
+def _is_told(path: Any, document: Any) -> bool:
+    """Whether an answer has what a path leads to, or what it is left out of: `_links: {}`."""
+    if find_values(path, document):
+        return True
+    around = getattr(path, "left", None)
+    while around is not None and not isinstance(around, _ROOT):
+        if any(isinstance(each, Mapping) for each in find_values(around, document)):
+            return True
+        around = getattr(around, "left", None)
+    return False
 
 
 def _header_of(paginator: BasePaginator | None) -> str | None:
