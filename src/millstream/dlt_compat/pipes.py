@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from millstream.dlt_compat import contract
@@ -30,3 +31,22 @@ def names_above(resources: Iterable[DltResource]) -> set[str]:
             found.add(str(pipe.name))
             pipe = pipe.parent
     return found
+
+
+def wrap_pages(resource: DltResource, wrapper: Callable[[Iterator[Any]], Iterator[Any]]) -> None:
+    """Have the pages of a resource pass through a generator.
+
+    Raises:
+        MillstreamError: the installed dlt has something else.
+    """
+    pipe = pipe_of(resource)
+    generate = pipe.gen
+    if not callable(generate):
+        pipe.replace_gen(wrapper(generate))
+        return
+
+    @wraps(generate)
+    def pages(*arguments: Any, **named: Any) -> Iterator[Any]:
+        return wrapper(generate(*arguments, **named))
+
+    pipe.replace_gen(pages)

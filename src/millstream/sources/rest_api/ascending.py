@@ -13,13 +13,18 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import dlt
 from dlt.common.jsonpath import compile_path, extract_simple_field_name, find_values
 
+from millstream.dlt_compat.pipes import wrap_pages
 from millstream.errors import SourceAuthError, SourceError, SourceUnavailableError
 from millstream.sources import findings
 from millstream.sources.http.exchange import LATER
+
+if TYPE_CHECKING:
+    from dlt.sources import DltResource
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +33,25 @@ _PART_SECONDS = 600.0
 
 
 _MOST_WAITING = 100_000  # rows
+
+
+def load_in_parts(resource: DltResource, incremental: Mapping[str, Any]) -> None:
+    """Let a run load what it has read of a resource, where it may stop early.
+
+    Args:
+        incremental: what dlt's is made of.
+    """
+    field = str(incremental["cursor_path"])
+
+    def in_parts(pages: Iterator[Any]) -> Iterator[Any]:
+        if not findings.may_stop():
+            yield from pages
+            return
+        state: Any = dlt.current.resource_state(resource.name).get("incremental", {})
+        start = state.get(field, {}).get("last_value", incremental.get("initial_value"))
+        yield from AscendingPages(resource.name, field, start).read(pages)
+
+    wrap_pages(resource, in_parts)
 
 
 class AscendingPages:

@@ -23,13 +23,13 @@ from requests.adapters import HTTPAdapter
 from requests.hooks import default_hooks, dispatch_hook
 
 from millstream.common.redact import redact, redact_url
-from millstream.errors import SourceDataError, SourceError
-from millstream.formats import duplicate_keys
+from millstream.errors import SourceError
 from millstream.sources.http.clock import Clock, SystemClock
 from millstream.sources.http.exchange import Attempt, Exchange, origin
 from millstream.sources.http.rate_limits import RateLimits, refusal
 from millstream.sources.http.response_cache import KeptAnswer, ResponseCache
 from millstream.sources.rest_api.errors import explain
+from millstream.sources.rest_api.json_body import is_json, problem_of
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class ApiSession(Session):
                 return self._kept(request, response)
             if not response.history and (not page.header or page.header in response.headers):
                 restored = kept.restored(response)
-                _problem(restored, redact(redact_url(str(request.url))))
+                problem_of(restored, redact(redact_url(str(request.url))))
                 return restored
             self._lacks |= {page.header.lower()}
         return self._kept(request, self._whole_answer(request, options))
@@ -252,7 +252,7 @@ class ApiSession(Session):
         self, request: requests.PreparedRequest, response: requests.Response
     ) -> requests.Response:
         assert self._cache is not None
-        if response.ok and _is_json(response):
+        if response.ok and is_json(response):
             self._cache.keep(request, response, self._lacks)
         return response
 
@@ -281,7 +281,7 @@ class ApiSession(Session):
                 response = self._send_once(sent, options or {})
             finally:
                 self._here.is_sending = False
-            problem = _problem(response, url)
+            problem = problem_of(response, url)
             limited = refusal(
                 response.status_code,
                 response.headers,
@@ -334,81 +334,3 @@ def _next_page(request: requests.PreparedRequest) -> NextPage | None:
     """What the paginator says of the request; None where an unchanged answer tells nothing."""
     hooks = request.hooks.get("response", ())
     return next((each for each in hooks if isinstance(each, NextPage)), None)
-
-
-def _is_json(response: requests.Response) -> bool:
-    try:
-        response.json()
-    except (SourceError, ValueError):
-        return False
-    return True
-
-
-def _problem(response: requests.Response, url: str) -> str:
-    """What another attempt may cure; empty where the answer counts, and then its JSON is kept.
-
-    Raises:
-        SourceDataError: the JSON has a key twice, and nobody knows which value is true.
-    """
-    if response.status_code >= 500:
-        return f"{response.status_code} {response.reason}"
-    if not response.ok:
-        return ""
-    content = response.content
-    if response.status_code == 304:
-        _keep(response, None, lambda: _unchanged(url))
-        return ""
-    try:
-        # 204, or nothing to say: no rows
-        document = response.json() if content else []
-    except ValueError:
-        if "json" not in response.headers.get("Content-Type", ""):
-            _keep(response, None, lambda: _not_json(response, url))
-            return ""
-        return "the answer is not whole: its JSON can't be read"
-    if (
-        duplicate_keys.lost(content, document)
-        and (key := duplicate_keys.twice(content)) is not None
-    ):
-        raise SourceDataError(
-            f"an answer in which {duplicate_keys.describe(key)}: {url}",
-            hint="ask whoever runs the API which value is true; nothing of this run was loaded",
-        )
-    _keep(response, document)
-    return ""
-
-
-def _keep(
-    response: requests.Response, document: Any, error: Callable[[], SourceError] | None = None
-) -> None:
-    """Have the JSON read once, since dlt asks for it again and again; or say that it is none.
-
-    What a response action writes into the answer is read anew.
-    """
-    content, read = response.content, response.json
-
-    def json(**options: Any) -> Any:
-        if response.content is not content:
-            return read(**options)
-        if error is not None:
-            raise error()
-        return document
-
-    response.json = json  # type: ignore[method-assign]
-
-
-def _unchanged(url: str) -> SourceDataError:
-    return SourceDataError(
-        f"the answer is 304, unchanged, and has no rows: {url}",
-        hint="leave `If-None-Match` and `If-Modified-Since` out of `headers`: Millstream sends "
-        "them itself where it has the answer; or `response_actions: [{status_code: 304, action: "
-        "ignore}]` where it means that there are no rows",
-    )
-
-
-def _not_json(response: requests.Response, url: str) -> SourceDataError:
-    kind = response.headers.get("Content-Type", "of no type").partition(";")[0]
-    return SourceDataError(
-        f"an answer that is not JSON ({kind}): {url}",
-        hint="check `client.base_url`, the endpoint's `path`, and `client.auth`",
-    )

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from millstream.common.redact import redact_url
 from millstream.config import RestApiConfig, data_dir
 from millstream.config.rest_api import REST_API_CREDENTIALS
-from millstream.dlt_compat.pipes import pipe_of
+from millstream.dlt_compat.pipes import pipe_of, wrap_pages
 from millstream.errors import ConfigError, MillstreamError
 from millstream.model import Check, Partition, Stream
 from millstream.sources import findings, incremental_errors
 from millstream.sources.dlt_source import DltSourceAdapter, import_object
 from millstream.sources.pages import limit_pages
+from millstream.sources.rest_api.resource_config import comes_in_parts, incremental_of, is_emptied
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource, DltSource
@@ -63,9 +64,11 @@ class RestApiSource(DltSourceAdapter):
             return super(RestApiSource, made).open(stream, partition=partition)
         source = super().open(stream)
         written = _resolved(self._config.model_dump(include={"resources", "resource_defaults"}))
-        for resource in source.selected_resources.values():
-            if _may_be_cut(resource, written):
-                _cut(resource, _incremental_of(written, resource.name) or {})
+        for name, resource in source.selected_resources.items():
+            if comes_in_parts(written, name) and not resource.is_transformer:
+                from millstream.sources.rest_api.ascending import load_in_parts
+
+                load_in_parts(resource, incremental_of(written, name) or {})
         return source
 
     def streams(self) -> Sequence[Stream]:
@@ -78,12 +81,12 @@ class RestApiSource(DltSourceAdapter):
     def _takes_window(self, name: str) -> bool:
         # else dlt's rest_api would look in vain for the parameters that it goes into
         written = self._config.model_dump(include={"resources", "resource_defaults"})
-        return _incremental_of(written, name) is not None
+        return incremental_of(written, name) is not None
 
     def _initial_value(self, resource: DltResource) -> Any:
         # a JSON answer has times as texts
         written = _resolved(self._config.model_dump(include={"resources", "resource_defaults"}))
-        found = (_incremental_of(written, resource.name) or {}).get("initial_value")
+        found = (incremental_of(written, resource.name) or {}).get("initial_value")
         return "" if found is None else found
 
     def check(self) -> Sequence[Check]:
@@ -157,7 +160,7 @@ def _build(config: RestApiConfig, *, reads_anew: bool = False) -> DltSource:
         if isinstance(each, Mapping):
             name = each.get("name")
             where = f"source.resources: {name}" if name else "source.resource_defaults"
-            is_read_on = not name or _incremental_of(resolved, name) is not None
+            is_read_on = not name or incremental_of(resolved, name) is not None
             _check_templates(each.get("endpoint"), f"{where}.endpoint", is_read_on)
     try:
         made, lists = _with_lookahead(resolved, session)
@@ -184,12 +187,12 @@ def _build(config: RestApiConfig, *, reads_anew: bool = False) -> DltSource:
             f"source: {error}", hint="see dlt's `rest_api` source for what may be written there"
         ) from None
     for name, resource in source.resources.items():
-        incremental = _incremental_of(made, name)
+        incremental = incremental_of(made, name)
         if resource.is_transformer:
             _read_dependents(resource, session, incremental)
         elif reads_anew:
             lists[name].is_read_anew = True
-        elif _is_emptied(resource.write_disposition):
+        elif is_emptied(resource.write_disposition):
             _remember_list(resource, lists[name])
         if incremental is not None:
             _compare_address(resource, redact_url(config.base_url))
@@ -228,13 +231,6 @@ def _check_templates(value: Any, where: str, has_incremental: bool) -> None:
         )
 
 
-def _is_emptied(disposition: Any) -> bool:
-    """Whether rows that a run does not bring are taken out of the table, or closed there."""
-    if isinstance(disposition, Mapping):
-        return disposition.get("disposition") == "replace" or disposition.get("strategy") == "scd2"
-    return bool(disposition == "replace")
-
-
 def _remember_list(resource: DltResource, known: KnownList) -> None:
     """Keep where the answers have their list, with the rows that were found there."""
     import dlt
@@ -247,7 +243,7 @@ def _remember_list(resource: DltResource, known: KnownList) -> None:
         if (found := known.to_state()) is not None:
             state[resource.name] = found
 
-    _wrap_rows(resource, remembered)
+    wrap_pages(resource, remembered)
 
 
 def _compare_address(resource: DltResource, address: str) -> None:
@@ -265,76 +261,7 @@ def _compare_address(resource: DltResource, address: str) -> None:
             )
         yield from rows
 
-    _wrap_rows(resource, told)
-
-
-def _may_be_cut(resource: DltResource, written: Mapping[str, Any]) -> bool:
-    """Whether a part of the rows may be loaded: requests ask for those behind it, in order."""
-    incremental = _incremental_of(written, resource.name)
-    if incremental is None or incremental.get("row_order") != "asc" or resource.is_transformer:
-        return False
-    only = {"cursor_path", "initial_value", "primary_key", "row_order", "range_start"}
-    if any(value is not None for key, value in incremental.items() if key not in only):
-        return False  # such as `lag` or `end_value`
-    defaults = written.get("resource_defaults") or {}
-    own = next((each for each in written["resources"] if _name_of(each) == resource.name), None)
-    merged = {**defaults, **own} if isinstance(own, Mapping) else defaults
-    asked = [each.get("endpoint") for each in (defaults, merged)]
-    endpoint = {
-        key: each for part in asked if isinstance(part, Mapping) for key, each in part.items()
-    }
-    changed = any({"map", "yield_map"} & {*step} for step in merged.get("processing_steps") or ())
-    return (
-        not changed and _asks_from_cursor(endpoint) and not _is_emptied(resource.write_disposition)
-    )
-
-
-def _name_of(resource: Any) -> Any:
-    return resource if isinstance(resource, str) else resource.get("name")
-
-
-def _asks_from_cursor(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return (
-            value.get("type") == "incremental"
-            or bool(value.get("start_param"))
-            or any(map(_asks_from_cursor, value.values()))
-        )
-    return isinstance(value, str) and "{incremental." in value
-
-
-def _cut(resource: DltResource, incremental: Mapping[str, Any]) -> None:
-    """Let a run load what it has read, where it may."""
-    import dlt
-
-    from millstream.sources.rest_api.ascending import AscendingPages
-
-    field = str(incremental["cursor_path"])
-
-    def in_parts(rows: Iterator[Any]) -> Iterator[Any]:
-        if not findings.may_stop():
-            yield from rows
-            return
-        state: Any = dlt.current.resource_state(resource.name).get("incremental", {})
-        start = state.get(field, {}).get("last_value", incremental.get("initial_value"))
-        yield from AscendingPages(resource.name, field, start).read(rows)
-
-    _wrap_rows(resource, in_parts)
-
-
-def _wrap_rows(resource: DltResource, wrapper: Callable[[Iterator[Any]], Iterator[Any]]) -> None:
-    """Have the pages of a resource pass through a generator."""
-    pipe = pipe_of(resource)
-    generate = pipe.gen
-    if callable(generate):
-
-        @wraps(generate)
-        def rows(*arguments: Any, **named: Any) -> Iterator[Any]:
-            return wrapper(generate(*arguments, **named))
-
-        pipe.replace_gen(rows)
-    else:
-        pipe.replace_gen(wrapper(generate))
+    wrap_pages(resource, told)
 
 
 def _shortened(text: str) -> str:
@@ -412,32 +339,6 @@ def _with_lookahead(
         own["paginator"] = wrapped(paginator, client["paginator"]).reading(known)
         made["resources"][index] = {**resource, "endpoint": own}
     return made, lists
-
-
-def _incremental_of(made: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """What dlt's `incremental` of a resource is made of; None where it has none."""
-    defaults = (made.get("resource_defaults") or {}).get("endpoint") or {}
-    own = next(
-        (
-            each.get("endpoint")
-            for each in made["resources"]
-            if isinstance(each, dict) and each.get("name") == name
-        ),
-        None,
-    )
-    endpoint = {**defaults, **own} if isinstance(own, dict) else defaults
-    if not isinstance(endpoint, dict):
-        return None
-    found = endpoint.get("incremental") or next(
-        (
-            value
-            for value in (endpoint.get("params") or {}).values()
-            if isinstance(value, dict) and value.get("type") == "incremental"
-        ),
-        None,
-    )
-    not_its = ("type", "start_param", "end_param", "convert", "transform")
-    return {k: v for k, v in found.items() if k not in not_its} if found else None
 
 
 def _read_dependents(

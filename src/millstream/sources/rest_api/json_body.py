@@ -1,0 +1,89 @@
+"""The JSON of an answer, read once: what another attempt may cure, and what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from millstream.errors import SourceDataError, SourceError
+from millstream.formats import duplicate_keys
+
+
+def is_json(response: requests.Response) -> bool:
+    try:
+        response.json()
+    except (SourceError, ValueError):
+        return False
+    return True
+
+
+def problem_of(response: requests.Response, url: str) -> str:
+    """What another attempt may cure; empty where the answer counts, and then its JSON is kept.
+
+    Raises:
+        SourceDataError: the JSON has a key twice, and nobody knows which value is true.
+    """
+    if response.status_code >= 500:
+        return f"{response.status_code} {response.reason}"
+    if not response.ok:
+        return ""
+    content = response.content
+    if response.status_code == 304:
+        _keep(response, None, lambda: _unchanged(url))
+        return ""
+    try:
+        # 204, or nothing to say: no rows
+        document = response.json() if content else []
+    except ValueError:
+        if "json" not in response.headers.get("Content-Type", ""):
+            _keep(response, None, lambda: _not_json(response, url))
+            return ""
+        return "the answer is not whole: its JSON can't be read"
+    if (
+        duplicate_keys.lost(content, document)
+        and (key := duplicate_keys.twice(content)) is not None
+    ):
+        raise SourceDataError(
+            f"an answer in which {duplicate_keys.describe(key)}: {url}",
+            hint="ask whoever runs the API which value is true; nothing of this run was loaded",
+        )
+    _keep(response, document)
+    return ""
+
+
+def _keep(
+    response: requests.Response, document: Any, error: Callable[[], SourceError] | None = None
+) -> None:
+    """Have the JSON read once, since dlt asks for it again and again; or say that it is none.
+
+    What a response action writes into the answer is read anew.
+    """
+    content, read = response.content, response.json
+
+    def json(**options: Any) -> Any:
+        if response.content is not content:
+            return read(**options)
+        if error is not None:
+            raise error()
+        return document
+
+    response.json = json  # type: ignore[method-assign]
+
+
+def _unchanged(url: str) -> SourceDataError:
+    return SourceDataError(
+        f"the answer is 304, unchanged, and has no rows: {url}",
+        hint="leave `If-None-Match` and `If-Modified-Since` out of `headers`: Millstream sends "
+        "them itself where it has the answer; or `response_actions: [{status_code: 304, action: "
+        "ignore}]` where it means that there are no rows",
+    )
+
+
+def _not_json(response: requests.Response, url: str) -> SourceDataError:
+    kind = response.headers.get("Content-Type", "of no type").partition(";")[0]
+    return SourceDataError(
+        f"an answer that is not JSON ({kind}): {url}",
+        hint="check `client.base_url`, the endpoint's `path`, and `client.auth`",
+    )
