@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
-from millstream.engine.version_order import measure_of
 from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.receipts.delivered import Delivered, Which
@@ -84,6 +83,8 @@ def _rank(columns: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any] | No
     sort = next((name for name, column in columns.items() if column.get("dedup_sort")), None)
     if sort is None:
         return None
+    from millstream.engine.version_order import measure_of  # imports pyarrow
+
     measure = measure_of(columns[sort].get("data_type", ""))
     is_reversed = columns[sort]["dedup_sort"] == "asc"
 
