@@ -78,13 +78,15 @@ def test_every_row_comes_in_some_part(
     ],
 )
 def test_what_cannot_be_cut_is_read_as_a_whole(
-    monkeypatch: pytest.MonkeyPatch, values: list[Any]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, values: list[Any]
 ) -> None:
     monkeypatch.setattr(ascending, "_PART_SECONDS", 0.0)
     rows = [{"id": n, "at": at} for n, at in enumerate(values)]
     found, stop = read(pages_of(rows, 3, -1), 0)
     assert found == rows
     assert stop is None
+    is_told = "rows do not come in the order of `at`" in caplog.text
+    assert is_told is (values == [1, 2, 3, 2, 5, 6])
     with pytest.raises(SourceUnavailableError, match="down"):
         read(pages_of(rows, 2, 2), 0)
 

@@ -127,7 +127,14 @@ class AscendingPages:
         values = [self._value(row) for row in page]
         try:
             before = [self._newest, *values] if self._newest is not None else values
-            if None in values or any(a > b for a, b in pairwise(before)):
+            if None in values:
+                return False
+            if any(a > b for a, b in pairwise(before)):
+                findings.warn(
+                    f"{self._name}: rows do not come in the order of `{self._path}`, as "
+                    "`row_order: asc` says: take it out, or sort the list; of lists that were "
+                    "loaded in parts rows may be missing, which `--full-refresh` brings"
+                )
                 return False
             self._is_filtered &= self._start is None or bool(values[0] >= self._start)
         except TypeError:
