@@ -31,6 +31,21 @@ def test_environment_wins_over_dotenv(tmp_path, monkeypatch):
     assert credential("MILLSTREAM_TEST_B") == "file"
 
 
+def test_a_dotenv_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """In a container it belongs to another user, and root reads all."""
+    (tmp_path / ".env").write_bytes(b"A=s3cret\xff")
+    with pytest.raises(ConfigError, match=r"\.env: can't be read: it is not UTF-8") as refused:
+        load_dotenv(tmp_path)
+    assert "s3cret" not in str(refused.value)
+
+    def deny(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("dotenv.load_dotenv", deny)
+    with pytest.raises(ConfigError, match="can't be read: Permission denied"):
+        load_dotenv(tmp_path)
+
+
 def test_credentials_come_from_the_first_name_that_is_set(monkeypatch):
     monkeypatch.setenv("SOURCES__GITHUB__ACCESS_TOKEN", "second")
     monkeypatch.delenv("GITHUB_TOKEN", raising=False)

@@ -9,10 +9,22 @@ from millstream.errors import ConfigError
 
 
 def load_dotenv(project: Path) -> None:
-    """Put what the project's `.env` says into the environment, which wins where both speak."""
+    """Put what the project's `.env` says into the environment, which wins where both speak.
+
+    Raises:
+        ConfigError: it is there and can't be read.
+    """
     import dotenv
 
-    dotenv.load_dotenv(project / ".env", override=False)
+    file = project / ".env"
+    try:
+        dotenv.load_dotenv(file, override=False)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            f"{file}: can't be read: {why}",
+            hint="it is a text file that the user who runs this, in a container too, may read",
+        ) from None
 
 
 def credential(*names: str) -> str | None:
