@@ -35,8 +35,11 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 @pytest.fixture
 def delta(tmp_path: Path) -> Place:
+    """In a folder whose name is another one in a URL."""
     pytest.importorskip("deltalake")
-    return places.lake(tmp_path, "delta")
+    project = tmp_path / "a läke"
+    project.mkdir()
+    return places.lake(project, "delta")
 
 
 def load(
@@ -229,3 +232,15 @@ def test_the_password_of_a_catalog_is_in_no_file(
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert any(file.suffix == ".parquet" for file in files)  # the package that waits
     assert not [file for file in files if b"s3cret" in file.read_bytes()]
+
+
+def test_a_folder_that_dlt_would_misname_is_refused(tmp_path: Path) -> None:
+    """dlt would write Iceberg tables into the folder `a%20lake`."""
+    pytest.importorskip("pyiceberg")
+    project = tmp_path / "a lake"
+    project.mkdir()
+    with pytest.raises(ConfigError, match=r"would write them into .*a%20lake"):
+        load(places.lake(project, "iceberg"), ORDERS)
+    assert not (tmp_path / "a%20lake").exists()
+    with pytest.raises(ConfigError, match="with its apostrophe"):
+        load(places.filesystem(tmp_path / "it's mine"), ORDERS)

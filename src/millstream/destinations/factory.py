@@ -123,6 +123,12 @@ def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
         if urlparse(bucket).scheme in ("", "file"):
             folder = Path(bucket.removeprefix("file://"))
             _refuse_mistyped(folder, config.project, "destination.options.bucket_url")
+            if "'" in str(folder):
+                raise ConfigError(
+                    f"destination.options.bucket_url: dlt can't read files in {folder}: it puts "
+                    "the path into SQL as it is, with its apostrophe",
+                    hint="choose a path without one",
+                )
     destination: Any
     try:
         destination = Destination.from_reference(name)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -219,6 +220,8 @@ class OpenTableSqlClient(FilesystemSqlClient):
     def _files(self, table_format: str, table: Any, parts: Sequence[str]) -> list[str]:
         if table_format == "delta":
             paths = _delta_files(table)
+            if self.remote_client.config.is_local_filesystem:  # they are parts of a URL
+                paths = [*map(unquote, paths)]
         else:
             tasks = [*table.scan().plan_files()]
             if any(task.delete_files for task in tasks):  # another program's

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from millstream.errors import ConfigError, MissingDependencyError
 
@@ -75,6 +76,8 @@ def choose_format(
     found = _format(resource)
     if found is not None:
         refuse_not_installed(found)
+    if found == "iceberg":
+        _refuse_folder(pipeline)
     try:
         coming: Any = resource.compute_table_schema()
     except Exception:  # hints that are functions of a row
@@ -84,6 +87,21 @@ def choose_format(
         _refuse_other_format(stored, found, what)
     if found is not None:
         _refuse_unmergeable(coming, resource.write_disposition, found, what)
+
+
+def _refuse_folder(pipeline: dlt.Pipeline) -> None:
+    """dlt makes a URL of a folder, which pyiceberg takes for the folder's name."""
+    with pipeline.destination_client() as client:
+        config: Any = client.config
+        if not config.is_local_filesystem:
+            return
+        folder = config.make_local_path(config.bucket_url)
+    if quote(folder) != folder:
+        raise ConfigError(
+            f"destination.options.bucket_url: Iceberg tables can't be in {folder}: dlt would write "
+            f"them into {quote(folder)}",
+            hint="choose a path of letters, digits, `-`, `_` and `.`",
+        )
 
 
 def _refuse_other_format(stored: Any, found: str | None, what: str) -> None:
