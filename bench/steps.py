@@ -5,7 +5,7 @@
 Each stream is one small file of JSON lines, into DuckDB, so that what is timed is all that is not
 the load. Whole processes, `dagster job execute`, as a run of the daemon is one; processor time is
 that of all its processes. `forkserver` is the multiprocess executor with the modules of a run
-preloaded, as docs/how-to/choose-steps.md has it.
+preloaded, as docs/how-to/shape-dagster-runs.md has it.
 """
 
 from __future__ import annotations
