@@ -11,7 +11,13 @@ import dlt
 import pytest
 
 from millstream import destinations
-from millstream.config import FilesConfig, PipelineConfig, PolicyConfig, TargetConfig
+from millstream.config import (
+    FilesConfig,
+    MongoDBConfig,
+    PipelineConfig,
+    PolicyConfig,
+    TargetConfig,
+)
 from millstream.destinations import table_formats
 from millstream.errors import ConfigError, MissingDependencyError, RunError
 from millstream.model import RunReport
@@ -244,3 +250,18 @@ def test_a_folder_that_dlt_would_misname_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "a%20lake").exists()
     with pytest.raises(ConfigError, match="with its apostrophe"):
         load(places.filesystem(tmp_path / "it's mine"), ORDERS)
+
+
+def test_collections_that_are_merged_after_a_full_load_are_refused(delta: Place) -> None:
+    config = PipelineConfig(
+        name=NAME,
+        source=MongoDBConfig(collections=("orders",), changes=True),
+        destination=delta.destination,
+        project=delta.project,
+    )
+    pipeline = dlt.pipeline(
+        NAME, pipelines_dir=str(delta.project), destination=destinations.build(config)
+    )
+    resource = dlt.resource([], name="orders", write_disposition="merge", primary_key="_id")
+    with pytest.raises(ConfigError, match="is read whole once, and merged into from then on"):
+        destinations.choose_format(config, pipeline, dlt.Schema(NAME), resource, "shop.orders")

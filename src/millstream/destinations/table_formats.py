@@ -9,13 +9,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from millstream.config import MongoDBConfig, PipelineConfig, TargetConfig
 from millstream.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
     import dlt
     from dlt.sources import DltResource
-
-    from millstream.config import TargetConfig
 
 PACKAGES = {"delta": ("deltalake",), "iceberg": ("pyiceberg", "sqlalchemy")}
 """By format, the packages that read and write it; Millstream's extra has the format's name."""
@@ -85,8 +84,16 @@ def choose_format(
     stored: Any = schema.tables.get(schema.naming.normalize_tables_path(str(coming["name"])))
     if stored is not None and _has_rows(stored):
         _refuse_other_format(stored, found, what)
-    if found is not None:
-        _refuse_unmergeable(coming, resource.write_disposition, found, what)
+    if found is None:
+        return
+    _refuse_unmergeable(coming, resource.write_disposition, found, what)
+    is_mongodb = isinstance(target, PipelineConfig) and isinstance(target.source, MongoDBConfig)
+    if is_mongodb and coming.get("write_disposition") == "merge":
+        raise ConfigError(
+            f"{what}: a collection with `cursor` or `changes` is read whole once, and merged into "
+            f"from then on; rows that replaced others in {_TITLES[found]} tables can't be merged",
+            hint="leave both out, so that each run reads it anew; or load into a database",
+        )
 
 
 def _refuse_folder(pipeline: dlt.Pipeline) -> None:
