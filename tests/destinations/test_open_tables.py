@@ -97,6 +97,7 @@ def test_rows_are_merged_with_their_lists(lake: Place) -> None:
     }
 
 
+@pytest.mark.nightly_on("iceberg")
 def test_an_append_that_fails_half_way_is_there_once(
     lake: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,7 @@ def test_which_destinations_have_them(delta: Place, monkeypatch: pytest.MonkeyPa
     assert missing.value.hint == 'pip install "millstream[delta]"'
 
 
+@pytest.mark.nightly
 def test_merges_go_on_after_a_full_refresh(delta: Place) -> None:
     """Which replaces all rows of files: their ids must be those by which a merge finds them."""
     data = delta.project / "data"
