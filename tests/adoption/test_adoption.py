@@ -17,7 +17,7 @@ from adoption.makes import MAKES, Make, Shop
 from millstream.cli import main
 from services.places import Place
 
-OFTEN = {("merge", "duckdb"), ("marked", "duckdb"), ("transformer", "postgres")}
+OFTEN = {("merge", "duckdb"), ("transformer", "postgres")}
 PLACES = {
     "duckdb": (),
     "postgres": (pytest.mark.xdist_group("postgres"),),

@@ -20,6 +20,8 @@ from services.places import Place
 FIRST = [{"id": n, "n": n, "lines": [{"price": n}]} for n in range(6)]
 TABLE = "_millstream_quarantine"
 
+NIGHTLY_DLT = pytest.param("dlt", marks=pytest.mark.nightly)
+
 
 def shop(place: Place, contract: str = "discard_row", **more: Any) -> PipelineConfig:
     arguments = {"contract": contract, **more}
@@ -152,7 +154,7 @@ def test_a_replay_that_dies_loads_each_row_once(
     assert waiting(place) == []
 
 
-@pytest.mark.parametrize("engine", ["millstream", "dlt"])
+@pytest.mark.parametrize("engine", ["millstream", NIGHTLY_DLT])
 def test_a_discarded_value_is_kept_and_comes_back_by_the_key(
     duckdb_place: Place, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +235,7 @@ def test_a_row_that_was_deleted_since_is_not_replayed(duckdb_place: Place) -> No
     assert duckdb_place.column("orders", "id") == [0, 1, 2, 3, 4, 5, 7, 8]
 
 
-@pytest.mark.parametrize("engine", ["millstream", "dlt"])
+@pytest.mark.parametrize("engine", ["millstream", NIGHTLY_DLT])
 def test_of_one_load_the_version_read_last_stays(
     duckdb_place: Place, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

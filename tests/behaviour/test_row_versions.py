@@ -112,7 +112,7 @@ def test_lists_that_only_outdated_versions_hold(place: Place, way: dict[str, Any
     assert children(place) == sorted(map(str, range(KEYS)))
 
 
-@pytest.mark.nightly_on("bigquery", "postgres")
+@pytest.mark.nightly_on("bigquery", "postgres", "filesystem")
 def test_columns_that_only_outdated_versions_hold(place: Place, way: dict[str, Any]) -> None:
     FEED.rows = [{"id": n, "v": 1, "items": [{"sku": f"{n}"}]} for n in range(5)]
     run(shop(place).model_copy(update=way), "orders")

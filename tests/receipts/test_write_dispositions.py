@@ -94,7 +94,12 @@ def rounds(seed: int, how: str) -> Iterator[Rows]:
         yield rows
 
 
-@pytest.mark.parametrize("how", WRITES)
+OFTEN = ("deletions", "insert-only", "scd2")
+
+
+@pytest.mark.parametrize(
+    "how", [how if how in OFTEN else pytest.param(how, marks=pytest.mark.nightly) for how in WRITES]
+)
 def test_each_load_is_compared(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = pipeline(tmp_path, how, monkeypatch)
     for rows in rounds(1, how):

@@ -160,7 +160,7 @@ def test_a_long_history_is_not_read_whole(
         seen = ColumnProfile(10 + number, 5, 5)
         columns = tuple(Column(name, "text", profile=seen) for name in "abc")
         schema = SchemaVersion((Table("orders", None, columns),))
-        history_module._append(history, history_module.rows_of(report(schema, schema, f"{number}")))
+        history_module.append(history, report(schema, schema, f"{number}"))
     monkeypatch.setattr(history_module, "NEWEST_PROFILES", 8)
     loads = history_module.profiles(history, NAME, "orders")
     # the third is cut in two by the limit, and half a load would look like missing columns

@@ -290,7 +290,11 @@ def test_a_newer_state_is_refused(tmp_path: Path) -> None:
     ],
     ids=["Last-Modified", "ETag", "neither"],
 )  # fmt: skip
-@pytest.mark.parametrize("has_length", [True, False], ids=["length", "no length"])
+@pytest.mark.parametrize(
+    "has_length",
+    [pytest.param(True, marks=pytest.mark.nightly), False],
+    ids=["length", "no length"],
+)
 def test_a_changed_file_over_http_is_read(
     local: FileProject, server: FileServer, headers: Any, changed: Any, has_length: bool
 ) -> None:
@@ -455,8 +459,9 @@ def test_rows_of_a_moved_file_wait_no_more_once_corrected(
     assert statuses(local) == [("superseded", 2), ("waiting", 1)]
 
 
-@pytest.mark.parametrize("name", ["b.jsonl", "a.jsonl.gz", "old/c.jsonl.gz"])
-@pytest.mark.parametrize("key", [None, "id"])
+@pytest.mark.parametrize(
+    ("name", "key"), [("b.jsonl", None), ("a.jsonl.gz", None), ("old/c.jsonl.gz", "id")]
+)
 def test_a_line_that_is_corrected_as_its_file_moves(
     local: FileProject, name: str, key: str | None
 ) -> None:

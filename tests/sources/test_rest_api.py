@@ -525,7 +525,7 @@ def test_an_answer_that_is_another(project: ApiProject, body: bytes, kind: str, 
     assert "Ann" not in project.err
 
 
-@pytest.mark.parametrize("page", [1, 2])
+@pytest.mark.parametrize("page", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_an_error_that_calls_itself_a_success(
     project: ApiProject, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
