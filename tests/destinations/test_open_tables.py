@@ -110,7 +110,7 @@ def test_an_append_that_fails_half_way_is_there_once(
         {"id": n, "items": [{"sku": f"{n}"}], **({"late": n} if n > 20 else {})}
         for n in range(1, 30)
     ]
-    from millstream.destinations.open_tables import OpenTableClient
+    from millstream.destinations.open_tables.client import OpenTableClient
 
     create = OpenTableClient.create_load_job
 

@@ -154,7 +154,7 @@ def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
 
             destination = CopyPostgres(**arguments)
         elif name == "filesystem":
-            from millstream.destinations.open_tables import OpenTables
+            from millstream.destinations.open_tables.client import OpenTables
 
             destination = OpenTables(**arguments)
         if found:

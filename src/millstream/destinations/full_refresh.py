@@ -59,9 +59,9 @@ def prepare(
     assert pipeline.destination is not None
     for resource in resources:
         disposition = resource.write_disposition
-        is_files = pipeline.destination.destination_name == "filesystem"
-        is_files = is_files and not table_formats.is_open(pipeline, resource)
-        if disposition == "replace" and table_formats.is_open(pipeline, resource):
+        is_open = table_formats.is_open(pipeline, resource)
+        is_files = pipeline.destination.destination_name == "filesystem" and not is_open
+        if is_open and disposition == "replace":
             if has_unique_keys and _has_key(resource):
                 # merges find rows by ids made of the key, and rows that replace others have none
                 resource.apply_hints(write_disposition="merge")
@@ -164,9 +164,9 @@ def sweep(
             load_ids,
         )
         for root in filter(partial(table_formats.format_of, schema), roots):
-            from millstream.destinations import open_tables
+            from millstream.destinations.open_tables import removal
 
-            open_tables.sweep(pipeline, schema, root, load_ids)
+            removal.sweep(pipeline, schema, root, load_ids)
     elif sql_client(pipeline, schema.name) is not None:
         for root in roots:
             if schema.tables[root].get("x-merge-strategy") == "scd2":

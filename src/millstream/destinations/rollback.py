@@ -25,9 +25,9 @@ def undo(pipeline: dlt.Pipeline, schema: dlt.Schema, load_id: str) -> None:
     if pipeline.destination.destination_name == "filesystem":
         for root in _appended(schema):
             if format_of(schema, root):
-                from millstream.destinations import open_tables
+                from millstream.destinations.open_tables import removal
 
-                open_tables.undo(pipeline, schema, root, load_id)
+                removal.undo(pipeline, schema, root, load_id)
         return
     opened = sql_client(pipeline, schema.name)
     if opened is None:

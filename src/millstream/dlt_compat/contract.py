@@ -369,6 +369,8 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
                 ),
             ),
         ),
+    ),
+    "open_table_jobs": (
         Owner(
             "dlt.destinations.impl.filesystem.filesystem:DeltaLoadFilesystemJob",
             (
@@ -388,6 +390,8 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
             (Name("_load_table", "the table, with what the destination does for it"),),
             _load_job,
         ),
+    ),
+    "open_table_views": (
         Owner(
             "dlt.destinations.impl.filesystem.sql_client:FilesystemSqlClient",
             (
