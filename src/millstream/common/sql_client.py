@@ -1,4 +1,4 @@
-"""Which destinations hold tables that can be queried."""
+"""What kind a destination is, and whether it holds tables that can be queried."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def sql_client(pipeline: dlt.Pipeline, schema_name: str | None = None) -> SqlCli
         return pipeline.sql_client(schema_name) if schema_name else pipeline.sql_client()
     except (SqlClientNotAvailable, NotImplementedError):
         return None
+
+
+def kind_of(pipeline: dlt.Pipeline) -> str:
+    """The kind of its destination, whatever name it was given: `duckdb`, `filesystem`, ..."""
+    assert pipeline.destination is not None
+    return pipeline.destination.destination_type.rsplit(".", 1)[-1]

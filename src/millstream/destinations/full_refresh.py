@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from millstream.common.sql_client import sql_client
+from millstream.common.sql_client import kind_of, sql_client
 from millstream.destinations import table_formats
 from millstream.destinations.partition_rows import nested_tables
 
@@ -108,9 +108,9 @@ def replace_through_staging(pipeline: dlt.Pipeline, stored: dlt.Schema) -> None:
     with pipeline.destination_client() as client:
         if getattr(client.config, "enable_atomic_replace", False):  # BigQuery's own way
             return
-    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
     # of this destination alone: files can't be replaced so
-    dlt.config[f"{pipeline.pipeline_name}.destination.{kind}.replace_strategy"] = STAGING
+    place = f"{pipeline.pipeline_name}.destination.{kind_of(pipeline)}"
+    dlt.config[f"{place}.replace_strategy"] = STAGING
 
 
 def drop_staging_tables(pipeline: dlt.Pipeline, schema: dlt.Schema) -> None:

@@ -33,6 +33,11 @@ def lost(text: bytes, found: Any) -> bool:
     return sum(1 for each in _STRING.finditer(text) if each[1]) > _keys(found)
 
 
+def lost_key(text: bytes, found: Any) -> str | None:
+    """A key that an object in the JSON `text` has twice, and what was read from it once, if any."""
+    return twice(text) if lost(text, found) else None
+
+
 def twice(text: str | bytes) -> str | None:
     """The first key that an object in a JSON text has twice; None where there is none.
 

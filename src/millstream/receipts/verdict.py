@@ -322,18 +322,9 @@ def _compare(
             left[tree.total] -= 1
             missing.append(tree)
     found, alone, others = pairs(missing, extra)
-    if expected.held_keys and alone:
-        held = expected.held_keys(key, telling)
-        kept = [tree for tree in alone if tree.key in held]
-        alone = [tree for tree in alone if tree.key not in held]
-        for tree in kept:
-            ours.add(tree, -1)
-    # rows that wait in quarantine, or that a later one of the load replaced, are in no table
-    excused = expected.quarantined - source.unreadable + expected.outdated
-    if len(alone) <= excused:
-        for tree in alone:
-            ours.add(tree, -1)
-        alone = []
+    alone, excused = _excused(alone, source, expected, key, telling)
+    for tree in excused:
+        ours.add(tree, -1)
     compared = _Comparison(layout, ours, theirs, len(source.rows), delivered.lost)
     for _, there in found:
         theirs.add(there)
@@ -355,6 +346,23 @@ def _compare(
     figures = compared.ours if is_whole or found or alone else every
     compared.basis = Basis(figures, key, column, sample, source.skipped)
     return compared
+
+
+def _excused(
+    alone: Sequence[Tree],
+    source: _Source,
+    expected: Expected,
+    key: Sequence[str],
+    telling: Chosen | None,
+) -> tuple[list[Tree], list[Tree]]:
+    """Rows of the source that are in no table: those that should be, and those that need not."""
+    held = expected.held_keys(key, telling) if expected.held_keys and alone else set()
+    excused = [tree for tree in alone if tree.key in held]
+    missing = [tree for tree in alone if tree.key not in held]
+    # rows that wait in quarantine, or that a later one of the load replaced
+    if len(missing) <= expected.quarantined - source.unreadable + expected.outdated:
+        return [], [*excused, *missing]
+    return missing, excused
 
 
 def _telling(source: _Source, key: Sequence[str]) -> Chosen | None:

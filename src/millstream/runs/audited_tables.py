@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
+from millstream.common.sql_client import kind_of
 from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.receipts.delivered import Delivered, Which
@@ -50,8 +51,7 @@ def delivered_rows(
     pipeline: dlt.Pipeline, client: SqlClientBase[Any], layout: Layout, which: Which
 ) -> Callable[[frozenset[Column]], Delivered]:
     """Makes rows of a root table, but for some columns."""
-    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
-    number = "rowid" if kind in ("duckdb", "motherduck") else ""
+    number = "rowid" if kind_of(pipeline) in ("duckdb", "motherduck") else ""
     return partial(Delivered, client, layout, which, row_number=number)
 
 

@@ -28,6 +28,7 @@ from millstream.runs.recorder import RunRecorder, StaleCursorError
 from millstream.runs.recovery import finish_abandoned
 from millstream.runs.scope import Baseline, scope_of
 from millstream.runs.turn import Turn
+from millstream.sources import findings
 
 if TYPE_CHECKING:
     import dlt
@@ -257,8 +258,7 @@ def execute(
                 opened = open_source()
             approved = finish_abandoned(context, recorder, turn, place, drop=full_refresh)
             while True:
-                is_part = False
-                with _working_folder(context, recorder, place, approved) as run:
+                with _working_folder(context, recorder, turn, place, approved) as run:
                     pipeline = context.pipeline(run)
                     if instead:
                         schema_changes.held_packages.note_replay(run)
@@ -280,21 +280,12 @@ def execute(
                     stages.normalize_and_load(
                         context, scope, recorder, turn, baseline, pipeline, run, extracted
                     )
-                    stop = extracted.findings.stop
-                    is_part = stop is not None and stop.error is None and not recorder.stopped
-                    if not is_part:
-                        report = _reported(context, recorder, pipeline, baseline)
-                        if stop is not None and stop.error is not None:
-                            raise stop.error
+                    report = _reported(
+                        context, recorder, pipeline, baseline, extracted.findings.stop
+                    )
+                    if report is not None:
                         return report
-                    recorder.before = recorder.before or baseline.version
-                    with context.writer():
-                        recorder.finished(pipeline, baseline.version)
-                if not is_part:
-                    # the cursor was stale, and the folder is gone: read again. A partition keeps
-                    # its stream now, or it might never come to an end beside many others
-                    turn.keep_stream()
-                    logger.info("%s: another run loaded this stream: again", context.stream)
+                # a part is loaded and the next one is read; or the cursor was stale: read again
                 with recorder.step("prepare"):
                     opened = open_source()
     except RunInterrupted:
@@ -308,7 +299,7 @@ def execute(
 
 @contextmanager
 def _working_folder(
-    context: RunContext, recorder: RunRecorder, place: str, approved: Collection[str]
+    context: RunContext, recorder: RunRecorder, turn: Turn, place: str, approved: Collection[str]
 ) -> Iterator[Path]:
     """A new folder for a run's package, which stays only while the package waits.
 
@@ -324,15 +315,33 @@ def _working_folder(
             raise
         except StaleCursorError:
             folder.remove()
+            # a partition keeps its stream now, or it might never come to an end beside many others
+            turn.keep_stream()
+            logger.info("%s: another run loaded this stream: again", context.stream)
         finally:
             if not load_packages.pending(folder.path):
                 folder.remove()
 
 
 def _reported(
-    context: RunContext, recorder: RunRecorder, pipeline: dlt.Pipeline, baseline: Baseline
-) -> RunReport:
-    """The report of a run whose rows are in, written to the history and sent to the alerts."""
+    context: RunContext,
+    recorder: RunRecorder,
+    pipeline: dlt.Pipeline,
+    baseline: Baseline,
+    stop: findings.Stop | None,
+) -> RunReport | None:
+    """The report of a run whose rows are in, written to the history and sent to the alerts.
+
+    None where they are a part of the rows, and the others are still to be read.
+
+    Raises:
+        MillstreamError: what kept the source from being read to its end.
+    """
+    if stop is not None and stop.error is None and not recorder.stopped:
+        recorder.before = recorder.before or baseline.version
+        with context.writer():
+            recorder.finished(pipeline, baseline.version)
+        return None
     with context.writer():
         with recorder.step("report"):
             report = recorder.report(pipeline, baseline.version)
@@ -341,4 +350,6 @@ def _reported(
     report = replace(report, warnings=(*report.warnings, *unsent))
     if recorder.stopped:
         raise recorder.interruption(report)
+    if stop is not None and stop.error is not None:
+        raise stop.error
     return report

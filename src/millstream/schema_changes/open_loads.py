@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from millstream.common.sql_client import sql_client
+from millstream.common.sql_client import kind_of, sql_client
 
 if TYPE_CHECKING:
     import dlt
@@ -39,11 +39,7 @@ class OpenLoad:
 
 def can_note(pipeline: dlt.Pipeline) -> bool:
     """Whether a destination can take back what it was given: files can't be changed by rows."""
-    assert pipeline.destination is not None
-    return (
-        pipeline.destination.destination_type.rsplit(".", 1)[-1] != "filesystem"
-        and sql_client(pipeline) is not None
-    )
+    return kind_of(pipeline) != "filesystem" and sql_client(pipeline) is not None
 
 
 def find(pipeline: dlt.Pipeline, name: str, stream: str) -> Sequence[OpenLoad]:

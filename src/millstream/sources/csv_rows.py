@@ -27,9 +27,10 @@ from millstream.config import FileStream
 from millstream.errors import SourceDataError
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
-from millstream.sources import column_values, file_content, findings
+from millstream.sources import column_values, file_content
+from millstream.sources.csv_columns import columns_of
 from millstream.sources.file_content import PeekableFile
-from millstream.sources.typed_columns import UNBOUNDED, Column, Declared, column_names
+from millstream.sources.typed_columns import Column, Declared
 
 BLOCK = 8 << 20
 _HEAD = 1 << 20
@@ -41,46 +42,6 @@ _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?|\d{4}-\d\d-\d\d.*", re.
 _EXACT_DIGITS = 15
 """A decimal of so many digits is the double that it is read as, written again."""
 _OTHER_DELIMITERS = ";\t|,"
-
-
-def columns_of(names: Sequence[str], types: Mapping[str, str]) -> list[Column]:
-    """The columns of a file, by the names in its first row."""
-    named = column_names(names)
-    return [_column(named[name], name, types.get(name, "text")) for name in names]
-
-
-def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
-    """The settings without the types of columns that are text in the table, and stay it.
-
-    A text is what the file has, and no other type may give it back: `007` is not a number.
-
-    Args:
-        known: the columns of the table in dlt's schema.
-    """
-    stay = [
-        each.source
-        for each in columns_of(tuple(settings.types), settings.types)
-        if each.kind not in ("text", "nested", "any")
-        and known.get(each.name, {}).get("data_type") == "text"
-    ]
-    if not stay:
-        return settings
-    findings.warn(
-        f"types: {', '.join(f'`{each}`' for each in stay)}: text since an earlier load, and stays "
-        "it, with values as the file has them; a table in another `destination.dataset` would get "
-        "the type"
-    )
-    types = {name: kind for name, kind in settings.types.items() if name not in stay}
-    return settings.model_copy(update={"types": types})
-
-
-def _column(name: str, source: str, kind: Any) -> Column:
-    if kind.startswith("timestamp"):
-        return Column(name, source, "timestamp", is_zoned=kind == "timestamptz")
-    if kind.startswith("decimal"):
-        digits = [int(each) for each in re.findall(r"\d+", kind)]
-        return Column(name, source, "decimal", (digits[0], digits[1]) if digits else UNBOUNDED)
-    return Column(name, source, kind)
 
 
 def read(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -128,6 +128,7 @@ class FileState:
     def find_moved(
         self,
         files: Sequence[ListedFile],
+        quarantined: Callable[[], Collection[str]],
         is_that: Callable[[ListedFile, Sequence[str], str], bool],
     ) -> None:
         """Take new files for those that were read under other keys, where `is_that` says so.
@@ -135,13 +136,17 @@ class FileState:
         They count as changed since.
 
         Args:
-            is_that: told a file, where one that is gone was, and the digest of its text.
+            quarantined: where files were of which lines wait; asked where a file is gone.
+            is_that: told a file, where such a one was, and the digest of its text.
         """
-        for file in files:
-            for key in () if self.knows(file) else list(self._gone(files)):
+        gone = {key: self._places(key) for key in self._gone(files)}
+        unreadable = frozenset(quarantined() if gone else ())
+        gone = {key: places for key, places in gone.items() if unreadable.intersection(places)}
+        for file in files if gone else ():
+            for key, places in () if self.knows(file) else gone.items():
                 known = self._files[key]
-                if is_that(file, self._places(key), known["sha256"]):
-                    del self._files[key]
+                if is_that(file, places, known["sha256"]):
+                    del self._files[key], gone[key]
                     self._files[file.key] = {**known, "was": [*known.get("was", ()), key]}
                     break
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from millstream.formats import engine_mode
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.sources import (
     corrected_lines,
-    csv_rows,
+    csv_columns,
     file_content,
     file_corrections,
     file_kind,
@@ -116,7 +116,7 @@ class FilesSource:
             unread = [file for file in files if not seen.is_current(file)]
             now = settings
             if unread and settings.types:
-                now = csv_rows.settled(settings, known_columns())
+                now = csv_columns.settled(settings, known_columns())
             for file in unread:
                 yield from self._unread(file, now, seen, in_parts=in_parts)
 
@@ -136,17 +136,15 @@ class FilesSource:
                 was = former[file.key]
                 findings.warn(f"{file.url} was not read: it was read before, as {was}")
         if self._has_quarantine:
-            quarantined = cache(corrected_lines.places)  # asked only where a file is gone
+            seen.find_moved(files, corrected_lines.places, partial(self._is_corrected, settings))
 
-            def is_corrected(file: ListedFile, places: Sequence[str], digest: str) -> bool:
-                """Whether a file has the text of one that is gone, but for quarantined lines."""
-                if quarantined().isdisjoint(places):
-                    return False
-                with self._raw(file, again=True) as raw:
-                    found = file_corrections.find((file.url, *places), raw, settings, digest)
-                return found is not None
-
-            seen.find_moved(files, is_corrected)
+    def _is_corrected(
+        self, settings: FileStream, file: ListedFile, places: Sequence[str], digest: str
+    ) -> bool:
+        """Whether a file has the text of one that is gone, but for quarantined lines."""
+        with self._raw(file, again=True) as raw:
+            found = file_corrections.find((file.url, *places), raw, settings, digest)
+        return found is not None
 
     def _unread(
         self, file: ListedFile, settings: FileStream, seen: FileState, *, in_parts: bool
@@ -212,7 +210,7 @@ class FilesSource:
             ]
 
         def rows() -> Iterator[Any]:
-            now = csv_rows.settled(settings, known_columns()) if settings.types else settings
+            now = csv_columns.settled(settings, known_columns()) if settings.types else settings
             for file in files:
                 for page in self._all_rows(file, now):
                     if isinstance(page, DataItemWithMeta):  # hints alone

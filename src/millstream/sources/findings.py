@@ -26,11 +26,17 @@ _FILE = "findings.json"
 
 @dataclass
 class Findings:
-    """The findings of one run, in the order in which the source reported them."""
+    """The findings of one run, in the order in which the source reported them.
+
+    Attributes:
+        may_stop: whether a part of the rows may be loaded, where the cursor says what follows.
+        stop: where the source was not read to its end. Of the run alone: a later one reads on.
+    """
 
     warnings: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     updates: list[RowUpdate] = field(default_factory=list)
+    may_stop: bool = False
     stop: Stop | None = None
 
 
@@ -48,23 +54,15 @@ class Stop:
 _current: ContextVar[tuple[Findings, Path] | None] = ContextVar("findings", default=None)
 
 
-_may_stop: ContextVar[bool] = ContextVar("may_stop", default=False)
-
-
 @contextmanager
 def collecting(run: Path, *, may_stop: bool = False) -> Iterator[Findings]:
-    """Collect what a source reports, in memory and in the run's working folder.
-
-    Args:
-        may_stop: whether a part of the rows may be loaded, where the cursor says what follows.
-    """
-    found = Findings()
-    token, permitted = _current.set((found, run / _FILE)), _may_stop.set(may_stop)
+    """Collect what a source reports, in memory and in the run's working folder."""
+    found = Findings(may_stop=may_stop)
+    token = _current.set((found, run / _FILE))
     try:
         yield found
     finally:
         _current.reset(token)
-        _may_stop.reset(permitted)
 
 
 def stored(run: Path) -> Findings:
@@ -94,7 +92,8 @@ def skip(name: str, reason: str, detail: str) -> None:
 
 def may_stop() -> bool:
     """Whether a source that knows where to go on may `stop_early`."""
-    return _may_stop.get()
+    current = _current.get()
+    return current is not None and current[0].may_stop
 
 
 def stop_early(error: MillstreamError | None = None) -> None:
@@ -105,7 +104,7 @@ def stop_early(error: MillstreamError | None = None) -> None:
     """
     current = _current.get()
     assert current is not None, "ask may_stop() first"
-    current[0].stop = Stop(error)  # not kept: a later run reads on anyway
+    current[0].stop = Stop(error)
 
 
 def update_rows(update: RowUpdate) -> None:
@@ -120,5 +119,5 @@ def _add(change: Any) -> None:
     found, path = current
     change(found)
     # at once: a package that is complete must never be without them
-    kept = {name: each for name, each in asdict(found).items() if name != "stop"}
-    atomic_write.write(path, json.dumps(kept))
+    kept = {name: getattr(found, name) for name in ("warnings", "skipped", "updates")}
+    atomic_write.write(path, json.dumps(kept, default=asdict))

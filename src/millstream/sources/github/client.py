@@ -250,10 +250,7 @@ def _document(response: requests.Response, content: bytes) -> tuple[Any, str]:
     try:
         found = json.loads(content)
         # no parser of GitHub's answers would see both, and which one is true nobody knows
-        if (
-            duplicate_keys.lost(content, found)
-            and (key := duplicate_keys.twice(content)) is not None
-        ):
+        if (key := duplicate_keys.lost_key(content, found)) is not None:
             raise SourceDataError(
                 f"an answer in which {duplicate_keys.describe(key)}: {response.url}",
                 hint="is `base_url` GitHub's API? GitHub Enterprise: https://HOST/api/v3",

@@ -41,10 +41,7 @@ def problem_of(response: requests.Response, url: str) -> str:
             _keep(response, None, lambda: _not_json(response, url))
             return ""
         return "the answer is not whole: its JSON can't be read"
-    if (
-        duplicate_keys.lost(content, document)
-        and (key := duplicate_keys.twice(content)) is not None
-    ):
+    if (key := duplicate_keys.lost_key(content, document)) is not None:
         raise SourceDataError(
             f"an answer in which {duplicate_keys.describe(key)}: {url}",
             hint="ask whoever runs the API which value is true; nothing of this run was loaded",

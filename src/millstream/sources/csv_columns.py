@@ -1,0 +1,51 @@
+"""What the columns of a CSV file are: texts, but for those whose types are declared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from millstream.config import FileStream
+from millstream.sources import findings
+from millstream.sources.typed_columns import UNBOUNDED, Column, column_names
+
+
+def columns_of(names: Sequence[str], types: Mapping[str, str]) -> list[Column]:
+    """The columns of a file, by the names in its first row."""
+    named = column_names(names)
+    return [_column(named[name], name, types.get(name, "text")) for name in names]
+
+
+def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
+    """The settings without the types of columns that are text in the table, and stay it.
+
+    A text is what the file has, and no other type may give it back: `007` is not a number.
+
+    Args:
+        known: the columns of the table in dlt's schema.
+    """
+    stay = [
+        each.source
+        for each in columns_of(tuple(settings.types), settings.types)
+        if each.kind not in ("text", "nested", "any")
+        and known.get(each.name, {}).get("data_type") == "text"
+    ]
+    if not stay:
+        return settings
+    findings.warn(
+        f"types: {', '.join(f'`{each}`' for each in stay)}: text since an earlier load, and stays "
+        "it, with values as the file has them; a table in another `destination.dataset` would get "
+        "the type"
+    )
+    types = {name: kind for name, kind in settings.types.items() if name not in stay}
+    return settings.model_copy(update={"types": types})
+
+
+def _column(name: str, source: str, kind: Any) -> Column:
+    if kind.startswith("timestamp"):
+        return Column(name, source, "timestamp", is_zoned=kind == "timestamptz")
+    if kind.startswith("decimal"):
+        digits = [int(each) for each in re.findall(r"\d+", kind)]
+        return Column(name, source, "decimal", (digits[0], digits[1]) if digits else UNBOUNDED)
+    return Column(name, source, kind)
