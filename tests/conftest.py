@@ -82,11 +82,14 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
     yield
-    if "dlt" in sys.modules:  # a pipeline that stays active lends its state to the next test
+    if "dlt" in sys.modules:
         from dlt.common.configuration.container import Container
+        from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
         from dlt.common.pipeline import PipelineContext
 
+        # a pipeline that stays active lends its state to the next test, `dlt.config` its settings
         Container()[PipelineContext].deactivate()
+        Container()[PluggableRunContext].reload_providers()
 
 
 @pytest.fixture(scope="session")

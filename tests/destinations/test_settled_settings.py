@@ -11,6 +11,7 @@ from dlt.common.configuration.specs import ConfigSectionContext
 
 from millstream.config import DestinationConfig, TargetConfig
 from millstream.destinations.factory import build, settings
+from millstream.destinations.settled_settings import change
 
 
 def asked(destination: Any, config: TargetConfig, pipeline: str) -> Any:
@@ -39,3 +40,14 @@ def test_what_is_written_into_an_answer_is_not_in_the_next(tmp_path: Path) -> No
     first.dataset_name = "other"
     assert asked(destination, config, "one").dataset_name == config.dataset
     assert first.credentials is asked(destination, config, "one").credentials
+
+
+def test_what_is_changed_is_looked_up_again(tmp_path: Path) -> None:
+    config = TargetConfig(
+        name="shop", project=tmp_path, destination=DestinationConfig(type="duckdb")
+    )
+    destination = build(config)
+    assert asked(destination, config, "one").replace_strategy is None
+    change(destination, "one.destination.duckdb.replace_strategy", "staging-optimized")
+    assert asked(destination, config, "one").replace_strategy == "staging-optimized"
+    assert asked(destination, config, "two").replace_strategy is None

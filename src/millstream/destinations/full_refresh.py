@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.sql_client import kind_of, sql_client
-from millstream.destinations import table_formats
+from millstream.destinations import settled_settings, table_formats
 from millstream.destinations.partition_rows import nested_tables
 
 if TYPE_CHECKING:
@@ -100,8 +100,6 @@ def _updating(disposition: Any) -> Any:
 
 def replace_through_staging(pipeline: dlt.Pipeline, stored: dlt.Schema) -> None:
     """Let tables that have rows be replaced in one transaction."""
-    import dlt
-
     assert pipeline.destination is not None
     if not _has_staging(pipeline) or not list(stored.data_tables(seen_data_only=True)):
         return
@@ -110,7 +108,7 @@ def replace_through_staging(pipeline: dlt.Pipeline, stored: dlt.Schema) -> None:
             return
     # of this destination alone: files can't be replaced so
     place = f"{pipeline.pipeline_name}.destination.{kind_of(pipeline)}"
-    dlt.config[f"{place}.replace_strategy"] = STAGING
+    settled_settings.change(pipeline.destination, f"{place}.replace_strategy", STAGING)
 
 
 def drop_staging_tables(pipeline: dlt.Pipeline, schema: dlt.Schema) -> None:

@@ -15,18 +15,36 @@ def settle(destination: Any) -> None:
 
     Its credentials are to be resolved already: those that are not would be shared.
     """
-    look_up = destination.configuration
-    known: dict[Any, Any] = {}
+    destination.configuration = _Settled(destination.configuration)
 
-    def configuration(initial_config: Any, accept_partial: bool = False) -> Any:
+
+def change(destination: Any, setting: str, value: Any) -> None:
+    """Set what dlt looks up, and let a destination look it up again.
+
+    Args:
+        setting: as `dlt.config` names it. The environment goes before it.
+    """
+    import dlt
+
+    dlt.config[setting] = value
+    if isinstance(destination.configuration, _Settled):
+        destination.configuration.known.clear()
+
+
+class _Settled:
+    """`Destination.configuration`, asked once for each question."""
+
+    def __init__(self, look_up: Any) -> None:
+        self.known: dict[Any, Any] = {}
+        self._look_up = look_up
+
+    def __call__(self, initial_config: Any, accept_partial: bool = False) -> Any:
         question = _question(initial_config, accept_partial)
         if question is None:
-            return look_up(initial_config, accept_partial=accept_partial)
-        if question not in known:
-            known[question] = look_up(initial_config, accept_partial=accept_partial)
-        return copy(known[question])  # dlt writes into what it gets
-
-    destination.configuration = configuration
+            return self._look_up(initial_config, accept_partial=accept_partial)
+        if question not in self.known:
+            self.known[question] = self._look_up(initial_config, accept_partial=accept_partial)
+        return copy(self.known[question])  # dlt writes into what it gets
 
 
 def _question(initial: Any, accept_partial: bool) -> Any:
