@@ -290,6 +290,29 @@ def test_a_column_goes_on_with_its_time_zone_or_without(pg: SqlProject) -> None:
     ]
 
 
+def test_a_column_that_keeps_its_type_keeps_its_digits(pg: SqlProject) -> None:
+    """Else a value with more digits than the column has would be rounded, or refused for good."""
+    pg.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, n numeric(6, 2), day numeric(6, 2));"
+        "INSERT INTO t VALUES (1, 1.25, 1.25)"
+    )
+    pg.more["schema_policy"] = "evolve"
+    pg.define("t")
+    pg.run()
+    pg.execute(
+        "ALTER TABLE t ALTER n TYPE bigint, ALTER day TYPE date USING NULL;"
+        "INSERT INTO t VALUES (2, 7, '2024-01-31'), (3, 123456, NULL)"
+    )
+    said = pg.run()
+    assert "is now decimal" not in said
+    assert pg.rows("id, n, n__v_bigint, day, day__v_date", "t") == [
+        (1, Decimal(1), None, None, None),
+        (2, Decimal(7), None, None, date(2024, 1, 31)),
+        (3, None, 123456, None, None),
+    ]
+    assert pg.rows("typeof(n), typeof(day)", "t")[0] == ("DECIMAL(6,2)", "DECIMAL(6,2)")
+
+
 def test_windows_keep_the_types_of_their_table(pg: SqlProject) -> None:
     pg.execute(
         "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL, v int);"

@@ -104,6 +104,16 @@ def extract(
             name_primary_key(schema, resource, dialect)
     for resource in resources:
         destinations.choose_format(target, pipeline, schema, resource, context.what)
+    if context.is_reflected:  # before digits of former types are forgotten: columns may keep them
+        for resource in resources:
+            destinations.keep_types(
+                schema,
+                resource,
+                pipeline.destination.capabilities(),
+                # partitions share tables, and take each other's types over
+                may_widen=context.partition is None
+                and not destinations.is_open(pipeline, resource),
+            )
     scope.prepare(pipeline, schema, opened, full_refresh=full_refresh, is_replay=is_replay)
     if isinstance(target, PipelineConfig) and context.stream in target.dedup_sort:
         column = target.dedup_sort[context.stream]
@@ -114,16 +124,6 @@ def extract(
     if context.pages is not None:
         for resource in resources:
             limit_pages(resource, context.pages)
-    if context.is_reflected:
-        for resource in resources:
-            destinations.keep_types(
-                schema,
-                resource,
-                pipeline.destination.capabilities(),
-                # partitions share tables, and take each other's types over
-                may_widen=context.partition is None
-                and not destinations.is_open(pipeline, resource),
-            )
     if isinstance(opened, dlt.sources.DltSource):  # brings a schema, and its hints, along
         opened = opened.clone(with_name=context.schema)
         schema = None
