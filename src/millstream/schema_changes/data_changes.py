@@ -53,6 +53,8 @@ def observe(
 ) -> Iterator[SchemaChange]:
     """Changes of the data, table by table; at most one per column, the one that says most.
 
+    A field that took several shapes at once has a change for each: a rule may hold only one.
+
     Shares that moved are for `drift` to tell.
 
     Args:
@@ -69,10 +71,11 @@ def observe(
         yield from explosions(was, table, new)
         if was is None:
             continue
-        changed = {str(change.column): change for change in reshaped(was, table, old, new)}
-        yield from changed.values()
+        reshapes = [*reshaped(was, table, old, new)]
+        yield from reshapes
         had = loaded.table.get(table.name, Table(table.name))
         # of what people accepted ahead, as little is told again as of what is told here
+        changed = {str(change.column) for change in reshapes}
         mixed = {*changed, *in_other_shapes(table, new), *keys_of_maps(had, table)}
         objects = _objects_gone(was, table, old, new, loads, seen)
         replaced = replaced_shapes(table, new, loads or ())
