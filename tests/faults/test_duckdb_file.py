@@ -114,6 +114,16 @@ def test_a_program_that_keeps_the_file_is_named(
     assert duckdb_place.column("orders", "id") == [1, 2]
 
 
+def test_the_file_is_free_while_rows_are_read(duckdb_place: Place, hold: Hold) -> None:
+    def rows() -> Any:
+        hold(ANOTHER_PROGRAM).communicate()
+        yield {"id": 2}
+
+    load(duckdb_place, lambda: [{"id": 1}])
+    load(duckdb_place, rows)
+    assert duckdb_place.column("orders", "id") == [1, 2]
+
+
 def test_a_check_of_the_file_does_not_end_its_lock(duckdb_place: Place) -> None:
     load(duckdb_place, lambda: [{"id": 1}])
     target = TargetConfig.model_validate(

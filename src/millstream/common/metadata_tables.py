@@ -1,11 +1,12 @@
 """Millstream's own tables in the destination: appended to and read, whatever the destination is.
 
-They are loaded by dlt pipelines of their own, without state, so that the schema, state and cursors
-of the streams are not touched.
+They are made by dlt pipelines of their own, without state, so that the schema, state and cursors of
+the streams are not touched; where statements do, rows are appended by these.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 PREFIX = "_millstream_"
 ATTEMPTS = 3
+_HAS_TRANSACTIONS = frozenset({"duckdb", "postgres"})
+_TAKES_STATEMENTS = _HAS_TRANSACTIONS | {"bigquery"}
+"""Kinds of destinations on which statements with arguments were tried."""
+_ROWS_OF_STATEMENT = 100
+_REFUSED = re.compile(r"[\x00\ud800-\udfff]")
+"""NUL, and halves of surrogate pairs."""
 
 Columns = Mapping[str, str]
 """dlt data types by column."""
@@ -40,7 +47,7 @@ def append(
     *,
     made: Collection[str] = (),
 ) -> None:
-    """Append rows to tables, in one load package.
+    """Append rows to tables: in one transaction where these are there, else in one load package.
 
     Args:
         tables: rows by table; columns: of each of these tables.
@@ -51,7 +58,11 @@ def append(
     """
     import dlt
 
+    tables = {name: rows for name, rows in tables.items() if rows or name in made}
+
     def append_once() -> None:
+        if _insert(destination, dataset, schema_name, tables, columns):
+            return
         with tempfile.TemporaryDirectory(prefix="millstream-own-") as folder, own_pipeline():
             pipeline = dlt.pipeline(
                 pipeline_name=schema_name,
@@ -64,11 +75,7 @@ def append(
             # its schema is known and it has no state: nothing to ask the destination for
             pipeline.config.restore_from_destination = False
             pipeline.run(
-                [
-                    _resource(name, columns[name], rows)
-                    for name, rows in tables.items()
-                    if rows or name in made
-                ],
+                [_resource(name, columns[name], rows) for name, rows in tables.items()],
                 schema=dlt.Schema(schema_name),
             )
 
@@ -76,37 +83,69 @@ def append(
     retry.call(append_once, retry.Retries(ATTEMPTS))
 
 
-def insert(
-    client: SqlClientBase[Any], table: str, rows: Sequence[Mapping[str, Any]], columns: Columns
+def _insert(
+    destination: Any,
+    dataset: str,
+    schema_name: str,
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    columns: Mapping[str, Columns],
 ) -> bool:
-    """Add rows by one statement, a fiftieth of the time of a load package.
-
-    Args:
-        client: connected.
+    """Append rows by statements, which takes a fraction of the time of a load package.
 
     Returns:
-        False where there is no such table, or not with these columns.
+        False, and nothing is written, where a package is needed: it makes tables and columns, and
+        dlt knows what to write for texts that drivers refuse.
     """
-    from dlt.destinations.exceptions import DatabaseUndefinedRelation
+    import dlt
+    from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseUndefinedRelation
 
-    names = ", ".join(map(client.escape_column_name, [*columns, "_dlt_load_id", "_dlt_id"]))
-    load_id = str(time())
-    arguments: list[Any] = []
-    lines = []
-    for row in rows:
-        given = [*map(row.get, columns), load_id, token_urlsafe(10)]
-        # drivers do not know of which type a null among their arguments is
-        lines.append(f"({', '.join('NULL' if each is None else '%s' for each in given)})")
-        arguments += [each for each in given if each is not None]
-    place = client.make_qualified_table_name(table)
+    kind = destination.destination_type.rsplit(".", 1)[-1]
+    if kind not in _TAKES_STATEMENTS or any(map(_REFUSED.search, _texts(tables))):
+        return False
     try:
-        client.execute_sql(
-            f"INSERT INTO {place} ({names}) VALUES {', '.join(lines)}",  # noqa: S608 (escaped)
-            *arguments,
-        )
-    except DatabaseUndefinedRelation:
+        with dlt.dataset(destination, dataset, dlt.Schema(schema_name)).sql_client as client:
+            statements = [
+                statement
+                for name, rows in tables.items()
+                for statement in _statements(client, name, rows, columns[name])
+            ]
+            if len(statements) == 1:
+                client.execute_sql(statements[0][0], *statements[0][1])
+            elif kind in _HAS_TRANSACTIONS:
+                with client.begin_transaction():
+                    for text, arguments in statements:
+                        client.execute_sql(text, *arguments)
+            else:
+                return False
+    except (DatabaseUndefinedRelation, DatabaseTerminalException):
         return False
     return True
+
+
+def _texts(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    for rows in tables.values():
+        for row in rows:
+            yield from (value for value in row.values() if isinstance(value, str))
+
+
+def _statements(
+    client: SqlClientBase[Any], table: str, rows: Sequence[Mapping[str, Any]], columns: Columns
+) -> Iterator[tuple[str, list[Any]]]:
+    """What appends the rows, with arguments; without rows, what fails where there is no table."""
+    place = client.make_qualified_table_name(table)
+    if not rows:
+        yield f"SELECT 1 FROM {place} WHERE 1 = 0", []  # noqa: S608 (escaped)
+    names = ", ".join(map(client.escape_column_name, [*columns, "_dlt_load_id", "_dlt_id"]))
+    load_id = str(time())
+    for first in range(0, len(rows), _ROWS_OF_STATEMENT):
+        arguments: list[Any] = []
+        lines = []
+        for row in rows[first : first + _ROWS_OF_STATEMENT]:
+            given = [*map(row.get, columns), load_id, token_urlsafe(10)]
+            # drivers do not know of which type a null among their arguments is
+            lines.append(f"({', '.join('NULL' if each is None else '%s' for each in given)})")
+            arguments += [each for each in given if each is not None]
+        yield f"INSERT INTO {place} ({names}) VALUES {', '.join(lines)}", arguments  # noqa: S608
 
 
 def read(

@@ -6,6 +6,10 @@ instead. So dlt's connection is made to a database in memory, and the file is at
 what dlt's credentials offer for it; where they connect to is all that is replaced here. The file
 is as any other: groups of all sizes lie side by side in it, and nothing needs to know of them.
 
+The database in memory is one for each file and process. A run keeps it from its begin to its end,
+since making one takes twenty times as long as attaching a file to it; the file is detached, and so
+written back and free for others, as soon as no connection of the process has it open.
+
 Memory has a limit as well, since DuckDB otherwise keeps what it wrote. It spills beside the file,
 and where even that does not do, the limit is lifted and dlt tries again.
 """
@@ -17,7 +21,9 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import Annotated, Any
+from weakref import WeakSet
 
 import duckdb
 from dlt.common.configuration import configspec
@@ -40,6 +46,11 @@ _CHECKPOINT = "16MB"
 """Of the write-ahead log; DuckDB's own default. dlt lets a gigabyte pile up, which then is written,
 read and written again."""
 _IN_USE = "Unique file handle conflict"
+
+_opening = RLock()
+"""Attaches and detaches: what one thread opens, another must not detach."""
+_kept: dict[str, list[duckdb.DuckDBPyConnection]] = {}
+_pools: WeakSet[_Pool] = WeakSet()
 
 
 def tuned(found: DuckDbCredentials, file: Path) -> DuckDbCredentials:
@@ -64,6 +75,7 @@ def tuned(found: DuckDbCredentials, file: Path) -> DuckDbCredentials:
     }
     made.spills_into = made.global_config.pop("temp_directory", f"{file}.tmp")
     name = escape_postgres_identifier(catalog)
+    made.catalog = name
     attach = f"ATTACH IF NOT EXISTS {escape_duckdb_literal(str(file))} AS {name}"
     made.statements = [f"{attach} (ROW_GROUP_SIZE {ROW_GROUP})", *(found.statements or ())]
     # of each connection, before dlt names the dataset
@@ -72,21 +84,41 @@ def tuned(found: DuckDbCredentials, file: Path) -> DuckDbCredentials:
     return made
 
 
+@contextmanager
+def kept_in_memory(found: DuckDbCredentials) -> Iterator[None]:
+    """Keep the database in memory that a file is attached to, and not the file."""
+    if not isinstance(found, _Attached):
+        yield
+        return
+    name = connection_string(found)
+    with duckdb.connect(name) as memory:
+        with _opening:
+            _kept.setdefault(name, []).append(memory)
+        try:
+            yield
+        finally:
+            with _opening:
+                _kept[name].remove(memory)
+
+
 @configspec(init=False)
 class _Attached(DuckDbCredentials):
     """Credentials of a file that is attached to a database in memory, one for the whole process.
 
     Attributes:
         plain: the same, to connect to the file itself.
+        catalog: what the file is attached as, as SQL names it.
         spills_into: a folder; beside the file, unless dlt's configuration says where.
     """
 
     plain: Annotated[Any, NotResolved()] = None
+    catalog: Annotated[Any, NotResolved()] = None
     spills_into: Annotated[Any, NotResolved()] = None
 
     def on_resolved(self) -> None:
         super().on_resolved()
         self.conn_pool = _Pool(self)
+        _pools.add(self.conn_pool)
 
     def _conn_str(self) -> str:
         # its name tells DuckDB which connections of the process share one
@@ -106,36 +138,54 @@ class _Pool(DuckDbConnectionPool):
     credentials: _Attached
     _direct: DuckDbConnectionPool | None = None
 
+    @property
+    def name(self) -> str:
+        """Of the database in memory."""
+        return connection_string(self.credentials)
+
+    @property
+    def is_open(self) -> bool:
+        return self._conn is not None
+
     def borrow_conn(self, *args: Any, **settings: Any) -> Any:
-        with self._conn_lock:
+        with _opening, self._conn_lock:
             if self._direct is None:
                 try:
                     with self._spilling():
                         borrowed = super().borrow_conn(*args, **settings)
                     return _Connection(borrowed, self.credentials)
-                except duckdb.Error as error:
-                    if _IN_USE not in str(error):
+                except Exception as error:
+                    self._detach()
+                    if not isinstance(error, duckdb.Error) or _IN_USE not in str(error):
                         raise
                 self._direct = DuckDbConnectionPool(self.credentials.plain)
             return self._direct.borrow_conn(*args, **settings)
 
     def return_conn(self, borrowed_conn: Any) -> int:
-        with self._conn_lock:
+        with _opening, self._conn_lock:
             if self._direct is None or isinstance(borrowed_conn, _Connection):
-                return super().return_conn(borrowed_conn)
+                left = super().return_conn(borrowed_conn)
+                self._detach()
+                return left
             left = self._direct.return_conn(borrowed_conn)
             if not left:
                 self._direct = None
             return left
 
+    def _detach(self) -> None:
+        """Close the file, if no connection has it open; without a kept database it is closed."""
+        kept = _kept.get(self.name)
+        if kept and not any(pool.is_open for pool in _pools if pool.name == self.name):
+            kept[-1].execute(f"DETACH DATABASE IF EXISTS {self.credentials.catalog}")
+
     @contextmanager
     def _spilling(self) -> Iterator[None]:
         """DuckDB refuses to be told where it spills again, once it has spilled."""
-        if self._conn is not None:
+        if self.is_open:
             yield
             return
         folder = self.credentials.spills_into
-        with duckdb.connect(connection_string(self.credentials)) as first:
+        with duckdb.connect(self.name) as first:
             now = first.execute("SELECT current_setting('temp_directory')").fetchone()
             if now != (folder,):
                 first.execute("SET GLOBAL temp_directory = ?", (folder,))

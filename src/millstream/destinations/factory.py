@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,16 @@ _BUCKET_KINDS = {
 _FORMAT_KINDS = {"delta": "deltalake", "iceberg": "iceberg"}
 
 
-_Known = dict[tuple[int, "str | None"], "tuple[TargetConfig, AnyDestination]"]
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The destinations that were made, by configuration and credentials, and what they keep."""
+
+    made: dict[tuple[int, str | None], tuple[TargetConfig, AnyDestination]] = field(
+        default_factory=dict
+    )
+    kept: ExitStack = field(default_factory=ExitStack)
+
+
 _known: ContextVar[_Known | None] = ContextVar("known", default=None)
 
 
@@ -65,9 +75,11 @@ def built_once() -> Iterator[None]:
 
     A run needs it a dozen times; to make it and look up its settings is a fifth of a small one.
     """
-    before = _known.set({})
+    known = _Known()
+    before = _known.set(known)
     try:
-        yield
+        with known.kept:
+            yield
     finally:
         _known.reset(before)
 
@@ -90,10 +102,10 @@ def build(config: TargetConfig, credentials: str | None = None) -> AnyDestinatio
     if known is None:
         return _build(config, credentials)
     question = id(config), credentials
-    if question not in known:
+    if question not in known.made:
         # the configuration too, so that no other gets its place in memory
-        known[question] = config, _build(config, credentials)
-    return known[question][1]
+        known.made[question] = config, _build(config, credentials)
+    return known.made[question][1]
 
 
 def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
@@ -143,9 +155,11 @@ def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
         leave_deleted_out()
         if found := _settled_credentials(destination, config):
             if name == "duckdb":
-                from millstream.destinations.duckdb_bulk import tuned
+                from millstream.destinations.duckdb_bulk import kept_in_memory, tuned
 
                 found = tuned(found, file)
+                if known := _known.get():
+                    known.kept.enter_context(kept_in_memory(found))
             arguments["credentials"] = found
             destination = Destination.from_reference(name, **arguments)
             assert destination is not None

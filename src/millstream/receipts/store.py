@@ -6,15 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from millstream.common import metadata_tables
 from millstream.model import Receipt
 from millstream.receipts.figures import Figures, Sketch, from_json, to_json
 from millstream.receipts.verdict import Basis
-
-if TYPE_CHECKING:
-    from dlt.destinations.sql_client import SqlClientBase
 
 TABLE = "_millstream_receipts"
 _SCHEMA = "millstream_receipts"
@@ -56,7 +53,6 @@ class Stored:
 
 
 def write(
-    client: SqlClientBase[Any] | None,
     destination: Any,
     dataset: str,
     pipeline: str,
@@ -67,7 +63,6 @@ def write(
     """Write the receipts of a load.
 
     Args:
-        client: of a destination whose tables take rows one by one; None where they do not.
         made: each with its root table, and what that is compared by.
     """
     now = datetime.now(timezone.utc)
@@ -92,8 +87,7 @@ def write(
         }
         for receipt, basis, root in made
     ]
-    if client is None or not metadata_tables.insert(client, TABLE, rows, COLUMNS):
-        metadata_tables.append(destination, dataset, _SCHEMA, {TABLE: rows}, {TABLE: COLUMNS})
+    metadata_tables.append(destination, dataset, _SCHEMA, {TABLE: rows}, {TABLE: COLUMNS})
 
 
 def read(

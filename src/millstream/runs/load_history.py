@@ -18,7 +18,6 @@ from millstream import destinations, schema_changes
 from millstream.common.redact import redact_foreign
 from millstream.config import PipelineConfig, TargetConfig
 from millstream.model import Decision, RunReport, SchemaVersion, TableLoad
-from millstream.receipts import store as receipts
 from millstream.runs import load_packages
 from millstream.schema_changes import open_loads
 
@@ -98,8 +97,12 @@ class LoadHistory:
         )
         place = schema_changes.history.place_of(pipeline)
         try:
-            # the receipts of the load are a row more then, and no load package of their own
-            beside = {receipts.TABLE: receipts.COLUMNS} if self.target.receipts != "none" else None
+            beside = None
+            if self.target.receipts != "none":
+                from millstream.receipts import store
+
+                # the receipts of the load are a row more then, and no load package of their own
+                beside = {store.TABLE: store.COLUMNS}
             if place is not None and schema_changes.history.append(
                 place, report, is_open=True, beside=beside
             ):

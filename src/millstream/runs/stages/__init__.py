@@ -18,7 +18,6 @@ from millstream.runs.stages.extracting import Extracted, extract, restore
 from millstream.runs.stages.governing import decide, govern
 from millstream.runs.stages.loading import load, sweep
 from millstream.runs.stages.normalizing import normalize
-from millstream.runs.stages.verifying import verify
 from millstream.runs.turn import Turn
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ __all__ = [
     "normalize_and_load",
     "restore",
     "sweep",
-    "verify",
 ]
 
 
@@ -75,9 +73,11 @@ def normalize_and_load(
             loaded = load(
                 context, scope, recorder, baseline, pipeline, run, extracted, package, decisions
             )
-        receipts = verify(context, recorder, pipeline, run, package)
         recorder.stopped |= loaded.stopped
-        recorder.receipts += receipts
+        if context.target.receipts != "none":
+            from millstream.runs.stages.verifying import verify
+
+            recorder.receipts += verify(context, recorder, pipeline, run, package)
         recorder.count(package.counted, pipeline.schemas[context.schema])
         recorder.engine_rows.update(package.seen.rows)
         recorder.engine_reasons.update(package.seen.reasons)

@@ -13,7 +13,6 @@ from millstream import destinations, engine, schema_changes
 from millstream.config import PipelineConfig
 from millstream.errors import ConfigError
 from millstream.formats.key_names import name_primary_key, sort_column
-from millstream.receipts.capture import Capture
 from millstream.runs import (
     deduplication,
     given_columns,
@@ -138,8 +137,10 @@ def extract(
             is_exact=target.coercion == "exact",
             makes_variants=context.has_unique_keys,
         )
-    capture: Capture | None = None
+    capture = None
     if receipts != "none":
+        from millstream.receipts.capture import Capture
+
         capture = Capture(receipts, Path(pipeline.pipelines_dir) / "receipts")
         for resource in resources_of(opened):
             capture.watch(resource, hands_parts=not context.may_hand_arrow(resource))

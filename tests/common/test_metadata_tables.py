@@ -1,0 +1,46 @@
+"""Rows of Millstream's own tables, appended by statements or by dlt, come back as they were."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from millstream.common import metadata_tables
+from millstream.config import TargetConfig
+from millstream.destinations import build
+from services.places import Place
+
+NAME = "_millstream_notes"
+COLUMNS = {"pipeline": "text", "number": "bigint", "at": "timestamp", "share": "double"}
+AT = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=timezone.utc)
+
+
+def rows(first: int, count: int = 1, **more: Any) -> list[dict[str, Any]]:
+    given = {"pipeline": 'it\'s 100 % \\ "名前"', "at": AT, "share": None, **more}
+    return [{"number": number, **given} for number in range(first, first + count)]
+
+
+@pytest.mark.parametrize("kind", ["duckdb_place", "postgres_place"])
+def test_rows_come_back(kind: str, request: pytest.FixtureRequest) -> None:
+    place: Place = request.getfixturevalue(kind)
+    config = TargetConfig.model_validate(
+        {"name": "shop", "project": place.project, "destination": place.destination}
+    )
+    wider = {**COLUMNS, "is_new": "bool"}
+    expected = []
+    for columns, added in [
+        (COLUMNS, rows(0)),  # makes the table
+        (COLUMNS, rows(1, 250, share=0.1)),
+        (COLUMNS, rows(251, pipeline="a\0b")),
+        (wider, rows(252, is_new=True)),
+        (wider, rows(253, is_new=False)),
+    ]:
+        metadata_tables.append(
+            build(config), config.dataset, "notes", {NAME: added}, {NAME: columns}
+        )
+        expected += [{"is_new": None, **row} for row in added]
+    expected[251]["pipeline"] = "a\N{SYMBOL FOR NULL}b"
+    found = metadata_tables.read(build(config), config.dataset, "notes", NAME, wider, {})
+    assert sorted(found, key=lambda row: row["number"]) == expected
