@@ -340,3 +340,26 @@ def test_a_key_with_a_dot_keeps_its_column(duckdb_place: Place) -> None:
         write(place, f"{number}.jsonl", [{"m.id": 1, "m": {"id": number}, "v": value}])
         millstream(place, keyed, schema_policy="anything")
     assert place.query("SELECT m_id, m__id, v FROM shop.rows") == [(1, 3, "c")]
+
+
+@pytest.mark.nightly_on("bigquery", "filesystem", "delta", "iceberg", "postgres")
+def test_a_key_in_an_object_stays_the_key(place: Place) -> None:
+    """Runs without rows, and partitions, know a column of two names for what it is."""
+    source = {"type": "files", "streams": {"rows": {"path": "*.jsonl", "primary_key": "m.id"}}}
+    attributes = {"name": "shop", "source": source, "destination": dict(place.destination)}
+    config = parse_pipeline(attributes, where="test", project=place.project)
+    write(place, "1.jsonl", [{"m": {"id": 1}, "part": 1, "v": ["a"]}, {"m": {"id": 2}, "part": 1}])
+    run(config, "rows")
+    report = run(config, "rows")  # no file is new
+    assert (report.rows, report.changes) == (0, ())
+    if place.kind in ("filesystem", "delta", "iceberg"):  # where no partition is replaced
+        return
+    partitions = {"type": "static", "field": "part", "values": [1, 2]}
+    parted = parse_pipeline(
+        {**attributes, "partitions": partitions}, where="test", project=place.project
+    )
+    write(place, "2.jsonl", [{"m": {"id": 1}, "part": 2, "v": ["b"]}])
+    run(parted, "rows", partition="2")
+    table = place.from_clause("rows")
+    assert place.query(f"SELECT m__id, part FROM {table} ORDER BY 1") == [(1, 2), (2, 1)]
+    assert place.column("rows__v", "value", "value") == ["b"]

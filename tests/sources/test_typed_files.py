@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
 from collections.abc import Callable
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
@@ -370,3 +372,38 @@ def test_columns_that_files_no_longer_have_are_told(project: FileProject) -> Non
     project.write("7.csv", "\n".join(["id", *map(str, range(40))]))
     assert project.run() == 0
     assert "`extra` no longer arrives: in none of 40 rows, before in 50%" in project.out
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_key_that_is_written_otherwise_than_its_column(
+    project: FileProject, select: Select, kind: str
+) -> None:
+    """Beside lists, and beside a column whose name is the key's: that one gets another."""
+    types = {"types": {"Tags": "nested"}} if kind == "csv" else {}
+    project.configure(f"data/*.{kind}", {"receipts": "all"}, primary_key="Order ID", **types)
+    loads = [("x", "1", ["a"]), ("x", "2", ["b", "c"])], [("y", "1", ["d"])]
+    for number, rows in enumerate(loads):
+        file = project.write(f"data/{number}.{kind}", "")
+        names = ["order_id", "Order ID", "Tags"]
+        if kind == "parquet":
+            pq.write_table(pa.table(dict(zip(names, map(list, zip(*rows))))), file)
+        else:
+            with file.open("w", newline="") as text:
+                lines = [(other, key, json.dumps(tags)) for other, key, tags in rows]
+                csv.writer(text).writerows([names, *lines])
+        assert project.run() == 0, project.out + project.err
+        assert "delivered: " in project.out
+    assert select("order_id, order_id_x103117") == [("1", "y"), ("2", "x")]
+    tags, table = project.place.from_clause("t__tags"), project.place.from_clause("t")
+    assert project.place.query(
+        f"SELECT order_id, value FROM {tags} AS c JOIN {table} AS r "
+        "ON c._dlt_parent_id = r._dlt_id ORDER BY 2"
+    ) == [("2", "b"), ("2", "c"), ("1", "d")]
+
+
+def test_a_key_with_dots_is_a_column_of_a_csv_file(project: FileProject, select: Select) -> None:
+    project.configure("data/*.csv", primary_key="order.id")
+    for number, value in enumerate("ab"):
+        project.write(f"data/{number}.csv", f"order.id,v\n1,{value}\n")
+        assert project.run() == 0, project.out + project.err
+    assert select("order_id, v") == [("1", "b")]

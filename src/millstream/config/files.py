@@ -70,7 +70,8 @@ class FileStream(Model):
     primary_key: OneOrMany = Field(
         default=(),
         description="Merge on these; one or a list. `customer.id` is the key `id` of the object "
-        "`customer`. Rows are appended when left out.",
+        "`customer`; of CSV files the column of that name, unless `types` makes `customer` "
+        "`nested`. Rows are appended when left out.",
     )
     maps: tuple[str, ...] = Field(
         default=(),

@@ -43,7 +43,7 @@ def keep(schema: dlt.Schema, resource: DltResource, capabilities: Any, *, may_wi
     stored: Any = schema.tables.get(schema.naming.normalize_tables_path(coming["name"]), {})
     declared = []
     for name, new in coming["columns"].items():
-        old = stored.get("columns", {}).get(schema.naming.normalize_identifier(name), {})
+        old = stored.get("columns", {}).get(schema.naming.normalize_path(name), {})
         if old.get("data_type") and new.get("data_type"):
             was, now = (_sized(each, capabilities) for each in (old, new))
             is_altered = may_widen and capabilities.sqlglot_dialect in _ALTERED
@@ -67,7 +67,7 @@ def forget_sizes(schema: dlt.Schema, resource: DltResource) -> None:
     except Exception:  # hints that are functions of a row
         return
     stored: Any = schema.tables.get(schema.naming.normalize_tables_path(coming["name"]), {})
-    name_of = schema.naming.normalize_identifier
+    name_of = schema.naming.normalize_path
     hints = [{**each, "name": name_of(name)} for name, each in coming["columns"].items()]
     typed_columns.forget_sizes(stored.get("columns", {}), hints)
 

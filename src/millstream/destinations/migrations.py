@@ -76,7 +76,7 @@ def free_former_keys(schema: dlt.Schema, resource: DltResource) -> None:
     if stored is None:
         return
     declared = {
-        schema.naming.normalize_identifier(name): column
+        schema.naming.normalize_path(name): column  # `a__id` is a path: the `id` of `a`
         for name, column in coming["columns"].items()
     }
     for hint in ("primary_key", "merge_key"):

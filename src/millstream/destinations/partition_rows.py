@@ -83,7 +83,7 @@ def scope_to_partition(pipeline: dlt.Pipeline, naming: Any, resource: DltResourc
     client = pipeline.sql_client()
 
     def column(name: str) -> str:
-        return client.escape_column_name(naming.normalize_identifier(name))
+        return client.escape_column_name(naming.normalize_path(name))
 
     keys = [column(name) for name in _primary_key(resource)]
     scope = _present(column(PARTITION_COLUMN))

@@ -59,7 +59,7 @@ def key_values(
     naming = pipeline.schemas[schema_name].naming
     with opened as client, suppress(DestinationUndefinedEntity):
         names = ", ".join(
-            client.escape_column_name(naming.normalize_identifier(each)) for each in columns
+            client.escape_column_name(naming.normalize_path(each)) for each in columns
         )
         full_name = client.make_qualified_table_name(naming.normalize_tables_path(table))
         found = client.execute_sql(f"SELECT {names} FROM {full_name}")  # noqa: S608

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from millstream.config import FileStream
 from millstream.sources import findings
-from millstream.sources.typed_columns import UNBOUNDED, Column, column_names
+from millstream.sources.typed_columns import UNBOUNDED, Column, column_names, row_key
 
 
-def columns_of(names: Sequence[str], types: Mapping[str, str]) -> list[Column]:
-    """The columns of a file, by the names in its first row."""
-    named = column_names(names)
-    return [_column(named[name], name, types.get(name, "text")) for name in names]
+def columns_of(
+    names: Sequence[str], types: Mapping[str, str], primary: Sequence[str] = ()
+) -> list[Column]:
+    """The columns of a file, by the names in its first row; `primary` is its primary key."""
+    named = column_names(names, primary)
+    columns = [_column(named[name], name, types.get(name, "text")) for name in names]
+    return [replace(each, key=row_key(each.source, each.name, primary)) for each in columns]
+
+
+def key_column(key: str, types: Mapping[str, str]) -> str:
+    """What of a primary key is a column's name with dots: a CSV file has objects only by `types`.
+
+    >>> key_column("order.id", {}), key_column("order.id", {"order": "nested"})
+    ('order_id', 'order.id')
+    """
+    if "." not in key or types.get(key.partition(".")[0]) == "nested":
+        return key
+    return column_names([key])[key]
 
 
 def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:

@@ -172,7 +172,7 @@ class _File:
                 f"{self._path}, line 1: {len(given)} values, and `columns` names {len(names)}",
                 hint="name as many columns as the file has",
             )
-        return columns_of(tuple(names), self._settings.types)
+        return columns_of(tuple(names), self._settings.types, self._settings.primary_key)
 
     def _named(self, names: Sequence[str]) -> list[Column]:
         at = f"{self._path}, line 1"
@@ -199,7 +199,7 @@ class _File:
                 f"{at}: no column {missing!r}, which `types` names",
                 hint=f"it has {', '.join(names)}",
             )
-        return columns_of(names, self._settings.types)
+        return columns_of(names, self._settings.types, self._settings.primary_key)
 
     def _checked(
         self, columns: Sequence[Column], batch: pa.RecordBatch
@@ -216,7 +216,7 @@ class _File:
         yield from self._report(bad)
         for at, (column, detail) in sorted(reasons.items()):
             given = zip(columns, (each[at].as_py() for each in batch.columns))
-            row = {each.name: _shown(value) for each, value in given}
+            row = {each.key or each.name: _shown(value) for each, value in given}
             yield self._refused(lines[at], row, column, detail)
         if reasons:
             keep = pa.array([at not in reasons for at in range(len(batch))])
@@ -286,7 +286,7 @@ class _File:
                 "nothing of this run was loaded",
             )
         detail = f"{detail} ({where})"
-        path = json_path("", column.name)
+        path = json_path("", column.key or column.name)
         return [envelope.refused(row, detail=detail, path=path, origin=where)]
 
 

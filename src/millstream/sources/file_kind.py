@@ -46,6 +46,10 @@ def is_parquet(path: str, settings: FileStream) -> bool:
     return kind_of(path, settings)[0] == "parquet"
 
 
+def is_csv(path: str, settings: FileStream) -> bool:
+    return kind_of(path, settings)[0] == "csv"
+
+
 def is_typed(path: str, settings: FileStream) -> bool:
     """Whether a file's rows come as Arrow tables; a pattern may not tell."""
     try:

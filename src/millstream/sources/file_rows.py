@@ -82,7 +82,7 @@ class RowReader:
     def _typed_pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         if file_kind.is_parquet(path, settings):
             content.seek(0)
-            return parquet_rows.read(path, content)
+            return parquet_rows.read(path, content, settings.primary_key)
         return csv_rows.read(path, content, settings, quarantine_enabled=self.has_quarantine)
 
 

@@ -247,11 +247,14 @@ class FilesSource:
         import dlt
 
         disposition = "merge" if settings.primary_key else "append"
+        key = list(settings.primary_key)
+        if files and all(file_kind.is_csv(file.url, settings) for file in files):
+            key = [csv_columns.key_column(each, settings.types) for each in key]
         resource: Any = dlt.resource
         made: DltResource = resource(
             rows,
             name=stream,
-            primary_key=list(settings.primary_key) or None,
+            primary_key=key or None,
             write_disposition="replace" if replace else disposition,
             columns=LINKS if file_kind.may_be_typed(settings, files) else None,
         )

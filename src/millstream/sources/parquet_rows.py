@@ -6,7 +6,7 @@ values, as an object is that `maps` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,20 +14,24 @@ import pyarrow.parquet as pq
 
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
-from millstream.sources.typed_columns import Declared, column_names
+from millstream.sources.typed_columns import Declared, column_names, row_key
 
 _ROWS = 50_000
 
 
-def read(path: str, file: Any) -> Iterator[Any]:
+def read(path: str, file: Any, primary: Sequence[str] = ()) -> Iterator[Any]:
     """Hints of the columns of a file that can be read from any place on, and its rows.
+
+    Args:
+        primary: the primary key.
 
     Raises:
         SourceDataError: it is not Parquet, or damaged.
     """
     try:
         opened = pq.ParquetFile(file)
-        names = column_names(opened.schema_arrow.names)
+        names = column_names(opened.schema_arrow.names, primary)
+        keys = {name: row_key(key, name, primary) for key, name in names.items()}
         yield Declared(list(_hints(opened.schema_arrow, names)))
         for batch in opened.iter_batches(_ROWS):
             table = pa.Table.from_batches([batch])
@@ -36,6 +40,7 @@ def read(path: str, file: Any) -> Iterator[Any]:
                 column = table.column(at)
                 table = table.set_column(at, field.name, _plain(column))
             if any(pa.types.is_nested(field.type) for field in table.schema):
+                table = table.rename_columns([keys[each] for each in table.schema.names])
                 yield list(_rows(path, table))
             elif table.num_rows:
                 yield table

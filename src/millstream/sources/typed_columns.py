@@ -44,6 +44,7 @@ class Column:
         is_zoned: of a timestamp, whether it is a moment.
         is_text: whether the database is to cast it to text.
         is_single: of a double, whether its values have 24 bits in the database.
+        key: what rows of Python call it, where that is not its name.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Column:
     is_zoned: bool = False
     is_text: bool = False
     is_single: bool = False
+    key: str | None = None
 
     @property
     def hint(self) -> dict[str, Any] | None:
@@ -115,20 +117,42 @@ LINKS: tuple[Mapping[str, Any], ...] = (
 """Hints of a table, with which Arrow tables get these columns, too: other rows fit beside."""
 
 
-def column_names(keys: Sequence[str]) -> Mapping[str, str]:
+def column_names(keys: Sequence[str], primary: Sequence[str] = ()) -> Mapping[str, str]:
     """The destination's names of columns: dlt's snake case, each of one column alone.
+
+    Args:
+        primary: keys that are named before others, as those of a primary key are.
 
     >>> column_names(["id", "createdAt", "Größe", "ID"])
     {'id': 'id', 'createdAt': 'created_at', 'Größe': 'grosse', 'ID': 'id_x7a2d5e'}
+    >>> column_names(["id", "ID"], primary=["ID"])
+    {'id': 'id_x87ea5d', 'ID': 'id'}
     """
     from dlt.common.normalizers.naming.snake_case import NamingConvention
 
     normalize = NamingConvention().normalize_identifier
     natural = {key: natural_name(key, normalize) for key in keys}
     rivals = list(natural.values())
+    first = [natural[key] for key in primary if key in natural]
+
+    def is_free(key: str, name: str) -> bool:
+        if name.startswith("_dlt_"):
+            return False
+        if first.count(name) == 1:
+            return key in primary
+        return key == name or rivals.count(name) == 1
+
     return {
-        key: f"{name}_x{sha1(key.encode(), usedforsecurity=False).hexdigest()[:6]}"
-        if name.startswith("_dlt_") or (key != name and rivals.count(name) > 1)
-        else name
+        key: name
+        if is_free(key, name)
+        else f"{name}_x{sha1(key.encode(), usedforsecurity=False).hexdigest()[:6]}"
         for key, name in natural.items()
     }
+
+
+def row_key(key: str, name: str, primary: Sequence[str]) -> str:
+    """What rows of Python call a column: a primary key's is known by its own key, others by name.
+
+    The engine names columns by the keys of rows, and was told those of the primary key.
+    """
+    return key if key in primary else name

@@ -219,7 +219,7 @@ def _keys(
         return ()
     naming = pipeline.schemas[context.schema].naming
     there = kept.get(naming.normalize_tables_path(table), set())
-    if not {*map(naming.normalize_identifier, columns)} <= there:
+    if not {*map(naming.normalize_path, columns)} <= there:
         return ()
     with context.writer():
         return destinations.key_values(pipeline, context.schema, table, columns)
