@@ -32,11 +32,17 @@ from typing import Any
 class MillstreamError(Exception):
     """The base of all of Millstream's errors.
 
+    Attributes:
+        loaded: the report of what the run had loaded before it failed, such as what an earlier run
+            had extracted; None where that is nothing.
+
     >>> print(MillstreamError("no such stream: 'isues'", hint="did you mean 'issues'?"))
     no such stream: 'isues'
     <BLANKLINE>
     hint: did you mean 'issues'?
     """
+
+    loaded: Any | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         self.message = message
@@ -184,7 +190,10 @@ class RunInterrupted(KeyboardInterrupt):
         stream: the stream that was being loaded.
         step: the step that was under way, such as `extract`; None before the first.
         report: the run's report where its load was complete by then.
+        loaded: the report of what it had loaded before, as of an error.
     """
+
+    loaded: Any | None = None
 
     def __init__(
         self, message: str, *, stream: str, step: str | None, report: Any | None = None

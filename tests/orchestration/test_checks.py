@@ -145,6 +145,21 @@ def test_red_until_accepted(known, config):
     assert "report" in loaded(result)
 
 
+def test_what_was_loaded_before_a_run_was_held_is_judged(known, config):
+    """The package that waited is loaded; what is read after it is held."""
+    shop.rows["orders"] = BREAKING
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert not dg.materialize(known, instance=instance, raise_on_error=False).success
+        accept(config)
+        shop.rows["orders"] = [{"id": 4, "who": "dan", "n": {"of": 4}, "items": []}]
+        result = dg.materialize(known, instance=instance, raise_on_error=False)
+        found = said(result)
+        lines = log_lines(instance, result.run_id)
+    assert found["orders.schema"] == (False, "ERROR", HELD.replace("is loaded", "more was loaded"))
+    assert found["orders.profile"][2] == "judged from 3 earlier loads on; there is 1"
+    assert "orders: loaded before it failed: 1 row, 2 schema changes" in lines
+
+
 def test_a_warning_is_gone_in_the_next_run(orders):
     shop.rows["orders"] = [{"id": 3, "n": "three"}]
 

@@ -330,3 +330,23 @@ def test_what_a_rule_keeps_out_is_accepted_from_the_source(shop: Shop) -> None:
     # a value that its column does not hold is one of its field, beside rows that are kept out
     shop.write(*rows(400, size=lambda n: "x"), *rows(600, 5, note=lambda n: {"a": n}))
     assert "no longer arrives" not in shop.call("schema", "diff")[1]
+
+
+def test_a_run_that_is_held_tells_what_it_had_loaded_before(shop: Shop) -> None:
+    """It loads the package that waited, and then holds what it reads next."""
+    shop.load({"id": 1, "note": "a", "size": 1})
+    shop.write({"id": 2, "note": {"text": "b"}, "size": 2})
+    assert "nothing was loaded" in shop.call("run")[1]
+    shop.call("schema", "accept", "--stream", "orders")
+    shop.write({"id": 3, "note": "c", "size": {"cm": 3}})
+    code, said = shop.call("run", "--json")
+    assert code == 1
+    document = json.loads(said[: said.index("\n}\n") + 2])
+    (report,), (failure,) = document["reports"], document["failed"]
+    assert [(table["rows"], table["rows_total"]) for table in report["tables"]] == [(1, 2)]
+    assert shop.place.column("orders", "id") == [1, 2]
+    told = "must be accepted first; nothing more was loaded\n"
+    assert told in failure["error"] and "nothing was loaded" not in said
+    assert failure["error"].endswith("\n  before that, this run loaded 1 row")
+    # the next one loads nothing
+    assert "nothing was loaded" in shop.call("run")[1]

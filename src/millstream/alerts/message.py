@@ -169,7 +169,7 @@ def plain(message: Message) -> str:
     if message.left_out:
         lines += ["", f"and {message.left_out} more"]
     if message.held:
-        lines += ["", "Nothing was loaded; the rows wait until the changes are accepted:"]
+        lines += ["", "Rows that wait are loaded once the changes are accepted:"]
         lines += [f"  {message.command}"]
     if message.quarantine_command:
         lines += ["", ROWS_OF_KEPT_OUT, f"  {message.quarantine_command}"]

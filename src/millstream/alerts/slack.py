@@ -46,7 +46,7 @@ def payload(message: Message) -> dict[str, Any]:
     if message.command:
         blocks.append(
             _section(
-                "Nothing was loaded; the rows wait until the changes are accepted:\n"
+                "Rows that wait are loaded once the changes are accepted:\n"
                 f"`{escape(message.command)}`"
             )
         )

@@ -54,7 +54,7 @@ def _run(options: Namespace) -> int:
         from millstream import open_lineage
         from millstream.cli.report import report_lines, slow_lines
         from millstream.common.status_line import LinesAbove
-        from millstream.errors import RunInterrupted, SchemaHeldError
+        from millstream.errors import MillstreamError, RunInterrupted, SchemaHeldError
         from millstream.runs import runner
         from millstream.runs.parallel import run_parallel
 
@@ -111,6 +111,8 @@ def _run(options: Namespace) -> int:
                 for partition, outcome in zip(loads[stream], outcomes):
                     if isinstance(outcome, SchemaHeldError):
                         held[stream] = outcome
+                    if isinstance(outcome, MillstreamError) and outcome.loaded is not None:
+                        show(outcome.loaded)  # before it failed
                     if isinstance(outcome, Exception):
                         failures.append(_failure(stream, partition, outcome, debug=options.debug))
                     else:
@@ -118,8 +120,8 @@ def _run(options: Namespace) -> int:
         except KeyboardInterrupt:
             interrupted = True
             for stop in stops:
-                if stop.report is not None:
-                    show(stop.report)
+                for report in filter(None, (stop.loaded, stop.report)):
+                    show(report)
 
     if options.json:
         _print_json(config.name, reports, failures)
@@ -133,7 +135,9 @@ def _run(options: Namespace) -> int:
         total = sum(map(len, loads.values()))
         print(f"{len(failures)} of {total} {noun} failed: {names}", file=sys.stderr)
     if interrupted:
-        _print_interruption(stops, list(loads), {report.stream for report in reports})
+        broken = {stop.stream for stop in stops if stop.report is None}
+        broken |= {failure["stream"] for failure in failures}
+        _print_interruption(stops, list(loads), {each.stream for each in reports} - broken)
         raise KeyboardInterrupt
     return 1 if failures else 0
 

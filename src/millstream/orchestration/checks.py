@@ -98,6 +98,9 @@ def results(config: PipelineConfig, root: dg.AssetKey, report: RunReport) -> lis
 def held_results(config: PipelineConfig, root: dg.AssetKey, error: SchemaHeldError) -> list[Result]:
     """What the checks say of a run that was held: others than `schema` have nothing to judge."""
     names = [PROFILE] * config.history + [DELIVERED] * (config.receipts != "none")
+    if error.loaded is not None:  # of an earlier run
+        judged = results(config, root, error.loaded)
+        return [_held_result(root, error), *(each for each in judged if each.check_name in names)]
     return [
         _held_result(root, error),
         *(
@@ -115,7 +118,8 @@ def held_results(config: PipelineConfig, root: dg.AssetKey, error: SchemaHeldErr
 
 def _held_result(root: dg.AssetKey, error: SchemaHeldError) -> Result:
     """What `schema` says of a run that was held."""
-    return _held(root, error.stream, error.decisions, error.rows, error.row_count)
+    loaded = "nothing is loaded" if error.loaded is None else "nothing more was loaded"
+    return _held(root, error.stream, error.decisions, error.rows, error.row_count, loaded)
 
 
 def _held(
@@ -124,12 +128,13 @@ def _held(
     decisions: Sequence[Decision],
     rows: Mapping[str, int],
     waiting: int,
+    loaded: str = "nothing is loaded",
 ) -> Result:
     held = [decision for decision in decisions if decision.action == "hold"]
     wait = f", {quantity(waiting, 'row')} wait{'s' if waiting == 1 else ''}" if waiting else ""
     return _red(
         root,
-        f"{quantity(len(held), 'change')} must be accepted first; nothing is loaded{wait}: "
+        f"{quantity(len(held), 'change')} must be accepted first; {loaded}{wait}: "
         f"{accept_command(stream)}",
         {
             "accept": dg.MetadataValue.md(accept_words(stream, held)),

@@ -201,6 +201,11 @@ def _lost(context: dg.AssetExecutionContext, stream: str, error: Exception) -> _
     if isinstance(error, MillstreamError):
         reason = redact_foreign(str(error))
         context.log.error(f"{stream}: {reason}")
+        if error.loaded is not None:  # no materialization: a retry would take the stream for done
+            context.log.warning(
+                f"{stream}: loaded before it failed: {quantity(error.loaded.rows, 'row')}, "
+                f"{quantity(len(error.loaded.changes), 'schema change')}"
+            )
     else:
         reason = redact_foreign(f"unexpected {type(error).__name__}: {error}")
         trace = "".join(traceback.format_exception(error))

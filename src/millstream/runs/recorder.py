@@ -29,7 +29,7 @@ from millstream.model import (
 from millstream.runs import load_packages, pending_packages
 from millstream.runs.context import RunContext
 from millstream.runs.load_history import LoadHistory
-from millstream.runs.step_errors import explain, interruption, is_interruption
+from millstream.runs.step_errors import after_a_load, explain, interruption, is_interruption
 
 if TYPE_CHECKING:
     import dlt
@@ -273,13 +273,14 @@ class RunRecorder:
     def finished(self, pipeline: dlt.Pipeline, before: SchemaVersion) -> None:
         """The package of an interrupted run is loaded."""
         place = schema_changes.history.place_of(pipeline)
-        self._finished = place, self.report(pipeline, before)
+        # its own seconds: the run goes on
+        self._finished = place, replace(self.report(pipeline, before), seconds={**self.seconds})
         with suppress(Exception):  # what stays open is settled by the next run
             self.history.complete(pipeline, self.seconds)
 
     def interruption(self, report: RunReport | None = None) -> RunInterrupted:
         """What stops this run, with what is saved of it."""
-        return interruption(
+        stop = interruption(
             self.context.what,
             self.context.stream,
             self._step,
@@ -287,6 +288,10 @@ class RunRecorder:
             partition=self.context.partition is not None,
             report=report,
         )
+        if report is None and self._finished is not None and self._finished[1].rows:
+            stop.loaded = self._finished[1]
+            stop.message = after_a_load(stop.message, stop.loaded)
+        return stop
 
     def failed(self, error: Exception) -> None:
         """Keep why a package was not loaded, and what was loaded of interrupted runs."""
@@ -296,6 +301,9 @@ class RunRecorder:
         if self._finished is None:
             return
         place, report = self._finished
+        if isinstance(error, MillstreamError) and report.rows:
+            error.loaded = report
+            error.message = after_a_load(error.message, report)
         if not self._told:
             self.send_alerts(report.decisions, self.rows)
         if place is None or not self.context.target.history:

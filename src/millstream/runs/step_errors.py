@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from millstream import destinations
 from millstream.common.redact import redact_foreign
+from millstream.common.text import quantity
 from millstream.errors import MillstreamError, RunError, RunInterrupted
 from millstream.model import RunReport
 from millstream.runs.pending_packages import drop_hint
@@ -182,6 +183,13 @@ def interruption(
         saved = "nothing was loaded yet; what was extracted is saved, and the next run loads it"
     message = f"{where}{f', during {step}' if step else ''}: {saved}"
     return RunInterrupted(message, stream=stream, step=step, report=report)
+
+
+def after_a_load(said: str, report: RunReport) -> str:
+    """What an error or an interruption says, where its run had loaded something before."""
+    return said.replace("nothing was loaded", "nothing more was loaded", 1) + (
+        f"\n  before that, this run loaded {quantity(report.rows, 'row')}"
+    )
 
 
 def _lacking(error: BaseException) -> str | None:
