@@ -157,6 +157,20 @@ def test_a_table_that_is_not_there_yet(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
+def test_columns_and_keys_that_come_with_the_next_run(database: Path, tmp_path: Path) -> None:
+    """The table has none of them yet."""
+    run(config(tmp_path, WHOLE), "orders")
+    sql(database, "ALTER TABLE orders ADD COLUMN size INTEGER")
+    sql(database, "UPDATE orders SET size = 1 WHERE id < 4")
+    audit = audit_source(config(tmp_path, WHOLE), "orders")
+    assert differences(only(audit)) == {"changed": (3, 3)}
+    assert only(audit).columns == {("orders", "size"): 3}
+    by_name = {**WHOLE, "settings": {"orders": {"primary_key": "name"}}}
+    found = only(audit_source(config(tmp_path, by_name), "orders"))
+    assert found.unchecked == "the key of the table is `id`, and that of the source `name`"
+    assert (found.read, found.held) == (30, 30)
+
+
 def test_a_source_that_fails_while_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"n": 1}\n')
     source = {"type": "files", "streams": {"orders": {"path": "*.jsonl*"}}}

@@ -35,7 +35,14 @@ from millstream.receipts.source_now import (
 )
 from millstream.receipts.source_rows import SourceRows
 from millstream.runs import runner, stages
-from millstream.runs.audited_tables import delivered_rows, keys_of, roots, times_held, which_of
+from millstream.runs.audited_tables import (
+    delivered_rows,
+    keys_of,
+    primary_key,
+    roots,
+    times_held,
+    which_of,
+)
 from millstream.runs.context import RunContext
 from millstream.runs.preview import newest_partition
 from millstream.runs.recorder import RunRecorder
@@ -106,7 +113,7 @@ def audit_source(
                 folder = Path(next_run.pipelines_dir)
                 scope = scope_of(context)
                 baseline = stages.restore(context, scope, recorder, next_run, folder, opened)
-        first.schemas.save_schema(schema)
+        first.schemas.save_schema(schema.clone())  # a source declares columns that come with a run
         reads_all = not _has_cursor(context, next_run, opened)
         read = _read(context, recorder, first, Baseline(), opened)
         due = None
@@ -117,7 +124,7 @@ def audit_source(
                 destination, config.dataset, config.name, stream, documents=True
             )
             waiting = [each for each in entries if each.status == "waiting"]
-            plan = next_run.schemas[context.schema] if due is not None else schema
+            plan = (next_run if due is not None else first).schemas[context.schema]
             tables = tuple(_compared(context, first, schema, read, due, plan, waiting))
             is_overtaken = destinations.loads(first, context.schema) != loads
     return SourceAudit(stream, key, tables, len(waiting), reads_all, is_overtaken)
@@ -190,7 +197,8 @@ def _compared(
             which = which_of(table, context.partition)
             delivered_of = delivered_rows(pipeline, client, layout, which)
             try:
-                if unchecked := rows.counted.unchecked or _unchecked(context, schema, table):
+                unchecked = rows.counted.unchecked or _unchecked(context, schema, table)
+                if unchecked := unchecked or _other_key(table, plan.tables.get(root, table)):
                     raise UnknownValueError(unchecked)
                 yield compare(
                     partial(SourceRows, rows, layout),
@@ -270,6 +278,15 @@ def _replaces(
         column.get("merge_key") for column in table["columns"].values()
     )
     return reads and (is_history or table.get("write_disposition") == "replace")
+
+
+def _other_key(table: Any, planned: Any) -> str:
+    """Why rows can't be told apart by the key of their table; empty where they can."""
+    was, now = ({*primary_key(each)} for each in (table, planned))
+    if not was or was == now:
+        return ""
+    names = [", ".join(f"`{name}`" for name in sorted(each)) or "none" for each in (was, now)]
+    return f"the key of the table is {names[0]}, and that of the source {names[1]}"
 
 
 def _unchecked(context: RunContext, schema: dlt.Schema, table: Any) -> str:
