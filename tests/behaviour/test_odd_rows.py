@@ -34,6 +34,8 @@ ROWS: list[dict[str, Any]] = [
     *({"id": n, "raw": b"x"} for n in range(10, 21)),
     {"id": 21, "tree": {"n": float("nan"), "of": [float("inf"), -float("inf"), 1.5, None]}},
     {"id": 22, "at": datetime.datetime(9999, 12, 31, 23, tzinfo=WEST)},
+    {"id": 23, "tree": {"n": 2**1023}},
+    {"id": 24, "tree": {"n": [10**5000]}},
 ]
 REASONS = {
     2: "`code`: more than 3 characters",
@@ -43,6 +45,8 @@ REASONS = {
     8: "`tree.time`: a value of type timedelta can not be stored",
     9: "a key of type tuple can not be stored",
     22: "a time before the year 1 or after 9999, in UTC",
+    23: "`tree.n`: an integer of more than 1,023 bits can not be stored",
+    24: "`tree.n[0]`: an integer of more than 1,023 bits can not be stored",
 }
 
 
@@ -61,7 +65,7 @@ def test_odd_rows_are_quarantined_and_others_load(
     assert sum(each.rows for each in report.quarantined) == len(reasons)
     details = place.column("_millstream_quarantine", "detail", "detail")
     assert details == sorted(reasons.values())
-    assert place.column("orders", "id") == [n for n in range(1, 23) if n not in reasons]
+    assert place.column("orders", "id") == [n for n in range(1, 25) if n not in reasons]
     raw = place.query(f"SELECT raw FROM {place.from_clause('orders')} WHERE id = 5")[0][0]
     assert bytes(raw) == b"xy"
     trees = {

@@ -162,6 +162,8 @@ def dumps(value: Any) -> bytes:
     except TypeError:
         if not has_large_integer(value):
             raise
+    if any(isinstance(each, int) and _is_beyond_doubles(each) for each in _scalars(value)):
+        raise ValueError("an integer that orjson would not read back")
     # orjson writes no integers beyond 64 bits
     return plain_json.dumps(
         _with_text_keys(escape(value)),
@@ -223,6 +225,19 @@ def _write_data(self: Any, items: Sequence[Any]) -> None:
     self._f.write(b"\n")
 
 
+class _Short(reprlib.Repr):
+    """Python's own, but for integers of more digits than Python writes."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"{hex(x)[:20]}..."
+
+
+_SHORT = _Short()
+
+
 def _row(item: Any, wrap: Wrap) -> bytes:
     """A row; in an envelope where it holds what JSON has no word for."""
     try:
@@ -231,8 +246,8 @@ def _row(item: Any, wrap: Wrap) -> bytes:
         detail = describe_unwritable(item)
     try:
         text = plain_json.dumps(item, default=str, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError):  # keys, or a circle
-        text = reprlib.repr(item)
+    except (TypeError, ValueError, RecursionError):  # keys, a circle, or too many digits
+        text = _SHORT.repr(item)
     return dumps(wrap(text, detail))
 
 
@@ -259,6 +274,8 @@ def describe_unwritable(item: Any) -> str:
             continue
         elif isinstance(value, str):
             return f"{_quoted(path)}a text that is not valid Unicode (a lone surrogate)"
+        elif isinstance(value, int) and _is_beyond_doubles(value):
+            return f"{_quoted(path)}an integer of more than {_MOST_BITS:,} bits can not be stored"
         else:
             return f"{_quoted(path)}a value of type {type(value).__name__} can not be stored"
         todo += [(*each, level + 1) for each in reversed(inner)]
@@ -279,6 +296,7 @@ def _is_writable(value: Any) -> bool:
 
 _CONTAINERS = frozenset({dict, list, tuple})
 _BYTES = (bytes, bytearray, memoryview)
+_MOST_BITS = 1023
 _MOST_LEVELS = 250
 """orjson writes no more."""
 
@@ -358,6 +376,11 @@ def _finite(value: Any, text: Callable[[float], str] = float_name) -> Any:
 def has_large_integer(value: Any) -> bool:
     """Whether an integer in it is beyond what orjson writes: 64 bits, signed or not."""
     return any(isinstance(each, int) and not -(2**63) <= each < 2**64 for each in _scalars(value))
+
+
+def _is_beyond_doubles(value: int) -> bool:
+    """Whether parsers of JSON, which try it as a double, refuse an integer."""
+    return value.bit_length() > _MOST_BITS
 
 
 def has_not_finite(value: Any) -> bool:
