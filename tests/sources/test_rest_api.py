@@ -509,6 +509,25 @@ def test_an_answer_without_rows(project: ApiProject) -> None:
     assert len(project.ids()) == len(rows())
 
 
+def test_json_that_is_not_as_it_should_be(project: ApiProject) -> None:
+    """What Python's servers send loads; what is lost by an encoding is told, and only that."""
+    replies = {
+        "/nan": b'[{"id": 1, "v": NaN}, {"id": 2, "v": -Infinity}]',
+        "/wide": '[{"id": 1, "v": "é"}]'.encode("utf-16"),
+        "/latin": '[{"id": 1, "v": "é"}]'.encode("latin-1"),
+    }
+    kind = {"Content-Type": "application/json"}
+    project.server.fault = lambda path, _: Reply(200, replies[path], kind)
+    project.configure(*(path[1:] for path in replies))
+    project.load()
+    assert [str(each) for each in project.place.column("nan", "v")] == ["nan", "-inf"]
+    assert project.place.column("wide", "v") == ["é"]
+    assert project.place.column("latin", "v") == ["\ufffd"]
+    warnings = [line for line in project.out.splitlines() if "U+FFFD" in line]
+    assert len(warnings) == 1
+    assert "/latin: the answer has bytes that are not utf-8" in warnings[0]
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "said"),
     [

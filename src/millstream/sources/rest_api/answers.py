@@ -17,6 +17,7 @@ from dlt.common.jsonpath import find_values
 from millstream.common.redact import redact, redact_foreign, redact_url
 from millstream.errors import SourceDataError
 from millstream.sources import findings
+from millstream.sources.rest_api.json_body import has_other_bytes
 
 _DEPTH = 3
 _NAMES = 8
@@ -41,6 +42,7 @@ class KnownList:
         was_found: an answer had it.
         empties: an answer without rows would take rows out of the table.
         is_read_anew: by a full refresh, which knows nothing of earlier runs.
+        has_other_bytes: an answer had bytes that are not of its encoding, which was said.
     """
 
     selector: str | None = None
@@ -48,6 +50,7 @@ class KnownList:
     was_found: bool = False
     empties: bool = False
     is_read_anew: bool = False
+    has_other_bytes: bool = False
 
     def restore(self, stored: Any) -> None:
         """Take over what an earlier run found, unless it was told to look elsewhere."""
@@ -158,6 +161,18 @@ def look_beside(response: requests.Response, rows: Any, known: KnownList) -> Non
     if not rows:
         _refuse(response, f"the list is empty, and {what}")
     findings.warn(f"{_address(response)}: rows were loaded, and {what}")
+
+
+def warn_of_other_bytes(response: requests.Response, known: KnownList) -> None:
+    """Say once of a list that texts of it are not as the API has them."""
+    if known.has_other_bytes or not has_other_bytes(response):
+        return
+    known.has_other_bytes = True
+    findings.warn(
+        f"{_address(response)}: the answer has bytes that are not {response.encoding or 'utf-8'}, "
+        "each of which was loaded as U+FFFD; ask whoever runs the API for UTF-8, or to name its "
+        "encoding in `Content-Type`"
+    )
 
 
 _UNREAD = "nothing of this read was loaded, and the next run reads again"

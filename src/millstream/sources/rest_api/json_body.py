@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -35,19 +36,46 @@ def problem_of(response: requests.Response, url: str) -> str:
         return ""
     try:
         # 204, or nothing to say: no rows
-        document = response.json() if content else []
+        document, text = _read(response) if content else ([], content)
     except ValueError:
         if "json" not in response.headers.get("Content-Type", ""):
             _keep(response, None, lambda: _not_json(response, url))
             return ""
         return "the answer is not whole: its JSON can't be read"
-    if (key := duplicate_keys.lost_key(content, document)) is not None:
+    if (key := duplicate_keys.lost_key(text, document)) is not None:
         raise SourceDataError(
             f"an answer in which {duplicate_keys.describe(key)}: {url}",
             hint="ask whoever runs the API which value is true; nothing of this run was loaded",
         )
     _keep(response, document)
     return ""
+
+
+def _read(response: requests.Response) -> tuple[Any, bytes]:
+    """The JSON of an answer, and its text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return response.json(), response.content
+    except ValueError:
+        # Python's own parser reads NaN and Infinity, as servers written in Python send them
+        guess: Callable[[bytes], str | None] = requests.utils.guess_json_utf
+        response.encoding = guess(response.content) or "utf-8"
+        text = response.content.decode(response.encoding)
+        return json.loads(text), text.encode()
+
+
+def has_other_bytes(response: requests.Response) -> bool:
+    """Whether bytes of an answer are not of its encoding: each is read as U+FFFD."""
+    try:
+        response.content.decode(response.encoding or "utf-8")
+    except UnicodeDecodeError:
+        return True
+    except LookupError:  # an encoding that Python does not know
+        return False
+    return False
 
 
 def _keep(
@@ -59,14 +87,14 @@ def _keep(
     """
     content, read = response.content, response.json
 
-    def json(**options: Any) -> Any:
+    def kept(**options: Any) -> Any:
         if response.content is not content:
             return read(**options)
         if error is not None:
             raise error()
         return document
 
-    response.json = json  # type: ignore[method-assign]
+    response.json = kept  # type: ignore[method-assign]
 
 
 def _unchanged(url: str) -> SourceDataError:

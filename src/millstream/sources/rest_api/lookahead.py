@@ -142,6 +142,7 @@ class LookaheadPaginator(BasePaginator):
                 is_empty_page=partial(_tells_next_page, self._inner, response),
             )
         answers.look_beside(response, rows, known)
+        answers.warn_of_other_bytes(response, known)
         self._refuse_other_pages(response, rows)
         is_known = known.selector is not None or known.path is not None
         self._had_list = is_known and known.has_list(response.json())
