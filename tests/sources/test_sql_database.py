@@ -509,6 +509,34 @@ def test_a_column_that_is_in_the_key_no_more_may_be_null(lite: SqlProject) -> No
     ]
 
 
+def test_a_lag_is_exact_and_of_what_has_one(pg: SqlProject) -> None:
+    high = 2**60 + 129  # as a double, it is more
+    pg.execute(
+        "CREATE TABLE n (id int PRIMARY KEY, u numeric(30, 2), v int DEFAULT 1);"
+        "CREATE TABLE b (id int PRIMARY KEY, u bigint, v int DEFAULT 1);"
+        "CREATE TABLE t (id int PRIMARY KEY, u text, v int DEFAULT 1);"
+        f"INSERT INTO n VALUES (1, 1.5), (2, 3); INSERT INTO b VALUES (1, {high});"
+        "INSERT INTO t VALUES (1, '2024-01-01T00:00:10Z')"
+    )
+    settings = {table: {"cursor": "u", "lag": 1} for table in "nbt"}
+    pg.define(*"nbt", settings=settings)
+    pg.run()
+    pg.execute(
+        "UPDATE n SET v = 2; INSERT INTO n VALUES (3, 2), (4, 1.99);"
+        f"UPDATE b SET v = 2; INSERT INTO b VALUES (2, {high} - 1), (3, {high} - 2);"
+        "INSERT INTO t VALUES (2, '2024-01-01T00:00:09Z'), (3, '2024-01-01T00:00:08Z')"
+    )
+    pg.run()
+    assert pg.rows("id, v", "n") == [(1, 1), (2, 2), (3, 1)]
+    assert pg.rows("id, v", "b") == [(1, 2), (2, 1)]
+    assert pg.rows("id", "t") == [(1,), (2,)]
+    pg.execute("INSERT INTO t VALUES (4, 'late')")
+    pg.run()
+    assert "has 'late' as its highest value" in pg.run(fails=True)
+    pg.define(*"nbt", settings={**settings, "t": {"cursor": "u"}})
+    pg.run()
+
+
 def test_a_cursor_of_another_kind_is_quarantined(lite: SqlProject) -> None:
     lite.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, u INTEGER, d BLOB)")
     lite.execute("INSERT INTO t VALUES (1, 5, NULL), (2, 'late', x'00ff'), (3, NULL, NULL)")

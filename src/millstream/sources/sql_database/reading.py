@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import NoSuchTableError
 
 from millstream.config import SqlDatabaseConfig, SqlTable
-from millstream.dlt_compat.incrementals import checked
+from millstream.dlt_compat.incrementals import checked, value_before
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.sources.sql_database import (
@@ -107,7 +107,7 @@ def resource(
 
     if cursor is not None:
         rows.__defaults__ = (
-            checked(is_another, deletions.are)(
+            checked(is_another, deletions.are, partial(_go_back, cursor, what))(
                 cursor.name,
                 # those at the boundary come again: they merge, or are left out as they were
                 primary_key=column_names if disposition == "append" else (),
@@ -131,6 +131,21 @@ def resource(
         ],
     )
     return found
+
+
+def _go_back(cursor: Column, what: str, value: Any, lag: float) -> Any:
+    """
+    Raises:
+        ConfigError: the cursor's highest value is a text that is not a time.
+    """
+    try:
+        return value_before(value, lag)
+    except ValueError:
+        raise ConfigError(
+            f"{what}: the cursor {cursor.source!r} has {str(value)[:60]!r} as its highest value, "
+            "which is not a time: `lag` tells nothing of it",
+            hint="leave out `lag`, or choose a cursor of times, dates or numbers",
+        ) from None
 
 
 def check(config: SqlDatabaseConfig, connection: sa.Connection, name: str) -> None:
