@@ -166,7 +166,7 @@ def test_rows_that_were_corrected_wait_no_more(project: FileProject, select: Sel
         ("1,Ann\n2,Bob\n", {}, "line 1: '1' does not look like the name"),
         ("id,id\n1,2\n", {}, "duplicate column 'id'"),
         ("id;name\n1;2\n", {}, 'set `delimiter: ";"`'),
-        ("id,n\n1,2\n", {"types": {"m": "bigint"}}, "no column 'm'"),
+        ("id,n\n1,2\n", {"types": {"m": "bigint"}}, "no file has a column 'm'"),
         ("1,2\n", {"columns": ["id"]}, "2 values, and `columns` names 1"),
         ("id\n1\n", {"header": True, "columns": ["id"]}, "without a `header`"),
         ("id\n1\n", {"types": {"id": "int"}}, "types.id"),
@@ -327,12 +327,30 @@ def test_unsigned_integers_of_parquet_files(project: FileProject, select: Select
 
 def test_partitions_of_csv_files(project: FileProject, select: Select) -> None:
     partitions = {"type": "static", "values": ["eu", "us"], "field": "region"}
-    project.configure("a.csv", {"partitions": partitions}, primary_key="id")
-    project.write("a.csv", "id,region\n1,eu\n2,us\n3,eu\n")
+    project.configure("a.csv", {"partitions": partitions}, primary_key="ID")
+    project.write("a.csv", "ID,region\n1,eu\n2,us\n3,eu\n")
     project.load("--partition", "eu")
     assert select("id, _millstream_partition") == [("1", "eu"), ("3", "eu")]
     project.configure("{partition}.csv", {"partitions": {"type": "static", "values": ["a"]}})
     project.load("--partition", "a")
+
+
+def test_types_of_columns_that_not_every_file_has(project: FileProject, select: Select) -> None:
+    """Those of before the column came, and those of before it was typed, in one run and later."""
+    types = {"n": "bigint", "doc": "nested"}
+    project.configure("*.csv", types=types, primary_key="id")
+    project.write("a.csv", "id\n1\n")
+    project.write("b.csv", "id,n,doc\n2,5,[1]\n")
+    project.load()
+    project.write("c.csv", "id\n3\n")
+    project.load()
+    project.load("--full-refresh")
+    assert select("id, n") == [("1", None), ("2", 5), ("3", None)]
+    project.configure("*.csv", types={**types, "nn": "bigint"}, primary_key="id")
+    project.write("d.csv", "id,n\n4,6\n")
+    assert project.run() == 1
+    assert "no file has a column 'nn'" in project.err
+    assert select("COUNT(*)") == [(3,)]
 
 
 def test_cells_that_are_not_json_wait_and_others_load(project: FileProject, select: Select) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from millstream.config import FileStream
+from millstream.errors import SourceDataError
 from millstream.sources import findings
 from millstream.sources.typed_columns import UNBOUNDED, Column, column_names, row_key
 
@@ -55,6 +56,28 @@ def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
     )
     types = {name: kind for name, kind in settings.types.items() if name not in stay}
     return settings.model_copy(update={"types": types})
+
+
+def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) -> None:
+    """Stop where `types` names a column that no file has, these ones or earlier ones.
+
+    Args:
+        known: the columns of the table in dlt's schema, once the files were read.
+
+    Raises:
+        SourceDataError: there is one: what was meant would be text for good.
+    """
+    if not known or settings.columns or settings.header is False:
+        return
+    named = column_names(tuple(settings.types))
+    for source, name in named.items():
+        # JSON makes columns and tables below its name, or none
+        if name not in known and settings.types[source] != "nested":
+            there = ", ".join(each for each in known if not each.startswith("_dlt_"))
+            raise SourceDataError(
+                f"stream {stream!r}: no file has a column {source!r}, which `types` names",
+                hint=f"correct `types`; the table's columns are {there}",
+            )
 
 
 def _column(name: str, source: str, kind: Any) -> Column:

@@ -193,12 +193,6 @@ class _File:
             raise SourceDataError(
                 f"{at}: one column, {names[0]!r}", hint=f"set `delimiter: {json.dumps(other)}`"
             )
-        missing = next((name for name in self._settings.types if name not in names), None)
-        if missing is not None:
-            raise SourceDataError(
-                f"{at}: no column {missing!r}, which `types` names",
-                hint=f"it has {', '.join(names)}",
-            )
         return columns_of(names, self._settings.types, self._settings.primary_key)
 
     def _checked(

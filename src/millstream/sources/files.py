@@ -39,7 +39,7 @@ from millstream.sources.file_listing import ListedFile, list_files
 from millstream.sources.file_rows import RowReader, known_columns, read_errors, unpacked
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
-from millstream.sources.typed_columns import LINKS
+from millstream.sources.typed_columns import LINKS, as_rows
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -119,6 +119,8 @@ class FilesSource:
                 now = csv_columns.settled(settings, known_columns())
             for file in unread:
                 yield from self._unread(file, now, seen, in_parts=in_parts)
+            if unread and settings.types:
+                csv_columns.refuse_unknown(now, known_columns(), stream)
 
         return self._resource(rows, stream, settings, files, replace=full_refresh)
 
@@ -222,16 +224,21 @@ class FilesSource:
                                 PARTITION_COLUMN, [[partition.key] * page.num_rows]
                             )
                             continue
-                        page = page.to_pylist()
+                        given = page.to_pylist()
+                        page = as_rows(page, settings.primary_key)
+                    else:
+                        given = page
                     mine = page
                     if not named and partition.by is not None:
                         mine = [
                             row
-                            for row in page
-                            if holds(partition, file_partitions.as_object(row), what)
+                            for row, as_given in zip(page, given)
+                            if holds(partition, file_partitions.as_object(as_given), what)
                         ]
                     if mine:
                         yield [file_partitions.stamped(row, partition) for row in mine]
+            if settings.types:
+                csv_columns.refuse_unknown(now, known_columns(), stream)
 
         return self._resource(rows, stream, settings, files)
 

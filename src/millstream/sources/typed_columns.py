@@ -153,6 +153,14 @@ def column_names(keys: Sequence[str], primary: Sequence[str] = ()) -> Mapping[st
 def row_key(key: str, name: str, primary: Sequence[str]) -> str:
     """What rows of Python call a column: a primary key's is known by its own key, others by name.
 
-    The engine names columns by the keys of rows, and was told those of the primary key.
+    The engine names columns by the keys of rows, and was told those of the primary key. To it, a
+    key with dots is a path, unless it was told the column's name.
     """
-    return key if key in primary else name
+    return key if key in primary and "." not in key else name
+
+
+def as_rows(table: pa.Table, primary: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a table whose columns are called as `column_names` has it."""
+    keys = {name: row_key(key, name, primary) for key, name in column_names(primary).items()}
+    names = [keys.get(name, name) for name in table.column_names]
+    return list(table.rename_columns(names).to_pylist())
