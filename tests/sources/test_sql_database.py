@@ -313,6 +313,18 @@ def test_a_column_that_keeps_its_type_keeps_its_digits(pg: SqlProject) -> None:
     assert pg.rows("typeof(n), typeof(day)", "t")[0] == ("DECIMAL(6,2)", "DECIMAL(6,2)")
 
 
+def test_a_number_without_a_limit_has_the_digits_that_it_had(pg: SqlProject) -> None:
+    """Whether its rows come as Arrow tables, which name their digits, or one by one."""
+    pg.execute("CREATE TABLE t (id int PRIMARY KEY, n numeric); INSERT INTO t VALUES (1, 1.5)")
+    pg.more["schema_policy"] = "evolve"
+    pg.define("t")
+    pg.run()
+    pg.execute("INSERT INTO t VALUES (2, 0.12345678901)")
+    assert "no schema changes\n  1 row in quarantine\n" in pg.run()
+    pg.execute("DELETE FROM t WHERE id = 2")
+    assert "no schema changes" in pg.run()
+
+
 def test_windows_keep_the_types_of_their_table(pg: SqlProject) -> None:
     pg.execute(
         "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL, v int);"

@@ -47,12 +47,10 @@ def keep(schema: dlt.Schema, resource: DltResource, capabilities: Any, *, may_wi
         if old.get("data_type") and new.get("data_type"):
             was, now = (_sized(each, capabilities) for each in (old, new))
             is_altered = may_widen and capabilities.sqlglot_dialect in _ALTERED
-            if _holds(now, was) and (is_altered or _holds(was, now)):
+            if is_altered and was != now and _holds(now, was):
                 for key in set(_TYPE).difference(new):
                     old.pop(key, None)  # dlt would go on with the digits of a number for a text
-                if was.data_type == now.data_type == "timestamp":
-                    new = {**new, "timezone": old.get("timezone", True)}  # no column gets a zone
-            else:
+            else:  # nor does a column get a time zone, or digits that it has anyway
                 rest = {key: value for key, value in new.items() if key not in _TYPE}
                 new = {**rest, **{key: old[key] for key in _TYPE if key in old}}
         declared.append(new)
