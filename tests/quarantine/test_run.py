@@ -439,7 +439,9 @@ def test_a_place_is_told_by_the_keys_of_the_row_that_is_kept(
                         "streams": {"orders": {"path": "*.jsonl", "primary_key": "orderId"}},
                     },
                     "destination": {"type": "duckdb"},
-                    "schema_policy": {"rules": [{"action": "quarantine", "change": "risky"}]},
+                    "schema_policy": {
+                        "rules": [{"action": "quarantine", "change": ["risky", "became_list"]}]
+                    },
                 },
             }
         )
@@ -455,11 +457,15 @@ def test_a_place_is_told_by_the_keys_of_the_row_that_is_kept(
         assert main(["run", str(tmp_path)]) == 0
 
     run(*map(order, range(9)))
-    run(*map(order, range(10, 19)), order(20, "two"), order(21, 1, "x"), {"orderId": None})
+    odd = order(20, "two"), order(21, 1, "x"), order(22, [2]), order(23, 1, [1]), {"orderId": None}
+    run(*map(order, range(10, 19)), *odd)
     capsys.readouterr()
     assert main(["quarantine", "list", str(tmp_path), "--json"]) == 0
-    assert sorted(each["json_path"] for each in json.loads(capsys.readouterr().out)) == [
-        "orderId",
-        "orderLines[].subParts[1].partNo",
-        'unitPrices."v1.net"',
+    kept = json.loads(capsys.readouterr().out)
+    assert sorted((each["table_name"], each["json_path"]) for each in kept) == [
+        ("orders", "orderId"),
+        ("orders", 'unitPrices."v1.net"'),
+        ("orders", 'unitPrices."v1.net"'),
+        ("orders__order_lines__sub_parts", "orderLines[].subParts[1].partNo"),
+        ("orders__order_lines__sub_parts", "orderLines[].subParts[].partNo"),
     ]

@@ -609,6 +609,8 @@ class WatchedNormalizer(ExactNormalizer):
         column = decision.change.column
         if column is not None and column in columns and columns[column].get("variant"):
             column = variant_base(column, columns[column]["data_type"])
+        if decision.change.table != table:  # a field became a list: `table` is that of its items
+            table, row = decision.change.table, {}
         raise _Refused(
             decision,
             Rejection(
