@@ -469,3 +469,6 @@ def test_a_place_is_told_by_the_keys_of_the_row_that_is_kept(
         ("orders__order_lines__sub_parts", "orderLines[].subParts[1].partNo"),
         ("orders__order_lines__sub_parts", "orderLines[].subParts[].partNo"),
     ]
+    assert main(["quarantine", "list", str(tmp_path), "--reason", "contract"]) == 0
+    said = capsys.readouterr().out
+    assert said == "nothing here; 5 other rows wait in quarantine, of orders\n"

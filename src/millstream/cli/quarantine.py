@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from millstream.cli.pipeline import (
     stream_option,
 )
 from millstream.cli.terminal import print_json, print_listing
+from millstream.common.text import quantity
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -71,9 +73,18 @@ def _list(options: Namespace) -> int:
         [dict(entry.fields) for entry in shown],
         (line for entry in shown for line in _lines(entry)),
         as_json=options.json,
-        if_empty="the quarantine is empty",
+        if_empty=_nothing(each for each in found if each not in shown),
     )
     return 0
+
+
+def _nothing(others: Iterable[Entry]) -> str:
+    """What is said where there is nothing to list or to replay, beside what waits otherwise."""
+    waiting = [each.stream for each in others if each.status == "waiting"]
+    if not waiting:
+        return "the quarantine is empty"
+    wait = quantity(len(waiting), "other row waits", "other rows wait")
+    return f"nothing here; {wait} in quarantine, of {', '.join(sorted({*waiting}))}"
 
 
 def _lines(entry: Entry) -> list[str]:
@@ -127,7 +138,7 @@ def _replay(options: Namespace) -> int:
     if options.json:
         print_json(document)
     elif not document:
-        print("the quarantine is empty")
+        print(_nothing(found))
     return 0
 
 

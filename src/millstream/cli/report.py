@@ -13,6 +13,7 @@ from millstream.common.text import quantity
 from millstream.model import RunReport, SchemaChange, TableLoad
 
 _WIDTH = 80
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 _SHOWN = 20
 """Tables, changes or warnings that a summary names where there are more than twice as many."""
 _MARKS = {"safe": ("+", "green"), "risky": ("!", "yellow"), "breaking": ("!", "red")}
@@ -20,14 +21,15 @@ _MARKS = {"safe": ("+", "green"), "risky": ("!", "yellow"), "breaking": ("!", "r
 
 def report_lines(report: RunReport, stream: TextIO) -> list[str]:
     """One stream's run: what was loaded, how long it took, what changed."""
-    steps = ", ".join(f"{step} {seconds(taken)}" for step, taken in report.seconds.items())
+    words = (f"{step} {seconds(taken)}" for step, taken in report.seconds.items())
+    steps = ", ".join(word.replace(" ", _NO_BREAK) for word in words)
     part = f" [{report.partition}]" if report.partition else ""
     head = paint(f"{report.pipeline}.{report.stream}{part}", "bold", stream=stream)
     lines = [
         f"{head} → {report.destination}, dataset {report.dataset}: "
         f"{quantity(report.rows, 'row')} in {seconds(report.total_seconds)}",
         *(
-            paint(line, "dim", stream=stream)
+            paint(line.replace(_NO_BREAK, " "), "dim", stream=stream)
             for line in textwrap.wrap(
                 steps, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
             )

@@ -228,7 +228,9 @@ def schema_result(
     else:
         description = "as accepted"
     if kept_out:
-        description += f"; {quantity(len(kept_out), 'change')} kept out, with the rows that need it"
+        them = "it" if len(kept_out) == 1 else "them"
+        description += f"; {quantity(len(kept_out), 'change')} kept out, with the rows that need "
+        description += them
     return Result(
         asset_key=root,
         check_name=SCHEMA,

@@ -123,7 +123,7 @@ def read(
             status = "held"
             reason = f"{waiting} schema change{'s' if waiting != 1 else ''} must be accepted"
         else:
-            status, reason = "interrupted", "its run ended before it was loaded"
+            status, reason = "interrupted", "its run ended before it was known to be loaded"
         rows = waits.rows if waits else manifests.rows(run, load_id)
         found.append(
             PendingPackage(

@@ -317,7 +317,7 @@ def _column_gone(
         old=before,
         new="0%",
         severity="breaking" if merges or cursor else "risky",
-        message=f"{role}`{name}` {arrives}: in none of {rows:,} rows, before in {before}",
+        message=f"{role}`{name}` {arrives}: in none of {quantity(rows, 'row')}, before in {before}",
     )
 
 
@@ -365,7 +365,8 @@ def _lists_gone(
                 old=share,
                 new="0%",
                 severity="risky",
-                message=f"the list `{name}` no longer arrives: in none of {holders:,} rows, "
+                message=f"the list `{name}` no longer arrives: in none of "
+                f"{quantity(holders, 'row')}, "
                 f"before in {share}",
             )
 
