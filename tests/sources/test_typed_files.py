@@ -419,6 +419,31 @@ def test_a_key_that_is_written_otherwise_than_its_column(
     ) == [("2", "b"), ("2", "c"), ("1", "d")]
 
 
+def test_tables_that_become_rows_keep_their_key(project: FileProject, select: Select) -> None:
+    """Behind rows of another file, of other types than their columns, and refused."""
+    project.configure("*.parquet", {"receipts": "all"}, primary_key="orderId")
+
+    def load(name: str, **columns: Any) -> None:
+        pq.write_table(pa.table(columns), project.write(name, ""))
+
+    load("a.parquet", orderId=[1], n=[1], tags=[["a"]])
+    load("b.parquet", orderId=[1, 2], n=[2, 3])
+    assert project.run() == 0, project.out + project.err
+    nanosecond = pa.array([1, 1000], pa.timestamp("ns"))
+    load("c.parquet", orderId=[2, 3], n=["x", "y"])
+    load("d.parquet", orderId=[4, 5], at=nanosecond)
+    assert project.run() == 0, project.out + project.err
+    assert "delivered: " in project.out
+    assert select("order_id, n, n__v_text") == [
+        (1, 2, None),
+        (2, None, "x"),
+        (3, None, "y"),
+        (5, None, None),
+    ]
+    kept = project.place.query("SELECT document FROM shop._millstream_quarantine")
+    assert [json.loads(document)["orderId"] for (document,) in kept] == [4]
+
+
 def test_a_key_with_dots_is_a_column_of_a_csv_file(project: FileProject, select: Select) -> None:
     project.configure("data/*.csv", primary_key="order.id")
     for number, value in enumerate("ab"):

@@ -30,6 +30,7 @@ from millstream.engine.arrow_items import as_table, is_arrow, plain_rows, storab
 from millstream.engine.coercion_rules import ColumnLimits, InexactError, MisfitError, coerce
 from millstream.engine.dlt.key_collisions import Collision
 from millstream.engine.schema_size import check_schema_size
+from millstream.formats import row_keys
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
 
@@ -107,7 +108,7 @@ class ArrowCheck:
             yield item
             return
         notes = dict(table.schema.metadata or {})
-        origin = notes.pop(envelope.ORIGIN, b"").decode()
+        origin, keys = notes.pop(envelope.ORIGIN, b"").decode(), row_keys.take(notes)
         table = self._without_twins(item, table.replace_schema_metadata(notes or None))
         if not table.num_rows:
             yield table
@@ -116,7 +117,7 @@ class ArrowCheck:
         columns = self._columns(item)
         if self._makes_variants and self._has_other_types(table, columns):
             self._rows_came = True
-            yield plain_rows(table)
+            yield plain_rows(row_keys.called(table, keys))
             return
         self._check_width(item, table, columns)
         if self._caps.sqlglot_dialect == "postgres":
@@ -133,17 +134,19 @@ class ArrowCheck:
             self._rows_came |= is_null
             is_late = self._rows_came and self._takes_turns(item)
             if is_late or is_null:
-                yield plain_rows(checked)
+                yield plain_rows(row_keys.called(checked, keys))
             else:
                 self._note_columns(item, checked)
                 yield checked
         if not reasons:
             return
-        bad = storable_rows(table.take(pa.array(sorted(reasons))))
+        refused = row_keys.called(table.take(pa.array(sorted(reasons))), keys)
+        bad = storable_rows(refused)
         for at, row in zip(sorted(reasons), bad):
             name, detail = reasons[at]
             detail = f"`{name}`{detail}" if name else detail
-            yield envelope.refused(row, detail=detail, path=json_path("", name), origin=origin)
+            path = json_path("", keys.get(name, name))
+            yield envelope.refused(row, detail=detail, path=path, origin=origin)
 
     def _note_columns(self, item: Any, table: pa.Table) -> None:
         given = self.given.setdefault(self._name(item), Counter())

@@ -10,6 +10,7 @@ from typing import Any
 
 from millstream.config import FileStream
 from millstream.errors import SourceDataError
+from millstream.formats import row_keys
 from millstream.quarantine import envelope
 from millstream.sources import (
     column_values,
@@ -21,7 +22,7 @@ from millstream.sources import (
     parquet_rows,
     redirects,
 )
-from millstream.sources.typed_columns import Declared, forget_sizes
+from millstream.sources.typed_columns import Declared, forget_sizes, keys_of
 
 _ROWS = 1000
 
@@ -61,7 +62,9 @@ class RowReader:
                 elif settings.maps or isinstance(page, list):
                     yield column_values.parsed(page) if settings.maps else page
                 else:
-                    notes = {**(page.schema.metadata or {}), envelope.ORIGIN: path.encode()}
+                    keys = row_keys.note(keys_of(settings.primary_key))
+                    origin = {envelope.ORIGIN: path.encode()}
+                    notes = {**(page.schema.metadata or {}), **origin, **keys}
                     yield page.replace_schema_metadata(notes)
             return
         if file_kind.is_document(path, content, settings):

@@ -22,7 +22,7 @@ from millstream.errors import (
     SourceNotFoundError,
     SourceUnavailableError,
 )
-from millstream.formats import engine_mode
+from millstream.formats import engine_mode, row_keys
 from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
 from millstream.sources import (
     corrected_lines,
@@ -39,7 +39,7 @@ from millstream.sources.file_listing import ListedFile, list_files
 from millstream.sources.file_rows import RowReader, known_columns, read_errors, unpacked
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import holds, instant
-from millstream.sources.typed_columns import LINKS, as_rows
+from millstream.sources.typed_columns import LINKS, keys_of
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -213,6 +213,7 @@ class FilesSource:
 
         def rows() -> Iterator[Any]:
             now = csv_columns.settled(settings, known_columns()) if settings.types else settings
+            keys = keys_of(settings.primary_key)
             for file in files:
                 for page in self._all_rows(file, now):
                     if isinstance(page, DataItemWithMeta):  # hints alone
@@ -225,7 +226,7 @@ class FilesSource:
                             )
                             continue
                         given = page.to_pylist()
-                        page = as_rows(page, settings.primary_key)
+                        page = row_keys.called(page, keys).to_pylist()
                     else:
                         given = page
                     mine = page

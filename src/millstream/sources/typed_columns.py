@@ -159,8 +159,11 @@ def row_key(key: str, name: str, primary: Sequence[str]) -> str:
     return key if key in primary and "." not in key else name
 
 
-def as_rows(table: pa.Table, primary: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a table whose columns are called as `column_names` has it."""
-    keys = {name: row_key(key, name, primary) for key, name in column_names(primary).items()}
-    names = [keys.get(name, name) for name in table.column_names]
-    return list(table.rename_columns(names).to_pylist())
+def keys_of(primary: Sequence[str]) -> Mapping[str, str]:
+    """By the name of a column, what rows call it, where that is another.
+
+    >>> keys_of(["orderId", "no"])
+    {'order_id': 'orderId'}
+    """
+    named = {name: row_key(key, name, primary) for key, name in column_names(primary).items()}
+    return {name: key for name, key in named.items() if name != key}
