@@ -329,6 +329,7 @@ def test_a_list_in_order_goes_on_where_it_broke_off(project: ApiProject) -> None
     last = rows()[3 * SIZE - 2]
     assert f"orders: rows up to {last['at']} were loaded, then: " in project.err
     assert "the next run goes on from there" in project.err
+    assert f"{last['id'] + 1} rows in " in project.out, "and reports what it loaded"
     assert project.ids() == list(range(last["id"] + 1))
     project.load()
     assert quote(last["at"]) in project.server.requests[0]

@@ -301,7 +301,7 @@ class RunRecorder:
         if self._finished is None:
             return
         place, report = self._finished
-        if isinstance(error, MillstreamError) and report.rows:
+        if isinstance(error, MillstreamError) and report.rows and error.loaded is None:
             error.loaded = report
             error.message = after_a_load(error.message, report)
         if not self._told:

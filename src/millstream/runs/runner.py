@@ -351,5 +351,6 @@ def _reported(
     if recorder.stopped:
         raise recorder.interruption(report)
     if stop is not None and stop.error is not None:
+        stop.error.loaded = report
         raise stop.error
     return report
