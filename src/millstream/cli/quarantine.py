@@ -132,9 +132,9 @@ def _replay(options: Namespace) -> int:
         left = [{"id": entry.id, "why": why} for entry, why in plan.left]
         document.append({"report": report.to_dict(), "left": left})
         if not options.json:
-            print("\n".join(report_lines(report, sys.stdout)))
-            for each in left:
-                print(f"  left in quarantine: {each['id']}: {each['why']}")
+            lines = report_lines(report, sys.stdout)
+            lines += [f"  left in quarantine: {each['id']}: {each['why']}" for each in left]
+            print("\n".join(["", *lines] if document[1:] else lines))
     if options.json:
         print_json(document)
     elif not document:

@@ -539,7 +539,13 @@ class WatchedNormalizer(ExactNormalizer):
             self.item_storage.write_data_item(
                 self.load_id, self.schema.name, table, rows, buffer.columns[table]
             )
+            self._report_progress(table, len(rows))
         self._nulls = {}
+
+    def _report_progress(self, table_name: str, items_count: int) -> None:
+        # rows of a trial are told once they land, and not each time that they are tried
+        if not isinstance(self.item_storage, Buffer):
+            super()._report_progress(table_name, items_count)
 
     def _count_columns(self, table: str, rows: list[Any], columns: Mapping[str, Any]) -> None:
         """Profile rows that are written one by one, as the engine profiles its own."""
