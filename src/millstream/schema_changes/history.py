@@ -87,7 +87,7 @@ def place_of(pipeline: dlt.Pipeline) -> Place | None:
 def record(pipeline: dlt.Pipeline, report: RunReport) -> bool:
     """Append what a run changed to the history in the place that its pipeline loads into.
 
-    The rows are in one load package, whose tables are written side by side: a process that dies
+    Where one load package brings the rows, its tables are written side by side: a process that dies
     between two leaves some of them (see `open_loads.cut_off`).
 
     Returns:

@@ -65,8 +65,8 @@ def find(pipeline: dlt.Pipeline, name: str, stream: str) -> Sequence[OpenLoad]:
 def cut_off(pipeline: dlt.Pipeline, name: str, stream: str) -> Sequence[str]:
     """The loads of a stream that are noted in part: what lists them, `_millstream_loads`, does not.
 
-    The tables of a history are written side by side. A process that died between two of them had
-    sent nothing of its load.
+    The tables of a history may be written side by side (see `history.record`). A process that died
+    between two of them had sent nothing of its load.
     """
     from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
