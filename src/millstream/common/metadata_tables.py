@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from secrets import token_urlsafe
 from time import time
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PREFIX = "_millstream_"
 ATTEMPTS = 3
 _HAS_TRANSACTIONS = frozenset({"duckdb", "postgres"})
-_TAKES_STATEMENTS = _HAS_TRANSACTIONS | {"bigquery"}
-"""Kinds of destinations on which statements with arguments were tried."""
+_TAKES_ONE = frozenset({"bigquery"})
+"""Kinds of destinations on which these statements were tried: in a transaction, and one alone."""
 _ROWS_OF_STATEMENT = 100
 _REFUSED = re.compile(r"[\x00\ud800-\udfff]")
 """NUL, and halves of surrogate pairs."""
@@ -100,23 +100,19 @@ def _insert(
     from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseUndefinedRelation
 
     kind = destination.destination_type.rsplit(".", 1)[-1]
-    if kind not in _TAKES_STATEMENTS or any(map(_REFUSED.search, _texts(tables))):
+    is_one = len(tables) == 1 and max(map(len, tables.values())) <= _ROWS_OF_STATEMENT
+    if kind not in _HAS_TRANSACTIONS and not (is_one and kind in _TAKES_ONE):
+        return False
+    if any(map(_REFUSED.search, _texts(tables))):
         return False
     try:
-        with dlt.dataset(destination, dataset, dlt.Schema(schema_name)).sql_client as client:
-            statements = [
-                statement
-                for name, rows in tables.items()
-                for statement in _statements(client, name, rows, columns[name])
-            ]
-            if len(statements) == 1:
-                client.execute_sql(statements[0][0], *statements[0][1])
-            elif kind in _HAS_TRANSACTIONS:
-                with client.begin_transaction():
-                    for text, arguments in statements:
-                        client.execute_sql(text, *arguments)
-            else:
-                return False
+        with (
+            dlt.dataset(destination, dataset, dlt.Schema(schema_name)).sql_client as client,
+            nullcontext() if is_one else client.begin_transaction(),
+        ):
+            for name, rows in tables.items():
+                for text, arguments in _statements(client, name, rows, columns[name]):
+                    client.execute_sql(text, *arguments)
     except (DatabaseUndefinedRelation, DatabaseTerminalException):
         return False
     return True
