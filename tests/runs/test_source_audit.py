@@ -344,6 +344,18 @@ def test_rows_that_each_run_puts_into_quarantine(
 
 
 @pytest.mark.nightly
+def test_rows_without_a_value_for_their_key_are_counted_each(tmp_path: Path) -> None:
+    rows = [{"id": 1}, {"id": None, "n": 1}, {"id": None, "n": 1}, {"n": 2}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"type": "files", "streams": {"orders": {"path": "*.jsonl", "primary_key": "id"}}}
+    shop = config(tmp_path, source)
+    run(shop, "orders")
+    audit = audit_source(shop, "orders")
+    assert (only(audit).read, only(audit).held, audit.waiting) == (4, 1, 3)
+    assert differences(only(audit)) == {"missing": (3, 0)}
+    assert only(audit).missing.names == ["id = None"] * 3
+
+
 def test_rows_that_were_appended_twice_stay(database: Path, tmp_path: Path) -> None:
     sql(database, "CREATE TABLE lines (n INTEGER)")
     sql(database, "INSERT INTO lines VALUES (1), (2)")

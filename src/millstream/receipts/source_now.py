@@ -123,10 +123,13 @@ def compare(
         held_of: the numbers of rows that a run puts into quarantine, without these columns.
     """
     found = SourceComparison(layout.root)
-    rows, read = _read(rows_of, keys, skipped)
+    rows, read, keyless = _read(rows_of, keys, skipped)
     delivered = delivered_of(rows.skipped)
     held = held_of(rows.skipped)
-    found.read = len(read) if keys.key else sum(read.values())
+    found.read = len(keyless) + (len(read) if keys.key else sum(read.values()))
+    for lacking in keyless:  # no table takes them
+        found.missing.add(is_due=False)
+        _name(found.missing, keys, lacking)
 
     def is_due(key: int) -> bool:
         is_held = (read[key] if keys.key else key) in held
@@ -176,8 +179,10 @@ def compare(
 
 def _read(
     rows_of: RowsOf, keys: Keys, skipped: frozenset[Column]
-) -> tuple[SourceRows, dict[int, int]]:
+) -> tuple[SourceRows, dict[int, int], list[list[Any]]]:
     """What the source has: by key the number of its last row, or of each row how often it came.
+
+    Last come the keys that lack a value: of each row, since none is a version of another.
 
     Read again without the columns that have a value of a type that has no documented place.
 
@@ -188,11 +193,14 @@ def _read(
         rows = rows_of(skipped)
         read: dict[int, int] = {} if keys.key else Counter()
         ranks: dict[int, Any] = {}
+        keyless: list[list[Any]] = []
         for values, nodes in rows.each():
             tree = tree_of(nodes, keys.key)
             key = keys.of(tree)
             if not keys.key:
                 read[key] += 1
+            elif None in (its := [values.get(name) for name in keys.key]):
+                keyless.append(its)
             elif keys.rank and not _counts(key, keys.rank(values), ranks):
                 pass
             elif keys.gone and values.get(keys.gone) not in (None, False):
@@ -200,7 +208,7 @@ def _read(
             else:
                 read[key] = tree.total
         if rows.skipped == skipped:
-            return rows, read
+            return rows, read, keyless
         if any(column in keys.key for _, column in rows.skipped):
             raise UnknownValueError("a key has a type whose form in the table is not known")
         skipped = rows.skipped
