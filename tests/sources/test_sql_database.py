@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
@@ -519,6 +520,17 @@ def test_a_column_that_is_in_the_key_no_more_may_be_null(lite: SqlProject) -> No
         (None, None, 3),
         (None, "c", 4),
     ]
+
+
+def test_a_type_that_sqlalchemy_does_not_know_is_text(pg: SqlProject) -> None:
+    pg.execute("CREATE TYPE pair AS (x int, y text)")
+    pg.execute("CREATE TABLE t (id int PRIMARY KEY, p pair)")
+    pg.execute("INSERT INTO t VALUES (1, ROW(1, 'a'))")
+    pg.define("t")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a line on the terminal that tells nothing
+        pg.run()
+    assert pg.rows("id, p", "t") == [(1, "(1,a)")]
 
 
 def test_a_lag_is_exact_and_of_what_has_one(pg: SqlProject) -> None:

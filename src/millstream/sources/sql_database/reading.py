@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import NoSuchTableError, SAWarning
 
 from millstream.config import SqlDatabaseConfig, SqlTable
 from millstream.dlt_compat.incrementals import checked, value_before
@@ -168,10 +169,12 @@ def _planned(
 ) -> tuple[sa.Table, Sequence[str], list[Column]]:
     """The table as it is now, its key, and what is read of it."""
     schema, settings = config.database_schema, config.settings_of(name)
+    metadata = sa.MetaData(schema=schema)
     try:
-        table = sa.Table(
-            name, sa.MetaData(schema=schema), autoload_with=connection, resolve_fks=False
-        )
+        with warnings.catch_warnings():
+            # a type that SQLAlchemy does not know is read as text
+            warnings.filterwarnings("ignore", "Did not recognize type", SAWarning)
+            table = sa.Table(name, metadata, autoload_with=connection, resolve_fks=False)
     except NoSuchTableError:
         there = catalog.names(connection, schema)
         raise SourceNotFoundError(
