@@ -213,3 +213,20 @@ def waiting(project: Path) -> str:
     with duckdb.connect(str(project / "w.duckdb")) as connection:
         (row,) = connection.execute("SELECT id FROM shop._millstream_quarantine").fetchall()
     return str(row[0])
+
+
+@pytest.mark.parametrize("coercion", ["exact", pytest.param("dlt", marks=pytest.mark.nightly)])
+def test_a_mark_of_another_type_deletes_as_its_column_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coercion: str
+) -> None:
+    """A text among bools goes to a variant, and its row into the table, unless it is converted."""
+    config = pipeline(tmp_path, "deletions", monkeypatch, coercion=coercion)
+    loads = [
+        [{"id": n, "gone": None} for n in range(4)],
+        [{"id": 0, "gone": True}, {"id": 1, "gone": "true"}, {"id": 2, "gone": 1}],
+    ]
+    for rows in loads:
+        (tmp_path / "rows.json").write_text(json.dumps(rows))
+        report = run(config, "orders")
+        assert problems(report) + unchecked(report) == []
+    assert report.receipts[0].checked == (2 if coercion == "exact" else 0)

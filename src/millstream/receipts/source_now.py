@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from millstream.formats.deletions import DeletionMark
 from millstream.receipts.canonical import UnknownValueError
 from millstream.receipts.delivered import Delivered
 from millstream.receipts.figures import LINKS, Figures, Node, Tree, tree_of
@@ -89,7 +90,7 @@ class Keys:
     """
 
     key: tuple[str, ...] = ()
-    gone: str | None = None
+    gone: DeletionMark | None = None
     keeps_versions: bool = False
     keeps_values: bool = False
     rank: Callable[[Mapping[str, Any]], Any] | None = None
@@ -203,7 +204,7 @@ def _read(
                 keyless.append(its)
             elif keys.rank and not _counts(key, keys.rank(values), ranks):
                 pass
-            elif keys.gone and values.get(keys.gone) not in (None, False):
+            elif keys.gone and keys.gone.is_in(values):
                 read.pop(key, None)
             else:
                 read[key] = tree.total

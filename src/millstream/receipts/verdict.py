@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millstream.common.text import quantity
+from millstream.formats.deletions import DeletionMark
 from millstream.model import Receipt
 from millstream.receipts.canonical import UncountableError, UnknownValueError, number_of
 from millstream.receipts.capture import Captured
@@ -45,7 +46,7 @@ class Expected:
     unchecked: str = ""
     key: tuple[str, ...] = ()
     loaded: Mapping[str, int] | None = None
-    gone: str | None = None
+    gone: DeletionMark | None = None
     deletions: int = 0
     held_keys: Callable[[Sequence[str], Chosen | None], set[int]] | None = None
     is_set: bool = False
@@ -83,7 +84,7 @@ class _Source:
         expected = self.expected
         source = SourceRows(self.captured, self.layout, expected.skipped, expected.as_stored)
         for values, nodes in source.each():
-            if expected.gone and values.get(expected.gone) not in (None, False):
+            if expected.gone and expected.gone.is_in(values, expected.as_stored):
                 self.deletions += 1
                 continue
             self.rows.append(values)

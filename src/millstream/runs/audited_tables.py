@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
 from millstream.common.sql_client import kind_of
-from millstream.formats.deletions import MARKS_DELETIONS, deletion_column
+from millstream.formats.deletions import MARKS_DELETIONS, DeletionMark
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.receipts.delivered import Delivered, Which
 from millstream.receipts.layout import Column, Layout
@@ -40,7 +40,7 @@ def keys_of(table: Any) -> Keys:
     strategy = table.get("x-merge-strategy")
     return Keys(
         key=primary_key(table),
-        gone=deletion_column(columns),
+        gone=DeletionMark.of(columns),
         keeps_versions=table.get("write_disposition") == "append",
         keeps_values=strategy == "insert-only",
         rank=_rank(columns),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from millstream import destinations
 from millstream.common.redact import redact_foreign
 from millstream.common.sql_client import sql_client
-from millstream.formats.deletions import deletion_column
+from millstream.formats.deletions import DeletionMark
 from millstream.model import Receipt
 from millstream.receipts import store
 from millstream.receipts.capture import captured
@@ -122,7 +122,7 @@ def _expected(
         unchecked=_unchecked(context, pipeline, table, package),
         loaded=None if table.get("write_disposition") == "merge" else package.rows,
         key=primary_key(table),
-        gone=deletion_column(table["columns"]),
+        gone=DeletionMark.of(table["columns"]),
         deletions=seen.deletions.get(root, 0),
         is_set=table.get("x-merge-strategy") == "scd2",
         skipped=skipped,
