@@ -444,6 +444,22 @@ def test_tables_that_become_rows_keep_their_key(project: FileProject, select: Se
     assert [json.loads(document)["orderId"] for (document,) in kept] == [4]
 
 
+def test_a_key_within_an_object_of_a_file(project: FileProject, select: Select) -> None:
+    """Of JSON, then of Parquet, then of CSV: one key."""
+    key, types = "Order.No", {"Order": "nested", "v": "bigint"}
+    project.configure("*.jsonl", primary_key=key)
+    project.write("a.jsonl", '{"Order": {"No": 1}, "v": 1}\n{"Order": {"No": 2}, "v": 1}\n')
+    assert project.run() == 0, project.out + project.err
+    project.configure("*.parquet", primary_key=key)
+    table = pa.table({"Order": [{"No": 2}, {"No": 3}], "v": [2, 2]})
+    pq.write_table(table, project.write("b.parquet", ""))
+    assert project.run() == 0, project.out + project.err
+    project.configure("*.csv", primary_key=key, types=types)
+    project.write("c.csv", 'Order,v\n"{""No"": 3}",3\n')
+    assert project.run() == 0, project.out + project.err
+    assert select("order__no, v") == [(1, 1), (2, 2), (3, 3)]
+
+
 def test_a_key_with_dots_is_a_column_of_a_csv_file(project: FileProject, select: Select) -> None:
     project.configure("data/*.csv", primary_key="order.id")
     for number, value in enumerate("ab"):

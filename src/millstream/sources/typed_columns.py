@@ -124,7 +124,7 @@ def column_names(keys: Sequence[str], primary: Sequence[str] = ()) -> Mapping[st
         primary: keys that are named before others, as those of a primary key are.
 
     >>> column_names(["id", "createdAt", "Größe", "ID"])
-    {'id': 'id', 'createdAt': 'created_at', 'Größe': 'grosse', 'ID': 'id_x7a2d5e'}
+    {'id': 'id', 'createdAt': 'created_at', 'Größe': 'grosse', 'ID': 'id_x89f89c'}
     >>> column_names(["id", "ID"], primary=["ID"])
     {'id': 'id_x87ea5d', 'ID': 'id'}
     """
@@ -133,6 +133,7 @@ def column_names(keys: Sequence[str], primary: Sequence[str] = ()) -> Mapping[st
     normalize = NamingConvention().normalize_identifier
     natural = {key: natural_name(key, normalize) for key in keys}
     rivals = list(natural.values())
+    primary = _named_first(primary)
     first = [natural[key] for key in primary if key in natural]
 
     def is_free(key: str, name: str) -> bool:
@@ -155,8 +156,16 @@ def row_key(key: str, name: str, primary: Sequence[str]) -> str:
 
     The engine names columns by the keys of rows, and was told those of the primary key. To it, a
     key with dots is a path, unless it was told the column's name.
+
+    >>> row_key("Order", "order", ["Order.No"]), row_key("order.no", "order_no", ["order.no"])
+    ('Order', 'order_no')
     """
-    return key if key in primary and "." not in key else name
+    return key if key in _named_first(primary) and "." not in key else name
+
+
+def _named_first(primary: Sequence[str]) -> Sequence[str]:
+    """A primary key, and the columns that its paths may begin with."""
+    return [*dict.fromkeys([*primary, *(key.partition(".")[0] for key in primary)])]
 
 
 def keys_of(primary: Sequence[str]) -> Mapping[str, str]:
@@ -165,5 +174,6 @@ def keys_of(primary: Sequence[str]) -> Mapping[str, str]:
     >>> keys_of(["orderId", "no"])
     {'order_id': 'orderId'}
     """
-    named = {name: row_key(key, name, primary) for key, name in column_names(primary).items()}
+    names = column_names(_named_first(primary))
+    named = {name: row_key(key, name, primary) for key, name in names.items()}
     return {name: key for name, key in named.items() if name != key}
