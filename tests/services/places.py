@@ -130,11 +130,11 @@ def query_lake(dataset: Path, table_format: str, sql: str) -> list[tuple[Any, ..
         connection.execute(f"SET TimeZone = 'UTC'; CREATE SCHEMA {dataset.name}")
         for folder in dataset.glob("*"):
             rows = read(folder)
-            if rows is None and not any(folder.glob("*.parquet")):
-                continue
             source = "rows"
             if rows is None:  # of Millstream's own tables, or of dlt's
-                source = f"read_parquet('{folder}/*.parquet', union_by_name => true)"
+                if not any(folder.glob("*.jsonl")):
+                    continue
+                source = f"read_json('{folder}/*.jsonl', union_by_name => true)"
             connection.execute(f'CREATE TABLE {dataset.name}."{folder.name}" AS FROM {source}')
         return connection.execute(sql).fetchall()
 
