@@ -211,6 +211,15 @@ def test_a_page_behind_one_that_did_not_change(project: ApiProject, has_headers:
         assert len(project.server.requests) == requests
 
 
+def test_what_was_read_is_asked_for_again_once(project: ApiProject) -> None:
+    """Whether 304 has a link is nothing to pages whose rows are compared."""
+    project.server.etags, project.server.headers_of_304 = True, False
+    project.configure(orders("link"))
+    project.load()
+    assert len(project.server.requests) == PAGES + 2
+    assert len(project.server.unchanged) == 2
+
+
 def test_an_answer_that_nobody_has(project: ApiProject) -> None:
     project.configure(orders("bare"))
     project.server.fault = lambda *_: Reply(304, b"")

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -185,7 +186,7 @@ class ApiSession(Session):
             return
         *others, last = pages
         answers = [self._answer(last), *self.map(self._answer, others)]
-        again = list(self.map(self._answer, [first.request, last]))
+        again = list(self.map(partial(self._answer, is_known=True), [first.request, last]))
         if any(not each.ok for each in (*answers, *again)):
             plan.moved = True  # each fails again where dlt asks for it
             return
@@ -227,9 +228,17 @@ class ApiSession(Session):
         self._here.is_worker = True
 
     def _answer(
-        self, request: requests.PreparedRequest, options: dict[str, Any] | None = None
+        self,
+        request: requests.PreparedRequest,
+        options: dict[str, Any] | None = None,
+        *,
+        is_known: bool = False,
     ) -> requests.Response:
-        """The answer after as many attempts and waits as it takes, its JSON read."""
+        """The answer after as many attempts and waits as it takes, its JSON read.
+
+        Args:
+            is_known: this run has had it, and asks for its rows alone.
+        """
         self._ensure_own(str(request.url), "links")
         cache, page = self._cache, _next_page(request)
         if cache is None or page is None:
@@ -237,11 +246,12 @@ class ApiSession(Session):
         kept = cache.find(request)
         if kept is not None:
             self._lacks |= kept.lacks
-        if kept is not None and self._tells_next_page(kept, page.header):
+        if kept is not None and (is_known or self._tells_next_page(kept, page.header)):
             response = self._whole_answer(request, options, kept.conditions())
             if response.status_code != 304:
                 return self._kept(request, response)
-            if not response.history and (not page.header or page.header in response.headers):
+            header = "" if is_known else page.header
+            if not response.history and (not header or header in response.headers):
                 restored = kept.restored(response)
                 problem_of(restored, redact(redact_url(str(request.url))))
                 return restored
