@@ -519,6 +519,15 @@ def test_an_answer_without_rows(project: ApiProject) -> None:
     assert len(project.ids()) == len(rows())
 
 
+def test_a_number_beyond_doubles_is_not_infinity(project: ApiProject) -> None:
+    body = b'[{"id": 1, "v": 1.5}, {"id": 2, "v": 1e400}, {"id": 3, "v": 2e300}]'
+    project.server.fault = lambda *_: Reply(200, body, {"Content-Type": "application/json"})
+    project.configure("large")
+    project.load()
+    assert project.place.column("large", "v") == [1.5, 2e300]
+    assert "1 row in quarantine" in project.out
+
+
 def test_json_that_is_not_as_it_should_be(project: ApiProject) -> None:
     """What Python's servers send loads; what is lost by an encoding is told, and only that."""
     replies = {

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import requests
 
 from millstream.errors import SourceDataError, SourceError
 from millstream.formats import duplicate_keys
+
+_LARGE = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{308}")
+"""What a number beyond doubles has, and hardly anything else."""
 
 
 def is_json(response: requests.Response) -> bool:
@@ -58,13 +64,21 @@ def _read(response: requests.Response) -> tuple[Any, bytes]:
         ValueError: it is none.
     """
     try:
+        if _LARGE.search(response.content):
+            return response.json(parse_float=_number), response.content
         return response.json(), response.content
     except ValueError:
         # Python's own parser reads NaN and Infinity, as servers written in Python send them
         guess: Callable[[bytes], str | None] = requests.utils.guess_json_utf
         response.encoding = guess(response.content) or "utf-8"
         text = response.content.decode(response.encoding)
-        return json.loads(text), text.encode()
+        return json.loads(text, parse_float=_number), text.encode()
+
+
+def _number(text: str) -> float | Decimal:
+    """A number of JSON; a decimal where it is beyond doubles, of which Python makes infinity."""
+    number = float(text)
+    return number if isfinite(number) else Decimal(text)
 
 
 def has_other_bytes(response: requests.Response) -> bool:
