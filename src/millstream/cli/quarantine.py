@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -73,14 +73,14 @@ def _list(options: Namespace) -> int:
         [dict(entry.fields) for entry in shown],
         (line for entry in shown for line in _lines(entry)),
         as_json=options.json,
-        if_empty=_nothing(each for each in found if each not in shown),
+        if_empty="" if shown else _nothing(found),
     )
     return 0
 
 
-def _nothing(others: Iterable[Entry]) -> str:
-    """What is said where there is nothing to list or to replay, beside what waits otherwise."""
-    waiting = [each.stream for each in others if each.status == "waiting"]
+def _nothing(found: Sequence[Entry]) -> str:
+    """What is said where none of these is to be listed or replayed: what waits otherwise."""
+    waiting = [each.stream for each in found if each.status == "waiting"]
     if not waiting:
         return "the quarantine is empty"
     wait = quantity(len(waiting), "other row waits", "other rows wait")

@@ -23,7 +23,6 @@ def sql_client(pipeline: dlt.Pipeline, schema_name: str | None = None) -> SqlCli
         return None
 
 
-def kind_of(pipeline: dlt.Pipeline) -> str:
-    """The kind of its destination, whatever name it was given: `duckdb`, `filesystem`, ..."""
-    assert pipeline.destination is not None
-    return pipeline.destination.destination_type.rsplit(".", 1)[-1]
+def kind_of(destination: Any) -> str:
+    """A dlt destination's kind, whatever name it was given: `duckdb`, `filesystem`, ..."""
+    return str(destination.destination_type).rsplit(".", 1)[-1]

@@ -165,7 +165,8 @@ class _Pool(DuckDbConnectionPool):
         with _opening, self._conn_lock:
             if self._direct is None or isinstance(borrowed_conn, _Connection):
                 left = super().return_conn(borrowed_conn)
-                self._detach()
+                if not left:
+                    self._detach()
                 return left
             left = self._direct.return_conn(borrowed_conn)
             if not left:

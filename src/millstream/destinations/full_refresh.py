@@ -107,7 +107,7 @@ def replace_through_staging(pipeline: dlt.Pipeline, stored: dlt.Schema) -> None:
         if getattr(client.config, "enable_atomic_replace", False):  # BigQuery's own way
             return
     # of this destination alone: files can't be replaced so
-    place = f"{pipeline.pipeline_name}.destination.{kind_of(pipeline)}"
+    place = f"{pipeline.pipeline_name}.destination.{kind_of(pipeline.destination)}"
     settled_settings.change(pipeline.destination, f"{place}.replace_strategy", STAGING)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from millstream.common import retry
+from millstream.common.sql_client import kind_of
 from millstream.config import TargetConfig
 from millstream.destinations import driver_errors
 from millstream.destinations.factory import build, credentials_variable, settings
@@ -127,7 +128,7 @@ class _Probe:
 
     def prepare(self) -> str:
         self.destination = build(self.config, self.credentials)
-        self.kind = self.destination.destination_type.rsplit(".", 1)[-1]
+        self.kind = kind_of(self.destination)
         tables = self.config.destination.table_format
         kind = self.config.destination.type + (f" with {tables} tables" if tables else "")
         return f"{kind}, its driver is installed"

@@ -9,6 +9,9 @@ from typing import Any
 
 import dlt
 
+_DIGITS = 100
+"""Of a decimal less its `lag`."""
+
 
 class StableIncremental(dlt.sources.incremental[Any]):
     """As dlt's, for a transformer.
@@ -53,9 +56,6 @@ def value_before(value: Any, lag: float) -> Any:
         return apply_lag(lag, None, value, max)
     except (ArithmeticError, TypeError) as error:
         raise ValueError(str(error)) from None
-
-
-_DIGITS = 100
 
 
 def checked(

@@ -118,8 +118,8 @@ def held_results(config: PipelineConfig, root: dg.AssetKey, error: SchemaHeldErr
 
 def _held_result(root: dg.AssetKey, error: SchemaHeldError) -> Result:
     """What `schema` says of a run that was held."""
-    loaded = "nothing is loaded" if error.loaded is None else "nothing more was loaded"
-    return _held(root, error.stream, error.decisions, error.rows, error.row_count, loaded)
+    has_loaded = error.loaded is not None
+    return _held(root, error.stream, error.decisions, error.rows, error.row_count, has_loaded)
 
 
 def _held(
@@ -128,10 +128,11 @@ def _held(
     decisions: Sequence[Decision],
     rows: Mapping[str, int],
     waiting: int,
-    loaded: str = "nothing is loaded",
+    has_loaded: bool = False,
 ) -> Result:
     held = [decision for decision in decisions if decision.action == "hold"]
     wait = f", {quantity(waiting, 'row')} wait{'s' if waiting == 1 else ''}" if waiting else ""
+    loaded = "nothing more was loaded" if has_loaded else "nothing is loaded"
     return _red(
         root,
         f"{quantity(len(held), 'change')} must be accepted first; {loaded}{wait}: "

@@ -11,8 +11,8 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from millstream.formats.deletions import DeletionMark
 from millstream.receipts.canonical import UnknownValueError
+from millstream.receipts.deletions import DeletionMark
 from millstream.receipts.delivered import Delivered
 from millstream.receipts.figures import LINKS, Figures, Node, Tree, tree_of
 from millstream.receipts.layout import Column, Layout

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millstream.common.text import quantity
-from millstream.formats.deletions import DeletionMark
 from millstream.model import Receipt
 from millstream.receipts.canonical import UncountableError, UnknownValueError, number_of
 from millstream.receipts.capture import Captured
+from millstream.receipts.deletions import DeletionMark
 from millstream.receipts.delivered import Chosen, Delivered
 from millstream.receipts.figures import LINKS, Figures, Node, Tree, pairs, tree_of
 from millstream.receipts.layout import Column, Layout

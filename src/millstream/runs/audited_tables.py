@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
 from millstream.common.sql_client import kind_of
-from millstream.formats.deletions import MARKS_DELETIONS, DeletionMark
+from millstream.formats.deletions import MARKS_DELETIONS
 from millstream.model import PARTITION_COLUMN, Partition
+from millstream.receipts.deletions import DeletionMark
 from millstream.receipts.delivered import Delivered, Which
 from millstream.receipts.layout import Column, Layout
 from millstream.receipts.source_now import Keys
@@ -51,7 +52,7 @@ def delivered_rows(
     pipeline: dlt.Pipeline, client: SqlClientBase[Any], layout: Layout, which: Which
 ) -> Callable[[frozenset[Column]], Delivered]:
     """Makes rows of a root table, but for some columns."""
-    number = "rowid" if kind_of(pipeline) in ("duckdb", "motherduck") else ""
+    number = "rowid" if kind_of(pipeline.destination) in ("duckdb", "motherduck") else ""
     return partial(Delivered, client, layout, which, row_number=number)
 
 

@@ -39,7 +39,7 @@ class OpenLoad:
 
 def can_note(pipeline: dlt.Pipeline) -> bool:
     """Whether a destination can take back what it was given: files can't be changed by rows."""
-    return kind_of(pipeline) != "filesystem" and sql_client(pipeline) is not None
+    return kind_of(pipeline.destination) != "filesystem" and sql_client(pipeline) is not None
 
 
 def find(pipeline: dlt.Pipeline, name: str, stream: str) -> Sequence[OpenLoad]:

@@ -46,6 +46,7 @@ class RowReader:
         if file_kind.is_typed(path, settings):
             import dlt
 
+            notes = {envelope.ORIGIN: path.encode(), **row_keys.note(keys_of(settings.primary_key))}
             for page in self._typed_pages(path, content, settings):
                 if isinstance(page, Declared):
                     hints: Any = page.hints
@@ -62,10 +63,7 @@ class RowReader:
                 elif settings.maps or isinstance(page, list):
                     yield column_values.parsed(page) if settings.maps else page
                 else:
-                    keys = row_keys.note(keys_of(settings.primary_key))
-                    origin = {envelope.ORIGIN: path.encode()}
-                    notes = {**(page.schema.metadata or {}), **origin, **keys}
-                    yield page.replace_schema_metadata(notes)
+                    yield page.replace_schema_metadata({**(page.schema.metadata or {}), **notes})
             return
         if file_kind.is_document(path, content, settings):
             yield from json_document.read(

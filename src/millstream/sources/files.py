@@ -226,7 +226,7 @@ class FilesSource:
                             )
                             continue
                         given = page.to_pylist()
-                        page = row_keys.called(page, keys).to_pylist()
+                        page = row_keys.called(page, keys).to_pylist() if keys else given
                     else:
                         given = page
                     mine = page

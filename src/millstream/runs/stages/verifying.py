@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from millstream import destinations
 from millstream.common.redact import redact_foreign
 from millstream.common.sql_client import sql_client
-from millstream.formats.deletions import DeletionMark
 from millstream.model import Receipt
 from millstream.receipts import store
 from millstream.receipts.capture import captured
 from millstream.receipts.conversions import as_dlt_stores
+from millstream.receipts.deletions import DeletionMark
 from millstream.receipts.delivered import Chosen, Delivered, Which
 from millstream.receipts.layout import Column, Layout
 from millstream.receipts.verdict import Basis, Expected, receipts
