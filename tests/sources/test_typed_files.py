@@ -201,6 +201,27 @@ def test_files_without_header_and_merges(project: FileProject, select: Select) -
     ]
 
 
+def test_rows_are_newer_than_the_tables_before_them(project: FileProject, select: Select) -> None:
+    """Both go to files of their own, which are written at once."""
+    project.configure("*.csv", primary_key="id", types={"id": "bigint", "n": "bigint"})
+    project.write("a.csv", "id,n,v\n1,1,a\n3,1,old\n")
+    project.write("b.csv", "id,n,v\n3,1,new\n4,xx,y\n5,1,old\n")
+    project.write("c.csv", "id,n,v\n5,2,new\n")
+    assert project.load() == [1, 3, 5]
+    assert select("id, n, v") == [(1, 1, "a"), (3, 1, "new"), (5, 2, "new")]
+
+
+def test_tables_are_newer_than_the_rows_before_them(project: FileProject, select: Select) -> None:
+    """Where a table is replaced, too."""
+    project.configure("*.parquet", primary_key="id")
+    files = {"a": ([1, 3], [1, 1]), "b": ([3, 5], ["new", "old"]), "c": ([5], [2])}
+    for name, (ids, values) in files.items():
+        pq.write_table(pa.table({"id": ids, "n": values}), project.folder / f"{name}.parquet")
+    for arguments in ([], ["--full-refresh"]):
+        assert project.load(*arguments) == [1, 3, 5]
+        assert select("id, n, n__v_text") == [(1, 1, None), (3, None, "new"), (5, 2, None)]
+
+
 def test_nanoseconds_beside_lists_and_objects(project: FileProject, select: Select) -> None:
     project.configure("*.parquet", primary_key="id")
     deep = pa.struct([("at", pa.list_(pa.timestamp("ns", "UTC")))])

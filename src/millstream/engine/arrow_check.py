@@ -346,7 +346,8 @@ def check_arrow_items(
     def takes_turns(item: Any) -> bool:
         found = columns(item).values()
         disposition = resource.compute_table_schema(item).get("write_disposition")
-        return disposition == "merge" and any(column.get("primary_key") for column in found)
+        has_key = any(column.get("primary_key") for column in found)
+        return has_key and disposition in ("merge", "replace")
 
     check = ArrowCheck(
         name_of,

@@ -37,8 +37,8 @@ def remember_order(run: Path, info: ExtractInfo) -> None:
     order: dict[str, list[str]] = {}
     for load_id, metrics in info.metrics.items():
         files = [file for metric in metrics for file in metric["job_metrics"].values()]
-        files.sort(key=lambda file: file.created)
-        order[load_id] = [Path(file.file_path).name for file in files]
+        created = {Path(file.file_path).name: file.created for file in files}
+        order[load_id] = _in_order(created)
     atomic_write.write(run / "order.json", json.dumps(order))
 
 
@@ -181,8 +181,19 @@ def _order(run: Path, package: Path) -> list[str]:
         order: Mapping[str, list[str]] = json.loads((run / "order.json").read_bytes())
         return order[package.name]
     except (FileNotFoundError, KeyError, ValueError):  # killed right after its extract
-        files = sorted(package.glob("new_jobs/*"), key=lambda file: file.stat().st_mtime_ns)
-        return [file.name for file in files]
+        return _in_order(
+            {file.name: file.stat().st_mtime_ns for file in package.glob("new_jobs/*")}
+        )
+
+
+def _in_order(times: Mapping[str, float]) -> list[str]:
+    """Extracted files, of which the times are known, as their rows were read.
+
+    A table has two of them open at once, for Arrow tables and for rows, and the time says which was
+    opened first. Where order matters, Arrow tables that come behind rows become rows
+    (`engine.arrow_check`): those that are left came before all rows.
+    """
+    return sorted(times, key=lambda name: (not name.endswith(".parquet"), times[name]))
 
 
 def _arrow_files(package: Path, tables: Any) -> dict[str, list[Path]]:
