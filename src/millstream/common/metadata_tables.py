@@ -27,8 +27,8 @@ _HAS_TRANSACTIONS = frozenset({"duckdb", "postgres"})
 _TAKES_ONE = frozenset({"bigquery"})
 """Kinds of destinations on which these statements were tried: in a transaction, and one alone."""
 _ROWS_OF_STATEMENT = 100
-_REFUSED = re.compile(r"[\x00\ud800-\udfff]")
-"""NUL, and halves of surrogate pairs."""
+_REFUSED = re.compile("[\ud800-\udfff]")
+"""Halves of surrogate pairs, which UTF-8 does not have."""
 
 Columns = Mapping[str, str]
 """dlt data types by column."""
@@ -48,7 +48,10 @@ def append(
     *,
     made: Collection[str] = (),
 ) -> None:
-    """Append rows to tables: in one transaction where these are there, else in one load package.
+    """Append rows to tables: all or none where the destination has transactions that we tried.
+
+    Elsewhere a table may have its rows, and another not, where this fails. Of texts, NUL becomes
+    U+2400, and half of a surrogate pair U+FFFD.
 
     Args:
         tables: rows by table; columns: of each of these tables.
@@ -58,35 +61,75 @@ def append(
         Exception: dlt's, when the destination still refuses after some attempts.
     """
     import dlt
+    from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseUndefinedRelation
 
-    tables = {name: rows for name, rows in tables.items() if rows or name in made}
+    tables = {
+        name: [{key: _storable(each) for key, each in row.items()} for row in rows]
+        for name, rows in tables.items()
+        if rows or name in made
+    }
     is_one = len(tables) == 1 and max(map(len, tables.values())) <= _ROWS_OF_STATEMENT
     kind = kind_of(destination)
-    takes_statements = kind in _HAS_TRANSACTIONS or (is_one and kind in _TAKES_ONE)
+    if kind not in _HAS_TRANSACTIONS and not (is_one and kind in _TAKES_ONE):
+        _load(destination, dataset, schema_name, tables, columns)
+        return
 
     def append_once() -> None:
-        if takes_statements:
-            there = dlt.dataset(destination, dataset, dlt.Schema(schema_name))
-            if _insert(there.sql_client, tables, columns, is_one=is_one):
-                return
-        with tempfile.TemporaryDirectory(prefix="millstream-own-") as folder, own_pipeline():
-            pipeline = dlt.pipeline(
-                pipeline_name=schema_name,
-                pipelines_dir=folder,
-                destination=destination,
-                dataset_name=dataset,
-            )
-            # read back at once: not worth packing
-            dlt.config[f"{schema_name}.data_writer.disable_compression"] = True
-            # its schema is known and it has no state: nothing to ask the destination for
-            pipeline.config.restore_from_destination = False
-            pipeline.run(
-                [_resource(name, columns[name], rows) for name, rows in tables.items()],
-                schema=dlt.Schema(schema_name),
-            )
+        there = dlt.dataset(destination, dataset, dlt.Schema(schema_name))
+        try:
+            _insert(there.sql_client, tables, columns, is_one=is_one)
+        except (DatabaseUndefinedRelation, DatabaseTerminalException):
+            # a table or a column may be missing; what else is wrong, the statements say again
+            _load(destination, dataset, schema_name, dict.fromkeys(tables, ()), columns)
+            _insert(there.sql_client, tables, columns, is_one=is_one)
+
+    def may_pass(error: Exception, wait: float) -> float | None:
+        return None if isinstance(error, DatabaseTerminalException) else wait
 
     # two first runs may both find the tables missing, and only one can make them
-    retry.call(append_once, retry.Retries(ATTEMPTS))
+    retry.call(append_once, retry.Retries(ATTEMPTS), may_pass)
+
+
+def _storable(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return _REFUSED.sub("\N{REPLACEMENT CHARACTER}", value.replace("\0", "\N{SYMBOL FOR NULL}"))
+
+
+def _load(
+    destination: Any,
+    dataset: str,
+    schema_name: str,
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    columns: Mapping[str, Columns],
+) -> None:
+    """Append rows by a load package of dlt, which makes the tables and columns that are missing."""
+    import dlt
+
+    with tempfile.TemporaryDirectory(prefix="millstream-own-") as folder, own_pipeline():
+        pipeline = dlt.pipeline(
+            pipeline_name=schema_name,
+            pipelines_dir=folder,
+            destination=destination,
+            dataset_name=dataset,
+        )
+        # read back at once: not worth packing
+        dlt.config[f"{schema_name}.data_writer.disable_compression"] = True
+        # its schema is known and it has no state: nothing to ask the destination for
+        pipeline.config.restore_from_destination = False
+        resources = [_resource(name, columns[name], rows) for name, rows in tables.items()]
+        if not any(tables.values()):
+            # dlt looks for what is missing only where it does not know the schema as stored
+            for each in resources:
+                each.apply_hints(additional_table_hints={"x-millstream-made": time()})
+        pipeline.extract(resources, schema=dlt.Schema(schema_name))
+        pipeline.normalize()
+
+        def may_pass(_: Exception, wait: float) -> float | None:
+            # of a package that is given up, some jobs may have landed
+            return wait if pipeline.has_pending_data else None
+
+        retry.call(pipeline.load, retry.Retries(ATTEMPTS), may_pass)
 
 
 def _insert(
@@ -95,34 +138,16 @@ def _insert(
     columns: Mapping[str, Columns],
     *,
     is_one: bool,
-) -> bool:
+) -> None:
     """Append rows by statements, which takes a fraction of the time of a load package.
 
     Args:
         is_one: one statement does, and needs no transaction.
-
-    Returns:
-        False, and nothing is written, where a package is needed: it makes tables and columns, and
-        dlt knows what to write for texts that drivers refuse.
     """
-    from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseUndefinedRelation
-
-    if any(map(_REFUSED.search, _texts(tables))):
-        return False
-    try:
-        with opened as client, nullcontext() if is_one else client.begin_transaction():
-            for name, rows in tables.items():
-                for text, arguments in _statements(client, name, rows, columns[name]):
-                    client.execute_sql(text, *arguments)
-    except (DatabaseUndefinedRelation, DatabaseTerminalException):
-        return False
-    return True
-
-
-def _texts(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    for rows in tables.values():
-        for row in rows:
-            yield from (value for value in row.values() if isinstance(value, str))
+    with opened as client, nullcontext() if is_one else client.begin_transaction():
+        for name, rows in tables.items():
+            for text, arguments in _statements(client, name, rows, columns[name]):
+                client.execute_sql(text, *arguments)
 
 
 def _statements(

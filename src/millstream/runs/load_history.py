@@ -110,6 +110,8 @@ class LoadHistory:
         except Exception as error:  # the history is written after the load then, or says why not
             text = redact_foreign(str(error))
             logger.debug("%s: the load was not noted beforehand: %s", self.stream, text)
+            with suppress(Exception):  # where there is no transaction, some tables may have rows
+                open_loads.retract(pipeline, counted[-1].load_id, is_over=True)
 
     def reconcile(self, pipeline: dlt.Pipeline) -> None:
         """Keep what was loaded of runs that died; take out the rest, and the rows that it brought.
