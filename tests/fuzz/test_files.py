@@ -81,7 +81,7 @@ def rows_of(file: Path) -> list[Any]:
     made = source_of(file)
     settings = made._settings("rows")
     (listed,) = made._list("rows", settings)
-    return list(made._all_rows(listed, settings))
+    return list(made._all_pages(listed, settings))
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in APART])

@@ -31,7 +31,7 @@ def read(made: FilesSource) -> list[Any]:
     settings = made.config.streams["items"]
     rows = []
     for file in made._list("items", settings):
-        for page in made._all_rows(file, settings):
+        for page in made._all_pages(file, settings):
             rows += orjson.loads(orjson.dumps(page))
     return rows
 

@@ -356,6 +356,59 @@ def test_partitions_of_csv_files(project: FileProject, select: Select) -> None:
     project.load("--partition", "a")
 
 
+def test_partitions_by_a_key_as_files_write_it(project: FileProject, select: Select) -> None:
+    def load(key: str, by: str, **stream: Any) -> None:
+        partitions = {"type": "static", "values": ["eu", "us"], "field": by}
+        project.configure("data/*", {"partitions": partitions}, **stream)
+        project.load("--partition", key)
+
+    project.write("data/a.csv", "id,salesRegion\n1,eu\n2,us\n")
+    project.write("data/b.jsonl", '{"id": "3", "salesRegion": "eu"}\n')
+    digits = pa.array([1000, 1001], pa.timestamp("ns"))  # more than Python has
+    regions = pa.array(["eu", "us"]).dictionary_encode()
+    table = pa.table({"id": ["4", "5"], "salesRegion": regions, "at": digits})
+    pq.write_table(table, project.folder / "data" / "c.parquet")
+    load("eu", "salesRegion")
+    assert select("id, sales_region") == [("1", "eu"), ("3", "eu"), ("4", "eu")]
+    load("us", "salesRegion", primary_key="salesRegion")
+    assert select("id") == [("1",), ("2",), ("3",), ("4",)]
+    assert [origin for origin, _ in project.quarantined()] == ["c.parquet"]
+
+
+OF_OBJECTS = 'id,Sales\n1,"{""theRegion"":""eu""}"\n2,"{""theRegion"":""us""}"\n'
+
+
+@pytest.mark.parametrize(
+    ("by", "content", "types"),
+    [
+        ("sales_region", "id,salesRegion\n1,eu\n2,us\n", {}),
+        ("Sales.Region", "id,Sales.Region\n1,eu\n2,us\n", {}),
+        ("Sales.theRegion", OF_OBJECTS, {"Sales": "nested"}),
+        ("ID", "id,ID\neu,1\n1,eu\n2,us\n", {}),
+    ],
+)
+def test_fields_that_tell_the_partition(
+    project: FileProject, select: Select, by: str, content: str, types: dict[str, str]
+) -> None:
+    partitions = {"type": "static", "values": ["eu", "us"], "field": by}
+    project.configure("a.csv", {"partitions": partitions}, types=types)
+    project.write("a.csv", content)
+    project.load("--partition", "eu")
+    assert select("id") == [("1",)]
+
+
+def test_lines_of_no_partition_are_named(project: FileProject) -> None:
+    partitions = {"type": "static", "values": ["eu"], "field": "region"}
+    project.configure("data/*", {"partitions": partitions}, types={"n": "bigint"})
+    project.write("data/a.csv", "id,region,n\n1,eu,x\n2,us,y\n3,eu,1\n")
+    assert project.load("--partition", "eu") == ["3"]
+    assert [origin for origin, _ in project.quarantined()] == ["a.csv, line 2"]
+    project.write("data/b.jsonl", '{"region": "eu"}\nno line\n')
+    assert project.run("--partition", "eu") == 1
+    assert "b.jsonl, line 2: " in project.err
+    assert "has no 'region'" not in project.err
+
+
 def test_types_of_columns_that_not_every_file_has(project: FileProject, select: Select) -> None:
     """Those of before the column came, and those of before it was typed, in one run and later."""
     types = {"n": "bigint", "doc": "nested"}

@@ -88,7 +88,8 @@ class _File:
     def rows(self, content: Any) -> Iterator[Any]:
         columns, rest = self.columns(content)
         if columns:
-            yield Declared([hint for each in columns if (hint := each.hint)])
+            hints = [hint for each in columns if (hint := each.hint)]
+            yield Declared(hints, {each.source: each.name for each in columns})
             yield from self.table(columns, rest, self._line)
 
     def columns(self, content: Any) -> tuple[list[Column], PeekableFile]:

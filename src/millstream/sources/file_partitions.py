@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
 from millstream.common.redact import redact_url
 from millstream.config import FileStream
-from millstream.errors import ConfigError
+from millstream.errors import ConfigError, SourceDataError
 from millstream.model import PARTITION_COLUMN, Partition
+from millstream.quarantine import envelope
+from millstream.sources.partition import holds_value, parsed, require_field, value_at
+from millstream.sources.typed_columns import keys_of
 
 _PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
 """`{partition}` in a path; `{partition:%Y/%m}` writes the window's start that way."""
@@ -65,16 +70,64 @@ def for_partition(partition: Partition | None, stream: str, settings: FileStream
     return settings.model_copy(update={"path": path})
 
 
-def as_object(row: Any) -> dict[str, Any]:
-    """A row as an object; a line comes as it is."""
-    import orjson
+def rows_in(
+    page: Any, partition: Partition, names: Mapping[str, str], settings: FileStream, what: str
+) -> Any:
+    """The rows of a page, an Arrow table or a list, that a field says to be the partition's.
 
-    if isinstance(row, orjson.Fragment):
-        row = json.loads(orjson.dumps(row))  # integers of any length
-    return row if isinstance(row, dict) else {"value": row}
+    Args:
+        names: of the table's columns, by what the file calls them; none where it has JSON.
+        what: names the stream in errors.
+
+    Raises:
+        SourceDataError: a row does not say where it belongs, or can't be read.
+    """
+    field = require_field(partition, what)
+    first, _, rest = (field, "", "") if field in names else field.partition(".")
+    column = names.get(first, first)
+    if not isinstance(page, list):
+        values = (value_at(each, rest) if rest else each for each in _values(page, column))
+        return page.filter(pa.array([holds_value(partition, each, what) for each in values]))
+    if names:
+        key = keys_of(settings.primary_key).get(column, column)
+        field = f"{key}.{rest}" if rest else key
+    return [
+        row for row in page if holds_value(partition, value_at(_readable(row, what), field), what)
+    ]
 
 
-def stamped(row: Any, partition: Partition) -> Any:
+def _values(table: pa.Table, column: str) -> Iterator[Any]:
+    """Of one column, as Python has them; windows have no nanoseconds, which are cut."""
+    if column not in table.column_names:
+        return iter([None] * table.num_rows)
+    values = table.column(column)
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
+    return iter(values.to_pylist())
+
+
+def _readable(row: Any, what: str) -> Any:
+    """A row without the envelope that what is to be quarantined is in."""
+    row = parsed(row)
+    if not envelope.is_one(row):
+        return row
+    if "row" in row:
+        return row["row"]
+    found = row[envelope.KEY]
+    raise SourceDataError(
+        f"{what}: {found['origin']}: {found['unreadable']}, so that its partition can't be told",
+        hint="correct it, or take it out; nothing of this partition was loaded",
+    )
+
+
+def stamped(page: Any, partition: Partition) -> Any:
+    """A page of rows with their partition."""
+    if isinstance(page, list):
+        return [_stamped(row, partition) for row in page]
+    return page.append_column(PARTITION_COLUMN, [[partition.key] * page.num_rows])
+
+
+def _stamped(row: Any, partition: Partition) -> Any:
     """A row with its partition; a line stays as it is, but for what is put behind its bracket."""
     import orjson
 
@@ -84,4 +137,9 @@ def stamped(row: Any, partition: Partition) -> Any:
         comma = b"," if line[1:end].strip() else b""
         added = _STAMP + b":" + orjson.dumps(partition.key)
         return orjson.Fragment(line[:end] + comma + added + line[end:])
-    return {**as_object(row), PARTITION_COLUMN: partition.key}
+    return {**_as_object(row), PARTITION_COLUMN: partition.key}
+
+
+def _as_object(row: Any) -> dict[str, Any]:
+    row = parsed(row)
+    return row if isinstance(row, dict) else {"value": row}

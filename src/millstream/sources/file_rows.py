@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from millstream.config import FileStream
@@ -40,12 +40,15 @@ class RowReader:
     has_quarantine: bool
 
     def rows(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
-        """Lists of rows, Arrow tables, and what their columns are."""
+        """Lists of rows, Arrow tables, and what their columns are, as dlt takes them."""
+        for page in self.pages(path, content, settings):
+            yield from hinted(page) if isinstance(page, Declared) else (page,)
+
+    def pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
+        """Lists of rows, Arrow tables, and what their columns are: `Declared`."""
         import orjson
 
         if file_kind.is_typed(path, settings):
-            import dlt
-
             notes = {envelope.ORIGIN: path.encode(), **row_keys.note(keys_of(settings.primary_key))}
             for page in self._typed_pages(path, content, settings):
                 if isinstance(page, Declared):
@@ -58,8 +61,7 @@ class RowReader:
                             if not known.get(each["name"], {}).get("data_type")
                         ]
                     forget_sizes(known, hints)
-                    if hints:
-                        yield dlt.mark.with_hints([], dlt.mark.make_hints(columns=hints))
+                    yield replace(page, hints=hints)
                 elif settings.maps or isinstance(page, list):
                     yield column_values.parsed(page) if settings.maps else page
                 else:
@@ -85,6 +87,15 @@ class RowReader:
             content.seek(0)
             return parquet_rows.read(path, content, settings.primary_key)
         return csv_rows.read(path, content, settings, quarantine_enabled=self.has_quarantine)
+
+
+def hinted(declared: Declared) -> Iterator[Any]:
+    """What the columns are, as dlt takes it."""
+    import dlt
+
+    hints: Any = declared.hints
+    if hints:
+        yield dlt.mark.with_hints([], dlt.mark.make_hints(columns=hints))
 
 
 def known_columns() -> Mapping[str, Any]:

@@ -22,8 +22,8 @@ from millstream.errors import (
     SourceNotFoundError,
     SourceUnavailableError,
 )
-from millstream.formats import engine_mode, row_keys
-from millstream.model import PARTITION_COLUMN, Check, Partition, Stream
+from millstream.formats import engine_mode
+from millstream.model import Check, Partition, Stream
 from millstream.sources import (
     corrected_lines,
     csv_columns,
@@ -36,10 +36,10 @@ from millstream.sources import (
     redirects,
 )
 from millstream.sources.file_listing import ListedFile, list_files
-from millstream.sources.file_rows import RowReader, known_columns, read_errors, unpacked
+from millstream.sources.file_rows import RowReader, hinted, known_columns, read_errors, unpacked
 from millstream.sources.file_state import FileState
-from millstream.sources.partition import holds, instant
-from millstream.sources.typed_columns import LINKS, keys_of
+from millstream.sources.partition import instant
+from millstream.sources.typed_columns import LINKS, Declared
 
 if TYPE_CHECKING:
     from dlt.sources import DltResource
@@ -194,8 +194,6 @@ class FilesSource:
         self, stream: str, settings: FileStream, files: Sequence[ListedFile], partition: Partition
     ) -> DltResource:
         """The rows of one partition, whatever was read before."""
-        from dlt.extract.items import DataItemWithMeta
-
         what = f"stream {stream!r}"
         named = file_partitions.has_place(self._settings(stream).path)
         if not named and partition.by is None:
@@ -213,31 +211,17 @@ class FilesSource:
 
         def rows() -> Iterator[Any]:
             now = csv_columns.settled(settings, known_columns()) if settings.types else settings
-            keys = keys_of(settings.primary_key)
             for file in files:
-                for page in self._all_rows(file, now):
-                    if isinstance(page, DataItemWithMeta):  # hints alone
-                        yield page
+                names: Mapping[str, str] = {}
+                for page in self._all_pages(file, now):
+                    if isinstance(page, Declared):
+                        names = page.names
+                        yield from hinted(page)
                         continue
-                    if not isinstance(page, list):  # an Arrow table
-                        if named:
-                            yield page.append_column(
-                                PARTITION_COLUMN, [[partition.key] * page.num_rows]
-                            )
-                            continue
-                        given = page.to_pylist()
-                        page = row_keys.called(page, keys).to_pylist() if keys else given
-                    else:
-                        given = page
-                    mine = page
                     if not named and partition.by is not None:
-                        mine = [
-                            row
-                            for row, as_given in zip(page, given)
-                            if holds(partition, file_partitions.as_object(as_given), what)
-                        ]
-                    if mine:
-                        yield [file_partitions.stamped(row, partition) for row in mine]
+                        page = file_partitions.rows_in(page, partition, names, now, what)
+                    if len(page):
+                        yield file_partitions.stamped(page, partition)
             if settings.types:
                 csv_columns.refuse_unknown(now, known_columns(), stream)
 
@@ -338,13 +322,13 @@ class FilesSource:
         ):
             yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
-    def _all_rows(self, file: ListedFile, settings: FileStream) -> Iterator[Any]:
+    def _all_pages(self, file: ListedFile, settings: FileStream) -> Iterator[Any]:
         if file_kind.is_parquet(file.url, settings):
             with self._raw(file, again=True) as raw, read_errors(file.url):
-                yield from self._reader.rows(file.url, raw, settings)
+                yield from self._reader.pages(file.url, raw, settings)
             return
         with self._raw(file) as raw, unpacked(file.url, raw, settings) as content:
-            yield from self._reader.rows(file.url, content, settings)
+            yield from self._reader.pages(file.url, content, settings)
 
     @contextmanager
     def _raw(self, file: ListedFile, *, again: bool = False) -> Iterator[Any]:

@@ -32,7 +32,7 @@ def read(path: str, file: Any, primary: Sequence[str] = ()) -> Iterator[Any]:
         opened = pq.ParquetFile(file)
         names = column_names(opened.schema_arrow.names, primary)
         keys = {name: row_key(key, name, primary) for key, name in names.items()}
-        yield Declared(list(_hints(opened.schema_arrow, names)))
+        yield Declared(list(_hints(opened.schema_arrow, names)), names)
         for batch in opened.iter_batches(_ROWS):
             table = pa.Table.from_batches([batch])
             table = table.rename_columns([names[each] for each in table.schema.names])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timezone
 from typing import Any
@@ -36,13 +37,39 @@ def holds(partition: Partition, row: Mapping[str, Any], what: str) -> bool:
     Raises:
         SourceDataError: it does not say; it must not get lost in silence.
     """
-    path = require_field(partition, what)
-    value: Any = row
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
+    return holds_value(partition, value_at(row, require_field(partition, what)), what)
+
+
+def value_at(row: Any, field: str) -> Any:
+    """A row's value at a path with dots, or of a key that has them; None where there is none.
+
+    >>> value_at({"a": {"b": 1}}, "a.b"), value_at({"a.b": 2}, "a.b"), value_at({}, "a.b")
+    (1, 2, None)
+    """
+    row = value = parsed(row)
+    for name in field.split("."):
+        value = parsed(value.get(name)) if isinstance(value, Mapping) else None
+    return row.get(field) if value is None and isinstance(row, Mapping) else value
+
+
+def parsed(value: Any) -> Any:
+    """A value, which may be JSON as its source wrote it."""
+    import orjson
+
+    if isinstance(value, orjson.Fragment):
+        return json.loads(orjson.dumps(value))  # integers of any length
+    return value
+
+
+def holds_value(partition: Partition, value: Any, what: str) -> bool:
+    """Whether a row belongs to a partition, by the value of its field.
+
+    Raises:
+        SourceDataError: there is none.
+    """
     if value is None:
         raise SourceDataError(
-            f"{what}: a row has no {path!r}, so that it belongs to no partition",
+            f"{what}: a row has no {partition.by!r}, so that it belongs to no partition",
             hint="choose a field that every row has, or leave such rows out at the source",
         )
     if partition.window is None:

@@ -91,9 +91,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the columns of the rows that follow are, whatever way they take."""
+    """What the columns of the rows that follow are, whatever way they take.
+
+    Attributes:
+        hints: in dlt's schema.
+        names: of the columns, by what the file calls them.
+    """
 
     hints: Sequence[Mapping[str, Any]]
+    names: Mapping[str, str]
 
 
 def forget_sizes(known: Mapping[str, Any], hints: Iterable[Mapping[str, Any]]) -> None:
