@@ -1,7 +1,9 @@
+import gc
 import shutil
 import sys
 import textwrap
 import traceback
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -102,6 +104,18 @@ def calls(config):
 
 def left_behind(config):
     return [path for path in (data_dir() / "runs").rglob("lock") if path.is_file()]
+
+
+def test_a_run_leaves_nothing_of_itself_in_memory(shop):
+    """A process that ran for weeks held each setting that dlt had looked up, and each run."""
+    runner.run(shop, "orders")
+    gc.collect()
+    kept = Counter(type(each).__qualname__ for each in gc.get_objects())
+    runner.run(shop, "orders")
+    gc.collect()
+    now = Counter(type(each).__qualname__ for each in gc.get_objects())
+    assert (now - kept)["ResolvedValueTrace"] < 100
+    assert not (now - kept)["DltResource"]
 
 
 def test_the_report_tells_the_whole_load(shop):

@@ -16,7 +16,7 @@ from millstream.common.cores import cores
 from millstream.config import TargetConfig
 from millstream.destinations import nul_characters
 from millstream.destinations.duckdb_file import duckdb_file
-from millstream.destinations.settled_settings import settle
+from millstream.destinations.settled_settings import settle, unlogged
 from millstream.destinations.table_formats import refuse_not_installed
 from millstream.destinations.upserts import leave_deleted_out
 from millstream.errors import ConfigError, MissingDependencyError
@@ -78,7 +78,7 @@ def built_once() -> Iterator[None]:
     known = _Known()
     before = _known.set(known)
     try:
-        with known.kept:
+        with known.kept, unlogged():
             yield
     finally:
         _known.reset(before)

@@ -6,8 +6,26 @@ hundred questions that one run asks of its destination: a third of a short run's
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Within, dlt does not log what it looks up: for the trace of a run, which is not written.
+
+    The log of one run is 1.3 MB of settings and errors, and lives as long as the process.
+    """
+    from dlt.common.configuration.utils import get_resolved_traces
+
+    log = get_resolved_traces()
+    before, log.logging_enabled = log.logging_enabled, False
+    try:
+        yield
+    finally:
+        log.logging_enabled = before
 
 
 def settle(destination: Any) -> None:
