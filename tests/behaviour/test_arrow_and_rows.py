@@ -104,6 +104,46 @@ def test_an_unchanged_arrow_row_is_one_version(duckdb_place: Place) -> None:
     assert found(duckdb_place, "WHERE _dlt_valid_to IS NULL") == [(1, 1), (2, 1)]
 
 
+@pytest.mark.parametrize(
+    ("place", "columns"),
+    [
+        pytest.param(
+            "duckdb",
+            [
+                {"n": pa.array([200], pa.uint8()), "b": pa.array([b"abcd"], pa.binary())},
+                {"n": pa.array([255], pa.uint8()), "b": pa.array([b"ab"], pa.binary(2))},
+                {"n": pa.array([32767], pa.int64()), "b": pa.array([b"abcde"], pa.binary())},
+            ],
+            id="unsigned",
+        ),
+        pytest.param(
+            "postgres",
+            [
+                {"n": pa.array([2**62], pa.int64()), "t": pa.array([5], pa.timestamp("s", "UTC"))},
+                {
+                    "n": pa.array([5], pa.int16()),
+                    "t": pa.array([5_000_001], pa.timestamp("us", "UTC")),
+                },
+                {"n": pa.array([2**62], pa.int64()), "t": pa.array([6], pa.timestamp("s", "UTC"))},
+            ],
+            id="fewer bits",
+            marks=pytest.mark.xdist_group("postgres"),
+        ),
+    ],
+    indirect=["place"],
+)
+def test_tables_keep_the_sizes_of_columns(place: Place, columns: list[dict[str, Any]]) -> None:
+    """dlt would give a column the bits of the table that came last; values are refused then."""
+    for number, each in enumerate(columns):
+        report = load(place, "append", pa.table({"id": [number], **each}))
+        assert not report.quarantined
+        assert bool(report.changes) == (number == 0)
+    for name in columns[0]:
+        values = [each[name][0].as_py() for each in columns]
+        found = place.query(f"SELECT {name} FROM {place.from_clause('orders')} ORDER BY id")
+        assert [bytes(v) if name == "b" else v for (v,) in found] == values
+
+
 def test_two_columns_of_one_name(duckdb_place: Place) -> None:
     """As with two keys of a row: the last one is kept, and what is lost is counted."""
     tables = {"ID": [1, 2, None], "id": [1, 5, 6], "a b": ["x", None, "z"], "a_b": [1, 2, 3]}

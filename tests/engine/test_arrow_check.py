@@ -115,6 +115,43 @@ def test_nanoseconds_are_not_cut() -> None:
     assert detail == "`t`: more than 6 digits of a second"
 
 
+@pytest.mark.parametrize(
+    ("array", "column", "becomes"),
+    [
+        (pa.array([5], pa.int16()), {"data_type": "bigint"}, pa.int64()),
+        (pa.array([5], pa.int64()), {"data_type": "bigint", "precision": 16}, pa.int16()),
+        (pa.array([200], pa.uint8()), {"data_type": "bigint", "precision": 16}, pa.int16()),
+        (pa.array([200], pa.uint8()), {}, pa.int16()),
+        (pa.array([5], pa.uint64()), {}, pa.int64()),
+        (pa.array([b"ab"], pa.binary(2)), {"data_type": "binary"}, pa.binary()),
+        (pa.array([5], pa.timestamp("s")), {}, pa.timestamp("us")),
+        (pa.array([5], pa.timestamp("s", "UTC")), {"data_type": "timestamp"}, "us"),
+        (pa.array([5000], pa.timestamp("us")), {"data_type": "timestamp", "precision": 3}, "ms"),
+        (pa.array([5], pa.time32("s")), {}, pa.time64("us")),
+        (pa.array([Decimal("1.5")]), {"data_type": "decimal"}, pa.decimal128(38, 9)),
+    ],
+)
+def test_a_table_takes_the_size_of_its_column(array: Any, column: Any, becomes: Any) -> None:
+    """dlt would give the column the size of the table that came last."""
+    named = {"n": {"name": "n", **column}}
+    check = ArrowCheck(lambda _: "orders", lambda _: named, NORMALIZE, CAPS, is_exact=True)
+    (table,) = check(pa.table({"n": array}))
+    kind = table.schema.field("n").type
+    assert becomes in (kind, getattr(kind, "unit", None))
+    assert table.column("n").cast(array.type).to_pylist() == array.to_pylist()
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.time64("us")])
+def test_digits_of_a_second_beyond_the_column_leave(kind: Any) -> None:
+    """PostgreSQL would round them in silence."""
+    data_type = "time" if pa.types.is_time(kind) else "timestamp"
+    column = {"data_type": data_type, "precision": 0}
+    table = pa.table({"t": pa.array([1_000_000, 1_000_001, None], kind), "k": [1, 2, 3]})
+    rows, left = checked(table, {"t": column})
+    assert [row["k"] for row in rows] == [1, 3]
+    assert list(left.values()) == ["`t`: more than 0 digits of a second"]
+
+
 @pytest.mark.parametrize("exact", [True, False])
 def test_rows_without_a_key_leave(exact: bool) -> None:
     columns = {"id": {"data_type": "bigint", "primary_key": True}, "x": {"data_type": "text"}}

@@ -44,6 +44,9 @@ _Reasons = dict[int, tuple[str, str]]
 _TYPE = ("data_type", "precision", "scale", "timezone")
 _WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
 """dlt makes columns of as many bits, which have a sign, and hold half of the values."""
+_SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
+_UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+"""Digits of a second."""
 _STORED = "x-millstream-stored"
 """In a column: its type is that of the schema, not one that a resource declares."""
 
@@ -243,40 +246,68 @@ class ArrowCheck:
         if wanted is not None and wanted != given:
             assert column is not None
             return self._converted(name, array, column, given, reasons)
-        precision = column.get("precision") if column else None
-        if kind in _WIDER and precision is None:
-            return array.cast(_WIDER[kind])
-        wrong: Any = ()
-        detail = ""
-        if given == "bigint" and (precision or kind == pa.uint64()):
-            bits = next((bits for bits in (8, 16, 32) if (precision or 64) <= bits), 64)
-            wrong = _where(_outside(array, bits))
-            detail = f"more than {bits} bits"
-        elif given in ("text", "binary") and precision is not None:
-            lengths = pc.utf8_length if given == "text" else pc.binary_length
-            wrong = _where(pc.greater(lengths(array), precision))
-            detail = f"more than {precision} {'characters' if given == 'text' else 'bytes'}"
-        elif given == "timestamp" and kind.unit == "ns" and (precision or 6) < 9:
-            odd = np.asarray(array.cast(pa.int64()).fill_null(0)) % 1000 != 0
-            wrong = np.flatnonzero(odd).tolist()
-            detail = "more than 6 digits of a second"
-            if wrong:
-                nulls = pc.if_else(pa.array(~odd), array.combine_chunks(), None)
-                self._note(name, wrong, detail, reasons)
-                return pa.chunked_array([nulls])
-        elif kind in (pa.float16(), pa.float32()):
+        if kind in (pa.float16(), pa.float32()):
             # Arrow has no minimum of the one; the shortest text of the other is another double
             return array.cast(pa.float64())
-        elif given == "decimal" and column is not None and precision is not None:
-            to = pa.decimal128 if precision <= 38 else pa.decimal256
-            target = to(precision, column.get("scale") or 0)
+        precision = column.get("precision") if column else None
+        sized = column if wanted or precision else None
+        if given == "decimal" and sized is not None:
+            digits, scale = _digits(sized, self._caps)
+            target = (pa.decimal128 if digits <= 38 else pa.decimal256)(digits, scale)
             if kind != target:
                 try:
                     return array.cast(target)
                 except pa.ArrowInvalid:
-                    return self._converted(name, array, column, given, reasons)
-        self._note(name, wrong, detail, reasons)
+                    return self._converted(name, array, sized, given, reasons)
+        elif given in ("text", "binary") and precision is not None:
+            lengths = pc.utf8_length if given == "text" else pc.binary_length
+            wrong = _where(pc.greater(lengths(array), precision))
+            detail = f"more than {precision} {'characters' if given == 'text' else 'bytes'}"
+            self._note(name, wrong, detail, reasons)
+        if given in ("bigint", "binary", "time", "timestamp"):
+            return self._sized(name, array.cast(kind), sized, reasons)
         return None
+
+    def _sized(
+        self, name: str, array: pa.ChunkedArray, column: Column | None, reasons: _Reasons
+    ) -> pa.ChunkedArray | None:
+        """The values in a type of the size that their column has; None where they have it.
+
+        Else dlt gives the column the size of the table that came last: of fewer bits or digits,
+        which later values do not fit, or of more, which the destination would cut.
+
+        Args:
+            column: None where it is new.
+        """
+        kind = array.type
+        precision = column.get("precision") if column is not None else None
+        if pa.types.is_integer(kind):
+            bits = next((bits for bits in (8, 16, 32) if (precision or 64) <= bits), 64)
+            is_same = column is None and kind != pa.uint64()
+            target = _WIDER.get(kind, kind) if is_same else _SIGNED[bits]
+            is_wrong = _outside(array, bits) if not is_same else None
+            detail = f"more than {bits} bits"
+        elif pa.types.is_temporal(kind):
+            digits = self._digits_of_seconds(kind, column)
+            target, detail = _of_unit(kind, digits), f"more than {digits} digits of a second"
+            is_wrong = _cut(array, target, digits)
+        else:
+            is_same = column is None or not pa.types.is_fixed_size_binary(kind)
+            target, is_wrong, detail = kind if is_same else pa.binary(), None, ""
+        if is_wrong is not None and (wrong := _where(is_wrong)):
+            self._note(name, wrong, detail, reasons)
+            array = pc.if_else(pc.fill_null(is_wrong, False), None, array)
+        elif kind == target:
+            return None
+        return array.cast(target)
+
+    def _digits_of_seconds(self, kind: pa.DataType, column: Column | None) -> int:
+        precision = column.get("precision") if column is not None else None
+        if precision is None or precision <= 6:
+            return 6 if precision is None else int(precision)
+        is_zoned = not pa.types.is_timestamp(kind) or kind.tz is not None
+        # DuckDB has nanoseconds without a zone alone
+        return 6 if is_zoned else min(int(precision), self._caps.max_timestamp_precision)
 
     @staticmethod
     def _note(name: str, wrong: Any, detail: str, reasons: _Reasons) -> None:
@@ -380,9 +411,36 @@ def _outside(array: pa.ChunkedArray, bits: int) -> pa.ChunkedArray:
     return above if above is not None else pc.not_equal(array, array)
 
 
+def _of_unit(kind: pa.DataType, digits: int) -> pa.DataType:
+    """A type of times with at least as many digits of a second."""
+    unit = next(unit for unit, held in _UNITS.items() if digits <= held)
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp(unit, kind.tz)
+    return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+
+
+def _cut(array: pa.ChunkedArray, target: pa.DataType, digits: int) -> pa.ChunkedArray | None:
+    """Which times have more digits of a second; None where none can."""
+    held = _UNITS[array.type.unit]
+    if held <= digits:
+        return None
+    numbers = array.cast(pa.int32() if array.type.bit_width == 32 else pa.int64()).cast(pa.int64())
+    step = pa.scalar(10 ** (held - digits), pa.int64())
+    whole = pc.multiply(pc.divide(numbers, step), step)
+    return pc.not_equal(whole, numbers)
+
+
 def _where(mask: pa.ChunkedArray) -> list[int]:
     found: list[int] = pc.indices_nonzero(mask.fill_null(False)).to_pylist()
     return found
+
+
+def _digits(column: Column, caps: Any) -> tuple[int, int]:
+    """Of a decimal column: all digits, and those behind the point."""
+    if column.get("precision") is None:
+        whole, scale = caps.decimal_precision
+        return whole, scale
+    return column["precision"], column.get("scale") or 0
 
 
 def _limits(column: Column, caps: Any) -> ColumnLimits:
@@ -391,9 +449,7 @@ def _limits(column: Column, caps: Any) -> ColumnLimits:
         bits = next((bits for bits in (8, 16, 32) if (precision or 64) <= bits), 64)
         return ColumnLimits(bits=bits)
     if data_type == "decimal":
-        if precision is not None:
-            return ColumnLimits(digits=(precision, column.get("scale") or 0))
-        return ColumnLimits(digits=tuple(caps.decimal_precision))
+        return ColumnLimits(digits=_digits(column, caps))
     if data_type == "wei":
         whole, scale = caps.wei_precision
         return ColumnLimits(digits=(min(whole, 76), scale if whole <= 76 else 0))
