@@ -295,6 +295,7 @@ def _is_writable(value: Any) -> bool:
 
 
 _CONTAINERS = frozenset({dict, list, tuple})
+_HARMLESS = frozenset({str, int, bool, type(None)})
 _BYTES = (bytes, bytearray, memoryview)
 _MOST_BITS = 1023
 _MOST_LEVELS = 250
@@ -311,10 +312,17 @@ def _decoded_text(text: str) -> Any:
 
 def _has_not_finite(value: Any) -> bool:
     """Whether a double in it is not finite: orjson writes null for such without a word."""
-    try:
-        plain_json.dumps(value, default=lambda _: 0, allow_nan=False, skipkeys=True)
-    except ValueError:
-        return True
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        if type(each) in _HARMLESS:
+            continue
+        if isinstance(each, dict):
+            todo.extend(each.values())
+        elif isinstance(each, list | tuple):
+            todo.extend(each)
+        elif isinstance(each, float) and not math.isfinite(each):
+            return True
     return False
 
 
