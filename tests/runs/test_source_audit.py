@@ -168,7 +168,9 @@ def test_columns_and_keys_that_come_with_the_next_run(database: Path, tmp_path: 
     by_name = {**WHOLE, "settings": {"orders": {"primary_key": "name"}}}
     found = only(audit_source(config(tmp_path, by_name), "orders"))
     assert found.unchecked == "the key of the table is `id`, and that of the source `name`"
-    assert (found.read, found.held) == (30, 30)
+    assert (found.read, found.held, found.is_settled) == (30, 30, True)
+    sql(database, "DELETE FROM orders WHERE id = 5")
+    assert not audit_source(config(tmp_path, by_name), "orders").is_settled
 
 
 def test_a_source_that_fails_while_it_is_read(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ COMMAND = Command(
     "parents of child rows. The exit code is 1 where anything differs. Needs `receipts: sample` "
     "or `all` in defs.yaml when the load is made. Figures alone are kept, no values. With "
     "--source, which needs no receipts, the tables are compared with the source as it is now; the "
-    "exit code is 1 where rows differ that the next run will not bring.",
+    "exit code is 1 where rows differ that the next run will not bring, or counts of rows that "
+    "can't be compared.",
     examples=(
         "millstream audit",
         "millstream audit --stream issues --find",
