@@ -60,3 +60,50 @@ def test_history_that_was_removed_is_made_again(place: Place, load: Load) -> Non
     assert "the schema's history was not written" in warning
     assert place.count("orders") == 4
     assert "new_4" not in place.column(changes, "column_name", "column_name")
+
+
+@pytest.mark.nightly_on("postgres")
+@pytest.mark.parametrize(
+    ("disposition", "lost"),
+    [
+        ("merge", ("orders__items._dlt_root_id", "orders._dlt_load_id")),
+        ("merge", ("orders__items__tags._dlt_root_id", "orders__items._dlt_parent_id")),
+        ("append", ("orders__items._dlt_parent_id", "orders._dlt_load_id")),
+        ("merge", ("orders._dlt_id",)),
+    ],
+)
+def test_columns_that_may_not_be_null_are_made_again(
+    place: Place, load: Load, disposition: str, lost: tuple[str, ...]
+) -> None:
+    """dlt would add them as such, which no table with rows accepts: the stream would stick."""
+
+    def rows(*numbers: int) -> list[dict[str, Any]]:
+        return [{"id": n, "items": [{"n": n, "tags": ["a", "b"]}]} for n in numbers]
+
+    load(rows(1, 2), disposition=disposition)
+    for each in lost:
+        table, column = each.split(".")
+        place.query(f"ALTER TABLE {place.from_clause(table)} DROP COLUMN {column}")
+    with pytest.raises(RunError) as error:
+        load(rows(2, 3), disposition=disposition)
+    for each in lost:
+        assert f"`{each}`" in str(error.value.hint)
+    load([], disposition=disposition)
+    if len(lost) == 2 and disposition == "merge":  # what links the rows follows from the others
+        assert linked(place) == [(n, tag) for n in (1, 2, 3) for tag in ("a", "b")]
+    load(rows(1, 2, 3), disposition=disposition, full_refresh=True)
+    assert linked(place) == [(n, tag) for n in (1, 2, 3) for tag in ("a", "b")]
+    assert [place.count(each) for each in ("orders", "orders__items", "orders__items__tags")] == [
+        3,
+        3,
+        6,
+    ]
+
+
+def linked(place: Place) -> list[tuple[int, str]]:
+    return place.query(
+        f"SELECT o.id, t.value FROM {place.from_clause('orders')} AS o "
+        f"JOIN {place.from_clause('orders__items')} AS i ON i._dlt_parent_id = o._dlt_id "
+        f"JOIN {place.from_clause('orders__items__tags')} AS t ON t._dlt_parent_id = i._dlt_id "
+        "ORDER BY 1, 2"
+    )

@@ -191,10 +191,11 @@ def _sweep_rows(
             for child in nested_tables(schema, root):
                 if name("_dlt_root_id") not in schema.tables[child]["columns"]:
                     continue  # replaced as a whole
-                client.execute_sql(
-                    f"DELETE FROM {table(child)} "  # noqa: S608 (escaped by dlt)
-                    f"WHERE {column(name('_dlt_root_id'))} IN "
-                    f"(SELECT {column(name('_dlt_id'))} FROM {table(root)} WHERE {earlier})",
+                row, of_row = column(name("_dlt_id")), column(name("_dlt_root_id"))
+                is_own = f"p.{row} = {table(child)}.{of_row} AND p.{load} IN ({marks})"
+                client.execute_sql(  # those whose row is gone, too
+                    f"DELETE FROM {table(child)} WHERE NOT EXISTS "  # noqa: S608 (escaped by dlt)
+                    f"(SELECT 1 FROM {table(root)} AS p WHERE {is_own})",
                     *load_ids,
                 )
             client.execute_sql(

@@ -184,7 +184,8 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
 def remake(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
     """Make the tables and columns again, empty, that somebody took out of the destination by hand.
 
-    dlt looks for them only where a schema is new.
+    dlt looks for them only where a schema is new, and adds a column that may not be null as just
+    that, which no table with rows accepts. Ids that follow from others are filled.
 
     Args:
         schema: what is loaded into, as far as its tables were made.
@@ -200,11 +201,18 @@ def remake(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
         fold = client.capabilities.casefold_identifier
         tables = [str(table["name"]) for table in schema.data_tables(seen_data_only=True)]
         missing = []
+        needed: dict[str, list[Any]] = {}
         for name, storage in list(client.get_storage_tables(tables)):
             columns = schema.get_table_columns(name) if storage else {}
             lost = [each for each in columns if each not in storage and fold(each) not in storage]
             missing += [f"{name}.{each}" for each in lost] if storage else [name]
+            if required := [columns[each] for each in lost if _may_not_be_null(columns[each])]:
+                needed[name] = required
         if missing:
+            with client.maybe_ddl_transaction():
+                _add_columns(client, schema, needed)
+                for statement in _fills(client, schema, needed):
+                    client.sql_client.execute_sql(statement)
             client.update_stored_schema(force=True)
     return missing
 
@@ -219,11 +227,15 @@ def _needed(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[
             column
             for key, column in table["columns"].items()
             if column.get("data_type")
-            and (not column.get("nullable", True) or column.get("x-valid-from"))
+            and _may_not_be_null(column)
             and not _is_complete(stored, name, key)
         ]
         if columns:
             yield name, columns
+
+
+def _may_not_be_null(column: Any) -> bool:
+    return not column.get("nullable", True) or bool(column.get("x-valid-from"))
 
 
 def _nullable(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[str]]]:
@@ -286,6 +298,7 @@ def _fills(
     load = escape(name_of("_dlt_load_id"))
     random_id = exp.cast(exp.Uuid(), "text").sql(client.capabilities.sqlglot_dialect)
     for name in sorted(needed, key=lambda each: len(_ancestors(schema, each))):
+        root = _kept(schema, name, "root_key", needed[name])
         for column in needed[name]:
             target = escape(column["name"])
             ancestors = _ancestors(schema, name)
@@ -300,6 +313,11 @@ def _fills(
                     f"FROM {qualify(ancestors[0])} AS parent "
                     f"WHERE child.{parent_row} = parent.{row} AND child.{target} IS NULL"
                 )
+            elif column.get("parent_key") and len(ancestors) == 1 and root:
+                yield (
+                    f"UPDATE {qualify(name)} SET {target} = {escape(root)} "  # noqa: S608 (escaped)
+                    f"WHERE {target} IS NULL"
+                )
             elif column.get("row_key"):  # rows of Arrow tables: a merge finds rows by their ids
                 yield f"UPDATE {qualify(name)} SET {target} = {random_id} WHERE {target} IS NULL"  # noqa: S608
             elif column.get("x-valid-from"):
@@ -310,6 +328,13 @@ def _fills(
                     f"FROM {loads} AS loads "
                     f"WHERE kept.{load} = loads.{loaded} AND kept.{target} IS NULL"
                 )
+
+
+def _kept(schema: dlt.Schema, table: str, hint: str, lost: list[Any]) -> str | None:
+    """The column of a table with a hint, where it is not one that the table lacks."""
+    names = {column["name"] for column in lost}
+    columns = schema.get_table_columns(table)
+    return next((key for key in columns if columns[key].get(hint) and key not in names), None)
 
 
 def _ancestors(schema: dlt.Schema, table: str) -> list[str]:

@@ -108,7 +108,8 @@ def removed_by_hand(
         stream=stream,
         step="load",
         hint=f"the destination no longer had {names}. They were made again, empty; the next run "
-        "loads what this one has extracted. What they held comes again with --full-refresh alone",
+        "loads what this one has extracted. What they held, such as the ids that link nested rows, "
+        "comes again with --full-refresh alone",
     )
 
 
