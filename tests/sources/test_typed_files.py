@@ -324,6 +324,68 @@ def test_parquet_columns_keep_their_types(
     assert "quarantine" not in project.out
 
 
+def test_files_of_one_load_may_differ_in_arrow_types(project: FileProject, select: Select) -> None:
+    """dlt gave columns the sizes of the last file, and refused files of other types for good."""
+    first = {
+        "moment": pa.array([1, 2], pa.timestamp("us")),
+        "n": pa.array([1, 2**40]),
+        "time": pa.array([1, 2], pa.time64("us")),
+        "data": pa.array([b"", b"abc"]),
+        "price": pa.array([Decimal("1.25"), None], pa.decimal128(10, 2)),
+        "name": pa.array(["a", "b"]),
+    }
+    second = {
+        "moment": pa.array([3001, 4000], pa.timestamp("ns")),
+        "n": pa.array([3, 4], pa.int8()),
+        "time": pa.array([3, 4], pa.time32("s")),
+        "data": pa.array([b"d", b"e"], pa.binary(1)),
+        "price": pa.array([Decimal("3.5"), None], pa.decimal128(3, 1)),
+        "name": pa.array(["c", "d"], pa.large_string()),
+    }
+    third = {**second, "moment": pa.array([5, 6], pa.timestamp("ms"))}
+    project.configure("*.parquet", primary_key="id")
+    project.folder.mkdir(exist_ok=True)
+    for number, columns in enumerate((first, second, third)):
+        table = pa.table({"id": [2 * number, 2 * number + 1], **columns})
+        pq.write_table(table, project.folder / f"{number}.parquet")
+    project.load()
+    assert select("id, epoch_us(moment), n, time, data, price, name") == [
+        (0, 1, 1, time(0, 0, 0, 1), b"", Decimal("1.25"), "a"),
+        (1, 2, 2**40, time(0, 0, 0, 2), b"abc", None, "b"),
+        (3, 4, 4, time(0, 0, 4), b"e", None, "d"),
+        (4, 5000, 3, time(0, 0, 3), b"d", Decimal("3.50"), "c"),
+        (5, 6000, 4, time(0, 0, 4), b"e", None, "d"),
+    ]
+    assert project.quarantined() == [("1.parquet", "`moment`: more than 6 digits of a second")]
+
+
+def test_values_of_parquet_that_nothing_else_has_wait(project: FileProject, select: Select) -> None:
+    """Those of columns of another type, and beside lists, whose files become rows."""
+    project.configure("*.parquet", primary_key="id")
+    project.folder.mkdir(exist_ok=True)
+
+    def load(name: str, ids: list[int], **columns: Any) -> None:
+        pq.write_table(pa.table({"id": ids, **columns}), project.folder / f"{name}.parquet")
+        project.load()
+
+    load("a", [1], x=["text"], y=["text"])
+    nanoseconds = pa.array([1001, 2000], pa.time64("ns"))
+    load("b", [2, 3], x=nanoseconds, y=pa.array([0, 2**62], pa.timestamp("us")))
+    load("c", [4, 5], y=pa.array([0, 2**62], pa.timestamp("us", "UTC")), z=[[1], [2]])
+    load("d", [6, 7], d=pa.array([1, None], pa.duration("us")))
+    digits = [Decimal(10**40), Decimal("1.5")]  # DuckDB has 38
+    load("e", [8, 9], e=pa.array(digits, pa.decimal256(50, 2)))
+    assert select("id, e") == [(1, None), (4, None), (7, None), (9, Decimal("1.5"))]
+    outside = "a time outside the years 1 to 9999"
+    assert project.quarantined() == [
+        ("b.parquet", "`x`: more than 6 digits of a second"),
+        ("b.parquet", f"`y`: {outside}"),
+        ("c.parquet", outside),
+        ("d.parquet", "`d`: a value of type duration[us] can not be stored"),
+        ("e.parquet", "`e`: more than 36 digits before the point"),
+    ]
+
+
 def test_unsigned_integers_of_parquet_files(project: FileProject, select: Select) -> None:
     """The column of the same number of bits would hold half of them."""
     project.configure("*.parquet", primary_key="id")

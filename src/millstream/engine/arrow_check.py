@@ -25,7 +25,7 @@ from dlt.common.libs.pyarrow import (
 from dlt.common.normalizers.json.helpers import get_row_hash
 
 from millstream.dlt_compat.pipes import pipe_of
-from millstream.engine import row_size
+from millstream.engine import arrow_times, row_size
 from millstream.engine.arrow_items import as_table, is_arrow, plain_rows, storable_rows
 from millstream.engine.coercion_rules import ColumnLimits, InexactError, MisfitError, coerce
 from millstream.engine.dlt.key_collisions import Collision
@@ -120,36 +120,35 @@ class ArrowCheck:
         columns = self._columns(item)
         if self._makes_variants and self._has_other_types(table, columns):
             self._rows_came = True
-            yield plain_rows(row_keys.called(table, keys))
+            yield from self._as_rows(table, keys, origin)
             return
         self._check_width(item, table, columns)
         if self._caps.sqlglot_dialect == "postgres":
             for at in row_size.too_large(table):
                 reasons[at] = "", f"its values take more than the {row_size.ROOM:,} bytes of a row"
         checked = self._with_versions(self._checked(table, columns, reasons), columns)
-        if reasons:
-            good = np.ones(table.num_rows, dtype=bool)
-            good[list(reasons)] = False
-            checked = checked.filter(pa.array(good))
+        checked = _without(checked, reasons)
         if checked.num_rows:
             # dlt takes away columns of the type null, and rows that have no others with them
             is_null = all(pa.types.is_null(each) for each in checked.schema.types)
             self._rows_came |= is_null
             is_late = self._rows_came and self._takes_turns(item)
             if is_late or is_null:
-                yield plain_rows(row_keys.called(checked, keys))
+                yield from self._as_rows(checked, keys, origin)
             else:
                 self._note_columns(item, checked)
                 yield checked
-        if not reasons:
-            return
-        refused = row_keys.called(table.take(pa.array(sorted(reasons))), keys)
-        bad = storable_rows(refused)
-        for at, row in zip(sorted(reasons), bad):
-            name, detail = reasons[at]
-            detail = f"`{name}`{detail}" if name else detail
-            path = json_path("", keys.get(name, name))
-            yield envelope.refused(row, detail=detail, path=path, origin=origin)
+        yield from _refused(table, reasons, keys, origin)
+
+    def _as_rows(self, table: pa.Table, keys: Mapping[str, str], origin: str) -> Iterator[Any]:
+        """A table as rows of Python, which the engine compares with their columns."""
+        reasons: _Reasons = {}
+        for at, name, detail in arrow_times.lost_in_rows(table):
+            reasons.setdefault(at, (name, detail))
+        whole = _without(table, reasons)
+        if whole.num_rows:
+            yield plain_rows(row_keys.called(whole, keys))
+        yield from _refused(table, reasons, keys, origin)
 
     def _note_columns(self, item: Any, table: pa.Table) -> None:
         given = self.given.setdefault(self._name(item), Counter())
@@ -159,7 +158,7 @@ class ArrowCheck:
     def _has_other_types(self, table: pa.Table, columns: Mapping[str, Column]) -> bool:
         for field in table.schema:
             wanted = columns.get(self._normalize(field.name), {}).get("data_type")
-            given = get_column_type_from_py_arrow(field.type).get("data_type")
+            given = _data_type(field.type)
             if None not in (wanted, given) and wanted != given:
                 return True
         return False
@@ -251,6 +250,10 @@ class ArrowCheck:
             return array.cast(pa.float64())
         precision = column.get("precision") if column else None
         sized = column if wanted or precision else None
+        if pa.types.is_temporal(kind):
+            array = self._within_years(name, array.cast(kind), reasons)
+        if given == "decimal" and sized is None and self._is_duckdb and kind.precision > 38:
+            sized = {"data_type": given, "precision": 38, "scale": min(kind.scale, 38)}
         if given == "decimal" and sized is not None:
             digits, scale = _digits(sized, self._caps)
             target = (pa.decimal128 if digits <= 38 else pa.decimal256)(digits, scale)
@@ -267,6 +270,22 @@ class ArrowCheck:
         if given in ("bigint", "binary", "time", "timestamp"):
             return self._sized(name, array.cast(kind), sized, reasons)
         return None
+
+    @property
+    def _is_duckdb(self) -> bool:
+        return bool(self._caps.sqlglot_dialect == "duckdb")
+
+    def _within_years(
+        self, name: str, array: pa.ChunkedArray, reasons: _Reasons
+    ) -> pa.ChunkedArray:
+        """Dates and times, without those that no column holds."""
+        if self._is_duckdb and (pa.types.is_date(array.type) or array.type.unit == "us"):
+            return array
+        wrong = arrow_times.outside_of_years(array)
+        if not wrong:
+            return array
+        self._note(name, wrong, arrow_times.OUTSIDE, reasons)
+        return pc.if_else(pa.array(_others(len(array), wrong)), array, None)
 
     def _sized(
         self, name: str, array: pa.ChunkedArray, column: Column | None, reasons: _Reasons
@@ -428,6 +447,39 @@ def _cut(array: pa.ChunkedArray, target: pa.DataType, digits: int) -> pa.Chunked
     step = pa.scalar(10 ** (held - digits), pa.int64())
     whole = pc.multiply(pc.divide(numbers, step), step)
     return pc.not_equal(whole, numbers)
+
+
+def _data_type(kind: pa.DataType) -> str | None:
+    try:
+        return get_column_type_from_py_arrow(kind).get("data_type")
+    except UnsupportedArrowTypeException:  # of which each value is refused
+        return None
+
+
+def _others(count: int, positions: Collection[int]) -> Any:
+    mask = np.ones(count, dtype=bool)
+    mask[list(positions)] = False
+    return mask
+
+
+def _without(table: pa.Table, positions: Collection[int]) -> pa.Table:
+    return table.filter(pa.array(_others(table.num_rows, positions))) if positions else table
+
+
+def _refused(
+    table: pa.Table, reasons: _Reasons, keys: Mapping[str, str], origin: str
+) -> Iterator[Any]:
+    """Rows of a table in envelopes, which take them to quarantine."""
+    if not reasons:
+        return
+    positions = sorted(reasons)
+    rows = storable_rows(row_keys.called(table.take(pa.array(positions)), keys))
+    for at, row in zip(positions, rows):
+        name, detail = reasons[at]
+        detail = f"`{name}`{detail}" if name else detail
+        yield envelope.refused(
+            row, detail=detail, path=json_path("", keys.get(name, name)), origin=origin
+        )
 
 
 def _where(mask: pa.ChunkedArray) -> list[int]:

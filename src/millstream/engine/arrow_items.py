@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
+
+from millstream.engine import arrow_times
 
 
 def is_arrow(item: Any) -> bool:
@@ -32,23 +35,22 @@ def as_table(item: Any) -> pa.Table | None:
 
 
 def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Rows as Python has them; nothing is cut of times that were compared with their columns."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            plain = table.column(at).cast(pa.timestamp("us", field.type.tz), safe=False)
-            table = table.set_column(at, field.name, plain)
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    """Rows as Python has them, which `arrow_times.lost_in_rows` says to be whole."""
+    return _rows(table, arrow_times.in_microseconds)
 
 
 def storable_rows(table: pa.Table) -> list[dict[str, Any]]:
     """Rows as Python has them; as text what it lacks, or what no row can be written with."""
+    return _rows(table, arrow_times.as_texts)
+
+
+def _rows(table: pa.Table, times: Callable[[Any], Any]) -> list[dict[str, Any]]:
     for at, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            plain = table.column(at).cast(pa.timestamp("ns"))
-            table = table.set_column(at, field.name, plain.cast(pa.string()))
+        column = table.column(at)
+        if arrow_times.is_time(field.type) or pa.types.is_date(field.type):
+            table = table.set_column(at, field.name, times(column))
         elif pa.types.is_duration(field.type):
-            texts = [None if each is None else str(each) for each in table.column(at).to_pylist()]
+            texts = [None if each is None else str(each) for each in column.to_pylist()]
             table = table.set_column(at, field.name, pa.array(texts, pa.string()))
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows

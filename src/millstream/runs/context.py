@@ -123,6 +123,9 @@ class RunContext:
         # setting in the environment still comes first
         dlt.config[f"{self.name}.data_writer.disable_compression"] = True
         dlt.config[f"{self.name}.sources.data_writer.buffer_max_items"] = 1000
+        # Arrow tables of other types than those before them get a file of their own, unaltered
+        options = f"{self.name}.data_writer.arrow_concat_promote_options"
+        dlt.config[options] = "default"
         # what was read last is loaded: rows come in the order of the source, not of dlt's turns
         dlt.config[f"{self.name}.extract.next_item_mode"] = "fifo"
         pipeline = dlt.pipeline(

@@ -17,6 +17,7 @@ from millstream.quarantine import envelope
 from millstream.sources.typed_columns import Declared, column_names, row_key
 
 _ROWS = 50_000
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 def read(path: str, file: Any, primary: Sequence[str] = ()) -> Iterator[Any]:
@@ -55,7 +56,7 @@ def _hints(schema: pa.Schema, names: Mapping[str, str]) -> Iterator[Mapping[str,
     """Of columns whose values tell too little as rows: texts could be times, decimals any."""
     for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        if any(is_text(kind) for is_text in _TEXTS):
             yield {"name": names[field.name], "data_type": "text"}
         elif pa.types.is_timestamp(kind):
             is_zoned = kind.tz is not None
@@ -76,6 +77,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return _plain(column.cast(kind.value_type))
     if pa.types.is_uint64(kind):
         return column.cast(pa.decimal128(20, 0))
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):  # Arrow can't select rows
+        return column.cast(pa.string() if pa.types.is_string_view(kind) else pa.binary())
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         try:
             return column.cast(pa.timestamp("us", kind.tz))
@@ -89,7 +92,7 @@ def _rows(path: str, table: pa.Table) -> Iterator[Any]:
     target = pa.schema([each.with_type(_times_in(each.type, "us")) for each in table.schema])
     try:
         yield from map(_objects, table.cast(target).to_pylist())
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, OverflowError) as error:
         if table.num_rows > 1:
             for at in range(table.num_rows):
                 yield from _rows(path, table.take([at]))  # a slice casts all there is
@@ -97,18 +100,22 @@ def _rows(path: str, table: pa.Table) -> Iterator[Any]:
         texts = pa.schema([each.with_type(_times_in(each.type, None)) for each in table.schema])
         yield envelope.refused(
             _objects(table.cast(texts).to_pylist()[0]),
-            detail="a time with more than 6 digits of a second",
+            detail="a time outside the years 1 to 9999"
+            if isinstance(error, OverflowError)
+            else "a time with more than 6 digits of a second",
             path="",
             origin=path,
         )
 
 
 def _times_in(kind: pa.DataType, unit: str | None) -> pa.DataType:
-    """A type with nanoseconds in another unit, or as text, however deep they are."""
+    """A type with nanoseconds in another unit, or all times as text, however deep they are."""
+    if unit is None and (pa.types.is_temporal(kind) and not pa.types.is_duration(kind)):
+        return pa.string()
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp(unit, kind.tz) if unit else pa.string()
+        return pa.timestamp(unit, kind.tz)
     if pa.types.is_time64(kind) and kind.unit == "ns":
-        return pa.time64(unit) if unit else pa.string()
+        return pa.time64(unit)
     if pa.types.is_struct(kind):
         return pa.struct([each.with_type(_times_in(each.type, unit)) for each in kind])
     if pa.types.is_map(kind):
