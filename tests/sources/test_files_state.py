@@ -167,6 +167,18 @@ def test_a_renamed_file_is_not_read_again(local: FileProject) -> None:
     assert local.load() == [1, 1, 2, 3]
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_parquet_file_is_known_by_its_text(local: FileProject, nested: bool) -> None:
+    local.configure("data/*.parquet")
+    file = local.write("data/a.parquet", b"")
+    pq.write_table(pa.table({"id": [1, 2], "x": [[1], [2]] if nested else ["a", "b"]}), file)
+    assert local.load() == [1, 2]
+    os.utime(file, (1, 1))  # a copy of the project
+    assert local.load() == [1, 2]
+    file.rename(file.with_name("b.parquet"))
+    assert local.load() == [1, 2]
+
+
 def test_files_that_swap_names_or_rotate_are_not_read_again(local: FileProject) -> None:
     local.configure("log/app*", format="jsonl")
     current = local.write("log/app.jsonl", ONE)

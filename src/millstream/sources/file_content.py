@@ -57,6 +57,7 @@ class Digested:
     def __init__(self, file: Any) -> None:
         self._file = file
         self._digest = sha256()
+        self._whole: str | None = None
 
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._file.read(size)
@@ -69,10 +70,15 @@ class Digested:
         return head
 
     def drained(self) -> str:
-        """The digest of the whole file, read to its end: 32 hexadecimal digits."""
-        while self.read(1 << 22):
-            pass
-        return self._digest.hexdigest()[:32]
+        """The digest of the whole file, read to its end: 32 hexadecimal digits.
+
+        It is taken once: whoever reads a Parquet file then goes back and forth in it.
+        """
+        if self._whole is None:
+            while self.read(1 << 22):
+                pass
+            self._whole = self._digest.hexdigest()[:32]
+        return self._whole
 
 
 def as_is(raw: Any) -> Any:
