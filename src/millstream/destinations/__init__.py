@@ -11,6 +11,7 @@ fallbacks   what dlt does instead where a destination can't do what was asked
 table_formats  Delta and Iceberg: which tables are, and what can't be done with them
 open_tables the filesystem destination with these: read, and kept exact
 migrations  columns that tables with rows come to need, filled from what is there
+altered_columns  columns that somebody gave another type in the destination
 nul_characters  characters that a destination can't store
 copy_job    PostgreSQL, able to load what the engine writes for COPY
 write_lock  who may write or read now, and what was written last
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 from millstream.common.redact import redact_foreign as redact
 from millstream.destinations.accepted_table import accepted_store
+from millstream.destinations.altered_columns import refuse_altered
 from millstream.destinations.column_types import forget_sizes
 from millstream.destinations.column_types import keep as keep_types
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
@@ -129,6 +131,7 @@ __all__ = [
     "prepare",
     "reader",
     "redact",
+    "refuse_altered",
     "refuse_existing",
     "refuse_partitioned",
     "refuse_unmergeable",

@@ -76,6 +76,7 @@ def load(
             )
         if stored is not None and coming:
             warnings += destinations.migrate(pipeline, stored, coming)
+            destinations.refuse_altered(pipeline, coming, what=context.what)
     except ConfigError:
         if not is_sent:
             load_packages.discard(run)
