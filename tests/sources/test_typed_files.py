@@ -489,6 +489,19 @@ def test_types_of_columns_that_not_every_file_has(project: FileProject, select: 
     assert select("COUNT(*)") == [(3,)]
 
 
+def test_types_of_columns_that_json_has_before_csv_comes(
+    project: FileProject, select: Select
+) -> None:
+    project.configure("data/*", types={"n": "bigint"}, primary_key="id")
+    project.write("data/a.jsonl", '{"id": "1", "n": 5}\n')
+    table = pa.table({"id": ["2"], "n": [6], "x": [[1]]})
+    pq.write_table(table, project.folder / "data/b.parquet")
+    project.load()
+    project.write("data/c.csv", "id,n\n3,7\n")
+    project.load()
+    assert select("id, n") == [("1", 5), ("2", 6), ("3", 7)]
+
+
 def test_cells_that_are_not_json_wait_and_others_load(project: FileProject, select: Select) -> None:
     project.configure("*.csv", types={"id": "bigint", "kept": "json", "doc": "nested"})
     project.write(

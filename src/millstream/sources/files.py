@@ -119,8 +119,7 @@ class FilesSource:
                 now = csv_columns.settled(settings, known_columns())
             for file in unread:
                 yield from self._unread(file, now, seen, in_parts=in_parts)
-            if unread and settings.types:
-                csv_columns.refuse_unknown(now, known_columns(), stream)
+            _refuse_unknown_types(unread, now, stream)
 
         return self._resource(rows, stream, settings, files, replace=full_refresh)
 
@@ -222,8 +221,7 @@ class FilesSource:
                         page = file_partitions.rows_in(page, partition, names, now, what)
                     if len(page):
                         yield file_partitions.stamped(page, partition)
-            if settings.types:
-                csv_columns.refuse_unknown(now, known_columns(), stream)
+            _refuse_unknown_types(files, now, stream)
 
         return self._resource(rows, stream, settings, files)
 
@@ -342,6 +340,12 @@ class FilesSource:
                     copy.write(piece)
                 copy.seek(0)
                 yield copy
+
+
+def _refuse_unknown_types(files: Sequence[ListedFile], settings: FileStream, stream: str) -> None:
+    """Stop where `types` names a column of no file; which ones JSON has is known later."""
+    if files and settings.types and all(file_kind.is_csv(each.url, settings) for each in files):
+        csv_columns.refuse_unknown(settings, known_columns(), stream)
 
 
 def _has_rows(page: Any) -> bool:
