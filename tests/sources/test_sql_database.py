@@ -457,6 +457,17 @@ def test_values_of_mariadb_are_exact(
         "2024-00-00 00:00:00.000000",
     )
     assert maria.rows("value", "t__doc__a") == [(1,)]
+    maria.execute(
+        "CREATE TABLE places (id INT PRIMARY KEY, spot POINT, shape GEOMETRY, host INET6);"
+        "INSERT INTO places VALUES (1, POINT(1.5, 1e300), ST_GeomFromText('POINT(1 2)', 4326), "
+        "'::1'), (2, NULL, ST_GeomFromText('LINESTRING(0 0,1.2345678901234567 2)'), NULL)"
+    )
+    maria.define("places")
+    maria.run()
+    assert maria.rows("spot, shape, host", "places", "id") == [
+        ("POINT(1.5 1e300)", "SRID=4326;POINT(1 2)", "::1"),
+        (None, "LINESTRING(0 0,1.2345678901234567 2)", None),
+    ]
     # read on by a cursor in the server's own zone
     maria.define("t", settings={"t": {"cursor": "moment", "types": {"doc": "nested"}}})
     maria.run()

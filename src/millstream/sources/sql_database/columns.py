@@ -21,6 +21,26 @@ from millstream.sources.typed_columns import Column, Kind, column_names
 
 _DIGITS = 38
 
+
+class Spatial(t.UserDefinedType[Any]):
+    """MySQL's and MariaDB's places and shapes, which SQLAlchemy does not know."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "GEOMETRY"
+
+
+SPATIAL = dict.fromkeys(
+    (
+        *("geometry", "point", "linestring", "polygon"),
+        *("multipoint", "multilinestring", "multipolygon"),
+        *("geometrycollection", "geomcollection"),  # MySQL 8 has another word for it
+    ),
+    Spatial,
+)
+"""By the names that the database has for them."""
+
 Rule = tuple[Any, Callable[[Any, Column], Column]]
 """SQLAlchemy's type, and what a column of it becomes."""
 
@@ -90,6 +110,7 @@ _OF_DIALECT: Mapping[str, tuple[Rule, ...]] = {
         (mysql.BIT, _is("bigint")),
         (mysql.YEAR, _is("bigint")),
         (mysql.SET, _as_text),
+        (Spatial, _as_text),
     ),
 }
 

@@ -72,6 +72,8 @@ def engine(config: SqlDatabaseConfig, project: Path) -> sa.Engine:
         raise _missing("sqlalchemy") from None
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+    from millstream.sources.sql_database.columns import SPATIAL
+
     text = address(config)
     try:
         url = sa.make_url(text)
@@ -81,7 +83,7 @@ def engine(config: SqlDatabaseConfig, project: Path) -> sa.Engine:
             url = _sqlite(url, project)
         given = {name.lower() for name in url.query}
         options = _OPTIONS.get("mysql" if kind == "mariadb" else kind, {})
-        return sa.create_engine(
+        made = sa.create_engine(
             url,
             poolclass=sa.NullPool,
             connect_args={name: each for name, each in options.items() if name not in given},
@@ -102,6 +104,10 @@ def engine(config: SqlDatabaseConfig, project: Path) -> sa.Engine:
             hint="it has the form postgresql://USER:PASSWORD@HOST:5432/DATABASE; characters such "
             "as @ : / in a password are written %40 %3A %2F",
         ) from None
+    if kind in ("mysql", "mariadb"):
+        dialect: Any = made.dialect
+        dialect.ischema_names = {**dialect.ischema_names, **SPATIAL}
+    return made
 
 
 @contextmanager

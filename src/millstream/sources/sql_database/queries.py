@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from millstream.errors import ConfigError, SourceDataError
 from millstream.model import Partition
 from millstream.sources.partition import MILLISECONDS, require_field
+from millstream.sources.sql_database.columns import Spatial
 from millstream.sources.typed_columns import Column
 
 _ZONE = re.compile(r"\d(Z|[+-]\d\d(:?\d\d)?)$")
@@ -174,6 +175,9 @@ def _for_copy(column: Column, at: sa.Column[Any], _: str) -> Any:
 
 def _for_driver(column: Column, at: sa.Column[Any], dialect: str) -> Any:
     """As the driver is to return it: SQLAlchemy would round SQLite's decimals."""
+    if column.is_text and isinstance(at.type, Spatial):
+        place, text = sa.func.ST_SRID(at), sa.func.ST_AsText(at)
+        return sa.case((place == 0, text), else_=sa.func.concat("SRID=", place, ";", text))
     if column.is_text and column.kind == "text":
         return sa.cast(at, sa.CHAR() if dialect in ("mysql", "mariadb") else sa.Text())
     if column.is_single:  # MySQL writes a FLOAT with six digits, and a double with all
