@@ -408,6 +408,21 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
             ),
         ),
     ),
+    "schemas": (
+        Owner(
+            "dlt.common.storages.live_schema_storage:LiveSchemaStorage",
+            (
+                Name(
+                    "__getitem__", "reads a schema, if nothing of it waits to be saved", "self name"
+                ),
+                Name("NAMED_SCHEMA_FILE_PATTERN", "the name of a schema's file"),
+            ),
+        ),
+        Owner(
+            "dlt.common.schema:Schema",
+            (Name("is_modified", "whether it is other than what was read or saved"),),
+        ),
+    ),
     "filesystem": (
         Owner(
             "dlt.destinations.impl.filesystem.filesystem:FilesystemClient",

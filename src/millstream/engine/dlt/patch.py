@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from threading import RLock
 from typing import Any, ClassVar, Literal
 
@@ -81,7 +82,7 @@ def fits() -> bool:
     global _warned
     if engine_mode.current().normalizer != "dlt":
         return True  # it was checked then
-    if (problem := mismatch()) is None:
+    if (problem := mismatch(dlt.__version__)) is None:
         return True
     if not _warned:
         warnings.warn(
@@ -132,8 +133,9 @@ def _apply() -> None:
         del container[EngineContext]
 
 
-def mismatch() -> str | None:
-    """What of the installed dlt is not as the engine expects, or None."""
-    if tuple(map(int, dlt.__version__.split(".")[:2])) != contract.SUPPORTED:
+@cache  # each run asks twice
+def mismatch(release: str) -> str | None:
+    """What of the installed dlt, of this release, is not as the engine expects, or None."""
+    if tuple(map(int, release.split(".")[:2])) != contract.SUPPORTED:
         return f"written for {'.'.join(map(str, contract.SUPPORTED))}"
     return contract.problem("engine")
