@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from millstream.cli.command import Command
 from millstream.cli.pipeline import open_pipeline, pipeline_arguments, repeatable
 
 if TYPE_CHECKING:
+    from millstream.config import PipelineConfig
     from millstream.runs.pending_packages import PendingPackage
 
 
@@ -24,13 +26,22 @@ def _id_arguments(parser: ArgumentParser) -> None:
 
 
 def _list(options: Namespace) -> int:
-    packages = _packages(options, fully=False)
+    from millstream.runs import pending_decisions
+
+    config, streams = open_pipeline(options)
+    packages = _packages(config, streams, fully=False)
     print_packages(packages, package_lines, as_json=options.json, if_empty=_NONE)
+    if not options.streams and (gone := pending_decisions.forgotten_streams(config, streams)):
+        print(
+            f"packages wait of what is no stream any more: {', '.join(gone)}; name it again in "
+            "defs.yaml to load or drop them",
+            file=sys.stderr,
+        )
     return 0
 
 
 def _show(options: Namespace) -> int:
-    found = _packages(options, fully=True)
+    found = _packages(*open_pipeline(options), fully=True)
     _check_ids(options, found)
     shown = [package for package in found if not options.ids or package.id in options.ids]
     print_packages(shown, _all_lines, as_json=options.json, if_empty=_NONE)
@@ -59,9 +70,7 @@ def _drop(options: Namespace) -> int:
         )
     config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
-        _check_ids(
-            options, [p for name in streams for p in pending_decisions.list_pending(config, name)]
-        )
+        _check_ids(options, _packages(config, streams, fully=False))
         dropped = [
             package
             for stream in streams
@@ -71,10 +80,11 @@ def _drop(options: Namespace) -> int:
     return 0
 
 
-def _packages(options: Namespace, *, fully: bool) -> list[PendingPackage]:
+def _packages(
+    config: PipelineConfig, streams: Sequence[str], *, fully: bool
+) -> list[PendingPackage]:
     from millstream.runs import pending_decisions
 
-    config, streams = open_pipeline(options)
     with redirect_stdout(sys.stderr):
         return [
             package

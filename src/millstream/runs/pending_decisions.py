@@ -11,7 +11,7 @@ from typing import Any
 from millstream import destinations, schema_changes
 from millstream.common.metadata_tables import own_pipeline
 from millstream.config import PipelineConfig, TargetConfig
-from millstream.runs import pending_packages, workdir
+from millstream.runs import load_packages, pending_packages, workdir
 from millstream.runs.context import RunContext, plain_name
 from millstream.runs.recorder import RunRecorder
 from millstream.runs.recovery import take_out
@@ -83,6 +83,25 @@ def list_pending(
         for left, part in _left(config, stream, credentials)
         for package in pending_packages.read(
             left.path, stream, part, fully=fully, maps=RunContext(config, stream).maps
+        )
+    ]
+
+
+def forgotten_streams(config: TargetConfig, streams: Collection[str]) -> list[str]:
+    """What has packages on this machine and is none of these streams: the names of its folders.
+
+    Raises:
+        ConfigError, DestinationAuthError: nothing says which destination they are for.
+    """
+    known = {RunContext(config, stream).key for stream in streams}
+    names = [name for name in workdir.streams(config.name) if name not in known]
+    place = destinations.address(config) if names else ""
+    return [
+        name
+        for name in names
+        for key in (name, *workdir.parts(config.name, name))
+        if any(
+            load_packages.pending(left.path) for left in workdir.abandoned(config.name, key, place)
         )
     ]
 

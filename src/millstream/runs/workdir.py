@@ -81,6 +81,12 @@ def parts(pipeline: str, stream: str) -> list[str]:
     return sorted(path.name for path in _runs_of(pipeline, stream).parent.glob(f"{stream}@*"))
 
 
+def streams(pipeline: str) -> list[str]:
+    """The names under which runs of a pipeline's streams, or of their partitions, have folders."""
+    folders = (data_dir() / "runs" / pipeline).glob("*")
+    return sorted({path.name.partition("@")[0] for path in folders})
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """True while this process holds the folder's lock, False if another one does."""
