@@ -273,3 +273,16 @@ def test_uuids_are_texts_whatever_is_beside_them(duckdb_place: Place) -> None:
     run(configured(duckdb_place), "orders")
     assert duckdb_place.column("orders", "key") == [str(UUID(int=1)), str(UUID(int=2))]
     assert duckdb_place.column("orders", "tree__key") == [None, str(UUID(int=3))]
+
+
+def test_a_cursor_of_another_type_is_told(duckdb_place: Place) -> None:
+    source = DltConfig(path="behaviour.feed:since")
+    FEED.rows = [{"id": 1, "changed": 5}]
+    run(configured(duckdb_place, source), "orders")
+    FEED.rows = [{"id": 2, "changed": "secret"}]
+    with pytest.raises(SourceDataError) as error:
+        run(configured(duckdb_place, source), "orders")
+    told = "`changed`, by which `incremental` reads on, is str in a row, which can't be compared"
+    assert told in str(error.value)
+    assert "secret" not in str(error.value)
+    assert "--full-refresh" in str(error.value.hint)

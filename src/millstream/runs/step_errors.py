@@ -36,9 +36,11 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
     while cause is not None:  # dlt wraps what a source raises
         if isinstance(cause, MillstreamError):
             return cause
+        if unusable := incremental_errors.explain(cause):
+            return unusable
         root, cause = cause, cause.__cause__
     logger.debug("%s", redact_foreign("".join(traceback.format_exception(error))))
-    if problem := destinations.in_use(root) or incremental_errors.explain(root):
+    if problem := destinations.in_use(root):
         return problem
     if lacking := _lacking(root):
         return RunError(
