@@ -97,12 +97,16 @@ def test_runs_keep_their_packages_in_millstream_home(monkeypatch, tmp_path):
     assert data_dir() == tmp_path / ".millstream"
 
 
-def test_folders_of_runs_are_their_users_alone(tmp_path):
+def test_folders_of_runs_are_their_users_alone(monkeypatch, tmp_path):
     folder = tmp_path / "a" / "b"
     make_private_folder(folder)
     make_private_folder(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"file/x: can't be made: Not a directory") as raised:
+        make_private_folder(tmp_path / "file" / "x")
+    assert raised.value.hint == f"let the user that runs this write to {tmp_path / 'file'}"
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConfigError) as raised:
         make_private_folder(tmp_path / "file" / "x")
     assert "MILLSTREAM_HOME" in raised.value.hint

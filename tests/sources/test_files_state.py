@@ -6,6 +6,8 @@ import gzip
 import io
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,6 +179,37 @@ def test_a_parquet_file_is_known_by_its_text(local: FileProject, nested: bool) -
     assert local.load() == [1, 2]
     file.rename(file.with_name("b.parquet"))
     assert local.load() == [1, 2]
+
+
+def test_what_may_not_be_read_is_told(local: FileProject) -> None:
+    command = [sys.executable, "-m", "millstream", "run", str(local.folder / "defs.yaml")]
+    if os.geteuid() == 0:  # who may read all
+        if not (setpriv := shutil.which("setpriv")):
+            pytest.skip("no setpriv, which takes rights from the superuser")
+        command = [setpriv, "--inh-caps=-all", "--bounding-set=-all", *command]
+
+    def run(path: str) -> tuple[int, str]:
+        local.configure(path)
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    local.write("data/a.jsonl", ONE)
+    hidden = local.write("data/x/b.jsonl", TWO).parent
+    hidden.chmod(0)
+    try:
+        code, said = run("data/**/*.jsonl")
+        assert (code, local.ids()) == (0, [1])
+        assert "data/x was read: Permission denied" in " ".join(said.split())
+        code, said = run("data/x/*.jsonl")
+        assert code == 1
+        assert "data/x/*.jsonl can't be listed: [Errno 13]" in said
+    finally:
+        hidden.chmod(0o700)
+    (hidden / "b.jsonl").chmod(0)
+    code, said = run("data/**/*.jsonl")
+    assert code == 1
+    assert "is the file whole" not in said
+    assert "let the user that runs this read the files" in said
 
 
 def test_files_that_swap_names_or_rotate_are_not_read_again(local: FileProject) -> None:

@@ -65,7 +65,7 @@ def make_private_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise ConfigError(
-            f"{folder}: can't be made: {error.strerror}",
-            hint="MILLSTREAM_HOME names the folder in which runs keep what is not loaded yet",
-        ) from None
+        hint = "MILLSTREAM_HOME names the folder in which runs keep what is not loaded yet"
+        if not folder.is_relative_to(data_dir()):  # locks lie beside a database's file
+            hint = f"let the user that runs this write to {folder.parent}"
+        raise ConfigError(f"{folder}: can't be made: {error.strerror}", hint=hint) from None

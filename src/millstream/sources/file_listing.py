@@ -60,16 +60,30 @@ class ListedFile:
         return self.url.startswith("file://")
 
 
-def list_files(path: str, project: Path, options: Mapping[str, Any]) -> list[ListedFile]:
+def list_files(
+    path: str,
+    project: Path,
+    options: Mapping[str, Any],
+    unlisted: list[PermissionError] | None = None,
+) -> list[ListedFile]:
     """The files that fit, by name; each once.
+
+    Args:
+        unlisted: gets what is wrong with local folders that may not be listed.
 
     Raises:
         SourceNotFoundError: a link leads nowhere.
+        PermissionError: no file fits, and there is such a folder.
         ImportError, ValueError: fsspec does not know such paths.
     """
     fs, prefix, rest, chain = _locate(path, project, options)
     fs.invalidate_cache()  # a process that lives for days must see what came since
     found = _found(fs, prefix, rest)
+    refused = getattr(fs, "refused", [])
+    if refused and not found:
+        raise refused[0]
+    if unlisted is not None:
+        unlisted += refused
     infos = {name: _target_info(fs, name, info) for name, info in _once(found).items()}
     is_http = path.startswith(_HTTP)
     is_relative = not _SCHEME.match(path) and not path.startswith("/")
@@ -169,7 +183,7 @@ def _locate(
         path = path.removeprefix(scheme)
     if not _SCHEME.match(path):
         start = 0 if path.startswith("/") else len(str(project)) + 1
-        fs = fsspec.filesystem("file", **options)
+        fs = _local_files(options)
         prefix, rest = _split(str(project / path), start, fs)
         return fs, prefix, rest, None
     if path.startswith(_HTTP):
@@ -187,6 +201,27 @@ def _locate(
         root += path[len(folder) :]
     prefix, rest = _split(root, 0, fs)
     return fs, prefix, rest, None
+
+
+def _local_files(options: Mapping[str, Any]) -> Any:
+    """Local files, which remember the folders that may not be listed: fsspec passes these over."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    class LocalFiles(LocalFileSystem):  # type: ignore[misc]
+        cachable = False
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.refused: list[PermissionError] = []
+
+        def ls(self, path: str, detail: bool = False, **more: Any) -> Any:
+            try:
+                return super().ls(path, detail=detail, **more)
+            except PermissionError as error:
+                self.refused.append(error)
+                raise
+
+    return LocalFiles(**options)
 
 
 def _split(path: str, start: int, fs: Any, magic: str = "*?[") -> tuple[str, str]:

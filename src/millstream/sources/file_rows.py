@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from millstream.config import FileStream
-from millstream.errors import SourceDataError
+from millstream.errors import SourceDataError, SourceUnavailableError
 from millstream.formats import row_keys
 from millstream.quarantine import envelope
 from millstream.sources import (
@@ -25,6 +25,9 @@ from millstream.sources import (
 from millstream.sources.typed_columns import Declared, forget_sizes, keys_of
 
 _ROWS = 1000
+NOT_PERMITTED = (
+    "let the user that runs this read the files and list their folders; nothing was lost"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,8 @@ def read_errors(path: str) -> Iterator[None]:
     except (OSError, EOFError, zlib.error) as error:
         if (refused := redirects.refusal(error)) is not None:
             raise refused from None
+        if isinstance(error, PermissionError):
+            raise SourceUnavailableError(f"{path}: {error}", hint=NOT_PERMITTED) from error
         raise SourceDataError(
             f"{path}: can't be read: {error}",
             hint="is the file whole? Put it there again; nothing of this run was loaded",

@@ -36,7 +36,14 @@ from millstream.sources import (
     redirects,
 )
 from millstream.sources.file_listing import ListedFile, list_files
-from millstream.sources.file_rows import RowReader, hinted, known_columns, read_errors, unpacked
+from millstream.sources.file_rows import (
+    NOT_PERMITTED,
+    RowReader,
+    hinted,
+    known_columns,
+    read_errors,
+    unpacked,
+)
 from millstream.sources.file_state import FileState
 from millstream.sources.partition import instant
 from millstream.sources.typed_columns import LINKS, Declared
@@ -101,14 +108,16 @@ class FilesSource:
         import dlt
 
         settings = file_partitions.for_partition(partition, stream, self._settings(stream))
-        files = self._list(stream, settings, may_be_none=partition is not None)
+        unlisted: list[PermissionError] = []
+        files = self._list(stream, settings, may_be_none=partition is not None, unlisted=unlisted)
         if partition is not None:
-            return self._part(stream, settings, files, partition)
+            return self._part(stream, settings, files, partition, unlisted)
 
         # Arrow tables are looked at on their way, where parts can't be seen
         in_parts = self._in_parts and not file_kind.may_be_typed(settings, files)
 
         def rows() -> Iterator[Any]:
+            _warn_of(unlisted)
             seen = FileState(dlt.current.resource_state(stream), files, self.project)
             if full_refresh:
                 seen.clear()
@@ -190,7 +199,12 @@ class FilesSource:
                 seen.add(file, digested.drained(), has_rows=has_rows)
 
     def _part(
-        self, stream: str, settings: FileStream, files: Sequence[ListedFile], partition: Partition
+        self,
+        stream: str,
+        settings: FileStream,
+        files: Sequence[ListedFile],
+        partition: Partition,
+        unlisted: Sequence[PermissionError],
     ) -> DltResource:
         """The rows of one partition, whatever was read before."""
         what = f"stream {stream!r}"
@@ -209,6 +223,7 @@ class FilesSource:
             ]
 
         def rows() -> Iterator[Any]:
+            _warn_of(unlisted)
             now = csv_columns.settled(settings, known_columns()) if settings.types else settings
             for file in files:
                 names: Mapping[str, str] = {}
@@ -274,10 +289,16 @@ class FilesSource:
         return settings.model_copy(update={"maps": maps})
 
     def _list(
-        self, stream: str, settings: FileStream, *, may_be_none: bool = False
+        self,
+        stream: str,
+        settings: FileStream,
+        *,
+        may_be_none: bool = False,
+        unlisted: list[PermissionError] | None = None,
     ) -> list[ListedFile]:
         try:
-            files = list_files(settings.path, self.project, self._options(settings.path))
+            options = self._options(settings.path)
+            files = list_files(settings.path, self.project, options, unlisted)
         except MillstreamError:
             raise
         except (ImportError, ValueError) as error:
@@ -287,7 +308,8 @@ class FilesSource:
                 raise refused from None
             if not isinstance(error, FileNotFoundError):
                 raise SourceUnavailableError(
-                    f"stream {stream!r}: {redact_url(settings.path)} can't be listed: {error}"
+                    f"stream {stream!r}: {redact_url(settings.path)} can't be listed: {error}",
+                    hint=NOT_PERMITTED if isinstance(error, PermissionError) else None,
                 ) from error
             files = []
         if not files and not may_be_none:
@@ -346,6 +368,11 @@ def _refuse_unknown_types(files: Sequence[ListedFile], settings: FileStream, str
     """Stop where `types` names a column of no file; which ones JSON has is known later."""
     if files and settings.types and all(file_kind.is_csv(each.url, settings) for each in files):
         csv_columns.refuse_unknown(settings, known_columns(), stream)
+
+
+def _warn_of(unlisted: Sequence[PermissionError]) -> None:
+    for error in unlisted:
+        findings.warn(f"no file below {error.filename} was read: {error.strerror}")
 
 
 def _has_rows(page: Any) -> bool:
