@@ -152,3 +152,28 @@ def test_a_check_that_fails_is_named_with_its_columns(
     assert 'new row for relation "orders" violates check constraint "sane"' in said
     assert ": it is CHECK ((price > size)), on `price`, `size`\n" in said
     assert "7777" not in said
+
+
+@pytest.mark.nightly  # each attempt waits longer than the one before
+@pytest.mark.xdist_group("postgres")
+def test_a_lost_connection_shows_no_row(
+    postgres_place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = DltConfig(path="behaviour.feed:orders", arguments={"write_disposition": "append"})
+    FEED.rows = [{"id": 1, "name": "a"}]
+    run(configured(postgres_place, source), "orders")
+    table = postgres_place.from_clause("orders")
+    postgres_place.query(
+        "CREATE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;"
+        f"CREATE TRIGGER ends BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION ends()"
+    )
+    FEED.rows = [{"id": 2, "name": "secret"}]
+    with pytest.raises(RunError, match="terminating connection due to administrator command"):
+        run(configured(postgres_place, source), "orders")
+    out, err = capfd.readouterr()
+    assert "secret" not in out + err
+    postgres_place.query(f"DROP TRIGGER ends ON {table}")
+    FEED.rows = []
+    run(configured(postgres_place, source), "orders")
+    assert postgres_place.column("orders", "name", "id") == ["a", "secret"]

@@ -14,6 +14,7 @@ from dlt.destinations import postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
 from psycopg2 import Error
 
+from millstream.destinations import driver_prints
 from millstream.dlt_compat import contract
 from millstream.dlt_compat.databases import database_error
 from millstream.formats import copy_files
@@ -44,13 +45,17 @@ class CopyJob(RunnableLoadJob, HasFollowupJobs):
                 return
             columns = ", ".join(client.escape_column_name(name) for name in names)
             copy = f"COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
-            try:
-                with client.begin_transaction(), client.native_connection.cursor() as cursor:
-                    cursor.execute(_COMPRESS_BY_LZ4)
-                    cursor.copy_expert(copy, file, size=_PIECE)
-            except Error as error:
-                # what no second attempt can mend fails at once, as with dlt's other jobs
-                raise database_error(client, error) from error
+            with driver_prints.heard() as hidden:
+                try:
+                    with client.begin_transaction(), client.native_connection.cursor() as cursor:
+                        cursor.execute(_COMPRESS_BY_LZ4)
+                        cursor.copy_expert(copy, file, size=_PIECE)
+                except Exception as raised:
+                    error = next((e for e in (*hidden, raised) if isinstance(e, Error)), None)
+                    if error is None:
+                        raise
+                    # what no second attempt can mend fails at once, as with dlt's other jobs
+                    raise database_error(client, error) from error
 
 
 class CopyClient(PostgresClient):
