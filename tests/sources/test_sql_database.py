@@ -463,6 +463,9 @@ def test_values_of_mariadb_are_exact(
         "'::1'), (2, NULL, ST_GeomFromText('LINESTRING(0 0,1.2345678901234567 2)'), NULL)"
     )
     maria.define("places")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "SQL table places" in maria.command("discover")
     maria.run()
     assert maria.rows("spot, shape, host", "places", "id") == [
         ("POINT(1.5 1e300)", "SRID=4326;POINT(1 2)", "::1"),

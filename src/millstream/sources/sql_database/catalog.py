@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from millstream.config import SqlDatabaseConfig
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.sources import catalog_file
+from millstream.sources.sql_database.connection import unknown_types_are_texts
 from millstream.sources.table_names import did_you_mean, is_pattern
 
 if TYPE_CHECKING:
@@ -110,11 +111,13 @@ def ask(connection: sa.Connection, schema: str | None) -> Catalog:
         raise SourceNotFoundError(
             f"no such schema: {schema}", hint=did_you_mean(schema, known, "this user sees none")
         )
-    views = {name for _, name in inspector.get_multi_columns(schema, kind=ObjectKind.ANY_VIEW)}
-    keys = inspector.get_multi_pk_constraint(schema, kind=ObjectKind.ANY)
+    with unknown_types_are_texts():
+        views = {name for _, name in inspector.get_multi_columns(schema, kind=ObjectKind.ANY_VIEW)}
+        keys = inspector.get_multi_pk_constraint(schema, kind=ObjectKind.ANY)
+        described = inspector.get_multi_columns(schema, kind=ObjectKind.ANY)
     hidden = _partitions(connection, schema)
     found = {}
-    for place, columns in inspector.get_multi_columns(schema, kind=ObjectKind.ANY).items():
+    for place, columns in described.items():
         name = place[1]
         if name.startswith(_OWN) or name in hidden:
             continue

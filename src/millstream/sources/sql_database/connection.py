@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +124,16 @@ def connect(config: SqlDatabaseConfig, project: Path, what: str) -> Iterator[sa.
     made = engine(config, project)
     with errors.explained(what), made.connect() as connection:
         yield connection
+
+
+@contextmanager
+def unknown_types_are_texts() -> Iterator[None]:
+    """While tables are described: SQLAlchemy would warn of each column whose type it lacks."""
+    from sqlalchemy.exc import SAWarning
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Did not recognize type", SAWarning)
+        yield
 
 
 def _sqlite(url: sa.URL, project: Path) -> sa.URL:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import NoSuchTableError, SAWarning
+from sqlalchemy.exc import NoSuchTableError
 
 from millstream.config import SqlDatabaseConfig, SqlTable
 from millstream.dlt_compat.incrementals import checked, value_before
@@ -24,6 +23,7 @@ from millstream.sources.sql_database import (
     identity,
     queries,
 )
+from millstream.sources.sql_database.connection import unknown_types_are_texts
 from millstream.sources.sql_database.loaders import Reading, column_names, loader
 from millstream.sources.table_names import did_you_mean
 from millstream.sources.typed_columns import LINKS, Column
@@ -171,9 +171,7 @@ def _planned(
     schema, settings = config.database_schema, config.settings_of(name)
     metadata = sa.MetaData(schema=schema)
     try:
-        with warnings.catch_warnings():
-            # a type that SQLAlchemy does not know is read as text
-            warnings.filterwarnings("ignore", "Did not recognize type", SAWarning)
+        with unknown_types_are_texts():
             table = sa.Table(name, metadata, autoload_with=connection, resolve_fks=False)
     except NoSuchTableError:
         there = catalog.names(connection, schema)
