@@ -489,6 +489,17 @@ def test_types_of_columns_that_not_every_file_has(project: FileProject, select: 
     assert select("COUNT(*)") == [(3,)]
 
 
+def test_types_of_columns_that_share_a_name(project: FileProject, select: Select) -> None:
+    """The type of `ID` was taken for that of `id`, and left out from the second run on."""
+    project.configure("*.csv", types={"ID": "bigint", "Order Id": "bigint"}, primary_key="Order Id")
+    for number in (1, 2):
+        text = f"id,ID,order_id,Order Id\na,{number},b,{number}\n"
+        project.write(f"{number}.csv", text)
+        project.load()
+    assert "text since an earlier load" not in project.out
+    assert select("order_id, id, id_x89f89c") == [(1, "a", 1), (2, "a", 2)]
+
+
 def test_types_of_columns_that_json_has_before_csv_comes(
     project: FileProject, select: Select
 ) -> None:

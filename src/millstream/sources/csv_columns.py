@@ -10,7 +10,13 @@ from typing import Any
 from millstream.config import FileStream
 from millstream.errors import SourceDataError
 from millstream.sources import findings
-from millstream.sources.typed_columns import UNBOUNDED, Column, column_names, row_key
+from millstream.sources.typed_columns import (
+    UNBOUNDED,
+    Column,
+    column_names,
+    row_key,
+    stored_name,
+)
 
 
 def columns_of(
@@ -45,7 +51,8 @@ def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
         each.source
         for each in columns_of(tuple(settings.types), settings.types)
         if each.kind not in ("text", "nested", "any")
-        and known.get(each.name, {}).get("data_type") == "text"
+        and (name := stored_name(each.source, known)) is not None
+        and known[name].get("data_type") == "text"
     ]
     if not stay:
         return settings
@@ -69,10 +76,9 @@ def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) 
     """
     if not known or settings.columns or settings.header is False:
         return
-    named = column_names(tuple(settings.types))
-    for source, name in named.items():
+    for source, kind in settings.types.items():
         # JSON makes columns and tables below its name, or none
-        if name not in known and settings.types[source] != "nested":
+        if stored_name(source, known) is None and kind != "nested":
             there = ", ".join(each for each in known if not each.startswith("_dlt_"))
             raise SourceDataError(
                 f"stream {stream!r}: no file has a column {source!r}, which `types` names",

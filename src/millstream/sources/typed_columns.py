@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Literal
@@ -150,11 +150,23 @@ def column_names(keys: Sequence[str], primary: Sequence[str] = ()) -> Mapping[st
         return key == name or rivals.count(name) == 1
 
     return {
-        key: name
-        if is_free(key, name)
-        else f"{name}_x{sha1(key.encode(), usedforsecurity=False).hexdigest()[:6]}"
-        for key, name in natural.items()
+        key: name if is_free(key, name) else _name_apart(key, name) for key, name in natural.items()
     }
+
+
+def stored_name(key: str, columns: Container[str]) -> str | None:
+    """The name that a key has among the columns of a table; None where it has none.
+
+    >>> stored_name("ID", {"id", "id_x89f89c"}), stored_name("ID", {"id"}), stored_name("n", {"id"})
+    ('id_x89f89c', 'id', None)
+    """
+    name = column_names([key])[key]
+    return next((each for each in (_name_apart(key, name), name) if each in columns), None)
+
+
+def _name_apart(key: str, name: str) -> str:
+    """What a key is called where another one has the name."""
+    return f"{name}_x{sha1(key.encode(), usedforsecurity=False).hexdigest()[:6]}"
 
 
 def row_key(key: str, name: str, primary: Sequence[str]) -> str:
