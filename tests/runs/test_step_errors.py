@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+import pytest
 from dlt.common.data_writers.exceptions import IncompatibleArrowSchema
 from dlt.common.schema.exceptions import UnboundColumnException
 
+from millstream.config import data_dir
 from millstream.runs.step_errors import explain
+from millstream.sources.file_rows import read_errors
 
 
 def test_a_key_that_no_row_has():
@@ -22,6 +28,17 @@ def test_a_column_that_must_not_be_null_and_that_no_row_has():
     error = UnboundColumnException("shop", "orders", [{"name": "n", "nullable": False}])
     told = explain(error, "shop.orders", "orders", "normalize")
     assert "no row has `n`, which may not be null, in the table `orders`" in told.message
+
+
+def test_a_full_disk_is_not_taken_for_a_file_that_can_not_be_read():
+    """What a source writes while it reads a file, such as parts of it, needs space, too."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError) as raised, read_errors("file:///a.jsonl"):
+        raise full
+    assert raised.value is full
+    told = explain(full, "shop.t", "t", "extract")
+    assert told.message == "shop.t: extract failed: No space left on device"
+    assert str(data_dir()) in told.hint
 
 
 def test_what_dlt_advises_is_not_cut_away():

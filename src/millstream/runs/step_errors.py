@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from millstream import destinations
 from millstream.common.redact import redact_foreign
 from millstream.common.text import quantity
+from millstream.config import data_dir
 from millstream.errors import MillstreamError, RunError, RunInterrupted
 from millstream.model import RunReport
 from millstream.runs.pending_packages import drop_hint
@@ -42,6 +43,14 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
     logger.debug("%s", redact_foreign("".join(traceback.format_exception(error))))
     if problem := destinations.in_use(root):
         return problem
+    if isinstance(root, OSError) and root.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"{where}: {step} failed: {root.strerror}",
+            stream=stream,
+            step=step,
+            hint=f"free space for {data_dir()}, where runs keep what is not loaded yet, or let "
+            "MILLSTREAM_HOME name a folder on another disk; no data was lost",
+        )
     if lacking := _lacking(root):
         return RunError(
             f"{where}: {step} failed: no row has {lacking}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from millstream.sources import (
 from millstream.sources.typed_columns import Declared, forget_sizes, keys_of
 
 _ROWS = 1000
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_PERMITTED = (
     "let the user that runs this read the files and list their folders; nothing was lost"
 )
@@ -130,6 +132,8 @@ def read_errors(path: str) -> Iterator[None]:
     except (OSError, EOFError, zlib.error) as error:
         if (refused := redirects.refusal(error)) is not None:
             raise refused from None
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise  # of what is written meanwhile
         if isinstance(error, PermissionError):
             raise SourceUnavailableError(f"{path}: {error}", hint=NOT_PERMITTED) from error
         raise SourceDataError(
