@@ -147,6 +147,25 @@ def test_rows_that_can_not_be_read_are_named(project: FileProject, select: Selec
     assert "a.csv, line 5: 3 values instead of 2" in project.out + project.err
 
 
+def test_secrets_are_taken_out_by_the_keys_of_the_file(project: FileProject) -> None:
+    paths = ["Email Address", "apiKey", "Größe", "ID", "auth.Token"]
+    project.configure(
+        "*.csv",
+        {"quarantine": {"redact": paths}},
+        types={"n": "bigint", "auth": "nested"},
+    )
+    cells = 'S3cret,S3cret,S3cret,S3cret,"{""Token"": ""S3cret""}",seen'
+    broken = 'a,b,c,d,"{""Token"": ""S3cret"""'
+    head = "id,n,Email Address,apiKey,Größe,ID,auth,other"
+    project.write("a.csv", f"{head}\n2,zz,{cells}\n3,1,{broken},seen\n")
+    assert project.run("--debug") == 0, project.out + project.err
+    table = project.place.from_clause("_millstream_quarantine")
+    rows = project.place.query(f"SELECT document, detail FROM {table}")
+    assert len(rows) == 2
+    assert all("seen" in document for document, _ in rows)
+    assert "S3cret" not in f"{rows}{project.out}{project.err}"
+
+
 def test_rows_that_were_corrected_wait_no_more(project: FileProject, select: Select) -> None:
     """With a key the file is read again whole, whatever was wrong: a type, an encoding, the key."""
     project.configure("a.csv", LENIENT, primary_key="id", types={"n": "bigint"})
