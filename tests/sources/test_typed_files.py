@@ -623,6 +623,53 @@ def test_tables_that_become_rows_keep_their_key(project: FileProject, select: Se
     assert [json.loads(document)["orderId"] for (document,) in kept] == [4]
 
 
+@pytest.mark.parametrize("order", ["jcp", "pcj", "cpj"])
+def test_a_key_has_one_column_in_files_of_all_kinds(
+    project: FileProject, select: Select, order: str
+) -> None:
+    """Whichever comes first, as rows or as tables, in one load or in several."""
+    keys = ("rowId", "createdAt", "n", "Größe", "a__b")
+
+    def write(kind: str, number: int) -> None:
+        row = dict(zip(keys, (number, kind, 1, kind, kind)))
+        if kind == "j":
+            project.write(f"data/{number}.jsonl", json.dumps(row) + "\n")
+        elif kind == "c":  # the row behind one that waits goes another way than the first
+            lines = f"{number},c,1,-,-\n{number + 1},c,x,-,-\n{number},c,2,c,c\n"
+            project.write(f"data/{number}.csv", f"{','.join(keys)}\n{lines}")
+        else:
+            table = {**{key: [value] for key, value in row.items()}, "tags": [["a"]]}
+            pq.write_table(pa.table(table), project.write(f"data/{number}.parquet", ""))
+
+    types = {"rowId": "bigint", "n": "bigint"}
+    project.configure("data/*", primary_key="rowId", types=types)
+    for at, kind in enumerate(order):
+        write(kind, 10 * (at + 1))
+        assert project.run() == 0, project.out + project.err
+    for at, kind in enumerate(order):
+        write(kind, 100 * (at + 1))
+    assert project.run() == 0, project.out + project.err
+    expected = [(n * (at + 1), kind) for n in (10, 100) for at, kind in enumerate(order)]
+    assert select("row_id, created_at") == expected
+    columns = "FROM information_schema.columns WHERE table_schema = 'shop' AND table_name = 't'"
+    names = [name for (name,) in project.place.query(f"SELECT column_name {columns} ORDER BY 1")]
+    named = [name for name in names if not name.startswith("_")]
+    assert len(named) == len(keys)
+    others = sorted({*named} - {"row_id", "created_at", "n"})
+    assert select(f"row_id, {', '.join(others)}") == [(n, kind, kind) for n, kind in expected]
+
+
+def test_headers_that_are_written_in_several_ways(project: FileProject, select: Select) -> None:
+    project.configure("*.csv", primary_key="id", types={"id": "bigint", "n": "bigint"})
+    for at, header in enumerate(["order_date", "Order Date", "orderDate", "Order Date"]):
+        lines = f"{at},a,1\n{at},a,x\n{at},b,2\n"
+        project.write(f"{at}.csv", f"id,{header},n\n{lines}")
+        if at == 2:
+            project.load()
+    assert project.load() == [0, 1, 2, 3]
+    assert select("id, order_date, n") == [(at, "b", 2) for at in range(4)]
+
+
 def test_a_key_within_an_object_of_a_file(project: FileProject, select: Select) -> None:
     """Of JSON, then of Parquet, then of CSV: one key."""
     key, types = "Order.No", {"Order": "nested", "v": "bigint"}

@@ -15,7 +15,7 @@ from millstream.config import FileStream
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
 from millstream.sources import corrected_lines, csv_rows, file_kind, findings, json_lines
-from millstream.sources.file_rows import unpacked
+from millstream.sources.file_rows import json_keys, renamed, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,12 @@ def corrected(
         if file_kind.kind_of(path, settings)[0] == "csv":
             with _content(path, raw, settings) as opened:
                 columns = csv_rows.columns(path, opened, settings)
-            read_line = partial(csv_rows.read_line, path, columns, settings=settings)
+            keys, _ = json_keys({each.source: each.name for each in columns}, settings)
+
+            def read_line(number: int, line: bytes) -> list[Any]:
+                found = csv_rows.read_line(path, columns, number, line, settings=settings)
+                return list(renamed(found, keys))
+
         return Corrected(_corrected_rows(path, correction, read_line), correction.digest)
     raise SourceDataError(
         f"{path} has changed since it was loaded: its rows would be doubled",

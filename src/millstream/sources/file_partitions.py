@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ from millstream.errors import ConfigError, SourceDataError
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.quarantine import envelope
 from millstream.sources.partition import holds_value, parsed, require_field, value_at
-from millstream.sources.typed_columns import keys_of
+from millstream.sources.typed_columns import Declared
 
 _PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
 """`{partition}` in a path; `{partition:%Y/%m}` writes the window's start that way."""
@@ -70,26 +70,24 @@ def for_partition(partition: Partition | None, stream: str, settings: FileStream
     return settings.model_copy(update={"path": path})
 
 
-def rows_in(
-    page: Any, partition: Partition, names: Mapping[str, str], settings: FileStream, what: str
-) -> Any:
+def rows_in(page: Any, partition: Partition, columns: Declared, what: str) -> Any:
     """The rows of a page, an Arrow table or a list, that a field says to be the partition's.
 
     Args:
-        names: of the table's columns, by what the file calls them; none where it has JSON.
+        columns: of the file; none where it has JSON.
         what: names the stream in errors.
 
     Raises:
         SourceDataError: a row does not say where it belongs, or can't be read.
     """
     field = require_field(partition, what)
-    first, _, rest = (field, "", "") if field in names else field.partition(".")
-    column = names.get(first, first)
+    first, _, rest = (field, "", "") if field in columns.names else field.partition(".")
+    column = columns.names.get(first, first)
     if not isinstance(page, list):
         values = (value_at(each, rest) if rest else each for each in _values(page, column))
         return page.filter(pa.array([holds_value(partition, each, what) for each in values]))
-    if names:
-        key = keys_of(settings.primary_key).get(column, column)
+    if columns.names:
+        key = columns.keys.get(column, column)
         field = f"{key}.{rest}" if rest else key
     return [
         row for row in page if holds_value(partition, value_at(_readable(row, what), field), what)

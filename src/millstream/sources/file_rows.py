@@ -12,6 +12,8 @@ from typing import Any
 from millstream.config import FileStream
 from millstream.errors import SourceDataError, SourceUnavailableError
 from millstream.formats import row_keys
+from millstream.formats.json_path import json_path
+from millstream.formats.key_names import HINT, keys_by_name
 from millstream.quarantine import envelope
 from millstream.sources import (
     column_values,
@@ -54,9 +56,12 @@ class RowReader:
         import orjson
 
         if file_kind.is_typed(path, settings):
-            notes = {envelope.ORIGIN: path.encode(), **row_keys.note(keys_of(settings.primary_key))}
+            primary = keys_of(settings.primary_key)
+            keys, notes = primary, {}
             for page in self._typed_pages(path, content, settings):
                 if isinstance(page, Declared):
+                    keys, decided = json_keys(page.names, settings)
+                    notes = {envelope.ORIGIN: path.encode(), **row_keys.note(keys)}
                     hints: Any = page.hints
                     known = known_columns()
                     if file_kind.is_parquet(path, settings):  # known ones keep their types
@@ -66,8 +71,9 @@ class RowReader:
                             if not known.get(each["name"], {}).get("data_type")
                         ]
                     forget_sizes(known, hints)
-                    yield replace(page, hints=hints)
+                    yield replace(page, hints=hints, keys=keys, decided=decided)
                 elif settings.maps or isinstance(page, list):
+                    page = renamed(page, keys)
                     yield column_values.parsed(page) if settings.maps else page
                 else:
                     yield page.replace_schema_metadata({**(page.schema.metadata or {}), **notes})
@@ -99,18 +105,67 @@ def hinted(declared: Declared) -> Iterator[Any]:
     import dlt
 
     hints: Any = declared.hints
-    if hints:
-        yield dlt.mark.with_hints([], dlt.mark.make_hints(columns=hints))
+    if hints or declared.decided:
+        table: Any = dict(declared.decided) or None
+        made = dlt.mark.make_hints(columns=hints or None, additional_table_hints=table)
+        yield dlt.mark.with_hints([], made)
+
+
+def json_keys(
+    names: Mapping[str, str], settings: FileStream
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """What rows of a file call its columns, so that a key has one column in files of all kinds.
+
+    Args:
+        names: of the columns, by what the file calls them.
+
+    Returns:
+        By the names of columns the keys, where these are others; and as hints of the table, names
+        that belong to a key from now on.
+    """
+    known = {path[0]: key for path, key in keys_by_name(_known_table()).items() if len(path) == 1}
+    primary = keys_of(settings.primary_key)
+    # those have names of their own, and paths of maps name what they are below as they always did
+    paths = (*settings.maps, *settings.primary_key)
+    others = {*paths, *(each.partition(".")[0] for each in paths)}
+    free = {name: key for key, name in names.items() if not others & {name, key}}
+    keys = {name: known.get(name, key) for name, key in free.items()}
+    decided = {HINT + name: key for name, key in keys.items() if name not in known}
+    return {**{name: key for name, key in keys.items() if name != key}, **primary}, decided
+
+
+def renamed(page: Any, keys: Mapping[str, str]) -> Any:
+    """Rows, those in envelopes too, with these keys in the place of columns' names."""
+    if not keys or not isinstance(page, list):
+        return page
+    paths = {json_path("", name): json_path("", key) for name, key in keys.items()}
+    return [_renamed(row, keys, paths) for row in page]
+
+
+def _renamed(row: Any, keys: Mapping[str, str], paths: Mapping[str, str]) -> Any:
+    if not envelope.is_one(row):
+        return {keys.get(name, name): each for name, each in row.items()}
+    if "row" not in row:
+        return row
+    note = row[envelope.KEY]
+    path = note.get("path", "")
+    return {
+        envelope.KEY: {**note, "path": paths.get(path, path)},
+        "row": _renamed(row["row"], keys, paths),
+    }
 
 
 def known_columns() -> Mapping[str, Any]:
     """The columns that the table of this resource has in dlt's schema."""
+    columns: Mapping[str, Any] = _known_table().get("columns", {})
+    return columns
+
+
+def _known_table() -> Any:
     import dlt
 
     schema = dlt.current.source_schema()
-    table: Any = schema.tables.get(schema.naming.normalize_path(dlt.current.resource_name()), {})
-    columns: Mapping[str, Any] = table.get("columns", {})
-    return columns
+    return schema.tables.get(schema.naming.normalize_path(dlt.current.resource_name()), {})
 
 
 @contextmanager

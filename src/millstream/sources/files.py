@@ -226,14 +226,14 @@ class FilesSource:
             _warn_of(unlisted)
             now = csv_columns.settled(settings, known_columns()) if settings.types else settings
             for file in files:
-                names: Mapping[str, str] = {}
+                columns = Declared((), {})
                 for page in self._all_pages(file, now):
                     if isinstance(page, Declared):
-                        names = page.names
+                        columns = page
                         yield from hinted(page)
                         continue
                     if not named and partition.by is not None:
-                        page = file_partitions.rows_in(page, partition, names, now, what)
+                        page = file_partitions.rows_in(page, partition, columns, what)
                     if len(page):
                         yield file_partitions.stamped(page, partition)
             _refuse_unknown_types(files, now, stream)

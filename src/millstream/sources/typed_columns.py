@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -96,10 +96,14 @@ class Declared:
     Attributes:
         hints: in dlt's schema.
         names: of the columns, by what the file calls them.
+        keys: by the names of columns what rows call them, where that is another.
+        decided: hints of the table, with the names that belong to a key from now on.
     """
 
     hints: Sequence[Mapping[str, Any]]
     names: Mapping[str, str]
+    keys: Mapping[str, str] = field(default_factory=dict)
+    decided: Mapping[str, str] = field(default_factory=dict)
 
 
 def forget_sizes(known: Mapping[str, Any], hints: Iterable[Mapping[str, Any]]) -> None:
