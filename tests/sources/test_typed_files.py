@@ -670,6 +670,17 @@ def test_headers_that_are_written_in_several_ways(project: FileProject, select: 
     assert select("id, order_date, n") == [(at, "b", 2) for at in range(4)]
 
 
+def test_json_takes_the_column_of_a_key_that_is_written_otherwise(
+    project: FileProject, select: Select
+) -> None:
+    project.configure("data/*")
+    project.write("data/a.csv", "id,order_date\n1,a\n")
+    project.load()
+    project.write("data/b.jsonl", '{"id": "2", "orderDate": "b"}\n')
+    assert project.load() == ["1", "2"]
+    assert select("id, order_date") == [("1", "a"), ("2", "b")]
+
+
 def test_a_key_within_an_object_of_a_file(project: FileProject, select: Select) -> None:
     """Of JSON, then of Parquet, then of CSV: one key."""
     key, types = "Order.No", {"Order": "nested", "v": "bigint"}

@@ -54,7 +54,7 @@ def corrected(
         if file_kind.kind_of(path, settings)[0] == "csv":
             with _content(path, raw, settings) as opened:
                 columns = csv_rows.columns(path, opened, settings)
-            keys, _ = json_keys({each.source: each.name for each in columns}, settings)
+            keys, _ = json_keys({each.source: each.name for each in columns}, settings, {})
 
             def read_line(number: int, line: bytes) -> list[Any]:
                 found = csv_rows.read_line(path, columns, number, line, settings=settings)

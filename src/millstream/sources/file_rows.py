@@ -6,7 +6,7 @@ import errno
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millstream.config import FileStream
@@ -41,10 +41,12 @@ class RowReader:
     Attributes:
         parallel: chunks of JSON lines that are checked at once.
         has_quarantine: whether what can't be read goes to quarantine; else it is an error.
+        called: by stream and column, what the first file of a run called it.
     """
 
     parallel: int
     has_quarantine: bool
+    called: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def rows(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Lists of rows, Arrow tables, and what their columns are, as dlt takes them."""
@@ -53,6 +55,7 @@ class RowReader:
 
     def pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Lists of rows, Arrow tables, and what their columns are: `Declared`."""
+        import dlt
         import orjson
 
         if file_kind.is_typed(path, settings):
@@ -60,7 +63,8 @@ class RowReader:
             keys, notes = primary, {}
             for page in self._typed_pages(path, content, settings):
                 if isinstance(page, Declared):
-                    keys, decided = json_keys(page.names, settings)
+                    called = self.called.setdefault(dlt.current.resource_name(), {})
+                    keys, decided = json_keys(page.names, settings, called)
                     notes = {envelope.ORIGIN: path.encode(), **row_keys.note(keys)}
                     hints: Any = page.hints
                     known = known_columns()
@@ -112,26 +116,39 @@ def hinted(declared: Declared) -> Iterator[Any]:
 
 
 def json_keys(
-    names: Mapping[str, str], settings: FileStream
+    names: Mapping[str, str], settings: FileStream, called: dict[str, str]
 ) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """What rows of a file call its columns, so that a key has one column in files of all kinds.
 
+    That is the key which JSON has decided the name of; else what the first file called it.
+
     Args:
         names: of the columns, by what the file calls them.
+        called: by column, what files before it called them; changed.
 
     Returns:
         By the names of columns the keys, where these are others; and as hints of the table, names
-        that belong to a key from now on.
+        that belong to a key from now on, since JSON would name it otherwise.
     """
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+    normalize = NamingConvention().normalize_path
     known = {path[0]: key for path, key in keys_by_name(_known_table()).items() if len(path) == 1}
-    primary = keys_of(settings.primary_key)
     # those have names of their own, and paths of maps name what they are below as they always did
     paths = (*settings.maps, *settings.primary_key)
     others = {*paths, *(each.partition(".")[0] for each in paths)}
-    free = {name: key for key, name in names.items() if not others & {name, key}}
-    keys = {name: known.get(name, key) for name, key in free.items()}
-    decided = {HINT + name: key for name, key in keys.items() if name not in known}
-    return {**{name: key for name, key in keys.items() if name != key}, **primary}, decided
+    keys = {
+        name: known.get(name) or called.setdefault(name, key)
+        for key, name in names.items()
+        if not others & {name, key}
+    }
+    decided = {
+        HINT + name: key
+        for name, key in keys.items()
+        if name not in known and normalize(key) != name
+    }
+    renamed = {name: key for name, key in keys.items() if name != key}
+    return {**renamed, **keys_of(settings.primary_key)}, decided
 
 
 def renamed(page: Any, keys: Mapping[str, str]) -> Any:
