@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from millstream.cli import main
+from millstream.config import data_dir
 from services.places import Place
 from sources.files_kit import FileProject
 
@@ -25,6 +27,8 @@ def test_packages_of_a_stream_that_was_renamed_are_told(
     said = capsys.readouterr()
     assert "held" in said.out
     assert said.err == ""
+    runs = data_dir() / "runs" / "shop"  # a partition of it has some, too
+    shutil.copytree(runs / "t", runs / "t@2024_01_01")
     text = Path(defs).read_text().replace('"streams": {"t"', '"streams": {"u"')
     Path(defs).write_text(text)
     assert main(["pending", "list", defs, "--json"]) == 0

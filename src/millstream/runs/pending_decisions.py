@@ -99,9 +99,10 @@ def forgotten_streams(config: TargetConfig, streams: Collection[str]) -> list[st
     return [
         name
         for name in names
-        for key in (name, *workdir.parts(config.name, name))
         if any(
-            load_packages.pending(left.path) for left in workdir.abandoned(config.name, key, place)
+            load_packages.pending(left.path)
+            for key in _keys(config, name)
+            for left in workdir.abandoned(config.name, key, place)
         )
     ]
 
@@ -187,11 +188,7 @@ def _left(
     Of a partition that is no longer configured the name of its folders is all that is known.
     """
     key = RunContext(config, stream).key
-    keys = [
-        name
-        for name in (key, *workdir.parts(config.name, key))
-        if workdir.has_runs(config.name, name)
-    ]
+    keys = _keys(config, key)
     if not keys:
         return
     place = destinations.address(config, credentials)
@@ -202,3 +199,9 @@ def _left(
         part = parts.get(folder, folder) or None
         for each in workdir.abandoned(config.name, name, place):
             yield each, part
+
+
+def _keys(config: TargetConfig, key: str) -> list[str]:
+    """The folders of a stream's runs, and of those of its partitions, that have any."""
+    names = (key, *workdir.parts(config.name, key))
+    return [name for name in names if workdir.has_runs(config.name, name)]
