@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha1
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from millstream.common import file_lock
 from millstream.formats.system_columns import free_column
 
 if TYPE_CHECKING:
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
     from dlt.common.schema import Schema
     from dlt.sources import DltResource
 
@@ -314,11 +315,18 @@ def _hinted(schema: Schema, root: str, hint: str) -> set[str]:
     return {name for name, its in columns.items() if its.get("data_type") and its.get(hint)}
 
 
+@cache
+def snake_case() -> NamingConvention:
+    """dlt's names for keys, where no schema says otherwise."""
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+    return NamingConvention()
+
+
 def natural_name(key: str, normalize: Callable[[str], str]) -> str:
     """What a key is called where no other key has that name.
 
-    >>> from dlt.common.normalizers.naming.snake_case import NamingConvention
-    >>> normalize = NamingConvention().normalize_identifier
+    >>> normalize = snake_case().normalize_identifier
     >>> [natural_name(key, normalize) for key in ("createdAt", "+1", "__v", "Größe", "名前", "🙂")]
     ['created_at', 'x1', '_v', 'grosse', 'ming_qian', 'slight_smile']
     """
@@ -326,20 +334,20 @@ def natural_name(key: str, normalize: Callable[[str], str]) -> str:
         return EMPTY
     if key.isascii():
         return normalize(key)
-    return _transliterated(key, normalize)
+    if text := _transliterated(key):
+        return normalize(text)
+    digest = sha1(key.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+    return f"x{digest[:6]}"
 
 
-@cache
-def _transliterated(key: str, normalize: Callable[[str], str]) -> str:
+@lru_cache(maxsize=65_536)
+def _transliterated(key: str) -> str:
+    """The words of a key in ASCII; empty where it has none."""
     from anyascii import anyascii
 
     # its punctuation stands for letters that ASCII lacks, or is none of the words
     words = re.findall(r"[A-Za-z0-9]+", re.sub(r"['`]", "", anyascii(key)))
-    text = "_".join(words)
-    if not text:
-        digest = sha1(key.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
-        return f"x{digest[:6]}"
-    return normalize(text)
+    return "_".join(words)
 
 
 def _least_change(pair: tuple[str, str]) -> tuple[bool, bool, bool, str]:

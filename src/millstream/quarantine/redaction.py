@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from millstream.formats.json_path import keys_of
-from millstream.formats.key_names import natural_name
+from millstream.formats.key_names import natural_name, snake_case
 
 BLANK = "[redacted]"
 _DIGEST = re.compile(r"_x[0-9a-f]{6}\Z")
@@ -70,6 +70,4 @@ def _is(key: Any, named: str) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _column(key: str) -> str:
-    from dlt.common.normalizers.naming.snake_case import NamingConvention
-
-    return natural_name(_DIGEST.sub("", key), NamingConvention().normalize_identifier)
+    return natural_name(_DIGEST.sub("", key), snake_case().normalize_identifier)

@@ -45,8 +45,7 @@ def item(
             table = table.append_column(name, pa.repeat(pa.scalar(text), table.num_rows))
         return table
     plain = [each.to_pylist() if isinstance(each, pa.Array) else each for each in values]
-    keys = [each.key or each.name for each in columns]
-    return [{**dict(zip(keys, row)), **extra} for row in zip(*plain)]
+    return [{**dict(zip(names, row)), **extra} for row in zip(*plain)]
 
 
 def parsed(found: pa.Table | list[dict[str, Any]]) -> pa.Table | list[dict[str, Any]]:

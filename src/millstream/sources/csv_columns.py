@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from millstream.config import FileStream
@@ -14,7 +13,6 @@ from millstream.sources.typed_columns import (
     UNBOUNDED,
     Column,
     column_names,
-    row_key,
     stored_name,
 )
 
@@ -24,8 +22,7 @@ def columns_of(
 ) -> list[Column]:
     """The columns of a file, by the names in its first row; `primary` is its primary key."""
     named = column_names(names, primary)
-    columns = [_column(named[name], name, types.get(name, "text")) for name in names]
-    return [replace(each, key=row_key(each.source, each.name, primary)) for each in columns]
+    return [_column(named[name], name, types.get(name, "text")) for name in names]
 
 
 def key_column(key: str, types: Mapping[str, str]) -> str:

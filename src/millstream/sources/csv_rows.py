@@ -211,7 +211,7 @@ class _File:
         yield from self._report(bad)
         for at, (column, detail) in sorted(reasons.items()):
             given = zip(columns, (each[at].as_py() for each in batch.columns))
-            row = {each.key or each.name: _shown(value) for each, value in given}
+            row = {each.name: _shown(value) for each, value in given}
             yield self._refused(lines[at], row, column, detail)
         if reasons:
             keep = pa.array([at not in reasons for at in range(len(batch))])
@@ -281,7 +281,7 @@ class _File:
                 "nothing of this run was loaded",
             )
         detail = f"{detail} ({where})"
-        path = json_path("", column.key or column.name)
+        path = json_path("", column.name)
         return [envelope.refused(row, detail=detail, path=path, origin=where)]
 
 

@@ -13,7 +13,7 @@ from millstream.config import FileStream
 from millstream.errors import SourceDataError, SourceUnavailableError
 from millstream.formats import row_keys
 from millstream.formats.json_path import json_path
-from millstream.formats.key_names import HINT, keys_by_name
+from millstream.formats.key_names import HINT, keys_by_name, snake_case
 from millstream.quarantine import envelope
 from millstream.sources import (
     column_values,
@@ -130,9 +130,6 @@ def json_keys(
         By the names of columns the keys, where these are others; and as hints of the table, names
         that belong to a key from now on, since JSON would name it otherwise.
     """
-    from dlt.common.normalizers.naming.snake_case import NamingConvention
-
-    normalize = NamingConvention().normalize_path
     known = {path[0]: key for path, key in keys_by_name(_known_table()).items() if len(path) == 1}
     # those have names of their own, and paths of maps name what they are below as they always did
     paths = (*settings.maps, *settings.primary_key)
@@ -145,10 +142,10 @@ def json_keys(
     decided = {
         HINT + name: key
         for name, key in keys.items()
-        if name not in known and normalize(key) != name
+        if name not in known and snake_case().normalize_path(key) != name
     }
-    renamed = {name: key for name, key in keys.items() if name != key}
-    return {**renamed, **keys_of(settings.primary_key)}, decided
+    others_called = {name: key for name, key in keys.items() if name != key}
+    return {**others_called, **keys_of(settings.primary_key)}, decided
 
 
 def renamed(page: Any, keys: Mapping[str, str]) -> Any:

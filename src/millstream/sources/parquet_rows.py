@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
-from millstream.sources.typed_columns import Declared, column_names, row_key
+from millstream.sources.typed_columns import Declared, column_names
 
 _ROWS = 50_000
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -32,7 +32,6 @@ def read(path: str, file: Any, primary: Sequence[str] = ()) -> Iterator[Any]:
     try:
         opened = pq.ParquetFile(file)
         names = column_names(opened.schema_arrow.names, primary)
-        keys = {name: row_key(key, name, primary) for key, name in names.items()}
         yield Declared(list(_hints(opened.schema_arrow, names)), names)
         for batch in opened.iter_batches(_ROWS):
             table = pa.Table.from_batches([batch])
@@ -41,7 +40,6 @@ def read(path: str, file: Any, primary: Sequence[str] = ()) -> Iterator[Any]:
                 column = table.column(at)
                 table = table.set_column(at, field.name, _plain(column))
             if any(pa.types.is_nested(field.type) for field in table.schema):
-                table = table.rename_columns([keys[each] for each in table.schema.names])
                 yield list(_rows(path, table))
             elif table.num_rows:
                 yield table

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Literal
 
-from millstream.formats.key_names import natural_name
+from millstream.formats.key_names import natural_name, snake_case
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +44,6 @@ class Column:
         is_zoned: of a timestamp, whether it is a moment.
         is_text: whether the database is to cast it to text.
         is_single: of a double, whether its values have 24 bits in the database.
-        key: what rows of Python call it, where that is not its name.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Column:
     is_zoned: bool = False
     is_text: bool = False
     is_single: bool = False
-    key: str | None = None
 
     @property
     def hint(self) -> dict[str, Any] | None:
@@ -138,9 +136,7 @@ def column_names(keys: Sequence[str], primary: Sequence[str] = ()) -> Mapping[st
     >>> column_names(["id", "ID"], primary=["ID"])
     {'id': 'id_x87ea5d', 'ID': 'id'}
     """
-    from dlt.common.normalizers.naming.snake_case import NamingConvention
-
-    normalize = NamingConvention().normalize_identifier
+    normalize = snake_case().normalize_identifier
     natural = {key: natural_name(key, normalize) for key in keys}
     rivals = list(natural.values())
     primary = _named_first(primary)
