@@ -25,9 +25,9 @@ from dlt.common.libs.pyarrow import (
 from dlt.common.normalizers.json.helpers import get_row_hash
 
 from millstream.dlt_compat.pipes import pipe_of
-from millstream.engine import arrow_times, row_size
+from millstream.engine import arrow_sizes, arrow_times, row_size
 from millstream.engine.arrow_items import as_table, is_arrow, plain_rows, storable_rows
-from millstream.engine.coercion_rules import ColumnLimits, InexactError, MisfitError, coerce
+from millstream.engine.coercion_rules import InexactError, MisfitError, coerce
 from millstream.engine.dlt.key_collisions import Collision
 from millstream.engine.schema_size import check_schema_size
 from millstream.formats import row_keys
@@ -42,11 +42,6 @@ _Reasons = dict[int, tuple[str, str]]
 """By the position of a row: the column that is wrong, and what is wrong with it."""
 
 _TYPE = ("data_type", "precision", "scale", "timezone")
-_WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
-"""dlt makes columns of as many bits, which have a sign, and hold half of the values."""
-_SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
-_UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
-"""Digits of a second."""
 _STORED = "x-millstream-stored"
 """In a column: its type is that of the schema, not one that a resource declares."""
 
@@ -230,8 +225,8 @@ class ArrowCheck:
         try:
             given = get_column_type_from_py_arrow(kind).get("data_type")
         except UnsupportedArrowTypeException:
-            for at in _where(pc.is_valid(array)):
-                reasons.setdefault(at, (name, f": a value of type {kind} can not be stored"))
+            detail = f"a value of type {kind} can not be stored"
+            self._note(name, _where(pc.is_valid(array)), detail, reasons)
             return pa.chunked_array([pa.nulls(len(array))])
         wanted = column.get("data_type") if column else None
         if given is None:
@@ -255,7 +250,7 @@ class ArrowCheck:
         if given == "decimal" and sized is None and self._is_duckdb and kind.precision > 38:
             sized = {"data_type": given, "precision": 38, "scale": min(kind.scale, 38)}
         if given == "decimal" and sized is not None:
-            digits, scale = _digits(sized, self._caps)
+            digits, scale = arrow_sizes.digits_of(sized, self._caps)
             target = (pa.decimal128 if digits <= 38 else pa.decimal256)(digits, scale)
             if kind != target:
                 try:
@@ -292,41 +287,16 @@ class ArrowCheck:
     ) -> pa.ChunkedArray | None:
         """The values in a type of the size that their column has; None where they have it.
 
-        Else dlt gives the column the size of the table that came last: of fewer bits or digits,
-        which later values do not fit, or of more, which the destination would cut.
-
         Args:
             column: None where it is new.
         """
-        kind = array.type
-        precision = column.get("precision") if column is not None else None
-        if pa.types.is_integer(kind):
-            bits = next((bits for bits in (8, 16, 32) if (precision or 64) <= bits), 64)
-            is_same = column is None and kind != pa.uint64()
-            target = _WIDER.get(kind, kind) if is_same else _SIGNED[bits]
-            is_wrong = _outside(array, bits) if not is_same else None
-            detail = f"more than {bits} bits"
-        elif pa.types.is_temporal(kind):
-            digits = self._digits_of_seconds(kind, column)
-            target, detail = _of_unit(kind, digits), f"more than {digits} digits of a second"
-            is_wrong = _cut(array, target, digits)
-        else:
-            is_same = column is None or not pa.types.is_fixed_size_binary(kind)
-            target, is_wrong, detail = kind if is_same else pa.binary(), None, ""
-        if is_wrong is not None and (wrong := _where(is_wrong)):
-            self._note(name, wrong, detail, reasons)
-            array = pc.if_else(pc.fill_null(is_wrong, False), None, array)
-        elif kind == target:
+        size = arrow_sizes.size_of(array, column, self._caps)
+        if size.is_wrong is not None and (wrong := _where(size.is_wrong)):
+            self._note(name, wrong, size.detail, reasons)
+            array = pc.if_else(pc.fill_null(size.is_wrong, False), None, array)
+        elif array.type == size.kind:
             return None
-        return array.cast(target)
-
-    def _digits_of_seconds(self, kind: pa.DataType, column: Column | None) -> int:
-        precision = column.get("precision") if column is not None else None
-        if precision is None or precision <= 6:
-            return 6 if precision is None else int(precision)
-        is_zoned = not pa.types.is_timestamp(kind) or kind.tz is not None
-        # DuckDB has nanoseconds without a zone alone
-        return 6 if is_zoned else min(int(precision), self._caps.max_timestamp_precision)
+        return array.cast(size.kind)
 
     @staticmethod
     def _note(name: str, wrong: Any, detail: str, reasons: _Reasons) -> None:
@@ -343,7 +313,7 @@ class ArrowCheck:
     ) -> pa.ChunkedArray:
         """Value by value, as rows of other sources are."""
         wanted = column["data_type"]
-        limits = _limits(column, self._caps)
+        limits = arrow_sizes.limits_of(column, self._caps)
         values: list[Any] = []
         for at, value in enumerate(array.to_pylist()):
             try:
@@ -419,36 +389,6 @@ def _is_required(column: Column) -> bool:
     return not is_own and (bool(is_key) or column.get("nullable") is False)
 
 
-def _outside(array: pa.ChunkedArray, bits: int) -> pa.ChunkedArray:
-    high, low = (1 << (bits - 1)) - 1, -(1 << (bits - 1))
-    kind = array.type
-    above = None
-    if kind.bit_width > bits or (kind.bit_width == bits and pa.types.is_unsigned_integer(kind)):
-        above = pc.greater(array, pa.scalar(high, kind))
-    if pa.types.is_signed_integer(kind) and kind.bit_width > bits:
-        return pc.or_(above, pc.less(array, pa.scalar(low, kind)))
-    return above if above is not None else pc.not_equal(array, array)
-
-
-def _of_unit(kind: pa.DataType, digits: int) -> pa.DataType:
-    """A type of times with at least as many digits of a second."""
-    unit = next(unit for unit, held in _UNITS.items() if digits <= held)
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp(unit, kind.tz)
-    return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
-
-
-def _cut(array: pa.ChunkedArray, target: pa.DataType, digits: int) -> pa.ChunkedArray | None:
-    """Which times have more digits of a second; None where none can."""
-    held = _UNITS[array.type.unit]
-    if held <= digits:
-        return None
-    numbers = array.cast(pa.int32() if array.type.bit_width == 32 else pa.int64()).cast(pa.int64())
-    step = pa.scalar(10 ** (held - digits), pa.int64())
-    whole = pc.multiply(pc.divide(numbers, step), step)
-    return pc.not_equal(whole, numbers)
-
-
 def _data_type(kind: pa.DataType) -> str | None:
     try:
         return get_column_type_from_py_arrow(kind).get("data_type")
@@ -485,24 +425,3 @@ def _refused(
 def _where(mask: pa.ChunkedArray) -> list[int]:
     found: list[int] = pc.indices_nonzero(mask.fill_null(False)).to_pylist()
     return found
-
-
-def _digits(column: Column, caps: Any) -> tuple[int, int]:
-    """Of a decimal column: all digits, and those behind the point."""
-    if column.get("precision") is None:
-        whole, scale = caps.decimal_precision
-        return whole, scale
-    return column["precision"], column.get("scale") or 0
-
-
-def _limits(column: Column, caps: Any) -> ColumnLimits:
-    precision, data_type = column.get("precision"), column["data_type"]
-    if data_type == "bigint":
-        bits = next((bits for bits in (8, 16, 32) if (precision or 64) <= bits), 64)
-        return ColumnLimits(bits=bits)
-    if data_type == "decimal":
-        return ColumnLimits(digits=_digits(column, caps))
-    if data_type == "wei":
-        whole, scale = caps.wei_precision
-        return ColumnLimits(digits=(min(whole, 76), scale if whole <= 76 else 0))
-    return ColumnLimits()

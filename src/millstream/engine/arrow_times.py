@@ -41,19 +41,35 @@ def lost_in_rows(table: pa.Table) -> Iterator[tuple[int, str, str]]:
     for name, column in zip(table.column_names, table.columns):
         for at in outside_of_years(column):
             yield at, name, f": {OUTSIDE}"
-        if is_time(column.type) and column.type.unit == "ns":
-            for at in np.flatnonzero(_ticks(column) % 1000 != 0).tolist():
+        if is_time(column.type) and (is_cut := cut(column, 6)) is not None:
+            for at in pc.indices_nonzero(is_cut).to_pylist():
                 yield at, name, ": more than 6 digits of a second"
         elif pa.types.is_duration(column.type):
             for at in pc.indices_nonzero(pc.is_valid(column)).to_pylist():
                 yield at, name, f": a value of type {column.type} can not be stored"
 
 
+def with_digits(kind: pa.DataType, digits: int) -> pa.DataType:
+    """A type of times with at least as many digits of a second."""
+    unit = next(unit for unit, held in _DIGITS.items() if digits <= held)
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp(unit, kind.tz)
+    return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+
+
+def cut(array: Any, digits: int) -> Any:
+    """Which times have more digits of a second; None where none can."""
+    held = _DIGITS[array.type.unit]
+    if held <= digits:
+        return None
+    return pa.array(_ticks(array) % 10 ** (held - digits) != 0)
+
+
 def in_microseconds(array: Any) -> Any:
     """Dates and times with the digits that Python has."""
     if pa.types.is_date(array.type) or array.type.unit != "ns":
         return array
-    return array.cast(_in_unit(array.type, "us"), safe=False)
+    return array.cast(with_digits(array.type, 6), safe=False)
 
 
 def as_texts(array: Any) -> Any:
@@ -77,9 +93,3 @@ def _ticks(array: Any) -> Any:
         return _ticks(array.cast(pa.date32()))
     raw = pa.int64() if pa.types.is_timestamp(kind) or pa.types.is_time64(kind) else pa.int32()
     return np.asarray(array.cast(raw).cast(pa.int64()).fill_null(0))
-
-
-def _in_unit(kind: pa.DataType, unit: str) -> pa.DataType:
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp(unit, kind.tz)
-    return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
