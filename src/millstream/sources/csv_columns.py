@@ -12,16 +12,17 @@ from millstream.sources import findings
 from millstream.sources.typed_columns import (
     UNBOUNDED,
     Column,
+    NamesOf,
     column_names,
     stored_name,
 )
 
 
 def columns_of(
-    names: Sequence[str], types: Mapping[str, str], primary: Sequence[str] = ()
+    names: Sequence[str], types: Mapping[str, str], names_of: NamesOf = column_names
 ) -> list[Column]:
-    """The columns of a file, by the names in its first row; `primary` is its primary key."""
-    named = column_names(names, primary)
+    """The columns of a file, by the names in its first row."""
+    named = names_of(names)
     return [_column(named[name], name, types.get(name, "text")) for name in names]
 
 

@@ -30,7 +30,7 @@ from millstream.quarantine import envelope
 from millstream.sources import column_values, file_content
 from millstream.sources.csv_columns import columns_of
 from millstream.sources.file_content import PeekableFile
-from millstream.sources.typed_columns import Column, Declared
+from millstream.sources.typed_columns import Column, Declared, NamesOf, column_names
 
 BLOCK = 8 << 20
 _HEAD = 1 << 20
@@ -45,24 +45,31 @@ _OTHER_DELIMITERS = ";\t|,"
 
 
 def read(
-    path: str, content: Any, settings: FileStream, *, quarantine_enabled: bool
+    path: str,
+    content: Any,
+    settings: FileStream,
+    names_of: NamesOf = column_names,
+    *,
+    quarantine_enabled: bool,
 ) -> Iterator[Any]:
     """Hints of a file's columns, its rows as tables, and lists of what is not a row of them.
 
     Args:
         content: the file, in UTF-8.
+        names_of: gives the names of columns, by what the file calls them.
         quarantine_enabled: whether a row that can't be read goes to quarantine.
 
     Raises:
         SourceDataError: a row can't be read, and is not to be quarantined; or the first row does
             not have the names of the columns.
     """
-    yield from _File(path, settings, quarantine_enabled=quarantine_enabled).rows(content)
+    file = _File(path, settings, names_of, quarantine_enabled=quarantine_enabled)
+    yield from file.rows(content)
 
 
-def columns(path: str, content: Any, settings: FileStream) -> list[Column]:
+def columns(path: str, content: Any, settings: FileStream, names_of: NamesOf) -> list[Column]:
     """The columns of a file."""
-    return _File(path, settings, quarantine_enabled=True).columns(content)[0]
+    return _File(path, settings, names_of, quarantine_enabled=True).columns(content)[0]
 
 
 def read_line(
@@ -77,9 +84,17 @@ def read_line(
 
 
 class _File:
-    def __init__(self, path: str, settings: FileStream, *, quarantine_enabled: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        settings: FileStream,
+        names_of: NamesOf = column_names,
+        *,
+        quarantine_enabled: bool,
+    ) -> None:
         self._path = path
         self._settings = settings
+        self._names_of = names_of
         self._quarantine_enabled = quarantine_enabled
         self._bad: deque[csv.InvalidRow] = deque()
         # Arrow counts rows; lines are told by the newlines within values, too
@@ -173,7 +188,7 @@ class _File:
                 f"{self._path}, line 1: {len(given)} values, and `columns` names {len(names)}",
                 hint="name as many columns as the file has",
             )
-        return columns_of(tuple(names), self._settings.types, self._settings.primary_key)
+        return columns_of(tuple(names), self._settings.types, self._names_of)
 
     def _named(self, names: Sequence[str]) -> list[Column]:
         at = f"{self._path}, line 1"
@@ -194,7 +209,7 @@ class _File:
             raise SourceDataError(
                 f"{at}: one column, {names[0]!r}", hint=f"set `delimiter: {json.dumps(other)}`"
             )
-        return columns_of(names, self._settings.types, self._settings.primary_key)
+        return columns_of(names, self._settings.types, self._names_of)
 
     def _checked(
         self, columns: Sequence[Column], batch: pa.RecordBatch

@@ -15,7 +15,8 @@ from millstream.config import FileStream
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
 from millstream.sources import corrected_lines, csv_rows, file_kind, findings, json_lines
-from millstream.sources.file_rows import json_keys, renamed, unpacked
+from millstream.sources.column_keys import renamed
+from millstream.sources.file_rows import column_keys, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,10 @@ def corrected(
     if correction is not None:
         read_line = _read_json_line(path)
         if file_kind.kind_of(path, settings)[0] == "csv":
+            known = column_keys(settings)
             with _content(path, raw, settings) as opened:
-                columns = csv_rows.columns(path, opened, settings)
-            keys, _ = json_keys({each.source: each.name for each in columns}, settings, {})
+                columns = csv_rows.columns(path, opened, settings, known.names)
+            keys, _ = known.in_rows({each.source: each.name for each in columns})
 
             def read_line(number: int, line: bytes) -> list[Any]:
                 found = csv_rows.read_line(path, columns, number, line, settings=settings)

@@ -6,14 +6,12 @@ import errno
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from millstream.config import FileStream
 from millstream.errors import SourceDataError, SourceUnavailableError
 from millstream.formats import row_keys
-from millstream.formats.json_path import json_path
-from millstream.formats.key_names import HINT, keys_by_name, snake_case
 from millstream.quarantine import envelope
 from millstream.sources import (
     column_values,
@@ -25,7 +23,8 @@ from millstream.sources import (
     parquet_rows,
     redirects,
 )
-from millstream.sources.typed_columns import Declared, forget_sizes, keys_of
+from millstream.sources.column_keys import ColumnKeys, renamed
+from millstream.sources.typed_columns import Declared, forget_sizes
 
 _ROWS = 1000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -41,12 +40,10 @@ class RowReader:
     Attributes:
         parallel: chunks of JSON lines that are checked at once.
         has_quarantine: whether what can't be read goes to quarantine; else it is an error.
-        called: by stream and column, what the first file of a run called it.
     """
 
     parallel: int
     has_quarantine: bool
-    called: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def rows(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Lists of rows, Arrow tables, and what their columns are, as dlt takes them."""
@@ -55,16 +52,15 @@ class RowReader:
 
     def pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
         """Lists of rows, Arrow tables, and what their columns are: `Declared`."""
-        import dlt
         import orjson
 
         if file_kind.is_typed(path, settings):
-            primary = keys_of(settings.primary_key)
-            keys, notes = primary, {}
-            for page in self._typed_pages(path, content, settings):
+            columns = column_keys(settings)
+            keys: Mapping[str, str] = {}
+            notes: Mapping[bytes, bytes] = {}
+            for page in self._typed_pages(path, content, settings, columns):
                 if isinstance(page, Declared):
-                    called = self.called.setdefault(dlt.current.resource_name(), {})
-                    keys, decided = json_keys(page.names, settings, called)
+                    keys, decided = columns.in_rows(page.names)
                     notes = {envelope.ORIGIN: path.encode(), **row_keys.note(keys)}
                     hints: Any = page.hints
                     known = known_columns()
@@ -97,11 +93,15 @@ class RowReader:
             for start in range(0, len(rows), _ROWS):
                 yield list(map(orjson.Fragment, rows[start : start + _ROWS]))
 
-    def _typed_pages(self, path: str, content: Any, settings: FileStream) -> Iterator[Any]:
+    def _typed_pages(
+        self, path: str, content: Any, settings: FileStream, columns: ColumnKeys
+    ) -> Iterator[Any]:
         if file_kind.is_parquet(path, settings):
             content.seek(0)
-            return parquet_rows.read(path, content, settings.primary_key)
-        return csv_rows.read(path, content, settings, quarantine_enabled=self.has_quarantine)
+            return parquet_rows.read(path, content, columns.names)
+        return csv_rows.read(
+            path, content, settings, columns.names, quarantine_enabled=self.has_quarantine
+        )
 
 
 def hinted(declared: Declared) -> Iterator[Any]:
@@ -115,58 +115,11 @@ def hinted(declared: Declared) -> Iterator[Any]:
         yield dlt.mark.with_hints([], made)
 
 
-def json_keys(
-    names: Mapping[str, str], settings: FileStream, called: dict[str, str]
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """What rows of a file call its columns, so that a key has one column in files of all kinds.
+def column_keys(settings: FileStream) -> ColumnKeys:
+    """The keys that are known of the columns of this resource's table."""
+    import dlt
 
-    That is the key which JSON has decided the name of; else what the first file called it.
-
-    Args:
-        names: of the columns, by what the file calls them.
-        called: by column, what files before it called them; changed.
-
-    Returns:
-        By the names of columns the keys, where these are others; and as hints of the table, names
-        that belong to a key from now on, since JSON would name it otherwise.
-    """
-    known = {path[0]: key for path, key in keys_by_name(_known_table()).items() if len(path) == 1}
-    # those have names of their own, and paths of maps name what they are below as they always did
-    paths = (*settings.maps, *settings.primary_key)
-    others = {*paths, *(each.partition(".")[0] for each in paths)}
-    keys = {
-        name: known.get(name) or called.setdefault(name, key)
-        for key, name in names.items()
-        if not others & {name, key}
-    }
-    decided = {
-        HINT + name: key
-        for name, key in keys.items()
-        if name not in known and snake_case().normalize_path(key) != name
-    }
-    others_called = {name: key for name, key in keys.items() if name != key}
-    return {**others_called, **keys_of(settings.primary_key)}, decided
-
-
-def renamed(page: Any, keys: Mapping[str, str]) -> Any:
-    """Rows, those in envelopes too, with these keys in the place of columns' names."""
-    if not keys or not isinstance(page, list):
-        return page
-    paths = {json_path("", name): json_path("", key) for name, key in keys.items()}
-    return [_renamed(row, keys, paths) for row in page]
-
-
-def _renamed(row: Any, keys: Mapping[str, str], paths: Mapping[str, str]) -> Any:
-    if not envelope.is_one(row):
-        return {keys.get(name, name): each for name, each in row.items()}
-    if "row" not in row:
-        return row
-    note = row[envelope.KEY]
-    path = note.get("path", "")
-    return {
-        envelope.KEY: {**note, "path": paths.get(path, path)},
-        "row": _renamed(row["row"], keys, paths),
-    }
+    return ColumnKeys(_known_table(), dlt.current.source_schema().naming, settings)
 
 
 def known_columns() -> Mapping[str, Any]:

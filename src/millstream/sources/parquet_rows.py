@@ -6,7 +6,7 @@ values, as an object is that `maps` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,24 +14,24 @@ import pyarrow.parquet as pq
 
 from millstream.errors import SourceDataError
 from millstream.quarantine import envelope
-from millstream.sources.typed_columns import Declared, column_names
+from millstream.sources.typed_columns import Declared, NamesOf, column_names
 
 _ROWS = 50_000
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
-def read(path: str, file: Any, primary: Sequence[str] = ()) -> Iterator[Any]:
+def read(path: str, file: Any, names_of: NamesOf = column_names) -> Iterator[Any]:
     """Hints of the columns of a file that can be read from any place on, and its rows.
 
     Args:
-        primary: the primary key.
+        names_of: gives the names of columns, by what the file calls them.
 
     Raises:
         SourceDataError: it is not Parquet, or damaged.
     """
     try:
         opened = pq.ParquetFile(file)
-        names = column_names(opened.schema_arrow.names, primary)
+        names = names_of(opened.schema_arrow.names)
         yield Declared(list(_hints(opened.schema_arrow, names)), names)
         for batch in opened.iter_batches(_ROWS):
             table = pa.Table.from_batches([batch])

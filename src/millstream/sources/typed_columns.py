@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from millstream.formats.key_names import natural_name, snake_case
@@ -28,6 +29,9 @@ Kind = Literal[
 ]
 """dlt's data types; `nested` is JSON that becomes columns and child tables, and `any` is known by
 its values alone."""
+
+NamesOf = Callable[[Sequence[str]], Mapping[str, str]]
+"""From what a file calls its columns to their names, by these."""
 
 UNBOUNDED = (38, 9)
 """Digits of a decimal without a limit of its own, as dlt has it."""
@@ -125,33 +129,44 @@ LINKS: tuple[Mapping[str, Any], ...] = (
 """Hints of a table, with which Arrow tables get these columns, too: other rows fit beside."""
 
 
-def column_names(keys: Sequence[str], primary: Sequence[str] = ()) -> Mapping[str, str]:
+def column_names(
+    keys: Sequence[str],
+    primary: Sequence[str] = (),
+    known: Mapping[str, str] = MappingProxyType({}),
+    natural: Callable[[str], str] | None = None,
+) -> Mapping[str, str]:
     """The destination's names of columns: dlt's snake case, each of one column alone.
 
     Args:
         primary: keys that are named before others, as those of a primary key are.
+        known: keys of columns that the table has, by these.
+        natural: what a key is called where no other has the name.
 
     >>> column_names(["id", "createdAt", "Größe", "ID"])
     {'id': 'id', 'createdAt': 'created_at', 'Größe': 'grosse', 'ID': 'id_x89f89c'}
     >>> column_names(["id", "ID"], primary=["ID"])
     {'id': 'id_x87ea5d', 'ID': 'id'}
+    >>> column_names(["id", "ID"], known={"id": "ID"}), column_names(["Id"], known={"id": "ID"})
+    ({'id': 'id_x87ea5d', 'ID': 'id'}, {'Id': 'id'})
     """
-    normalize = snake_case().normalize_identifier
-    natural = {key: natural_name(key, normalize) for key in keys}
-    rivals = list(natural.values())
-    primary = _named_first(primary)
-    first = [natural[key] for key in primary if key in natural]
+    find = natural or (lambda key: natural_name(key, snake_case().normalize_identifier))
+    named = {key: name for name, key in known.items() if key in keys}
+    names = {key: find(key) for key in keys if key not in named}
+    rivals = [*names.values(), *named.values()]
+    primary = primary_roots(primary)
+    first = [names[key] for key in primary if key in names]
 
     def is_free(key: str, name: str) -> bool:
-        if name.startswith("_dlt_"):
+        if name.startswith("_dlt_") or name in named.values():
             return False
         if first.count(name) == 1:
             return key in primary
         return key == name or rivals.count(name) == 1
 
-    return {
-        key: name if is_free(key, name) else _name_apart(key, name) for key, name in natural.items()
+    chosen = {
+        key: name if is_free(key, name) else _name_apart(key, name) for key, name in names.items()
     }
+    return {key: named.get(key) or chosen[key] for key in keys}
 
 
 def stored_name(key: str, columns: Container[str]) -> str | None:
@@ -169,29 +184,6 @@ def _name_apart(key: str, name: str) -> str:
     return f"{name}_x{sha1(key.encode(), usedforsecurity=False).hexdigest()[:6]}"
 
 
-def row_key(key: str, name: str, primary: Sequence[str]) -> str:
-    """What rows of Python call a column: a primary key's is known by its own key, others by name.
-
-    The engine names columns by the keys of rows, and was told those of the primary key. To it, a
-    key with dots is a path, unless it was told the column's name.
-
-    >>> row_key("Order", "order", ["Order.No"]), row_key("order.no", "order_no", ["order.no"])
-    ('Order', 'order_no')
-    """
-    return key if key in _named_first(primary) and "." not in key else name
-
-
-def _named_first(primary: Sequence[str]) -> Sequence[str]:
+def primary_roots(primary: Sequence[str]) -> Sequence[str]:
     """A primary key, and the columns that its paths may begin with."""
     return [*dict.fromkeys([*primary, *(key.partition(".")[0] for key in primary)])]
-
-
-def keys_of(primary: Sequence[str]) -> Mapping[str, str]:
-    """By the name of a column, what rows call it, where that is another.
-
-    >>> keys_of(["orderId", "no"])
-    {'order_id': 'orderId'}
-    """
-    names = column_names(_named_first(primary))
-    named = {name: row_key(key, name, primary) for key, name in names.items()}
-    return {name: key for name, key in named.items() if name != key}
