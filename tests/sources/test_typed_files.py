@@ -147,8 +147,9 @@ def test_rows_that_can_not_be_read_are_named(project: FileProject, select: Selec
     assert "a.csv, line 5: 3 values instead of 2" in project.out + project.err
 
 
-def test_secrets_are_taken_out_by_the_keys_of_the_file(project: FileProject) -> None:
-    paths = ["Email Address", "apiKey", "Größe", "ID", "auth.Token"]
+@pytest.mark.parametrize("nested", ["auth.Token", "auth__token"])
+def test_secrets_are_taken_out_by_the_keys_of_the_file(project: FileProject, nested: str) -> None:
+    paths = ["Email Address", "apiKey", "Größe", "ID", nested]
     project.configure(
         "*.csv",
         {"quarantine": {"redact": paths}},

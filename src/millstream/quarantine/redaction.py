@@ -14,6 +14,8 @@ from millstream.formats.key_names import natural_name, snake_case
 BLANK = "[redacted]"
 _DIGEST = re.compile(r"_x[0-9a-f]{6}\Z")
 """What follows the name of a column that is not the only one of its name."""
+_LEVELS = re.compile(r"(?<=[^_])__(?=[^_])")
+"""What is between the names of an object and of its field in a column's name."""
 
 
 def redacted(row: Any, paths: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
@@ -21,17 +23,25 @@ def redacted(row: Any, paths: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
 
     A path names the fields on the way, and goes through every item of a list; `*` is any field.
     A key that would be misread stands in quotes, as `schema show` has it. Rows of databases and
-    typed files are called by their columns: a field is also known by the name that it has there.
+    typed files are called by their columns: a field is also known by the name that it has there,
+    and so is the whole path: `user__email`.
     The row itself is not changed.
 
     >>> redacted({"id": 1, "users": [{"name": "ann", "token": "s"}]}, ["users.token", "key"])
     ({'id': 1, 'users': [{'name': 'ann', 'token': '[redacted]'}]}, ('users.token',))
     >>> redacted({"e_mail": "a@b", "id": 1}, ["E-Mail"])
     ({'e_mail': '[redacted]', 'id': 1}, ('E-Mail',))
+    >>> redacted({"User": {"E-Mail": "a@b"}}, ["user__e_mail"])
+    ({'User': {'E-Mail': '[redacted]'}}, ('user__e_mail',))
     """
     found = []
     for path in paths:
-        row, hit = _at(row, [key for key in keys_of(path) if key])
+        keys = [key for key in keys_of(path) if key]
+        row, hit = _at(row, keys)
+        levels = [level for key in keys for level in _LEVELS.split(key)]
+        if levels != keys:
+            row, below = _at(row, levels)
+            hit = hit or below
         if hit:
             found.append(path)
     return row, tuple(found)
