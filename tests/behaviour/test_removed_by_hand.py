@@ -62,6 +62,23 @@ def test_history_that_was_removed_is_made_again(place: Place, load: Load) -> Non
     assert "new_4" not in place.column(changes, "column_name", "column_name")
 
 
+def test_columns_of_the_history_that_were_removed_are_made_again(place: Place, load: Load) -> None:
+    """Those by which the next run looks for loads that died, and those of which it counts."""
+    lost = ("loads.seconds", "loads.stream", "profiles.pipeline", "schema_changes.stream")
+    for number, each in enumerate((*lost, "profiles.nulls", "profiles.sketch")):
+        load([{"id": number, f"new_{number}": 1}])
+        table, column = each.split(".")
+        there = place.from_clause(f"_millstream_{table}")
+        place.query(f"ALTER TABLE {there} DROP COLUMN {column}")
+    for number in (6, 7):
+        assert not load([{"id": number, f"new_{number}": 1}]).warnings
+    assert place.column("orders", "id") == [*range(8)]
+    named = place.column("_millstream_schema_changes", "column_name", "column_name")
+    assert [name for name in named if str(name).startswith("new_")] == [
+        f"new_{number}" for number in range(1, 8)
+    ]
+
+
 @pytest.mark.nightly_on("postgres")
 @pytest.mark.parametrize(
     ("disposition", "lost"),

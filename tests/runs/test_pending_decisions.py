@@ -35,3 +35,5 @@ def test_packages_of_a_stream_that_was_renamed_are_told(
     said = capsys.readouterr()
     assert said.out == "[]\n"
     assert "packages wait of what is no stream any more: t; name it again" in said.err
+    assert main(["pending", "list", defs]) == 0
+    assert capsys.readouterr().out == "no packages are pending of the streams in defs.yaml\n"

@@ -30,8 +30,10 @@ def _list(options: Namespace) -> int:
 
     config, streams = open_pipeline(options)
     packages = _packages(config, streams, fully=False)
-    print_packages(packages, package_lines, as_json=options.json, if_empty=_NONE)
-    if not options.streams and (gone := pending_decisions.forgotten_streams(config, streams)):
+    gone = [] if options.streams else pending_decisions.forgotten_streams(config, streams)
+    if_empty = "no packages are pending of the streams in defs.yaml" if gone else _NONE
+    print_packages(packages, package_lines, as_json=options.json, if_empty=if_empty)
+    if gone:
         print(
             f"packages wait of what is no stream any more: {', '.join(gone)}; name it again in "
             "defs.yaml to load or drop them",

@@ -80,7 +80,7 @@ def append(
             _insert(there.sql_client, tables, columns, is_one=is_one)
         except (DatabaseUndefinedRelation, DatabaseTerminalException):
             # a table or a column may be missing; what else is wrong, the statements say again
-            _load(destination, dataset, schema_name, dict.fromkeys(tables, ()), columns)
+            make(destination, dataset, schema_name, {name: columns[name] for name in tables})
             _insert(there.sql_client, tables, columns, is_one=is_one)
 
     def may_pass(error: Exception, wait: float) -> float | None:
@@ -88,6 +88,15 @@ def append(
 
     # two first runs may both find the tables missing, and only one can make them
     retry.call(append_once, retry.Retries(ATTEMPTS), may_pass)
+
+
+def make(destination: Any, dataset: str, schema_name: str, columns: Mapping[str, Columns]) -> None:
+    """Make tables, or what is missing of their columns.
+
+    Args:
+        columns: by table.
+    """
+    _load(destination, dataset, schema_name, dict.fromkeys(columns, ()), columns)
 
 
 def _storable(value: Any) -> Any:

@@ -118,8 +118,20 @@ class LoadHistory:
 
         Only while no other run of the stream can load: what is open is complete then, or dead.
         """
+        from dlt.destinations.exceptions import DatabaseTerminalException
+
         if not self.is_kept(pipeline):
             return
+        try:
+            self._reconcile(pipeline)
+        except DatabaseTerminalException:
+            # a column may have been dropped; what else is wrong, the statements say again
+            place = schema_changes.history.place_of(pipeline)
+            if place is not None:
+                schema_changes.history.make(place)
+            self._reconcile(pipeline)
+
+    def _reconcile(self, pipeline: dlt.Pipeline) -> None:
         alone = destinations.excludes_others(self.target)
         for each in open_loads.find(pipeline, self.target.name, self.stream):
             if each.is_complete:

@@ -122,6 +122,12 @@ def append(
     return True
 
 
+def make(place: Place) -> None:
+    """Make the tables of the history, or what is missing of their columns: those are null."""
+    columns = {str(name): each for name, each in COLUMNS.items()}
+    metadata_tables.make(place.destination, place.dataset, SCHEMA_NAME, columns)
+
+
 def versions(
     place: Place,
     pipeline: str,
@@ -207,6 +213,8 @@ def seen(
         rows = [row for row in rows if row["load_id"] != cut_off] or rows
     rows = _settled(place, pipeline, rows, unsettled)
     for row in rows:
+        if None in (row["row_count"], row["present"], row["nulls"]):
+            continue  # written before someone dropped that column
         tables = found.setdefault(row["load_id"], {})
         tables.setdefault(row["table_name"], {})[row["column_name"]] = profile_from(row)
         if row["is_settled"]:
