@@ -167,6 +167,31 @@ def test_secrets_are_taken_out_by_the_keys_of_the_file(project: FileProject, nes
     assert "S3cret" not in f"{rows}{project.out}{project.err}"
 
 
+def test_a_row_is_replayed_with_the_types_of_its_stream(
+    project: FileProject, select: Select
+) -> None:
+    """Texts of `--row`, too, as the file would have them."""
+    types = {"n": "bigint", "Price": "decimal(6,2)", "at": "timestamptz", "of": "nested"}
+    project.configure("a.csv", {"schema_policy": "strict"}, types={**types, "ok": "bool"})
+    cells = '2.50,2024-01-02T03:04:05+02:00,"{""k"": 1}",true'
+    project.write("a.csv", f"id,n,Price,at,of,ok\n1,1,{cells}\n2,-,{cells}\n")
+    project.load()
+    defs = str(project.folder / "defs.yaml")
+    assert main(["quarantine", "replay", defs]) == 0
+    out = project.capsys.readouterr().out
+    assert "`n`: not of the type bigint: correct it with --row" in " ".join(out.split())
+    table = project.place.from_clause("_millstream_quarantine")
+    ((entry, text),) = project.place.query(f"SELECT id, document FROM {table}")
+    row = json.dumps({**json.loads(text), "n": "2"})
+    replay = ["quarantine", "replay", defs, "--id", entry, "--row", row]
+    assert main(replay) == 0, project.capsys.readouterr()
+    columns = "id, n, price, at, of__k, ok"
+    first, second = project.place.query(f"SELECT {columns} FROM shop.t ORDER BY 1")
+    assert first[0:2] == ("1", 1)
+    assert second == ("2", 2, *first[2:])
+    assert second[2:3] == (Decimal("2.50"),)
+
+
 def test_rows_that_were_corrected_wait_no_more(project: FileProject, select: Select) -> None:
     """With a key the file is read again whole, whatever was wrong: a type, an encoding, the key."""
     project.configure("a.csv", LENIENT, primary_key="id", types={"n": "bigint"})

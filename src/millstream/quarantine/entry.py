@@ -111,7 +111,7 @@ def make(
         disposition: how the stream's table is written: `append`, `merge` or `replace`.
     """
     own_id = (
-        identity(f"{watch.pipeline}.{watch.stream}", _typed_text(document))
+        identity(f"{watch.pipeline}.{watch.stream}", typed_text(document))
         if position is None
         else identity(load_id, position)
     )
@@ -171,7 +171,7 @@ def _document(watch: QuarantineRules, document: Any, *, is_text: bool) -> dict[s
     if not is_text:
         document, found = redacted(document, settings.redact)
         # typed: decimals, moments and bytes of a Python source come back as what they were
-        text = _typed_text(document)
+        text = typed_text(document)
     elif settings.redact:
         # where the text can't be read, nobody knows where in it a secret is
         text, found = json.dumps("[redacted]"), ("",)
@@ -196,7 +196,8 @@ def _document(watch: QuarantineRules, document: Any, *, is_text: bool) -> dict[s
     }
 
 
-def _typed_text(document: Any) -> str:
+def typed_text(document: Any) -> str:
+    """A row as JSON, in which decimals, moments and bytes are told from texts."""
     from dlt.common.json import json as typed
 
     try:

@@ -8,15 +8,16 @@ it lands; its source is asked for these, and for nothing else, so that no cursor
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from millstream import schema_changes
 from millstream.common.sql_client import sql_client
 from millstream.config import PipelineConfig, TargetConfig
-from millstream.errors import ConfigError
+from millstream.errors import ConfigError, SourceDataError
 from millstream.quarantine import envelope, store
+from millstream.quarantine.entry import typed_text
 from millstream.quarantine.store import Entry
 from millstream.runs import row_lookup
 from millstream.runs.context import RunContext
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 STATE = "_millstream"
 """What a run keeps for itself in the state of a source."""
+ReadAgain = Callable[[Mapping[str, Any], str, Mapping[str, Any]], Mapping[str, Any]]
 _NOT_OF_ROWS = ("x-merge-strategy", "x-merge-destination-scope", "x-normalizer")
 _UNKNOWN_ORDER = (
     "the table has a row with its key, and no load id tells which was read last: load it with --row"
@@ -113,6 +115,7 @@ def plan(
     ids: Collection[str] = (),
     corrected: str | None = None,
     partitions: Mapping[str, str] | None = None,
+    read_again: ReadAgain | None = None,
 ) -> Plan:
     """Sort what waits.
 
@@ -122,6 +125,7 @@ def plan(
         ids: of the entries asked for; all where left out.
         corrected: the JSON text to load instead of the one entry's own.
         partitions: that loads loaded, by load id.
+        read_again: gives the values of a row by its text, its origin and the columns of its table.
     """
     known = list(entries)
     asked = [each for each in known if each.status == "waiting" and (not ids or each.id in ids)]
@@ -145,6 +149,11 @@ def plan(
         elif why := _why_left(each, table, corrected):
             made.left.append((each, why))
         else:
+            try:
+                text = _read_again(read_again, each, schema.tables.get(str(table["name"])), text)
+            except SourceDataError as error:
+                made.left.append((each, f"{error.message}: correct it with --row"))
+                continue
             tables.setdefault(str(table["name"]), (table, Plan()))[1].rows.append((each, text))
     for table, part in tables.values():
         later = max(ordinary, default="") if corrected is None else None
@@ -293,6 +302,18 @@ def _decoded(text: str) -> Any:
         return typed_json.decode(custom_pua_decode_nested(typed.loads(text)))
     except ValueError:
         return None
+
+
+def _read_again(
+    read_again: ReadAgain | None, entry: Entry, table: TTableSchema | None, text: str
+) -> str:
+    """The text of a row with the values that its source has for it now."""
+    row = _decoded(text)
+    if read_again is None or not isinstance(row, dict):
+        return text
+    columns = table["columns"] if table else {}
+    found = read_again(row, str(entry.fields["origin"] or ""), columns)
+    return text if found == row else typed_text(found)
 
 
 def _why_left(entry: Entry, table: Mapping[str, Any], corrected: str | None) -> str | None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,9 @@ def replay(
         corrected = " ".join(corrected.split("\n")).strip()  # rows are kept one a line
     source = sources.of_pipeline(config)
     _check_stream(config, source, stream)
+    read_again = None
+    if isinstance(source, sources.ReadingAgain):
+        read_again = partial(source.read_again, stream)
     planned = quarantine_replay.Plan()
 
     def rows(
@@ -178,6 +182,7 @@ def replay(
                 ids=ids,
                 corrected=corrected,
                 partitions=quarantine_replay.loaded_partitions(config, stream, place),
+                read_again=read_again,
             )
         return quarantine_replay.extractable(opened, pipeline.schemas[context.name], planned)
 

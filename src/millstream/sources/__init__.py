@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from millstream.config import (
     DltConfig,
@@ -60,6 +60,24 @@ class Discovering(Protocol):
         Raises:
             SourceError: the source can't be reached, or has no such stream.
             ConfigError: the file can't be written.
+        """
+
+
+@runtime_checkable
+class ReadingAgain(Protocol):
+    """A source of which rows may wait as it had them, before they were values: cells of a file."""
+
+    def read_again(
+        self, stream: str, row: Mapping[str, Any], origin: str, known: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The row with the values that its stream has now.
+
+        Args:
+            origin: where it was, as its entry says.
+            known: the columns of its table in dlt's schema.
+
+        Raises:
+            SourceDataError: a value of it still can't be read.
         """
 
 

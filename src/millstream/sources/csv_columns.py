@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from millstream.config import FileStream
@@ -45,13 +45,7 @@ def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
     Args:
         known: the columns of the table in dlt's schema.
     """
-    stay = [
-        each.source
-        for each in columns_of(tuple(settings.types), settings.types)
-        if each.kind not in ("text", "nested", "any")
-        and (name := stored_name(each.source, known)) is not None
-        and known[name].get("data_type") == "text"
-    ]
+    stay = _text_for_good(settings, known)
     if not stay:
         return settings
     findings.warn(
@@ -61,6 +55,26 @@ def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
     )
     types = {name: kind for name, kind in settings.types.items() if name not in stay}
     return settings.model_copy(update={"types": types})
+
+
+def declared(
+    keys: Collection[str], settings: FileStream, known: Mapping[str, Any]
+) -> Mapping[str, Column]:
+    """The columns, by the keys of a row that waited, whose cells are not texts.
+
+    A row may be called by what files of another kind call its columns.
+
+    Args:
+        known: the columns of the table in dlt's schema.
+    """
+    stay = _text_for_good(settings, known)
+    types = {name: kind for name, kind in settings.types.items() if name not in stay}
+    sources = {key: key for key in keys if key in types}
+    others = {_name(source): source for source in types if source not in sources}
+    for key in keys:
+        if key not in sources and (source := others.get(_name(key))) is not None:
+            sources[key] = source
+    return {key: _column(_name(key), source, types[source]) for key, source in sources.items()}
 
 
 def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) -> None:
@@ -82,6 +96,21 @@ def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) 
                 f"stream {stream!r}: no file has a column {source!r}, which `types` names",
                 hint=f"correct `types`; the table's columns are {there}",
             )
+
+
+def _text_for_good(settings: FileStream, known: Mapping[str, Any]) -> list[str]:
+    """What `types` names of the columns that are text in the table."""
+    return [
+        each.source
+        for each in columns_of(tuple(settings.types), settings.types)
+        if each.kind not in ("text", "nested", "any")
+        and (name := stored_name(each.source, known)) is not None
+        and known[name].get("data_type") == "text"
+    ]
+
+
+def _name(key: str) -> str:
+    return column_names([key])[key]
 
 
 def _column(name: str, source: str, kind: Any) -> Column:

@@ -27,7 +27,7 @@ from millstream.config import FileStream
 from millstream.errors import SourceDataError
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
-from millstream.sources import column_values, file_content
+from millstream.sources import column_values, csv_columns, file_content
 from millstream.sources.csv_columns import columns_of
 from millstream.sources.file_content import PeekableFile
 from millstream.sources.typed_columns import Column, Declared, NamesOf, column_names
@@ -80,6 +80,28 @@ def read_line(
     found: list[Any] = []
     for part in file.table(columns, PeekableFile(io.BytesIO(line + b"\n")), number):
         found += part if isinstance(part, list) else part.to_pylist()
+    return found
+
+
+def read_again(
+    row: Mapping[str, Any], settings: FileStream, known: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """A row that waited as the texts of its cells, with the values of their columns.
+
+    Args:
+        known: the columns of the table in dlt's schema.
+
+    Raises:
+        SourceDataError: a cell is not of its column's type.
+    """
+    found = dict(row)
+    for key, column in csv_columns.declared(row, settings, known).items():
+        if isinstance(row[key], str):
+            array, misfits, detail = _typed(column, pa.array([row[key].encode()]))
+            if misfits:
+                raise SourceDataError(f"`{key}`: {detail}")
+            value = array[0].as_py()
+            found[key] = json.loads(value) if column.kind in ("json", "nested") else value
     return found
 
 

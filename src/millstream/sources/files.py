@@ -27,6 +27,7 @@ from millstream.model import Check, Partition, Stream
 from millstream.sources import (
     corrected_lines,
     csv_columns,
+    csv_rows,
     file_content,
     file_corrections,
     file_kind,
@@ -264,6 +265,15 @@ class FilesSource:
             columns=LINKS if file_kind.may_be_typed(settings, files) else None,
         )
         return made
+
+    def read_again(
+        self, stream: str, row: Mapping[str, Any], origin: str, known: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        settings = self._settings(stream)
+        path = origin.rpartition(", line ")[0] or origin
+        if not file_kind.is_typed(path, settings) or not file_kind.is_csv(path, settings):
+            return row
+        return csv_rows.read_again(row, settings, known)
 
     def check(self) -> Sequence[Check]:
         checks = []
