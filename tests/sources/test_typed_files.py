@@ -171,10 +171,10 @@ def test_a_row_is_replayed_with_the_types_of_its_stream(
     project: FileProject, select: Select
 ) -> None:
     """Texts of `--row`, too, as the file would have them."""
-    types = {"n": "bigint", "Price": "decimal(6,2)", "at": "timestamptz", "of": "nested"}
+    types = {"n": "bigint", "Price": "decimal(6,2)", "seen": "timestamptz", "of": "nested"}
     project.configure("a.csv", {"schema_policy": "strict"}, types={**types, "ok": "bool"})
     cells = '2.50,2024-01-02T03:04:05+02:00,"{""k"": 1}",true'
-    project.write("a.csv", f"id,n,Price,at,of,ok\n1,1,{cells}\n2,-,{cells}\n")
+    project.write("a.csv", f"id,n,Price,seen,of,ok\n1,1,{cells}\n2,-,{cells}\n")
     project.load()
     defs = str(project.folder / "defs.yaml")
     assert main(["quarantine", "replay", defs]) == 0
@@ -185,7 +185,7 @@ def test_a_row_is_replayed_with_the_types_of_its_stream(
     row = json.dumps({**json.loads(text), "n": "2"})
     replay = ["quarantine", "replay", defs, "--id", entry, "--row", row]
     assert main(replay) == 0, project.capsys.readouterr()
-    columns = "id, n, price, at, of__k, ok"
+    columns = "id, n, price, seen, of__k, ok"
     first, second = project.place.query(f"SELECT {columns} FROM shop.t ORDER BY 1")
     assert first[0:2] == ("1", 1)
     assert second == ("2", 2, *first[2:])
