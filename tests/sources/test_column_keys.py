@@ -130,12 +130,19 @@ def test_maps_of_files_of_several_kinds(project: FileProject) -> None:
     project.configure("data/*", maps=["byTier"], types={"byTier": "nested"})
     project.write("data/1.jsonl", '{"pk": "1", "byTier": {"gold": {"x": 1}}}\n')
     project.write("data/2.csv", 'pk,byTier\n2,"{""silver"": {""x"": 2}}"\n')
-    table = pa.table({"pk": ["3"], "byTier": [{"iron": {"x": 3}}]})
-    pq.write_table(table, project.write("data/3.parquet", ""))
+    pq.write_table(
+        pa.table({"pk": ["3"], "byTier": [{"iron": {"x": 3}}]}),
+        project.write("data/3.parquet", ""),
+    )
+    items = pa.map_(pa.string(), pa.struct({"x": pa.int64()}))
+    pq.write_table(
+        pa.table({"pk": ["4"], "byTier": pa.array([[("tin", {"x": 4})]], items)}),
+        project.write("data/4.parquet", ""),
+    )
     for _ in range(2):
         assert project.run() == 0, project.out + project.err
         source = project.place.from_clause("t__by_tier")
         rows = project.place.query(f"SELECT key, x FROM {source} ORDER BY 2")
-        assert rows == [("gold", 1), ("silver", 2), ("iron", 3)]
+        assert rows == [("gold", 1), ("silver", 2), ("iron", 3), ("tin", 4)]
         tables = "FROM information_schema.tables WHERE table_name LIKE 't\\_\\_%' ESCAPE '\\'"
         assert project.place.query(f"SELECT table_name {tables}") == [("t__by_tier",)]

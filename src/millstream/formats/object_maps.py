@@ -18,6 +18,10 @@ VALUE = "value"
 _TAKEN = f"{KEY}_x{sha1(KEY.encode(), usedforsecurity=False).hexdigest()[:6]}"
 
 
+class MapItems(list[Any]):
+    """What a file of columns has as a map: objects with `key` and `value`, one for each key."""
+
+
 def as_lists(row: Any, paths: Sequence[tuple[str, ...]]) -> Any:
     """A row with the objects at these paths as lists of objects with a `key`.
 
@@ -38,6 +42,8 @@ def as_lists(row: Any, paths: Sequence[tuple[str, ...]]) -> Any:
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:
+    if isinstance(value, MapItems) and not path:
+        return [_entry(each[KEY], each[VALUE]) for each in value]
     if isinstance(value, list):
         return [_at(item, path) for item in value]
     if not isinstance(value, dict):
@@ -73,7 +79,7 @@ def _folded(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def _entry(key: str, item: Any) -> dict[str, Any]:
+def _entry(key: Any, item: Any) -> dict[str, Any]:
     if not isinstance(item, dict):
         return {KEY: key, VALUE: item}
     if KEY in item:

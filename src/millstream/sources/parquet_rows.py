@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millstream.errors import SourceDataError
+from millstream.formats.object_maps import KEY, VALUE, MapItems
 from millstream.quarantine import envelope
 from millstream.sources.typed_columns import Declared, NamesOf, column_names
 
@@ -129,8 +130,7 @@ def _objects(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _objects(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [
-            {"key": each[0], "value": _objects(each[1])} if type(each) is tuple else _objects(each)
-            for each in value
-        ]
+        if value and type(value[0]) is tuple:
+            return MapItems({KEY: key, VALUE: _objects(item)} for key, item in value)
+        return [_objects(each) for each in value]
     return value
