@@ -85,6 +85,15 @@ class TestPostgres:
         assert "password authentication failed" in error.message
         assert POSTGRES in error.hint
 
+    def test_no_connection_free(self, postgres_place: Place, refused: Refused, monkeypatch):
+        server, database = postgres_place.extra["server"], postgres_place.extra["database"]
+        role = f"crowd_{database}"
+        postgres_place.query(f"CREATE ROLE {role} LOGIN PASSWORD 'cr0wd' CONNECTION LIMIT 0")
+        monkeypatch.setenv(POSTGRES, server.url(database, user=role, password="cr0wd"))
+        error = refused(postgres_place, DestinationUnavailableError)
+        assert "too many connections" in error.message
+        assert "lower `max_concurrent_streams`" in error.hint
+
     def test_not_a_connection_string(self, postgres_place: Place, refused: Refused, monkeypatch):
         monkeypatch.setenv(POSTGRES, "host=db password=S3cret-pa55")
         error = refused(postgres_place, DestinationAuthError, secret="S3cret-pa55")

@@ -1,4 +1,4 @@
-"""Tables and columns that somebody took out of the destination: the stream goes on."""
+"""What somebody took out of the destination, or put there: the stream goes on."""
 
 from __future__ import annotations
 
@@ -115,6 +115,24 @@ def test_columns_that_may_not_be_null_are_made_again(
         3,
         6,
     ]
+
+
+@pytest.mark.parametrize("disposition", ["append", "merge"])
+def test_a_column_that_someone_made_and_that_may_not_be_null(
+    place: Place, load: Load, disposition: str
+) -> None:
+    load([{"id": 1}], disposition=disposition)
+    table = place.from_clause("orders")
+    place.query(f"ALTER TABLE {table} ADD COLUMN region INT DEFAULT 0")
+    place.query(f"ALTER TABLE {table} ALTER COLUMN region SET NOT NULL")
+    place.query(f"ALTER TABLE {table} ALTER COLUMN region DROP DEFAULT")
+    with pytest.raises(RunError) as error:
+        load([{"id": 2}], disposition=disposition)
+    hint = str(error.value.hint)
+    assert "nothing for `region`, which may not be null in the destination's `orders`" in hint
+    place.query(f'ALTER TABLE {table} ALTER COLUMN "region" DROP NOT NULL')  # as the hint says
+    load([], disposition=disposition)
+    assert place.column("orders", "id") == [1, 2]
 
 
 def linked(place: Place) -> list[tuple[int, str]]:

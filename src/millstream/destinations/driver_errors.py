@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import dlt
 
 _LOCKED = r"Could not set lock|Conflicting lock"
+_NO_CONNECTION_FREE = "too many (clients|connections)|connection slots are reserved"
 # The first pattern found in the driver's text decides. Drivers give no code for a connection that
 # failed (psycopg2's `pgcode` is None then), so the text is all there is.
 _MEANINGS: tuple[tuple[str, type[DestinationError]], ...] = (
@@ -35,7 +36,7 @@ _MEANINGS: tuple[tuple[str, type[DestinationError]], ...] = (
     (r"database \S+ does not exist", DestinationNotFoundError),
     (r"could not translate host name|Name or service not known", DestinationUnavailableError),
     (r"connection refused|timeout expired|timed out|no route to host", DestinationUnavailableError),
-    (r"too many (clients|connections)|starting up|shutting down", DestinationUnavailableError),
+    (rf"{_NO_CONNECTION_FREE}|starting up|shutting down", DestinationUnavailableError),
     # Google
     (r"invalid_grant|RefreshError|Invalid JWT|invalid_client", DestinationAuthError),
     (r"Could not deserialize key|No key could be detected|Malformed|PEM", DestinationAuthError),
@@ -274,6 +275,11 @@ def _hint(kind: type[DestinationError], config: TargetConfig, said: str) -> str 
         return f"check {variable}{_example(config.destination.type)}"
     if kind is DestinationNotFoundError:
         return f"create it, or correct {variable}; dlt makes the dataset, but nothing above it"
+    if re.search(_NO_CONNECTION_FREE, said):
+        return (
+            "the server has no connection free: lower `max_concurrent_streams` in defs.yaml, or "
+            "let the server have more"
+        )
     if kind is DestinationUnavailableError:
         return f"is the server up, and are host and port in {variable} right?"
     return None

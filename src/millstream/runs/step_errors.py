@@ -20,6 +20,10 @@ from millstream.sources import incremental_errors
 logger = logging.getLogger(__name__)
 
 _WAITING_STEPS = ("normalize", "load")
+_NEVER_NULL = re.compile(
+    r'null value in column "(?P<column>.+?)" of relation "(?P<table>.+?)"'  # PostgreSQL
+    r"|NOT NULL constraint failed: (?P<of>[^.\s]+)\.(?P<name>\S+)"  # DuckDB
+)
 
 
 def pending_hint(stream: str) -> str:
@@ -75,7 +79,7 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
             hint=f"leave the row out, or keep the field as text; {drop_hint(stream)}",
         )
     waits = pending_hint(stream) if step in _WAITING_STEPS else None
-    hint = _promotion_hint(error) or waits
+    hint = _promotion_hint(error) or _never_null_hint(root) or waits
     frames = traceback.extract_tb(root.__traceback__)
     # what C code raised may have no frame at all
     where_from = frames[-1] if step == "extract" and frames else None
@@ -154,6 +158,19 @@ def _promotion_hint(error: BaseException) -> str | None:
         "yield tables of one schema; or set `data_writer.arrow_concat_promote_options` to "
         "`default`, which alters no data (in the environment "
         "DATA_WRITER__ARROW_CONCAT_PROMOTE_OPTIONS=default)"
+    )
+
+
+def _never_null_hint(error: BaseException) -> str | None:
+    """How to load rows that have nothing for a column that someone made in the destination."""
+    found = _NEVER_NULL.search(str(error))
+    if found is None:
+        return None
+    table, column = found["table"] or found["of"], found["name"] or found["column"]
+    return (
+        f"rows of this load have nothing for `{column}`, which may not be null in the "
+        f'destination\'s `{table}`: give it a default, or `ALTER TABLE ... ALTER COLUMN "{column}" '
+        "DROP NOT NULL`. No data was lost: the next run loads what this one has extracted"
     )
 
 
