@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -267,3 +268,18 @@ def test_collections_that_are_merged_after_a_full_load_are_refused(delta: Place)
     resource = dlt.resource([], name="orders", write_disposition="merge", primary_key="_id")
     with pytest.raises(ConfigError, match="is read whole once, and merged into from then on"):
         destinations.choose_format(config, pipeline, dlt.Schema(NAME), resource, "shop.orders")
+
+
+def test_times_without_a_zone_are_counted_and_compared(lake: Place) -> None:
+    rows = [{"id": 1, "moment": datetime(2024, 1, 2, 3, 4, 5, 6)}]
+    config = target(lake).model_copy(update={"receipts": "sample"})
+    columns: Any = {"moment": {"data_type": "timestamp", "timezone": False}}
+    for _ in range(2):
+        orders = dlt.resource(
+            rows, name="orders", write_disposition="merge", primary_key="id", columns=columns
+        )
+        report = runner.run_data(orders, config)
+        assert report.warnings == ()
+        assert [each.rows_total for each in report.tables] == [1]
+        assert [(each.checked, each.problems) for each in report.receipts] == [(1, ())]
+    assert lake.column("orders", "moment") == [rows[0]["moment"]]

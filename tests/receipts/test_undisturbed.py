@@ -29,6 +29,7 @@ from millstream.runs.audit import audit_loads
 from millstream.runs.runner import replay, run, run_data
 from millstream.runs.source_audit import audit_source
 from receipts.kit import problems
+from services import places
 from services.places import Place
 
 NIGHTLY = os.environ.get("MILLSTREAM_NIGHTLY") == "1"
@@ -249,3 +250,16 @@ def test_rows_of_columns(
     (load,) = audit_loads(config, ["orders"], find=True)
     assert load.receipts[0].problems == ("column `amount` differs",)
     assert len(load.found) == 1
+
+
+def test_a_list_of_which_no_rows_are_left(tmp_path: Path) -> None:
+    """A table of files that is replaced by no rows has no file."""
+    destination = places.filesystem(tmp_path).destination
+    target = TargetConfig(name="shop", destination=destination, project=tmp_path, receipts="sample")
+    for items in ([1, 2], []):
+        orders = dlt.resource(
+            [{"id": 1, "items": items}], name="orders", write_disposition="replace"
+        )
+        assert problems(run_data(orders, target)) == []
+    (load,) = audit_loads(target, ["orders"])
+    assert load.is_delivered

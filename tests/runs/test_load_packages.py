@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import dlt
 import pytest
 
+from millstream.config import TargetConfig
 from millstream.runs import load_packages
+from millstream.runs.runner import run_data
 
 
 @pytest.fixture
@@ -103,3 +107,35 @@ def test_an_extracted_package_that_is_normalized_is_done(run):
     load_packages.complete_renames(folder)
     assert not left.exists()
     assert waiting.exists()
+
+
+def test_a_process_that_dies_while_dlt_deletes_an_empty_package_goes_on(tmp_path, monkeypatch):
+    from dlt.common.storages.load_package import PackageStorage
+
+    target = TargetConfig(
+        name="shop", destination={"type": "duckdb", "database": "w.duckdb"}, project=tmp_path
+    )
+
+    cursor = dlt.sources.incremental("id")
+
+    @dlt.resource(name="orders", write_disposition="append")
+    def orders(found, at=cursor):
+        yield found
+
+    run_data(orders([{"id": 1}]), target)
+
+    def die(self, load_id, **_):
+        (tmp_path / "died").touch()
+        folder = Path(self.get_package_path(load_id))
+        (self.storage.storage_path / folder / "load_package_state.json").unlink()
+        (self.storage.storage_path / folder / "new_jobs").rmdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PackageStorage, "delete_package", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_data(orders([{"id": 1}]), target)
+    assert (tmp_path / "died").exists()
+    report = run_data(orders([{"id": 2}]), target)
+    assert report.warnings == ()
+    assert [table.rows_total for table in report.tables] == [2]

@@ -656,6 +656,20 @@ def test_a_full_refresh_needs_a_list(project: ApiProject) -> None:
     assert len(project.ids()) == len(rows())
 
 
+def test_a_full_refresh_reads_for_all_rows_of_another(project: ApiProject) -> None:
+    """Their cursor is forgotten, too: else the lists of none of them would be read."""
+    for n in range(len(rows())):
+        project.server.lists[f"notes-{n}"] = [{"id": n}]
+    by_time = {"cursor_path": "at", "initial_value": "2024-01-01T00:00:00Z"}
+    project.configure(
+        orders("link", params={"since": "{incremental.start_value}"}, incremental=by_time),
+        {"name": "notes", "endpoint": {"path": "link/notes-{resources.orders.id}"}},
+    )
+    project.load()
+    assert project.command("run", "--full-refresh") == 0
+    assert project.ids("notes") == list(range(len(rows())))
+
+
 def test_paths_that_lead_nowhere_are_named(project: ApiProject) -> None:
     """dlt takes them for lists without rows, or for the end of one."""
     items = {"name": "orders", "endpoint": {"path": "page/orders", "data_selector": "data.itemz"}}

@@ -80,9 +80,8 @@ def prepare(
                 (table or {}).pop("x-merge-skip-unchanged-rows", None)
     with pipeline.managed_state() as state:
         sources: Any = state.get("sources", {})
-        known = sources.get(schema_name, {}).get("resources", {})
-        for resource in resources:
-            known.pop(resource.name, None)
+        # not these resources' alone: one may read what another gives, from that one's cursor on
+        sources.get(schema_name, {}).pop("resources", None)
 
 
 def _has_key(resource: DltResource) -> bool:

@@ -52,8 +52,11 @@ def delivered_rows(
     pipeline: dlt.Pipeline, client: SqlClientBase[Any], layout: Layout, which: Which
 ) -> Callable[[frozenset[Column]], Delivered]:
     """Makes rows of a root table, but for some columns."""
-    number = "rowid" if kind_of(pipeline.destination) in ("duckdb", "motherduck") else ""
-    return partial(Delivered, client, layout, which, row_number=number)
+    kind = kind_of(pipeline.destination)
+    number = "rowid" if kind in ("duckdb", "motherduck") else ""
+    return partial(
+        Delivered, client, layout, which, row_number=number, is_files=kind == "filesystem"
+    )
 
 
 def primary_key(table: Any) -> tuple[str, ...]:

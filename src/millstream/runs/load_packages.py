@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millstream.common import atomic_write
+from millstream.runs import manifests
 
 if TYPE_CHECKING:
     import dlt
@@ -40,6 +41,9 @@ class Count:
     rows: int
     bytes: int
 
+
+_WHOLE = ("new_jobs", "schema.json", "load_package_state.json")
+"""What each package has that was extracted."""
 
 _PLACES = ("*/normalize/extracted/*", "*/load/normalized/*", "kept/*")
 
@@ -88,6 +92,18 @@ def complete_renames(run: Path) -> None:
     for extracted in run.glob("*/normalize/extracted/*"):
         made = [*run.glob(f"*/load/normalized/{extracted.name}"), run / "kept" / extracted.name]
         if any(package.exists() for package in made):
+            shutil.rmtree(extracted)
+
+
+def complete_deletions(run: Path) -> None:
+    """Finish what a process that died while dlt deleted a package without rows left half done.
+
+    dlt deletes such packages, file by file, in place of normalizing them. No cursor has moved.
+    """
+    for extracted in run.glob("*/normalize/extracted/[!.]*"):
+        is_whole = all((extracted / name).exists() for name in _WHOLE)
+        has_jobs = any(extracted.glob("*_jobs/*")) or manifests.names_jobs(run, extracted.name)
+        if not is_whole and not has_jobs:
             shutil.rmtree(extracted)
 
 

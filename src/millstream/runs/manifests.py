@@ -98,6 +98,17 @@ def damages(run: Path, load_id: str, *, fully: bool) -> list[str]:
     return []
 
 
+def names_jobs(run: Path, load_id: str) -> bool:
+    """Whether an extracted package had files with rows, as far as its manifest tells."""
+    try:
+        files: Mapping[str, Any] = _load(_path(run, load_id, "extracted"))["files"]
+    except FileNotFoundError:
+        return False
+    except ValueError:  # damaged: nobody knows
+        return True
+    return any("_jobs/" in name for name in files)
+
+
 def rows(run: Path, load_id: str) -> Mapping[str, int]:
     """The rows of a normalized package, by table; empty where nobody noted them."""
     try:

@@ -37,6 +37,7 @@ def finish_abandoned(
     """
     approved: frozenset[str] = frozenset()
     for left in workdir.abandoned(context.target.name, context.key, place):
+        load_packages.complete_deletions(left.path)
         recorder.history.dead.update(load_packages.pending(left.path))
         if context.partition is not None:
             approved |= schema_changes.held_packages.approved(left.path)

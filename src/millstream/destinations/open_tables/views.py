@@ -80,7 +80,7 @@ class OpenTableSqlClient(FilesystemSqlClient):
             return "VARCHAR"
         mapper = self.capabilities.get_type_mapper()
         if column.get("data_type") == "timestamp":  # DuckDB has no zones with nanoseconds
-            column = {**column, "precision": None}
+            column = {hint: value for hint, value in column.items() if hint != "precision"}
         return str(mapper.to_destination_type(column, {"name": "t", "columns": {}}))
 
     def should_replace_view(self, view_name: str, table_schema: Any) -> bool:
