@@ -238,6 +238,66 @@ def test_partitions_go_on_beside_what_waits(tmp_path: Path) -> None:
     assert query(tmp_path, "SELECT count(*) FROM shop._millstream_quarantine") == [(1,)]
 
 
+@pytest.mark.parametrize("name", ["{partition}.jsonl", "*.jsonl"])
+def test_a_row_corrected_by_hand_lands_in_its_partition(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Outside of it, no later load would replace the row: it would be doubled."""
+    told = {} if "{" in name else {"field": "at"}
+    partitions = {"type": "static", "values": ["a", "b"], **told}
+    streams = {"orders": {"path": name}}
+    attributes = {
+        "name": "shop",
+        "source": {"type": "files", "streams": streams},
+        "partitions": partitions,
+        "schema_policy": RULES,
+    }
+    defs = tmp_path / "defs.yaml"
+    defs.write_text(json.dumps({"type": "millstream.Pipeline", "attributes": attributes}))
+
+    def run(*arguments: str) -> str:
+        assert main([*arguments[:2], str(defs), *arguments[2:]]) == 0
+        return capsys.readouterr().out
+
+    def write(key: str, *rows: dict[str, Any]) -> None:
+        lines = (json.dumps({**row, "at": key}) + "\n" for row in rows)
+        (tmp_path / f"{key}.jsonl").write_text("".join(lines))
+        assert main(["run", str(defs), "--partition", key]) == 0
+        capsys.readouterr()
+
+    write("b", {"id": 1, "n": 1})
+    write("a", {"id": 1, "n": 1}, {"id": 2, "n": "two"})
+    (entry,) = json.loads(run("quarantine", "list", "--json"))
+    replay = ("quarantine", "replay", "--id", entry["id"], "--row")
+    if told:
+        said = run(*replay, '{"id": 2, "n": 2, "at": "b"}')
+        assert "left in quarantine" in said, "it would move by hand"
+        assert "'b'" in said
+    run(*replay, '{"id": 2, "n": 2, "at": "a"}')
+    where = "SELECT id, n, _millstream_partition FROM shop.orders ORDER BY ALL"
+    assert query(tmp_path, where) == [(1, 1, "a"), (1, 1, "b"), (2, 2, "a")]
+    write("a", {"id": 1, "n": 1}, {"id": 2, "n": 2})
+    assert query(tmp_path, where) == [(1, 1, "a"), (1, 1, "b"), (2, 2, "a")]
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_line_corrected_by_hand_lands_in_its_partition(tmp_path: Path, history: bool) -> None:
+    """Its text was no row yet: the history tells with which partition it was read."""
+    partitions = {"type": "static", "values": ["a", "b"]}
+    config = files(tmp_path, "{partition}.jsonl", partitions=partitions, history=history)
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n{"id": 2\n')
+    runner.run(config, "orders", partition="a")
+    ((entry,),) = query(tmp_path, "SELECT id FROM shop._millstream_quarantine")
+    _, plan = runner.replay(config, "orders", ids=[entry], corrected='{"id": 2}')
+    if not history:
+        assert "`_millstream_partition`" in plan.left[0][1]
+        row = '{"id": 2, "_millstream_partition": "a"}'
+        runner.replay(config, "orders", ids=[entry], corrected=row)
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
+    runner.run(config, "orders", partition="a")
+    assert query(tmp_path, "SELECT id FROM shop.orders ORDER BY id") == [(1,), (2,)]
+
+
 def origins(folder: Path) -> list[tuple[str, str, str]]:
     """Of what waits: where it was in its file, why, and its text."""
     found = query(folder, "SELECT origin, detail, document FROM shop._millstream_quarantine")

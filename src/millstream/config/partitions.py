@@ -124,6 +124,11 @@ class TimePartitions(_Partitions):
             cursor_type=self.cursor_type,
         )
 
+    @property
+    def first_key(self) -> str:
+        """The key of the first window, whether or not it has ended."""
+        return self.start.strftime(_FORMATS[self.every])
+
     def keys(self, now: datetime | None = None) -> Sequence[str]:
         """The keys of the windows that have ended, oldest first."""
         return list(self._keys(now or datetime.now(timezone.utc)))
@@ -145,10 +150,9 @@ class TimePartitions(_Partitions):
         return local.replace(tzinfo=ZoneInfo(self.timezone)).astimezone(timezone.utc)
 
     def _no_such(self, key: str) -> ConfigError:
-        example = datetime(self.start.year, self.start.month, self.start.day)
         return ConfigError(
             f"no partition {key!r}: one begins every {self.every} from {self.start} on",
-            hint=f"the first is {example.strftime(_FORMATS[self.every])}",
+            hint=f"the first is {self.first_key}",
         )
 
 
@@ -200,6 +204,10 @@ class StaticPartitions(_Partitions):
             f"no partition {key!r}",
             hint=f"did you mean {close[0]!r}?" if close else f"there is {', '.join(self.keys())}",
         )
+
+    @property
+    def first_key(self) -> str:
+        return str(self.values[0])
 
     def keys(self, now: datetime | None = None) -> Sequence[str]:
         """All keys, in their order."""

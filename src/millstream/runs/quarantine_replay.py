@@ -21,6 +21,7 @@ from millstream.quarantine.entry import typed_text
 from millstream.quarantine.store import Entry
 from millstream.runs import row_lookup
 from millstream.runs.context import RunContext
+from millstream.runs.replayed_partition import UnplacedRowError, with_partition
 
 if TYPE_CHECKING:
     import dlt
@@ -114,6 +115,7 @@ def plan(
     *,
     ids: Collection[str] = (),
     corrected: str | None = None,
+    configured: TargetConfig,
     partitions: Mapping[str, str] | None = None,
     read_again: ReadAgain | None = None,
 ) -> Plan:
@@ -124,6 +126,7 @@ def plan(
         opened: what the stream's source would be extracted from; only its hints are read.
         ids: of the entries asked for; all where left out.
         corrected: the JSON text to load instead of the one entry's own.
+        configured: tells whether the stream has partitions.
         partitions: that loads loaded, by load id.
         read_again: gives the values of a row by its text, its origin and the columns of its table.
     """
@@ -151,8 +154,12 @@ def plan(
         else:
             try:
                 text = _read_again(read_again, each, schema.tables.get(str(table["name"])), text)
+                text = _placed(each, text, configured, partitions or {})
             except SourceDataError as error:
                 made.left.append((each, f"{error.message}: correct it with --row"))
+                continue
+            except UnplacedRowError as error:
+                made.left.append((each, str(error)))
                 continue
             tables.setdefault(str(table["name"]), (table, Plan()))[1].rows.append((each, text))
     for table, part in tables.values():
@@ -162,6 +169,12 @@ def plan(
         made.superseded += part.superseded
         made.left += part.left
     return made
+
+
+def _placed(entry: Entry, text: str, configured: TargetConfig, loaded: Mapping[str, str]) -> str:
+    """The text of a row with the key of its partition."""
+    kept = _decoded(str(entry.fields["document"]))
+    return with_partition(text, _decoded(text), entry, kept, configured, loaded)
 
 
 def extractable(opened: Any, schema: dlt.Schema, made: Plan) -> Any:

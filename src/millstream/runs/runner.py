@@ -21,7 +21,7 @@ from millstream.config import MongoDBConfig, PipelineConfig, TargetConfig
 from millstream.engine import maps
 from millstream.errors import ConfigError, RunInterrupted, SchemaTooLargeError
 from millstream.formats import duplicate_keys
-from millstream.model import RunReport
+from millstream.model import Partition, RunReport
 from millstream.runs import load_packages, quarantine_replay, stages, workdir
 from millstream.runs.context import Progress, RunContext
 from millstream.runs.handed_data import LoadHints, as_extractable
@@ -181,6 +181,7 @@ def replay(
                 found,
                 ids=ids,
                 corrected=corrected,
+                configured=config,
                 partitions=quarantine_replay.loaded_partitions(config, stream, place),
                 read_again=read_again,
             )
@@ -190,7 +191,9 @@ def replay(
         RunContext(
             config, stream, progress=progress, accepted_store=destinations.accepted_store(config)
         ),
-        lambda: with_maps(source.open(stream), config, stream),
+        lambda: with_maps(
+            source.open(stream, partition=_any_partition(config, stream)), config, stream
+        ),
         instead=rows,
     )
     return report, planned
@@ -209,6 +212,17 @@ def with_maps(opened: Any, config: PipelineConfig, stream: str) -> Any:
             maps.apply(resource, (*found, *(config.maps.get(name, ()) if name != stream else ())))
         return opened
     return maps.apply(opened.with_name(opened.name), found) if found else opened
+
+
+def _any_partition(config: PipelineConfig, stream: str) -> Partition | None:
+    """Some partition of a stream, for its hints, which are those of all; None where it has none.
+
+    A source may have no way to open all of them: files of a path with a place for the key.
+    """
+    partitions = config.partitions
+    if partitions is None or not partitions.covers(stream):
+        return None
+    return partitions.partition(stream, partitions.first_key)
 
 
 def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:

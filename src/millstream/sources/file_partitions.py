@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from millstream.common.redact import redact_url
-from millstream.config import FileStream
+from millstream.config import FilesConfig, FileStream
 from millstream.errors import ConfigError, SourceDataError
 from millstream.model import PARTITION_COLUMN, Partition
 from millstream.quarantine import envelope
@@ -25,6 +25,11 @@ _STAMP = b'"%s"' % PARTITION_COLUMN.encode()
 def has_place(path: str) -> bool:
     """Whether a path says where a partition's name goes."""
     return _PLACE.search(path) is not None
+
+
+def is_told_by_path(source: Any, stream: str) -> bool:
+    """Whether the path of its files, and no field, tells the partition of a stream's rows."""
+    return isinstance(source, FilesConfig) and has_place(source.streams[stream].path)
 
 
 def of_any_partition(path: str) -> str:
@@ -131,11 +136,25 @@ def _stamped(row: Any, partition: Partition) -> Any:
 
     line = orjson.dumps(row) if isinstance(row, orjson.Fragment) else b""
     if line.startswith(b"{") and _STAMP not in line:
-        end = line.rindex(b"}")
-        comma = b"," if line[1:end].strip() else b""
-        added = _STAMP + b":" + orjson.dumps(partition.key)
-        return orjson.Fragment(line[:end] + comma + added + line[end:])
+        return orjson.Fragment(_with_key(line, partition.key))
     return {**_as_object(row), PARTITION_COLUMN: partition.key}
+
+
+def stamped_text(text: str, key: str) -> str:
+    """The JSON text of an object with the key of a partition; its numbers stay as written.
+
+    >>> stamped_text('{"n": 1.50}', "eu"), stamped_text("{}", "eu")
+    ('{"n": 1.50,"_millstream_partition":"eu"}', '{"_millstream_partition":"eu"}')
+    """
+    return _with_key(text.encode(), key).decode()
+
+
+def _with_key(line: bytes, key: str) -> bytes:
+    import orjson
+
+    end = line.rindex(b"}")
+    comma = b"," if line[line.index(b"{") + 1 : end].strip() else b""
+    return line[:end] + comma + _STAMP + b":" + orjson.dumps(key) + line[end:]
 
 
 def _as_object(row: Any) -> dict[str, Any]:
