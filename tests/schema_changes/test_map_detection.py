@@ -49,6 +49,13 @@ def test_many_keys_of_one_shape_are_a_map(keys: int, leaves: int, expected: list
     assert found(table("id"), table("id", *entries(keys, *"ab"[:leaves]))) == expected
 
 
+def test_columns_of_dlt_are_no_keys() -> None:
+    new = table("_dlt_id", "_dlt_load_id", *(f"{word}_1" for word in WORDS[:50]))
+    (told,) = explosions(None, new, SchemaVersion((new,)))
+    assert told.new == "50 columns"
+    assert "_dlt_" not in str(told.message)
+
+
 def test_keys_that_were_known_do_not_count() -> None:
     old = table(*entries(10, "a", "b"))
     assert found(old, table(*entries(29, "a", "b"))) == []

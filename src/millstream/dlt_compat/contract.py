@@ -423,6 +423,19 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
             (Name("is_modified", "whether it is other than what was read or saved"),),
         ),
     ),
+    "validation": (
+        Owner(
+            "dlt.common.validation",
+            (
+                Name(
+                    "validate_dict",
+                    "asks for the types of a dictionary, by its class and the names of its module",
+                    "spec doc path filter_f validator_f",
+                ),
+                Name("get_type_hints", "evaluates them; what it returns is only read"),
+            ),
+        ),
+    ),
     "filesystem": (
         Owner(
             "dlt.destinations.impl.filesystem.filesystem:FilesystemClient",

@@ -117,7 +117,7 @@ class RunContext:
         import dlt
         from dlt.common.runtime.collector import NULL_COLLECTOR
 
-        from millstream.dlt_compat import schema_files
+        from millstream.dlt_compat import schema_files, type_hints
         from millstream.runs.progress import collector
 
         # compressing what is read back a moment later costs a third of a bulk run; a user's own
@@ -139,6 +139,7 @@ class RunContext:
         # it writes all settings that were looked up beside the package: a catalog's password, too
         pipeline.config.enable_runtime_trace = False
         schema_files.read_once(pipeline)
+        type_hints.evaluate_once()
         if self.partition is not None:
             # a partition is read whole each time: no cursor may keep a row from coming again
             pipeline.config.restore_from_destination = False

@@ -97,12 +97,12 @@ def _objects(columns: Iterable[Column]) -> dict[str, dict[str, dict[str, str]]]:
     """
     objects: dict[str, dict[str, dict[str, str]]] = {}
     for column in columns:
-        if column.variant_of is not None:
+        if column.variant_of is not None or column.name.lower().startswith("_dlt_"):
             continue
         parts = column.name.split(SEPARATOR)
         for end in range(len(parts)):
             if not all(parts[: end + 1]):
-                break  # `_dlt_id` and the like
+                break  # a name that begins with two underscores
             inside = objects.setdefault(SEPARATOR.join(parts[:end]), {})
             inside.setdefault(parts[end], {})[SEPARATOR.join(parts[end + 1 :])] = column.data_type
     return objects

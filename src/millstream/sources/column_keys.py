@@ -53,6 +53,7 @@ class ColumnKeys:
         """
         roots = primary_roots(self.settings.primary_key)
         maps = {each.partition(".")[0] for each in self.settings.maps}
+        decided, called = self._decided, self._called
         keys: dict[str, str] = {}
         hints: dict[str, str] = {}
         for key, name in names.items():
@@ -61,7 +62,7 @@ class ColumnKeys:
             elif name in maps and key not in maps:  # what is below it is named so
                 keys[name] = name
             else:
-                known = self._decided.get(name) or self._called.get(name)
+                known = decided.get(name) or called.get(name)
                 keys[name] = known or key
                 if known is None:
                     is_json = self.naming.normalize_path(key) == name

@@ -71,6 +71,8 @@ class RowReader:
                             if not known.get(each["name"], {}).get("data_type")
                         ]
                     forget_sizes(known, hints)
+                    # dlt checks all of them again for each file
+                    hints = [each for each in hints if not _has(known, each)]
                     yield replace(page, hints=hints, keys=keys, decided=decided)
                 elif settings.maps or isinstance(page, list):
                     page = renamed(page, keys)
@@ -113,6 +115,11 @@ def hinted(declared: Declared) -> Iterator[Any]:
         table: Any = dict(declared.decided) or None
         made = dlt.mark.make_hints(columns=hints or None, additional_table_hints=table)
         yield dlt.mark.with_hints([], made)
+
+
+def _has(known: Mapping[str, Any], hint: Mapping[str, Any]) -> bool:
+    column = known.get(hint["name"], {})
+    return all(column.get(name) == value for name, value in hint.items())
 
 
 def column_keys(settings: FileStream) -> ColumnKeys:
