@@ -141,6 +141,39 @@ def test_a_value_that_does_not_fit_the_pipeline(
     assert "\n\nhint: " in printed
 
 
+def test_a_project_of_several_pipelines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs, alerts and Dagster hand out commands that name a stream: these work as they are."""
+    for name, streams in {"shop": "orders, customers", "crm": "orders", "odd": "x"}.items():
+        made = "".join(f"{each}: {{path: a.jsonl}}, " for each in streams.split(", "))
+        text = f"name: {name}, source: {{type: files, streams: {{{made}}}}}"
+        (tmp_path / "defs" / name).mkdir(parents=True)
+        (tmp_path / "defs" / name / "defs.yaml").write_text(
+            f"type: millstream.Pipeline\nattributes: {{{text}}}\n"
+        )
+    (tmp_path / "defs/odd/defs.yaml").write_text("type: millstream.Pipeline\n")
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+
+    def said(*arguments: str) -> str:
+        main(["pending", "list", *arguments])
+        printed = capsys.readouterr()
+        return printed.out + printed.err
+
+    nothing = "no packages are pending"
+    assert nothing in said("--stream", "customers")
+    assert nothing in said("shop", "--stream", "orders")
+    assert nothing in said("crm")
+    printed = said("--stream", "orders")
+    assert "more than one pipeline has 'orders': crm, shop" in printed
+    assert "`millstream pending list crm --stream orders`" in printed
+    printed = said()
+    assert "more than one pipeline: defs/crm/defs.yaml, defs/odd/defs.yaml" in printed
+    assert "by its `name`" in printed
+    assert "store: no such file, nor a pipeline here" in said("store")
+
+
 @pytest.mark.parametrize("command", ["schema log", "quarantine list", "report"])
 def test_a_history_that_cannot_be_read_is_no_bug(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def path_argument(parser: ArgumentParser) -> None:
         nargs="?",
         type=Path,
         default=Path(),
-        help="a defs.yaml, or a folder with one (default: this folder)",
+        help="a defs.yaml, a folder with one, or a pipeline's name (default: this folder)",
     )
 
 
@@ -62,11 +63,47 @@ def open_pipeline(options: Namespace) -> tuple[PipelineConfig, list[str]]:
     from millstream.config import read_pipeline
 
     quieten_dlt()
-    config = read_pipeline(options.path)
+    config = read_pipeline(_path(options))
     # stdout is for the answer alone: whatever a library prints goes where people read
     with redirect_stdout(sys.stderr):
         streams = sources.of_pipeline(config).streams()
     return config, _chosen(options.streams, streams, options.command)
+
+
+def _path(options: Namespace) -> Path:
+    """Where the pipeline is: of several below a folder the one that has what `--stream` names.
+
+    Commands that runs, alerts and Dagster hand out name the stream alone.
+
+    Raises:
+        ConfigError: several have it.
+    """
+    from millstream import sources
+    from millstream.config import pipelines_below, read_pipeline
+    from millstream.errors import ConfigError, MillstreamError
+
+    path: Path = options.path
+    files = pipelines_below(path) if options.streams and path.is_dir() else []
+    if len(files) < 2:
+        return path
+    having: dict[Path, str] = {}
+    for file in files:
+        try:
+            config = read_pipeline(file)
+            with redirect_stdout(sys.stderr):
+                streams = sources.of_pipeline(config).streams()
+        except MillstreamError:  # not the one that is meant, or told when it is named
+            continue
+        if {*options.streams} <= {stream.name for stream in streams}:
+            having[file] = config.name
+    if len(having) > 1:
+        wanted = " ".join(f"--stream {quote(name)}" for name in options.streams)
+        raise ConfigError(
+            f"{path}: more than one pipeline has {', '.join(map(repr, options.streams))}: "
+            f"{', '.join(having.values())}",
+            hint=f"name one of them: `{options.command} {next(iter(having.values()))} {wanted}`",
+        )
+    return next(iter(having), path)
 
 
 def of_each_stream(

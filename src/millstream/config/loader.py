@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.config.environment import load_dotenv
-from millstream.config.pipeline import PipelineConfig, parse_pipeline
+from millstream.config.pipeline import PIPELINE_NAME, PipelineConfig, parse_pipeline
 from millstream.config.yaml_limits import ensure_bounded
 from millstream.errors import ConfigError
 
@@ -19,6 +19,8 @@ DAGSTERS = ("translation", "assets")
 
 def read_pipeline(path: Path) -> PipelineConfig:
     """Read one pipeline from a `defs.yaml`, or from the only one below a folder.
+
+    Where there is neither, `path` may be the name of a pipeline of the current folder's project.
 
     Also loads `.env` from the project's folder, which never overrides the environment.
 
@@ -142,21 +144,47 @@ def _filled(value: Any, where: str) -> Any:
 def _find_defs(path: Path) -> Path:
     if path.is_file():
         return path
-    if not path.is_dir():
+    found = pipelines_below(path) if path.is_dir() else []
+    if not found and _may_be_name(path):
+        found = [file for file in pipelines_below(project_of(Path())) if path.name in _names(file)]
+    if not found and not path.is_dir():
         raise ConfigError(
-            f"{path}: no such file",
-            hint="name a defs.yaml, or a folder with one; a stream is chosen by `--stream`",
+            f"{path}: no such file" + (", nor a pipeline here" if _may_be_name(path) else ""),
+            hint="name a defs.yaml, a folder with one, or a pipeline; a stream is chosen by "
+            "`--stream`",
         )
-    found = pipelines_below(path)
     if not found:
         raise ConfigError(
             f"{path}: no defs.yaml of type {COMPONENT_TYPE} in this folder",
             hint="`millstream init github_issues duckdb` writes a project with one",
         )
     if len(found) > 1:
-        names = ", ".join(str(file.relative_to(path)) for file in found)
-        raise ConfigError(f"{path}: more than one pipeline: {names}", hint="name one of them")
+        top = path if path.is_dir() else project_of(Path())
+        names = ", ".join(str(file.relative_to(top)) for file in found)
+        raise ConfigError(
+            f"{path}: more than one pipeline: {names}",
+            hint="name one of them, by its file or by its `name`",
+        )
     return found[0]
+
+
+def _may_be_name(path: Path) -> bool:
+    """Whether a path may be the name of a pipeline instead."""
+    return re.fullmatch(PIPELINE_NAME, str(path)) is not None
+
+
+def _names(file: Path) -> list[Any]:
+    """The names of the pipelines that a file holds."""
+    import yaml
+
+    try:
+        text = _text(file)
+        ensure_bounded(text, file)
+        ours = [each for each in yaml.safe_load_all(text) if _is_pipeline(each)]
+    except (ConfigError, yaml.YAMLError, ValueError, TypeError, OverflowError):
+        return []
+    attributes = [each.get("attributes") for each in ours]
+    return [each.get("name") for each in attributes if isinstance(each, dict)]
 
 
 def _text(path: Path) -> str:

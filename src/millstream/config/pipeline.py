@@ -24,6 +24,8 @@ from millstream.config.sources import MongoDBConfig, SourceConfig
 from millstream.errors import ConfigError
 from millstream.model import Partition
 
+PIPELINE_NAME = r"[a-z][a-z0-9_]*"
+
 
 class DestinationConfig(Model):
     """Where the tables go: any dlt destination, by its name."""
@@ -64,7 +66,7 @@ class TargetConfig(Model):
     """A pipeline's name and where its tables go."""
 
     name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]*$", max_length=48, description="Lower case, snake_case."
+        pattern=f"^{PIPELINE_NAME}$", max_length=48, description="Lower case, snake_case."
     )
     destination: DestinationConfig = DestinationConfig()
     accept_existing: bool = Field(
