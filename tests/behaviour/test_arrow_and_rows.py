@@ -177,3 +177,29 @@ def test_rows_of_nulls_alone_are_rows(place: Place) -> None:
     load(place, "append", table(1, 1), nulls, pa.table({"v": pa.nulls(1)}).to_batches()[0])
     assert found(place, "WHERE id IS NOT NULL") == [(1, 1)]
     assert place.count("orders") == 2 + 4
+
+
+@pytest.mark.parametrize(
+    "place", ["filesystem", pytest.param("delta", marks=pytest.mark.nightly)], indirect=True
+)
+def test_rows_come_into_columns_that_keep_lists_and_objects(place: Place) -> None:
+    """Files keep those of Arrow tables as they are, not as JSON."""
+    arrow = pa.table({"id": [1], "tags": [["a"]], "place": [{"x": 1.5, "y": "n"}]})
+    load(place, "append", arrow)
+    given = [
+        {"id": 2, "tags": ["b", None], "place": {"x": 2}},
+        {"id": 3, "tags": []},
+        {"id": 4, "tags": [5]},
+        {"id": 5, "place": {"x": 1.0, "z": 1}},
+        {"id": 6, "tags": "c"},
+    ]
+    report = load(place, "append", given)
+    assert sum(each.rows for each in report.quarantined) == 2
+    assert place.query(
+        f"SELECT id, tags, place, tags__v_text FROM {place.from_clause('orders')} ORDER BY id"
+    ) == [
+        (1, ["a"], {"x": 1.5, "y": "n"}, None),
+        (2, ["b", None], {"x": 2.0, "y": None}, None),
+        (3, [], None, None),
+        (6, None, None, "c"),
+    ]

@@ -72,6 +72,15 @@ def times_held(root: str, table: Any) -> frozenset[Column]:
     )
 
 
+def objects_kept(pipeline: dlt.Pipeline, root: str, table: Any) -> frozenset[Column]:
+    """The columns of Arrow tables whose objects have each field, with null where a row had none."""
+    assert pipeline.destination is not None
+    if not pipeline.destination.capabilities().supports_nested_types:
+        return frozenset()
+    columns = table["columns"].items()
+    return frozenset((root, name) for name, column in columns if column.get("x-nested-type"))
+
+
 def which_of_load(table: Any, layout: Layout, load_id: str) -> Which:
     """The rows that a load left, but for those that tell of a deletion.
 

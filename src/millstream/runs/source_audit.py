@@ -38,6 +38,7 @@ from millstream.runs import runner, stages
 from millstream.runs.audited_tables import (
     delivered_rows,
     keys_of,
+    objects_kept,
     primary_key,
     roots,
     times_held,
@@ -208,7 +209,7 @@ def _compared(
                     None
                     if due is None
                     else due_keys(SourceRows(due.get(root, nothing), layout), keys),
-                    skipped=_read_times(context, root, table),
+                    skipped=_read_times(context, root, table) | objects_kept(pipeline, root, table),
                     replaces=_replaces(context, plan, root, due),
                     held_of=partial(_held, waiting, layout, keys),
                 )

@@ -13,8 +13,9 @@ from math import isfinite
 from typing import Any
 
 import orjson
+import pyarrow as pa
 from dlt.common.data_types import py_type_to_sc_type
-from dlt.common.data_writers.writers import InsertValuesWriter, JsonlWriter
+from dlt.common.data_writers.writers import InsertValuesWriter, JsonlWriter, ParquetDataWriter
 from dlt.common.destination.capabilities import adjust_column_schema_to_capabilities
 from dlt.common.schema import utils
 from dlt.common.schema.exceptions import CannotCoerceColumnException
@@ -22,7 +23,7 @@ from dlt.common.time import normalize_timezone
 from dlt.common.wei import Wei
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
-from millstream.engine import copy_writer
+from millstream.engine import copy_writer, nested_columns
 from millstream.engine.coercion_rules import (
     ORIGIN,
     ColumnLimits,
@@ -75,6 +76,7 @@ class ExactNormalizer(JsonLItemsNormalizer):
         writers = (InsertValuesWriter, JsonlWriter)
         is_text = issubclass(self.item_storage.writer_cls, writers)
         self._spells_floats = is_text and self._coercion is not None
+        self._is_parquet = issubclass(self.item_storage.writer_cls, ParquetDataWriter)
         # in files, decimals with more digits are read as doubles by some, and refused by others
         is_sql = is_copied or issubclass(self.item_storage.writer_cls, InsertValuesWriter)
         self._is_sql = is_sql
@@ -118,7 +120,7 @@ class ExactNormalizer(JsonLItemsNormalizer):
         if self._is_exact:
             self._check_lengths(table_name, new_row)
         if self._writes_json:
-            self._write_numbers(table_name, new_row)
+            self._write_nested(table_name, new_row)
         if self._spells_floats:
             for name, value in new_row.items():
                 if type(value) is float and not isfinite(value):
@@ -214,13 +216,19 @@ class ExactNormalizer(JsonLItemsNormalizer):
                 unit = "characters" if isinstance(value, str) else "bytes"
                 raise RefusedValueError(table, name, f"more than {limits.length} {unit}")
 
-    def _write_numbers(self, table: str, row: dict[str, Any]) -> None:
-        """Write JSON with numbers that dlt's writers of files can't.
+    def _write_nested(self, table: str, row: dict[str, Any]) -> None:
+        """Write lists and objects as their columns hold them.
 
-        They fail on integers beyond 64 bits, and write null for doubles that are not finite.
+        dlt's writers of files fail on integers beyond 64 bits, and write null for doubles that are
+        not finite.
         """
         for name, value in row.items():
             if type(value) not in _CONTAINERS:
+                continue
+            kind = self._kept_type(table, name)
+            if kind is not None:
+                if not nested_columns.is_given_back(value, kind):
+                    raise RefusedValueError(table, name, f"not of the column's type, {kind}")
                 continue
             is_large = typed_json.has_large_integer(value)
             if not is_large and not typed_json.has_not_finite(value):
@@ -229,6 +237,13 @@ class ExactNormalizer(JsonLItemsNormalizer):
                 raise RefusedValueError(table, name, "an integer of more than 64 bits in JSON")
             text = typed_json.plain_text(value)
             row[name] = text if self._is_sql else orjson.Fragment(text)
+
+    def _kept_type(self, table: str, name: str) -> pa.DataType | None:
+        """Of a column that keeps the lists or objects of Arrow tables."""
+        known: Any = self.schema.tables.get(table)
+        if not known or not self._is_parquet:
+            return None
+        return nested_columns.type_of(known["columns"].get(name, {}), self._caps)
 
     def limits(self, column: Mapping[str, Any]) -> ColumnLimits:
         """What a column holds."""

@@ -59,6 +59,15 @@ class PlainParquetWriter(ParquetDataWriter):
             write_statistics=False,
         )
 
+    def write_header(self, columns_schema: Any) -> None:
+        super().write_header(columns_schema)
+        # dlt writes JSON into columns that keep the lists and objects of Arrow tables, and fails
+        self.nested_indices = [
+            name
+            for name in self.nested_indices
+            if not pa.types.is_nested(self.schema.field(name).type)
+        ]
+
     def write_data(self, items: Sequence[Any]) -> None:
         super().write_data(items)
         self._keep_up()

@@ -31,6 +31,7 @@ from dlt.common.schema.utils import has_table_seen_data, is_dlt_table_or_column
 from dlt.common.time import get_context_timezone_name
 
 from millstream.common.metadata_tables import is_own
+from millstream.engine import nested_columns
 from millstream.engine.coercion_rules import ColumnLimits, coerce
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.dlt.exact_normalizer import ExactNormalizer, RefusedValueError
@@ -568,6 +569,8 @@ class WatchedNormalizer(ExactNormalizer):
 
     def _profiled_column(self, rows: list[Any], name: str, column: Mapping[str, Any]) -> pa.Array:
         kind = get_py_arrow_datatype(cast("Any", column), self._caps, get_context_timezone_name())
+        if pa.types.is_nested(kind):  # counted as JSON, as those of Arrow tables are
+            kind = pa.string()
         if column["data_type"] == "double" and self._spells_floats:
             rows = [{name: None if (v := row.get(name)) is None else float(v)} for row in rows]
         return column_of_rows(rows, name, kind, is_json=column["data_type"] == "json")
@@ -584,7 +587,8 @@ class WatchedNormalizer(ExactNormalizer):
     def _use_own_writer(self, table: str) -> None:
         writer = self.item_storage._get_writer(self.load_id, self.schema.name, table)
         if writer.writer_cls is ParquetDataWriter and any(
-            column.get("data_type") == "binary" and column.get("precision")
+            (column.get("data_type") == "binary" and column.get("precision"))
+            or nested_columns.type_of(column, self._caps) is not None
             for column in self.schema.tables[table]["columns"].values()
         ):
             writer.writer_cls = ColumnarParquetWriter

@@ -20,7 +20,13 @@ from millstream.receipts.deletions import DeletionMark
 from millstream.receipts.delivered import Chosen, Delivered, Which
 from millstream.receipts.layout import Column, Layout
 from millstream.receipts.verdict import Basis, Expected, receipts
-from millstream.runs.audited_tables import delivered_rows, primary_key, times_held, which_of_load
+from millstream.runs.audited_tables import (
+    delivered_rows,
+    objects_kept,
+    primary_key,
+    times_held,
+    which_of_load,
+)
 from millstream.runs.context import RunContext
 from millstream.runs.recorder import RunRecorder
 from millstream.runs.stages.normalizing import Normalized
@@ -112,7 +118,7 @@ def _expected(
     seen = package.seen
     roots = {each: str(get_root_table(schema.tables, each)["name"]) for each in schema.tables}
     quarantined = [each for each in seen.quarantined if roots.get(each.table, root) == root]
-    skipped = times_held(root, table)
+    skipped = times_held(root, table) | objects_kept(pipeline, root, table)
     if converts := context.target.coercion == "dlt":
         skipped |= _cut_columns(schema, roots, root)
     return Expected(
