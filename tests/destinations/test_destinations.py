@@ -506,8 +506,10 @@ class TestFallbacks:
         config = target("filesystem", project=tmp_path, options={"bucket_url": "lake"})
         merging = {"primary_key": "id", "write_disposition": "merge"}
         pipeline = self.loaded(config, tmp_path, **merging)
-        [warning] = destinations.fallbacks(pipeline, pipeline.default_schema)
+        schema = pipeline.default_schema
+        [warning] = destinations.fallbacks(pipeline, schema, {"orders": 1})
         assert warning.startswith("orders: rows were appended, not merged")
+        assert destinations.fallbacks(pipeline, schema, {}) == ()
 
     @pytest.mark.parametrize(
         ("kind", "hints"),
@@ -520,4 +522,4 @@ class TestFallbacks:
     def test_what_is_done_as_asked_is_not(self, kind, hints, tmp_path):
         more = {"options": {"bucket_url": "lake"}} if kind == "filesystem" else {}
         pipeline = self.loaded(target(kind, project=tmp_path, **more), tmp_path, **hints)
-        assert destinations.fallbacks(pipeline, pipeline.default_schema) == ()
+        assert destinations.fallbacks(pipeline, pipeline.default_schema, {"orders": 1}) == ()

@@ -98,6 +98,14 @@ def test_rows_are_merged_with_their_lists(lake: Place) -> None:
     }
 
 
+def test_nothing_is_printed_of_a_table_that_is_replaced(
+    lake: Place, recwarn: pytest.WarningsRecorder
+) -> None:
+    for rows in (ORDERS, [{"id": 1, "items": []}], ORDERS):
+        load(lake, rows, "replace")
+    assert not [each for each in recwarn if "did not match any" in str(each.message)]
+
+
 @pytest.mark.nightly_on("iceberg")
 def test_an_append_that_fails_half_way_is_there_once(
     lake: Place, monkeypatch: pytest.MonkeyPatch

@@ -136,7 +136,7 @@ def test_rows_of_many_kinds(place: Place) -> None:
         {"id": "no number", "n": 1},
         {"id": 4, "n": -0.0, "größe": {"a b": 1.5, "a_b": 2}},
     ]
-    lines = [json.dumps(row) for row in rows] + ["{not json", '{"id": 5, "id": 6}']
+    lines = [json.dumps(row) for row in rows] + ["{not json", '{"id": 5, "id": 6}', "[1, [2]]"]
     (place.project / "a.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     config = files(
         place.project,
@@ -149,7 +149,7 @@ def test_rows_of_many_kinds(place: Place) -> None:
     report = run(config, "orders")
     root = report.receipts[0]
     assert problems(report) == []
-    assert (root.unchecked, root.read, root.quarantined) == ("", 8, 3)
+    assert (root.unchecked, root.read, root.quarantined) == ("", 9, 4)
     assert root.checked == 6
     # what is read again in its place
     (place.project / "b.jsonl").write_text('{"id": 1, "n": 7, "b": [{"c": [3]}]}\n')

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from behaviour.feed import FEED
 from millstream.config import PipelineConfig
 from millstream.errors import ConfigError, SourceDataError
 from millstream.receipts.source_now import SourceComparison
@@ -382,3 +383,18 @@ def test_a_sample_that_takes_no_row_of_a_page(
     shop = config(tmp_path, WHOLE | {"chunk_size": 100}, receipts="sample")
     (receipt,) = run(shop, "orders").receipts
     assert (receipt.read, receipt.problems) == (20010, ())
+
+
+def test_what_a_later_load_replaced_waits_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced = {
+        "type": "dlt",
+        "path": "behaviour.feed:orders",
+        "arguments": {"write_disposition": "replace"},
+    }
+    shop = config(tmp_path, replaced)
+    for rows, waiting in (([{"id": 1}, {"id": None}, {"id": 2}], 1), ([{"id": 1}], 0)):
+        monkeypatch.setattr(FEED, "rows", rows)
+        run(shop, "orders")
+        assert audit_source(shop, "orders").waiting == waiting

@@ -14,6 +14,7 @@ migrations  columns that tables with rows come to need, filled from what is ther
 altered_columns  columns that somebody gave another type in the destination
 nul_characters  characters that a destination can't store
 driver_prints  what psycopg2 prints of a lost connection, and hides then
+driver_warnings  what drivers warn of in vain
 copy_job    PostgreSQL, able to load what the engine writes for COPY
 write_lock  who may write or read now, and what was written last
 restore     cursors and schema, as the last load left them

@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 
 from millstream.common.cores import cores
 from millstream.config import TargetConfig
-from millstream.destinations import nul_characters
+from millstream.destinations import driver_warnings, nul_characters
 from millstream.destinations.duckdb_file import duckdb_file
 from millstream.destinations.settled_settings import settle, unlogged
 from millstream.destinations.table_formats import refuse_not_installed
@@ -116,6 +116,7 @@ def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
 
     name = config.destination.type
     arguments = dict(config.destination.options)
+    driver_warnings.hide()
     if name == "duckdb":
         file = duckdb_file(config, credentials)
         make_folder(file, config.project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,15 +19,22 @@ def can_merge(pipeline: dlt.Pipeline, table: TTableSchema) -> bool:
     return bool(strategies)
 
 
-def fallbacks(pipeline: dlt.Pipeline, schema: dlt.Schema) -> tuple[str, ...]:
-    """One warning per root table that should merge but is appended to, so that rows double.
+def fallbacks(
+    pipeline: dlt.Pipeline, schema: dlt.Schema, rows: Mapping[str, int]
+) -> tuple[str, ...]:
+    """One warning per root table that should merge but was appended to, so that rows double.
 
     Plain files hold no rows that could be updated: dlt's filesystem destination appends to them,
     and says so only in its log.
+
+    Args:
+        rows: by table, those that were loaded.
     """
     warnings = []
     for table in schema.data_tables():
         if table.get("parent") or table.get("write_disposition") != "merge":
+            continue
+        if not rows.get(str(table["name"])):
             continue
         if not can_merge(pipeline, table):
             kind = pipeline.destination.destination_name

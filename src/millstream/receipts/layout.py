@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import dlt
 
 _PLAIN = frozenset({str, int, float, bool, NoneType})
-_SCALARS = (str, int, float, Decimal, date, time, bytes, NoneType)
+_WRAPPED = (list, str, int, float, Decimal, date, time, bytes, NoneType)
+"""What as a row becomes an object with the key `value`."""
 Column = tuple[str, str]
 """A table, and a column of it; of a variant the column that it is one of."""
 
@@ -123,7 +124,7 @@ class Layout:
             UnknownValueError: it has something that no rule speaks of.
         """
         if not isinstance(row, Mapping):
-            if not isinstance(row, _SCALARS):
+            if not isinstance(row, _WRAPPED):
                 raise UnknownValueError(f"a row is a {type(row).__name__}")
             row = {"value": row}
         waiting: list[tuple[tuple[str, ...], int, int, Mapping[str, Any]]] = [((), -1, 0, row)]

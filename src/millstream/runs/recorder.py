@@ -213,7 +213,7 @@ class RunRecorder:
         tables = [table.name for table in schema.tables]
         totals = self._totals(pipeline, tables)
         names = destinations.full_names(pipeline, target, [*tables, schema_changes.history.CHANGES])
-        appended = destinations.fallbacks(pipeline, pipeline.default_schema)
+        appended = destinations.fallbacks(pipeline, pipeline.default_schema, self.rows)
         return RunReport(
             pipeline=target.name,
             stream=self.context.stream,

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from millstream import destinations, sources
+from millstream import destinations, schema_changes, sources
 from millstream.common.metadata_tables import own_pipeline
 from millstream.common.sql_client import sql_client
 from millstream.config import MongoDBConfig, PipelineConfig
@@ -46,6 +46,7 @@ from millstream.runs.audited_tables import (
 )
 from millstream.runs.context import RunContext
 from millstream.runs.preview import newest_partition
+from millstream.runs.quarantine_replay import loaded_partitions
 from millstream.runs.recorder import RunRecorder
 from millstream.runs.scope import Baseline, scope_of
 from millstream.runs.stages.verifying import altered_by_settings
@@ -121,8 +122,15 @@ def audit_source(
         if not reads_all:
             due = _read(context, recorder, next_run, baseline, _opened(context, recorder))
         with destinations.reader(config) as destination:
-            entries = quarantined.entries(
-                destination, config.dataset, config.name, stream, documents=True
+            place = schema_changes.history.Place(destination, config.dataset)
+            entries = quarantined.settle_replaced(
+                destination,
+                config.dataset,
+                quarantined.entries(
+                    destination, config.dataset, config.name, stream, documents=True
+                ),
+                {stream: context.schema},
+                {stream: loaded_partitions(config, stream, place)},
             )
             waiting = [each for each in entries if each.status == "waiting"]
             plan = (next_run if due is not None else first).schemas[context.schema]

@@ -186,8 +186,9 @@ class ExactNormalizer(JsonLItemsNormalizer):
             raise CannotCoerceColumnException(
                 self.schema.name, table_name, col_name, given_type, wanted_type, v
             )
-        if column is not None and _is_key(column):
-            detail = f"a value of type {given} in a key of type {wanted}"
+        if column is not None and (_is_key(column) or column.get("nullable") is False):
+            what = "key" if _is_key(column) else "column that may not be null,"
+            detail = f"a value of type {given} in a {what} of type {wanted}"
             if is_large and wanted == given:
                 detail = "more than 64 bits"
             raise RefusedValueError(table_name, col_name, detail)
@@ -368,8 +369,7 @@ def _plain(value: Any, data_type: str) -> Any:
 
 
 def _is_key(column: Mapping[str, Any]) -> bool:
-    is_key = column.get("primary_key") or column.get("merge_key")
-    return bool(is_key) or column.get("nullable") is False
+    return bool(column.get("primary_key") or column.get("merge_key"))
 
 
 def _never(wanted: str, given: str) -> bool:

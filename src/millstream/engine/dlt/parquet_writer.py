@@ -61,11 +61,10 @@ class PlainParquetWriter(ParquetDataWriter):
 
     def write_header(self, columns_schema: Any) -> None:
         super().write_header(columns_schema)
+        schema: Any = self.schema
         # dlt writes JSON into columns that keep the lists and objects of Arrow tables, and fails
         self.nested_indices = [
-            name
-            for name in self.nested_indices
-            if not pa.types.is_nested(self.schema.field(name).type)
+            name for name in self.nested_indices if not pa.types.is_nested(schema.field(name).type)
         ]
 
     def write_data(self, items: Sequence[Any]) -> None:
