@@ -33,6 +33,21 @@ def names_above(resources: Iterable[DltResource]) -> set[str]:
     return found
 
 
+def is_import(meta: Any) -> bool:
+    """Whether an item is a file that is loaded as it is: `dlt.mark.with_file_import`."""
+    from dlt.extract.extractors import ImportFileMeta
+
+    return isinstance(meta, ImportFileMeta)
+
+
+def handed_on(item: Any, meta: Any) -> Any:
+    """What a step returns that changes nothing.
+
+    dlt goes no further with None, which is the item of most files that are imported.
+    """
+    return [] if item is None and is_import(meta) else item
+
+
 def wrap_pages(resource: DltResource, wrapper: Callable[[Iterator[Any]], Iterator[Any]]) -> None:
     """Have the pages of a resource pass through a generator.
 

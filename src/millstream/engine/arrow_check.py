@@ -24,7 +24,7 @@ from dlt.common.libs.pyarrow import (
 )
 from dlt.common.normalizers.json.helpers import get_row_hash
 
-from millstream.dlt_compat.pipes import pipe_of
+from millstream.dlt_compat.pipes import handed_on, is_import, pipe_of
 from millstream.engine import arrow_sizes, arrow_times, row_size
 from millstream.engine.arrow_items import as_table, is_arrow, plain_rows, storable_rows
 from millstream.engine.coercion_rules import InexactError, MisfitError, coerce
@@ -89,6 +89,9 @@ class ArrowCheck:
         self.given: dict[str, Counter[str]] = {}
 
     def __call__(self, item: Any, meta: Any = None) -> Any:
+        if is_import(meta):
+            self._rows_came = True
+            return handed_on(item, meta)
         if isinstance(item, list):
             if not any(is_arrow(each) for each in item):
                 self._rows_came |= bool(item)

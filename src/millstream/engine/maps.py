@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from millstream.dlt_compat.pipes import is_import
 from millstream.errors import ConfigError
 from millstream.formats.object_maps import as_lists
 
@@ -24,7 +25,13 @@ def apply(resource: DltResource, maps: Sequence[str]) -> DltResource:
     if any(not all(path) for path in paths):
         raise ConfigError(f"maps: not all of {list(maps)} are paths", hint="such as `a` or `a.b`")
 
-    def convert(row: Any) -> Any:
+    def convert(row: Any, meta: Any = None) -> Any:
+        if is_import(meta):
+            raise ConfigError(
+                f"stream {resource.name!r} hands on files as they are, whose rows have no maps "
+                "taken apart",
+                hint="yield their rows, or take the stream out of `maps`",
+            )
         if not isinstance(row, orjson.Fragment):
             return as_lists(row, paths)
         text = orjson.dumps(row)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from zlib import crc32
 
-from millstream.dlt_compat.pipes import pipe_of
+from millstream.dlt_compat.pipes import handed_on, pipe_of
 from millstream.formats import raw_part
 from millstream.receipts.bson_rows import with_settings
 from millstream.receipts.row_forms import Form, Pickler, is_envelope, is_note, rows_of_line, typed
@@ -210,7 +210,7 @@ class Capture:
 
         def step(item: Any, meta: Any = None) -> Any:
             self._see(resource, item, meta)
-            return item
+            return handed_on(item, meta)
 
         resource.add_step(step, insert_at=len(pipe))
 
@@ -260,7 +260,10 @@ class Capture:
             return
         table = self._table(str(name))
         if (path := getattr(meta, "file_path", None)) is not None:
-            self._see_part(table, Path(path))
+            if meta.file_format == "typed-jsonl":
+                self._see_part(table, Path(path))
+            else:
+                table.skip("rows are in files that are loaded as they are", 0)
             return
         for row in rows:
             self._see_row(table, row)

@@ -200,6 +200,23 @@ def counted(run: Path, counts: Sequence[Count]) -> list[Count]:
     return every
 
 
+def size_of_job(run: Path, load_id: str, job: str) -> tuple[int, int]:
+    """Rows and bytes of a file that waits to be loaded; no rows where its format tells none."""
+    import gzip
+
+    import pyarrow.parquet as pq
+
+    for file in run.glob(f"*/load/normalized/{load_id}/new_jobs/{job}.*"):
+        name, rows = file.name.removesuffix(".gz"), 0
+        if name.endswith(".parquet"):
+            rows = pq.read_metadata(file).num_rows
+        elif name.endswith(".jsonl"):
+            with (gzip.open if name != file.name else open)(file, "rb") as lines:
+                rows = sum(1 for line in lines if line.strip())
+        return rows, file.stat().st_size
+    return 0, 0
+
+
 def _link(package: Path, target: Path) -> None:
     # made aside and renamed, so that a half-made one is never taken for whole
     aside = target.with_name(f".{target.name}")

@@ -98,7 +98,7 @@ def normalize(
                 stored=baseline.schema,
             )
         noting.join()
-        counted = load_packages.counted(run, _counts(normalized))
+        counted = load_packages.counted(run, _counts(run, normalized))
         deduplication.forget_extracted(run)
         _write_manifests(pipeline, run, counted)
     waiting = {count.load_id for count in counted} | {*load_packages.pending(run)}
@@ -197,12 +197,20 @@ def _packaged(
     return schema_changes.snapshot(found, profile)
 
 
-def _counts(normalized: Mapping[str, Sequence[NormalizeMetrics]]) -> list[load_packages.Count]:
+def _counts(
+    run: Path, normalized: Mapping[str, Sequence[NormalizeMetrics]]
+) -> list[load_packages.Count]:
     """What was normalized, by load and table; dlt's own tables left out."""
-    return [
-        load_packages.Count(load_id, table, counted.items_count, counted.file_size)
-        for load_id, metrics in normalized.items()
-        for metric in metrics
-        for table, counted in metric["table_metrics"].items()
-        if not is_own(table) and not table.lower().startswith("_dlt")
-    ]
+    rows: Counter[tuple[str, str]] = Counter()
+    size: Counter[tuple[str, str]] = Counter()
+    for load_id, metrics in normalized.items():
+        for job, counted in (each for metric in metrics for each in metric["job_metrics"].items()):
+            table, file_id = job.split(".")[:2]
+            if is_own(table) or table.lower().startswith("_dlt"):
+                continue
+            found = counted.items_count, counted.file_size
+            if found == (0, 0):  # a file that is loaded as it is: dlt counts nothing
+                found = load_packages.size_of_job(run, load_id, f"{table}.{file_id}")
+            rows[load_id, table] += found[0]
+            size[load_id, table] += found[1]
+    return [load_packages.Count(*each, rows[each], size[each]) for each in rows]
