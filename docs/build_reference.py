@@ -90,7 +90,7 @@ def configuration() -> str:
         GENERATED,
         "A pipeline is described in one file, `defs.yaml`. Dagster and `millstream run` read the\n"
         "same file, through the same model. In Dagster, values may hold templates such as\n"
-        "`{{ env.NAME }}`.\n",
+        "`{{ env.NAME }}`; a run fails where the environment and `.env` have no such variable.\n",
         "```yaml\n"
         "type: millstream.Pipeline\n\n"
         "attributes:\n"

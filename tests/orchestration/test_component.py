@@ -126,6 +126,30 @@ def test_templates_are_filled_in(sandbox, monkeypatch):
     assert component.config.owners == ("team:sales",)
 
 
+def test_a_variable_that_is_not_set_loads_nothing(sandbox, monkeypatch):
+    """Dagster reads it as None: that would be the pipeline's own dataset, or `None` in a path."""
+    destination = {"type": "duckdb", "database": "a.db", "dataset": "{{ env.PLACE }}"}
+    _, defs = load(sandbox, {**SHOP, "destination": destination})
+    result = defs.resolve_job_def("shop").execute_in_process(raise_on_error=False)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    said = failure.step_failure_data.error.cause.message
+    assert "defs.yaml: not set in the environment: PLACE" in said
+    assert not (sandbox.project_root / "a.db").exists()
+
+    with pytest.raises(Exception) as caught:
+        load(sandbox, {**SHOP, "history": "{{ env.KEPT }}"})
+    error = caught.value
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__ or error.__context__
+    assert "not set in the environment: KEPT" in error.message
+
+    (sandbox.project_root / ".env").write_text("PLACE=there\n")
+    monkeypatch.setenv("PLACE", "")  # so that what `.env` sets goes with the test
+    monkeypatch.delenv("PLACE")
+    component, _ = load(sandbox, {**SHOP, "destination": destination})
+    assert component.config.dataset == "there"
+
+
 def test_dagsters_own_post_processing_applies(sandbox):
     path = sandbox.scaffold_component(
         component_cls=millstream.Pipeline,

@@ -33,7 +33,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 _IN_URL = re.compile(r"(?P<head>\w+://[^\s/:@]*):(?!PASSWORD@)(?P<secret>[^\s@]+)@")
 _IN_TEXT = re.compile(
     r"(?P<head>[\"']?\b(?:password|passwd|pwd|token|private_key|secret)\b[\"']?\s*[=:]\s*)"
-    r"(?P<secret>\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
+    # a template names where the secret is
+    r"(?P<secret>(?![\"']?\{\{ env\.\w+ \}\}(?![^\s\"'`,;&]))(?:\"[^\"]*\"|'[^']*'|[^\s,;&]+))",
     re.IGNORECASE,
 )
 _QUERY_SECRETS = re.compile(
@@ -75,6 +76,8 @@ def redact_foreign(text: str, secrets: Iterable[str] = ()) -> str:
 
     >>> redact_foreign("no route to postgresql://ann:pa55@db/x")
     'no route to postgresql://ann:***@db/x'
+    >>> redact_foreign("write `token: '{{ env.NAME }}'`, not token: abc")
+    "write `token: '{{ env.NAME }}'`, not token: ***"
     """
     for secret in _forms(secrets):
         text = text.replace(secret, BLANK)

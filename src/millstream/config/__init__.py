@@ -33,6 +33,7 @@ from millstream.config.loader import (
     pipelines_below,
     project_of,
     read_pipeline,
+    unset_variables,
 )
 from millstream.config.partitions import PartitionsConfig, StaticPartitions, TimePartitions, between
 from millstream.config.pipeline import (
@@ -94,4 +95,5 @@ __all__ = [
     "pipelines_below",
     "project_of",
     "read_pipeline",
+    "unset_variables",
 ]

@@ -90,6 +90,21 @@ def project_of(path: Path) -> Path:
     return folder
 
 
+def unset_variables(value: Any) -> list[str]:
+    """The variables of `{{ env.NAME }}` in a value that the environment does not have.
+
+    >>> unset_variables({"a": ["{{ env.NO_SUCH }}/x"], "b": "{{ env('NO_SUCH', 'y') }}"})
+    ['NO_SUCH']
+    """
+    if isinstance(value, dict | list | tuple):
+        within = value.values() if isinstance(value, dict) else value
+        return list(dict.fromkeys(name for each in within for name in unset_variables(each)))
+    if not isinstance(value, str):
+        return []
+    names = re.findall(r"\{\{\s*env\.(\w+)\s*\}\}", value)
+    return [name for name in dict.fromkeys(names) if name not in os.environ]
+
+
 def _is_pipeline(document: Any) -> bool:
     """Whether a document is a pipeline: of our component, or shaped as one of a subclass."""
     if not isinstance(document, dict):

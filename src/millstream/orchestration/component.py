@@ -14,13 +14,23 @@ from dagster.components import DefsStateConfig, DefsStateConfigArgs, scaffold_wi
 from pydantic import BaseModel, ConfigDict
 
 from millstream import sources
-from millstream.config import DAGSTERS, PipelineConfig, load_dotenv, parse_pipeline, project_of
+from millstream.config import (
+    DAGSTERS,
+    PipelineConfig,
+    load_dotenv,
+    parse_pipeline,
+    project_of,
+    unset_variables,
+)
 from millstream.config.json_schema import attributes_schema
 from millstream.config.yaml_limits import ensure_bounded
+from millstream.errors import ConfigError
 from millstream.orchestration.assets import LoadConfig, Result, definitions_of, load
 from millstream.orchestration.scaffolder import PipelineScaffolder
 from millstream.orchestration.translation import TableData, translate
 from millstream.orchestration.yaml_dates import restore_dates
+
+_UNSET_HINT = "put it into .env, or into the environment of Dagster's processes"
 
 
 class PipelineAttributes(BaseModel):
@@ -56,13 +66,22 @@ class Pipeline(dg.StateBackedComponent):
     config: PipelineConfig
     templates: dg.ResolutionContext | None = field(default=None, repr=False, compare=False)
     """What templates of `translation` and `assets` know beside `stream`, `table` and `spec`."""
+    unset: str | None = field(default=None, repr=False, compare=False)
+    """Which variables templates name that are not set, in a sentence: Dagster reads `None`."""
 
     def get_asset_spec(self, data: TableData) -> dg.AssetSpec:
         """The spec of one asset: `data.spec` with what `translation` and `assets` say."""
         return translate(self.config, data, self.templates)
 
     def execute(self, context: dg.AssetExecutionContext, config: LoadConfig) -> Iterable[Result]:
-        """What a step does: load its selected streams, and yield a result for each asset."""
+        """What a step does: load its selected streams, and yield a result for each asset.
+
+        Raises:
+            ConfigError: a template names a variable that is not set. Definitions load without it,
+                as where they are only checked; a run would load something else, or elsewhere.
+        """
+        if self.unset:
+            raise ConfigError(self.unset, hint=_UNSET_HINT)
         yield from load(self.config, context, config)
 
     @classmethod
@@ -91,16 +110,25 @@ class Pipeline(dg.StateBackedComponent):
             # Dagster has read it, and kept the last of two
             ensure_bounded(text, file, unique=True)
             written = restore_dates(written, text)
+        load_dotenv(project_of(folder))  # as `millstream run` does
+        asked = {name: value for name, value in written.items() if name not in DAGSTERS}
+        missing = ", ".join(unset_variables(asked))
+        unset = f"{file}: not set in the environment: {missing}" if missing else None
         templates = context.resolution_context.at_path("attributes")
         resolved = {
             # some of them are filled in for one asset after the other
             name: value if name in DAGSTERS else templates.at_path(name).resolve_value(value)
             for name, value in written.items()
         }
-        loaded = cls(
-            parse_pipeline(resolved, where=str(file), project=project_of(folder), folder=folder),
-            templates,
-        )
+        try:
+            config = parse_pipeline(
+                resolved, where=str(file), project=project_of(folder), folder=folder
+            )
+        except ConfigError as error:
+            if unset is None:
+                raise
+            raise ConfigError(f"{error.message}\n{unset}", hint=_UNSET_HINT) from None
+        loaded = cls(config, templates, unset)
         if loaded._discovering is not None:
             context.component_tree.mark_component_defs_state_key(
                 context.component_loc, loaded.defs_state_config.key
