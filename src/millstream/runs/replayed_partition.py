@@ -14,7 +14,6 @@ from millstream.config import PartitionsConfig, PipelineConfig, TargetConfig
 from millstream.errors import ConfigError, SourceDataError
 from millstream.model import PARTITION_COLUMN
 from millstream.quarantine.store import Entry
-from millstream.sources import file_partitions
 from millstream.sources.partition import holds_value, value_at
 
 
@@ -40,6 +39,8 @@ def with_partition(
     Raises:
         UnplacedRowError: the row would be in no partition, or in another one.
     """
+    from millstream.sources import file_partitions  # late: it imports Arrow
+
     if not isinstance(target, PipelineConfig) or target.partitions is None:
         return text
     if not target.partitions.covers(entry.stream) or _key(row) is not None:
