@@ -7,8 +7,8 @@ reads it once, into columns. Which files were read is kept in the state of the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -46,6 +46,7 @@ from millstream.sources.file_rows import (
     unpacked,
 )
 from millstream.sources.file_state import FileState
+from millstream.sources.joined_files import JoinedFiles
 from millstream.sources.partition import instant
 from millstream.sources.typed_columns import LINKS, Declared
 
@@ -127,8 +128,10 @@ class FilesSource:
             now = settings
             if unread and settings.types:
                 now = csv_columns.settled(settings, known_columns())
-            for file in unread:
-                yield from self._unread(file, now, seen, in_parts=in_parts)
+            with closing(self._joined(settings, in_parts=in_parts)) as joined:
+                for file in unread:
+                    yield from self._unread(file, now, seen, joined)
+                yield from map(_imported, joined.parts())
             _refuse_unknown_types(unread, now, stream)
 
         return self._resource(rows, stream, settings, files, replace=full_refresh)
@@ -157,8 +160,18 @@ class FilesSource:
             found = file_corrections.find((file.url, *places), raw, settings, digest)
         return found is not None
 
+    def _joined(self, settings: FileStream, *, in_parts: bool) -> JoinedFiles:
+        import dlt
+
+        return JoinedFiles(
+            Path(dlt.current.pipeline().working_dir) / "parts",
+            self.config.parallel,
+            self._has_quarantine,
+            in_parts and engine_mode.current().reads_raw_parts and not settings.maps,
+        )
+
     def _unread(
-        self, file: ListedFile, settings: FileStream, seen: FileState, *, in_parts: bool
+        self, file: ListedFile, settings: FileStream, seen: FileState, joined: JoinedFiles
     ) -> Iterator[Any]:
         """The rows of a file, unless its content is what was read before."""
         before = seen.digest(file)
@@ -176,6 +189,8 @@ class FilesSource:
                     seen.add(file, digest)
                     return
                 raw.seek(0)
+            if seen.knows(file):  # what comes now is newer
+                yield from map(_imported, joined.parts())
             # a file without rows, such as one whose writer had only begun, has nothing to double
             if seen.knows(file) and not settings.primary_key and seen.had_rows(file):
                 corrected = file_corrections.corrected(
@@ -188,16 +203,22 @@ class FilesSource:
                 yield from file_corrections.read_again(seen.paths(file))
             with unpacked(file.url, raw, settings) as content:
                 digested = file_content.Digested(content)
+                pages: Iterable[Any] = ()
+                has_rows = False
                 if file_kind.is_parquet(file.url, settings):  # which is read from its end
                     digested.drained()
                     pages = self._reader.rows(file.url, raw, settings)
+                elif joined.takes(file) and not _is_document(file.url, digested, settings):
+                    has_rows = bool(joined.add(file.url, digested))
                 else:
-                    pages = self._handed_on(file.url, digested, settings, in_parts=in_parts)
-                has_rows = False
+                    yield from map(_imported, joined.parts())
+                    pages = self._handed_on(file.url, digested, settings, joined)
                 for page in pages:
                     has_rows = has_rows or _has_rows(page)
                     yield page
                 seen.add(file, digested.drained(), has_rows=has_rows)
+            if joined.is_full:
+                yield from map(_imported, joined.parts())
 
     def _part(
         self,
@@ -333,24 +354,17 @@ class FilesSource:
         return redirects.options(path, self.config.options, self.config.hosts)
 
     def _handed_on(
-        self, path: str, content: Any, settings: FileStream, *, in_parts: bool
+        self, path: str, content: Any, settings: FileStream, joined: JoinedFiles
     ) -> Iterator[Any]:
         """Rows as dlt takes them fastest: JSON lines as whole files, where that may be."""
-        is_document = file_kind.is_typed(path, settings) or file_kind.is_document(
-            path, content, settings
-        )
-        is_whole = in_parts and engine_mode.current().reads_raw_parts and not settings.maps
-        if is_document or not is_whole:
+        if not joined.may_hand_parts or _is_document(path, content, settings):
             yield from self._reader.rows(path, content, settings)
             return
-        import dlt
-
-        folder = Path(dlt.current.pipeline().working_dir) / "parts"
         parallel, quarantine_enabled = self.config.parallel, self._has_quarantine
-        for part in json_lines.parts(
-            path, content, parallel, folder, quarantine_enabled=quarantine_enabled
-        ):
-            yield dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
+        parts = json_lines.parts(
+            path, content, parallel, joined.folder, quarantine_enabled=quarantine_enabled
+        )
+        yield from map(_imported, parts)
 
     def _all_pages(self, file: ListedFile, settings: FileStream) -> Iterator[Any]:
         if file_kind.is_parquet(file.url, settings):
@@ -383,6 +397,17 @@ def _refuse_unknown_types(files: Sequence[ListedFile], settings: FileStream, str
 def _warn_of(unlisted: Sequence[PermissionError]) -> None:
     for error in unlisted:
         findings.warn(f"no file below {error.filename} was read: {error.strerror}")
+
+
+def _is_document(path: str, content: Any, settings: FileStream) -> bool:
+    """Whether a file is something else than JSON lines."""
+    return file_kind.is_typed(path, settings) or file_kind.is_document(path, content, settings)
+
+
+def _imported(part: json_lines.Part) -> Any:
+    import dlt
+
+    return dlt.mark.with_file_import(str(part.path), "typed-jsonl", part.rows)
 
 
 def _has_rows(page: Any) -> bool:
