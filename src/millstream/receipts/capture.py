@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from zlib import crc32
 
+from millstream.common import atomic_write
 from millstream.dlt_compat.pipes import handed_on, pipe_of
 from millstream.formats import raw_part
 from millstream.receipts.bson_rows import with_settings
@@ -223,7 +224,7 @@ class Capture:
                 table.save()
             self._folder.mkdir(parents=True, exist_ok=True)
             counts = {name: asdict(table.counted) for name, table in self._tables.items()}
-            (self._folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+            atomic_write.write(self._folder / "counts.json", json.dumps(counts))
         finally:
             for table in self._tables.values():
                 table.close()
