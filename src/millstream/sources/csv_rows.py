@@ -10,12 +10,10 @@ from __future__ import annotations
 import csv as python_csv
 import io
 import json
-import math
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -27,20 +25,14 @@ from millstream.config import FileStream
 from millstream.errors import SourceDataError
 from millstream.formats.json_path import json_path
 from millstream.quarantine import envelope
-from millstream.sources import column_values, csv_columns, file_content
+from millstream.sources import column_values, csv_cells
 from millstream.sources.csv_columns import columns_of
 from millstream.sources.file_content import PeekableFile
 from millstream.sources.typed_columns import Column, Declared, NamesOf, column_names
 
 BLOCK = 8 << 20
 _HEAD = 1 << 20
-_FORMS = {
-    "bigint": r"^-?(0|[1-9][0-9]*)$",
-    "bool": r"^(?i:true|false|1|0)$",
-}
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?|\d{4}-\d\d-\d\d.*", re.IGNORECASE)
-_EXACT_DIGITS = 15
-"""A decimal of so many digits is the double that it is read as, written again."""
 _OTHER_DELIMITERS = ";\t|,"
 
 
@@ -80,28 +72,6 @@ def read_line(
     found: list[Any] = []
     for part in file.table(columns, PeekableFile(io.BytesIO(line + b"\n")), number):
         found += part if isinstance(part, list) else part.to_pylist()
-    return found
-
-
-def read_again(
-    row: Mapping[str, Any], settings: FileStream, known: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """A row that waited as the texts of its cells, with the values of their columns.
-
-    Args:
-        known: the columns of the table in dlt's schema.
-
-    Raises:
-        SourceDataError: a cell is not of its column's type.
-    """
-    found = dict(row)
-    for key, column in csv_columns.declared(row, settings, known).items():
-        if isinstance(row[key], str):
-            array, misfits, detail = _typed(column, pa.array([row[key].encode()]))
-            if misfits:
-                raise SourceDataError(f"`{key}`: {detail}")
-            value = array[0].as_py()
-            found[key] = json.loads(value) if column.kind in ("json", "nested") else value
     return found
 
 
@@ -240,7 +210,7 @@ class _File:
         reasons: dict[int, tuple[Column, str]] = {}
         arrays = []
         for column, data in zip(columns, batch.columns):
-            array, wrong, detail = _typed(column, data)
+            array, wrong, detail = csv_cells.typed(column, data)
             arrays.append(array)
             for at in wrong:
                 reasons.setdefault(at, (column, detail))
@@ -322,65 +292,6 @@ class _File:
         return [envelope.refused(row, detail=detail, path=path, origin=where)]
 
 
-def _typed(column: Column, data: pa.Array) -> tuple[pa.Array, Sequence[int], str]:
-    """The values of a column, null where one does not fit; which ones do not, and why."""
-    try:
-        texts = data.cast(pa.string())
-    except pa.ArrowInvalid:
-        wrong = [at for at, each in enumerate(data.to_pylist()) if not _is_utf8(each)]
-        encoding = file_content.guess(data[wrong[0]].as_py())
-        array, _, _ = _typed(column, _without(data, wrong))
-        return array, wrong, f"not UTF-8; if the file is {encoding}, set `encoding: {encoding}`"
-    if column.kind in ("json", "nested"):
-        given = enumerate(texts.to_pylist())
-        misfits = [at for at, each in given if each is not None and not column_values.is_json(each)]
-        return texts, misfits, "not JSON"
-    if column.kind == "text":
-        return texts, (), ""
-    texts = pc.utf8_trim_whitespace(texts)
-    misfits = list(_misfits(column, texts))
-    array = _cast(column, _without(texts, misfits) if misfits else texts)
-    return array, misfits, f"not of the type {column.kind}"
-
-
-def _misfits(column: Column, texts: pa.Array, start: int = 0) -> Iterator[int]:
-    """The positions of texts that are not of a column's type."""
-    try:
-        _cast(column, texts)
-    except (pa.ArrowException, ValueError):
-        if len(texts) == 1:
-            yield start
-            return
-        half = len(texts) // 2
-        yield from _misfits(column, texts[:half], start)
-        yield from _misfits(column, texts[half:], start + half)
-
-
-def _cast(column: Column, texts: pa.Array) -> pa.Array:
-    """Texts as values that give them back, but for zeros at the end, and blanks around.
-
-    Raises:
-        pa.ArrowException, ValueError: one of them is not such a value.
-    """
-    form = _FORMS.get(column.kind)
-    if form and not pc.all(pc.match_substring_regex(texts, form), min_count=0).as_py():
-        raise ValueError(column.kind)
-    found = column_values.cast(column, texts)
-    if column.kind == "double":
-        is_long = pc.greater(pc.utf8_length(texts), _EXACT_DIGITS)
-        for at in pc.indices_nonzero(is_long.fill_null(False)).to_pylist():
-            value = found[at].as_py()
-            if math.isfinite(value) and Decimal(repr(value)) != Decimal(texts[at].as_py()):
-                raise ValueError(column.kind)
-    return found
-
-
-def _without(array: pa.Array, positions: Sequence[int]) -> pa.Array:
-    keep = np.ones(len(array), bool)
-    keep[list(positions)] = False
-    return pc.if_else(pa.array(keep), array, None)
-
-
 def _newlines(batch: pa.RecordBatch) -> Any:
     """How many newlines are in the values of each row; None where there are none at all."""
     found = None
@@ -390,14 +301,6 @@ def _newlines(batch: pa.RecordBatch) -> Any:
             own = np.asarray(count.fill_null(0))
             found = own if found is None else found + own
     return found
-
-
-def _is_utf8(value: bytes | None) -> bool:
-    try:
-        (value or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _shown(value: bytes | None) -> str | None:

@@ -26,8 +26,8 @@ from millstream.formats import engine_mode
 from millstream.model import Check, Partition, Stream
 from millstream.sources import (
     corrected_lines,
+    csv_cells,
     csv_columns,
-    csv_rows,
     file_content,
     file_corrections,
     file_kind,
@@ -294,7 +294,7 @@ class FilesSource:
         path = origin.rpartition(", line ")[0] or origin
         if not file_kind.is_typed(path, settings) or not file_kind.is_csv(path, settings):
             return row
-        return csv_rows.read_again(row, settings, known)
+        return csv_cells.read_again(row, settings, known)
 
     def check(self) -> Sequence[Check]:
         checks = []
