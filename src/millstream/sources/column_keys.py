@@ -83,12 +83,13 @@ class ColumnKeys:
         }
 
     def _natural(self, key: str) -> str:
-        normalize = self.naming.normalize_identifier
+        normalize, columns = self.naming.normalize_identifier, self.table.get("columns", {})
         name = natural_name(key, normalize)
+        if name in columns:
+            return name
         # of a table from before: a name that was cut after it was written in snake case
         before: str = normalize(natural_name(key, snake_case().normalize_identifier))
-        columns = self.table.get("columns", {})
-        return before if before in columns and name not in columns else name
+        return before if before in columns else name
 
 
 def renamed(page: Any, keys: Mapping[str, str]) -> Any:

@@ -13,6 +13,7 @@ from millstream.sources.typed_columns import (
     UNBOUNDED,
     Column,
     NamesOf,
+    column_name,
     column_names,
     stored_name,
 )
@@ -34,7 +35,7 @@ def key_column(key: str, types: Mapping[str, str]) -> str:
     """
     if "." not in key or types.get(key.partition(".")[0]) == "nested":
         return key
-    return column_names([key])[key]
+    return column_name(key)
 
 
 def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
@@ -70,11 +71,13 @@ def declared(
     stay = _text_for_good(settings, known)
     types = {name: kind for name, kind in settings.types.items() if name not in stay}
     sources = {key: key for key in keys if key in types}
-    others = {_name(source): source for source in types if source not in sources}
+    others = {column_name(source): source for source in types if source not in sources}
     for key in keys:
-        if key not in sources and (source := others.get(_name(key))) is not None:
+        if key not in sources and (source := others.get(column_name(key))) is not None:
             sources[key] = source
-    return {key: _column(_name(key), source, types[source]) for key, source in sources.items()}
+    return {
+        key: _column(column_name(key), source, types[source]) for key, source in sources.items()
+    }
 
 
 def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) -> None:
@@ -107,10 +110,6 @@ def _text_for_good(settings: FileStream, known: Mapping[str, Any]) -> list[str]:
         and (name := stored_name(each.source, known)) is not None
         and known[name].get("data_type") == "text"
     ]
-
-
-def _name(key: str) -> str:
-    return column_names([key])[key]
 
 
 def _column(name: str, source: str, kind: Any) -> Column:

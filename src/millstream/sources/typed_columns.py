@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
@@ -150,23 +151,30 @@ def column_names(
     ({'id': 'id_x87ea5d', 'ID': 'id'}, {'Id': 'id'})
     """
     find = natural or (lambda key: natural_name(key, snake_case().normalize_identifier))
-    named = {key: name for name, key in known.items() if key in keys}
+    come = {*keys}
+    named = {key: name for name, key in known.items() if key in come}
+    taken = {*named.values()}
     names = {key: find(key) for key in keys if key not in named}
-    rivals = [*names.values(), *named.values()]
+    rivals = Counter(names.values())
     primary = primary_roots(primary)
     first = [names[key] for key in primary if key in names]
 
     def is_free(key: str, name: str) -> bool:
-        if name.startswith("_dlt_") or name in named.values():
+        if name.startswith("_dlt_") or name in taken:
             return False
         if first.count(name) == 1:
             return key in primary
-        return key == name or rivals.count(name) == 1
+        return key == name or rivals[name] == 1
 
     chosen = {
         key: name if is_free(key, name) else _name_apart(key, name) for key, name in names.items()
     }
     return {key: named.get(key) or chosen[key] for key in keys}
+
+
+def column_name(key: str) -> str:
+    """The name of the column of a key that is alone."""
+    return column_names([key])[key]
 
 
 def stored_name(key: str, columns: Container[str]) -> str | None:
@@ -175,7 +183,7 @@ def stored_name(key: str, columns: Container[str]) -> str | None:
     >>> stored_name("ID", {"id", "id_x89f89c"}), stored_name("ID", {"id"}), stored_name("n", {"id"})
     ('id_x89f89c', 'id', None)
     """
-    name = column_names([key])[key]
+    name = column_name(key)
     return next((each for each in (_name_apart(key, name), name) if each in columns), None)
 
 
