@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from millstream.model import Column, SchemaChange, SchemaVersion, Severity, Table
+from millstream.schema_changes.renames import is_own
 
 SEPARATOR = "__"
 KEYS = 20
@@ -97,7 +98,7 @@ def _objects(columns: Iterable[Column]) -> dict[str, dict[str, dict[str, str]]]:
     """
     objects: dict[str, dict[str, dict[str, str]]] = {}
     for column in columns:
-        if column.variant_of is not None or column.name.lower().startswith("_dlt_"):
+        if column.variant_of is not None or is_own(column):
             continue
         parts = column.name.split(SEPARATOR)
         for end in range(len(parts)):

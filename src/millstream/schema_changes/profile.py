@@ -9,6 +9,7 @@ from millstream.formats.object_names import is_profile_key
 from millstream.model import ColumnProfile, DecidedBy, Decision, SchemaChange, SchemaVersion
 from millstream.schema_changes.diff import DATA_ALONE
 from millstream.schema_changes.policy import comes_and_goes
+from millstream.schema_changes.renames import is_own
 from millstream.schema_changes.sketch import SIZE
 from millstream.schema_changes.snapshot import Profile
 
@@ -160,7 +161,7 @@ def complete(version: SchemaVersion, profile: Profile) -> Profile:
             for column in (table.columns if table else ())
             if column.name not in columns
             and column.variant_of is None
-            and not (rows and column.name.lower().startswith("_dlt_"))
+            and not (rows and is_own(column))
         ]
         nothing = ColumnProfile(rows=rows, present=0, nulls=rows)
         completed[name] = {**columns, **dict.fromkeys(absent, nothing)}
