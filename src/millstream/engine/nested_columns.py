@@ -6,6 +6,7 @@ Rows of dicts that come later have to be of the column's type: it is not JSON, w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,13 @@ def type_of(column: Mapping[str, Any], caps: Any) -> pa.DataType | None:
     written = column.get("x-nested-type")
     if not written or caps is None or not caps.supports_nested_types:
         return None
-    return deserialize_type(written)
+    return _deserialized(written)
+
+
+@lru_cache(maxsize=1_000)
+def _deserialized(written: str) -> pa.DataType:
+    found: pa.DataType = deserialize_type(written)
+    return found
 
 
 def is_given_back(value: Any, kind: pa.DataType) -> bool:
