@@ -71,6 +71,15 @@ def _traceback(error: BaseException) -> list[str]:
     return traceback.format_exception(error)
 
 
+def connect_as(place: Place, monkeypatch: pytest.MonkeyPatch, name: str, options: str = "") -> str:
+    """Make a role, and let it load; its name, which is another in each database."""
+    server, database = place.extra["server"], place.extra["database"]
+    role = f"{name}_{database}"
+    place.query(f"CREATE ROLE {role} LOGIN PASSWORD 'r3ader' {options}")
+    monkeypatch.setenv(POSTGRES, server.url(database, user=role, password="r3ader"))
+    return role
+
+
 @pytestmark_postgres
 class TestPostgres:
     def test_no_credentials(self, postgres_place: Place, refused: Refused, monkeypatch):
@@ -86,10 +95,7 @@ class TestPostgres:
         assert POSTGRES in error.hint
 
     def test_no_connection_free(self, postgres_place: Place, refused: Refused, monkeypatch):
-        server, database = postgres_place.extra["server"], postgres_place.extra["database"]
-        role = f"crowd_{database}"
-        postgres_place.query(f"CREATE ROLE {role} LOGIN PASSWORD 'cr0wd' CONNECTION LIMIT 0")
-        monkeypatch.setenv(POSTGRES, server.url(database, user=role, password="cr0wd"))
+        connect_as(postgres_place, monkeypatch, "crowd", "CONNECTION LIMIT 0")
         error = refused(postgres_place, DestinationUnavailableError)
         assert "too many connections" in error.message
         assert "lower `max_concurrent_streams`" in error.hint
@@ -120,10 +126,8 @@ class TestPostgres:
             assert feed.asked == 0
 
     def test_may_not_make_the_schema(self, postgres_place: Place, refused: Refused, monkeypatch):
-        server, database = postgres_place.extra["server"], postgres_place.extra["database"]
-        role = f"reader_{database}"
-        postgres_place.query(f"CREATE ROLE {role} LOGIN PASSWORD 'r3ader'")
-        monkeypatch.setenv(POSTGRES, server.url(database, user=role, password="r3ader"))
+        database = postgres_place.extra["database"]
+        role = connect_as(postgres_place, monkeypatch, "reader")
         error = refused(postgres_place, DestinationAuthError)
         assert f'GRANT CREATE ON DATABASE "{database}" TO "{role}"' in error.hint
         postgres_place.query("CREATE SCHEMA shop")

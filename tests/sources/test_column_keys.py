@@ -36,6 +36,11 @@ def write(project: FileProject, name: str, row: Mapping[str, Any]) -> None:
         file.write_text(json.dumps(row) + "\n")
 
 
+def load(project: FileProject, name: str, row: Mapping[str, Any]) -> None:
+    write(project, name, row)
+    assert project.run() == 0, project.out + project.err
+
+
 def texts(project: FileProject) -> dict[str, dict[str, str]]:
     """By the primary key `pk`, the other texts of a row and the columns where they stand."""
     query = project.place.query
@@ -60,18 +65,17 @@ def test_no_value_is_lost_where_keys_share_a_name(
     """The row behind one that is refused goes another way than that before it."""
     project = FileProject(tmp_path / "project", place, capsys)
     project.configure("data/*", primary_key="pk", types={"n": "bigint"})
-    write(project, f"a.{first}", {"pk": "1", "ID": "ID1", "n": 1})
-    assert project.run() == 0, project.out + project.err
-    for load in "bc":
+    load(project, f"a.{first}", {"pk": "1", "ID": "ID1", "n": 1})
+    for name in "bc":
         rows = "".join(
-            f"{load}{n},id{n},ID{n},e{n},E{n},{'x' if n == 3 else n}\n" for n in (2, 3, 4)
+            f"{name}{n},id{n},ID{n},e{n},E{n},{'x' if n == 3 else n}\n" for n in (2, 3, 4)
         )
-        project.write(f"data/{load}.csv", f"pk,id,ID,e_mail,eMail,n\n{rows}")
+        project.write(f"data/{name}.csv", f"pk,id,ID,e_mail,eMail,n\n{rows}")
         assert project.run() == 0, project.out + project.err
     found = texts(project)
     expected = {
-        f"{load}{n}": {f"{key}{n}" for key in ("id", "ID", "e", "E")}
-        for load in "bc"
+        f"{name}{n}": {f"{key}{n}" for key in ("id", "ID", "e", "E")}
+        for name in "bc"
         for n in (2, 4)
     }
     assert {pk: {*row} for pk, row in found.items()} == {"1": {"ID1"}, **expected}
@@ -87,8 +91,7 @@ def test_a_long_key_has_one_column(
     project = FileProject(tmp_path / "project", place, capsys)
     project.configure("data/*")
     for pk, kind in zip("123", KINDS):
-        write(project, f"{pk}.{kind}", {"pk": pk, LONG + "one": "one", LONG + "two": "two"})
-        assert project.run() == 0, project.out + project.err
+        load(project, f"{pk}.{kind}", {"pk": pk, LONG + "one": "one", LONG + "two": "two"})
     one, two, three = texts(project).values()
     assert {*one} == {"one", "two"}
     assert one == two == three
@@ -100,11 +103,9 @@ def test_files_with_one_of_two_keys_that_share_a_name(
     project: FileProject, kind: str, other: str
 ) -> None:
     project.configure("data/*")
-    write(project, f"1.{kind}", {"pk": "1", "Name": "a", "NAME": "b", "ID": "c", "id": "d"})
-    assert project.run() == 0, project.out + project.err
+    load(project, f"1.{kind}", {"pk": "1", "Name": "a", "NAME": "b", "ID": "c", "id": "d"})
     write(project, f"2.{other}", {"pk": "2", "NAME": "b", "ID": "c"})
-    write(project, f"3.{other}", {"pk": "3", "Name": "a", "id": "d"})
-    assert project.run() == 0, project.out + project.err
+    load(project, f"3.{other}", {"pk": "3", "Name": "a", "id": "d"})
     found = texts(project)
     assert len({*found["1"].values()}) == 4
     assert {**found["2"], **found["3"]} == found["1"]
@@ -116,10 +117,8 @@ def test_a_key_keeps_its_column_when_another_of_its_name_comes(
     project: FileProject, kind: str, other: str
 ) -> None:
     project.configure("data/*")
-    write(project, f"1.{kind}", {"pk": "1", "eMail": "a"})
-    assert project.run() == 0, project.out + project.err
-    write(project, f"2.{other}", {"pk": "2", "e_mail": "b", "eMail": "a"})
-    assert project.run() == 0, project.out + project.err
+    load(project, f"1.{kind}", {"pk": "1", "eMail": "a"})
+    load(project, f"2.{other}", {"pk": "2", "e_mail": "b", "eMail": "a"})
     found = texts(project)
     assert found["2"]["a"] == found["1"]["a"] == "e_mail"
     assert found["2"].keys() == {"a", "b"}
