@@ -20,6 +20,14 @@ import pyarrow.parquet as pq
 
 
 @dlt.resource(columns={"id": {"data_type": "bigint"}, "name": {"data_type": "text"}})
+def mixed(folder: str):
+    file = Path(folder) / "part.parquet"
+    pq.write_table(pa.table({"id": [2, 3], "name": ["b", "c"]}), file)
+    yield {"id": 1, "name": "a"}
+    yield dlt.mark.with_file_import(str(file), "parquet", 2)
+
+
+@dlt.resource(columns={"id": {"data_type": "bigint"}, "name": {"data_type": "text"}})
 def orders(folder: str, kind: str):
     start = len([*Path(folder).glob("part*")])
     file = Path(folder) / f"part_{start}.{kind}"
@@ -70,6 +78,19 @@ def test_their_rows_are_loaded(
             assert "2 rows in" in said.out
         assert place.column("orders", "id") == [*range(2 * load)]
         assert place.column("orders", "name") == ["n0", "n1"] * load
+
+
+def test_rows_beside_them_get_no_receipt(
+    duckdb_place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many rows were read, nobody knows."""
+    arguments = {"folder": str(duckdb_place.project)}
+    source = {"type": "dlt", "path": "exported:mixed", "arguments": arguments}
+    configure(duckdb_place, "parquet", source=source, receipts="all")
+    assert main(["run", str(duckdb_place.project)]) == 0
+    said = capsys.readouterr()
+    assert "delivered" not in said.out + said.err
+    assert duckdb_place.column("mixed", "id") == [1, 2, 3]
 
 
 def test_maps_of_their_rows_are_refused(

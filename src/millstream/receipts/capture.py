@@ -50,11 +50,13 @@ class Counted:
         rows: source rows; notes of the quarantine are none.
         kept: of these, those whose values can be compared.
         unchecked: why values can't be compared, where that is so.
+        has_files: rows came in files that are loaded as they are, too: nobody counted these.
     """
 
     rows: int = 0
     kept: int = 0
     unchecked: str = ""
+    has_files: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -264,7 +266,7 @@ class Capture:
             if meta.file_format == "typed-jsonl":
                 self._see_part(table, Path(path))
             else:
-                table.skip("rows are in files that are loaded as they are", 0)
+                table.counted.has_files = True
             return
         for row in rows:
             self._see_row(table, row)
@@ -352,6 +354,8 @@ def captured(folder: Path, normalize: Callable[[str], str]) -> dict[str, Capture
     found: dict[str, Captured] = {}
     for number, (name, plain) in enumerate(counts.items()):
         counted, root = Counted(**plain), normalize(name)
+        if counted.has_files:
+            continue
         if root in found:
             counted.rows += found[root].counted.rows
             counted.unchecked = counted.unchecked or "tables of several names are one"
