@@ -545,6 +545,26 @@ def test_types_of_columns_that_share_a_name(project: FileProject, select: Select
     assert select("order_id, id, id_x89f89c") == [(1, "a", 1), (2, "a", 2)]
 
 
+def test_types_of_columns_that_files_call_otherwise(project: FileProject, select: Select) -> None:
+    """A column is the same however its header is written: of one load, and of those behind."""
+    types = {"amt": "bigint", "orderDate": "date", "Net Price": "decimal(6,2)"}
+    project.configure("*.csv", {"schema_policy": "strict"}, types=types)
+    project.write("a.csv", "id,amt,orderDate,net_price\n1,1,2024-01-01,1.50\n")
+    project.write("b.csv", "id,Amt,order_date,Net Price\n2,2,2024-01-02,2.50\n")
+    project.load()
+    project.write("c.csv", "id,AMT,OrderDate,NetPrice\n3,3,2024-01-03,3.50\n4,x,,\n5,5,,5.555\n")
+    project.load()
+    days = [date(2024, 1, day) for day in (1, 2, 3)]
+    prices = [Decimal(f"{number}.50") for number in (1, 2, 3)]
+    numbers = range(1, 4)
+    rows = zip(map(str, numbers), numbers, days, prices)
+    assert select("id, amt, order_date, net_price") == list(rows)
+    assert [detail.partition(" (file:")[0] for _, detail in project.quarantined()] == [
+        "`AMT`: not of the type bigint",
+        "`NetPrice`: not of the type decimal(6, 2)",
+    ]
+
+
 def test_types_of_columns_that_json_has_before_csv_comes(
     project: FileProject, select: Select
 ) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from millstream.config import FileStream
 from millstream.errors import SourceDataError
 from millstream.sources import column_values, csv_columns, file_content
-from millstream.sources.typed_columns import Column
+from millstream.sources.typed_columns import UNBOUNDED, Column
 
 _FORMS = {
     "bigint": r"^-?(0|[1-9][0-9]*)$",
@@ -65,7 +65,16 @@ def typed(column: Column, data: pa.Array) -> tuple[pa.Array, Sequence[int], str]
     texts = pc.utf8_trim_whitespace(texts)
     misfits = list(_misfits(column, texts))
     array = _cast(column, _without(texts, misfits) if misfits else texts)
-    return array, misfits, f"not of the type {column.kind}"
+    return array, misfits, f"not of the type {_words(column)}"
+
+
+def _words(column: Column) -> str:
+    """The type of a column, as `types` has it."""
+    if column.kind == "timestamp" and column.is_zoned:
+        return "timestamptz, which has an offset or Z"
+    if column.kind == "decimal" and column.digits != UNBOUNDED:
+        return "decimal({}, {})".format(*column.digits)
+    return column.kind
 
 
 def _misfits(column: Column, texts: pa.Array, start: int = 0) -> Iterator[int]:

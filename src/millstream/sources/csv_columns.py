@@ -24,7 +24,11 @@ def columns_of(
 ) -> list[Column]:
     """The columns of a file, by the names in its first row."""
     named = names_of(names)
-    return [_column(named[name], name, types.get(name, "text")) for name in names]
+    entries = _entries(named, types)
+    return [
+        _column(named[name], name, types[entries[name]] if name in entries else "text")
+        for name in names
+    ]
 
 
 def key_column(key: str, types: Mapping[str, str]) -> str:
@@ -70,14 +74,9 @@ def declared(
     """
     stay = _text_for_good(settings, known)
     types = {name: kind for name, kind in settings.types.items() if name not in stay}
-    sources = {key: key for key in keys if key in types}
-    others = {column_name(source): source for source in types if source not in sources}
-    for key in keys:
-        if key not in sources and (source := others.get(column_name(key))) is not None:
-            sources[key] = source
-    return {
-        key: _column(column_name(key), source, types[source]) for key, source in sources.items()
-    }
+    named = {key: column_name(key) for key in keys}
+    entries = _entries(named, types).items()
+    return {key: _column(named[key], entry, types[entry]) for key, entry in entries}
 
 
 def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) -> None:
@@ -99,6 +98,23 @@ def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) 
                 f"stream {stream!r}: no file has a column {source!r}, which `types` names",
                 hint=f"correct `types`; the table's columns are {there}",
             )
+
+
+def _entries(named: Mapping[str, str], types: Mapping[str, str]) -> Mapping[str, str]:
+    """The entry of `types` for each column that has one, by what its file calls the column.
+
+    An entry is for the column of its own name, or of the name that it becomes: files write the
+    names of one column in several ways.
+
+    Args:
+        named: the names of the file's columns, by what it calls them.
+    """
+    found = {key: key for key in named if key in types}
+    others = {column_name(entry): entry for entry in types if entry not in found}
+    for key, name in named.items():
+        if key not in found and name in others:
+            found[key] = others[name]
+    return found
 
 
 def _text_for_good(settings: FileStream, known: Mapping[str, Any]) -> list[str]:
