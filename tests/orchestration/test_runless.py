@@ -50,9 +50,9 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def run(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(project: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     home = {"DAGSTER_HOME": str(project.parent / "home")}
-    return millstream(project, "run", environment={**home, **environment})
+    return millstream(project, "run", *options, environment={**home, **environment})
 
 
 def test_what_run_loaded_is_materialized_in_dagster(project: Path) -> None:
@@ -76,6 +76,33 @@ def test_what_run_loaded_is_materialized_in_dagster(project: Path) -> None:
     evaluation = record.event.dagster_event.asset_check_evaluation_data
     assert not evaluation.passed
     assert evaluation.description.endswith(": millstream schema accept --stream orders")
+
+
+@pytest.mark.parametrize(
+    "partitions", ["", "  partitions: {type: static, field: region, values: [eu]}\n"]
+)
+def test_what_a_replay_loaded_is_told_to_dagster(project: Path, partitions: str) -> None:
+    """Rows of several partitions are no materialization of one."""
+    (project / "defs.yaml").write_text(DEFS + partitions)
+    row = '{"id": 1, "region": "eu", "Lines": [{"lineNo": 1}]}\n'
+    (project / "data" / "a.jsonl").write_text(row + row.replace("1", "null", 1))
+    loaded = run(project, *(["--partition", "eu"] if partitions else []))
+    assert loaded.returncode == 0, loaded.stderr
+    home = {"DAGSTER_HOME": str(project.parent / "home")}
+    listed = millstream(project, "quarantine", "list").stdout
+    fixed = row.replace("1", "2", 1)
+    replay = ["quarantine", "replay", "--id", listed.split()[0], "--row", fixed]
+    replayed = millstream(project, *replay, environment=home)
+    assert replayed.returncode == 0, replayed.stderr
+    said = "observed" if partitions else "materialized"
+    assert f"reported to Dagster: 2 assets {said}" in replayed.stderr
+    with dg.DagsterInstance.from_config(str(project.parent / "home")) as instance:
+        fetch = instance.fetch_observations if partitions else instance.fetch_materializations
+        for key in (ORDERS, LINES):
+            newest = fetch(key, limit=1).records[0]
+            event = newest.asset_observation if partitions else newest.asset_materialization
+            assert event is not None
+            assert event.metadata["rows_loaded"].value == 1
 
 
 def test_a_dagster_that_cannot_be_told_costs_no_load(project: Path) -> None:

@@ -6,9 +6,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from millstream.cli import malloc
+from millstream.cli import dagster_instance, malloc
 from millstream.cli.command import Command
 from millstream.cli.pipeline import (
     import_arrow_for,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from millstream.config import PipelineConfig
+    from millstream.model import RunReport
     from millstream.quarantine.store import Entry
 
 _REASONS = ("contract", "policy", "refused", "unreadable")
@@ -129,6 +131,8 @@ def _replay(options: Namespace) -> int:
             continue
         with redirect_stdout(sys.stderr):
             report, plan = runner.replay(config, stream, ids=chosen, corrected=options.row)
+        if report.rows:
+            dagster_instance.tell(partial(_report_replay, config, report))
         left = [{"id": entry.id, "why": why} for entry, why in plan.left]
         document.append({"report": report.to_dict(), "left": left})
         if not options.json:
@@ -140,6 +144,11 @@ def _replay(options: Namespace) -> int:
     elif not document:
         print(_nothing(found))
     return 0
+
+
+def _report_replay(config: PipelineConfig, report: RunReport, external_loads: Any) -> str:
+    told: str = external_loads.report_replay(config, report)
+    return told
 
 
 def _check_ids(wanted: set[str], there: set[str]) -> None:
@@ -225,7 +234,8 @@ COMMAND = Command(
             name="replay",
             summary="load what waits, after the fix or the accepted change",
             description="Rows enter the tables as the stream's own do, each once; no cursor moves. "
-            "What still can't be loaded goes on waiting, with a new reason.",
+            "What still can't be loaded goes on waiting, with a new reason. "
+            "Where DAGSTER_HOME names a Dagster instance, it is told of the tables that got rows.",
             examples=(
                 "millstream quarantine replay --stream issues",
                 "millstream quarantine replay --id 1f2e3d4c5b6a7988 --row '{\"id\": 1}'",

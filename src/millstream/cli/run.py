@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from millstream.cli import malloc
+from millstream.cli import dagster_instance, malloc
 from millstream.cli.command import Command
 from millstream.cli.pipeline import (
     import_arrow_for,
@@ -19,7 +18,6 @@ from millstream.cli.pipeline import (
     stream_option,
 )
 from millstream.cli.terminal import paint, print_json
-from millstream.common.text import quantity
 
 if TYPE_CHECKING:
     from millstream.config import PipelineConfig
@@ -125,7 +123,8 @@ def _run(options: Namespace) -> int:
 
     if options.json:
         _print_json(config.name, reports, failures)
-    _tell_dagster(config, reports, held)
+    if reports or held:
+        dagster_instance.tell(lambda told: told.report_loads(config, reports, held))
     if failures:
         names = ", ".join(
             " ".join(filter(None, (failure["stream"], failure["partition"])))
@@ -140,27 +139,6 @@ def _run(options: Namespace) -> int:
         _print_interruption(stops, list(loads), {each.stream for each in reports} - broken)
         raise KeyboardInterrupt
     return 1 if failures else 0
-
-
-def _tell_dagster(
-    config: PipelineConfig, reports: Sequence[RunReport], held: Mapping[str, SchemaHeldError]
-) -> None:
-    """Let the instance in DAGSTER_HOME know of the loads; they are done, whatever it answers."""
-    from importlib.util import find_spec
-
-    if not os.environ.get("DAGSTER_HOME") or not (reports or held) or not find_spec("dagster"):
-        return
-    from millstream.orchestration.external_loads import report_loads
-
-    try:
-        told = report_loads(config, reports, held)
-    except Exception as error:
-        from millstream.common.redact import redact
-
-        text = redact(f"{type(error).__name__}: {error}")
-        print(f"warning: Dagster was not told of these loads: {text}", file=sys.stderr)
-    else:
-        print(f"reported to Dagster: {quantity(told, 'asset')} materialized", file=sys.stderr)
 
 
 def _print_interruption(

@@ -1,4 +1,4 @@
-"""Loads of `millstream run`, reported to a Dagster instance: its assets show as materialized.
+"""Loads of the command line, reported to a Dagster instance: its assets show as materialized.
 
 Only where `DAGSTER_HOME` names an instance. These events belong to no run of Dagster.
 """
@@ -10,6 +10,7 @@ from importlib import import_module
 
 import dagster as dg
 
+from millstream.common.text import quantity
 from millstream.config import PipelineConfig
 from millstream.errors import SchemaHeldError
 from millstream.model import RunReport
@@ -21,8 +22,8 @@ from millstream.orchestration.translation import Translate
 
 def report_loads(
     config: PipelineConfig, reports: Sequence[RunReport], held: Mapping[str, SchemaHeldError]
-) -> int:
-    """Report materializations and check results; how many assets were materialized.
+) -> str:
+    """Report materializations and check results; what was reported.
 
     Args:
         held: the streams of which the policy holds a change, so that nothing was loaded.
@@ -46,7 +47,26 @@ def report_loads(
         for stream, error in held.items():
             for result in checks.held_results(config, streams[stream].root, error):
                 instance.report_runless_asset_event(_evaluation(result))
-    return len(told)
+    return f"{quantity(len(told), 'asset')} materialized"
+
+
+def report_replay(config: PipelineConfig, report: RunReport) -> str:
+    """Report what rows from quarantine did to the tables of a stream; what was reported.
+
+    No check is told: these rows are no sample of the source. Those of a stream with partitions may
+    be of several ones, so that its tables are observed, not materialized.
+
+    Raises:
+        Exception: as `report_loads`.
+    """
+    assets = _streams(asset_specs(config, _translated(config)))[report.stream]
+    tables = tables_metadata(config, assets, report)
+    is_partitioned = config.partitions is not None and config.partitions.covers(report.stream)
+    event = dg.AssetObservation if is_partitioned else dg.AssetMaterialization
+    with dg.DagsterInstance.get() as instance:
+        for key, metadata in tables.items():
+            instance.report_runless_asset_event(event(key, metadata=metadata))
+    return f"{quantity(len(tables), 'asset')} {'observed' if is_partitioned else 'materialized'}"
 
 
 def _translated(config: PipelineConfig) -> Translate | None:
