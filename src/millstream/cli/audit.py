@@ -22,6 +22,7 @@ from millstream.common.text import quantity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from millstream.config import PipelineConfig
     from millstream.receipts.source_now import Difference, SourceComparison
     from millstream.runs.audit import AuditedLoad
     from millstream.runs.source_audit import SourceAudit
@@ -61,10 +62,18 @@ def _run(options: Namespace) -> int:
         [_document(load) for load in loads],
         (line for load in loads for line in _lines(load)),
         as_json=options.json,
-        if_empty="no load has receipts: set `receipts: sample` in defs.yaml, then `millstream "
-        "run`. Without them, --source compares the tables with the source as it is now",
+        if_empty=f"no load has receipts: {_how_to_get_one(config)}. Without them, --source "
+        "compares the tables with the source as it is now",
     )
     return 0 if all(load.is_delivered for load in loads) else 1
+
+
+def _how_to_get_one(config: PipelineConfig) -> str:
+    if config.receipts == "none":
+        return "set `receipts: sample` in defs.yaml, then `millstream run`"
+    return (
+        "the next run that loads rows makes one, but for files that a source hands on as they are"
+    )
 
 
 def _refuse(option: str, value: str | None, why: str) -> None:

@@ -16,10 +16,11 @@ out: their staging tables, and the tables that they replace, are emptied wheneve
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from millstream.runs import manifests
 
 if TYPE_CHECKING:
     import dlt
+    from dlt.common.destination.configuration import CsvFormatConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,14 @@ def counted(run: Path, counts: Sequence[Count]) -> list[Count]:
     return every
 
 
-def size_of_job(run: Path, load_id: str, job: str) -> tuple[int, int]:
-    """Rows and bytes of a file that waits to be loaded; no rows where its format tells none."""
+def size_of_job(
+    run: Path, load_id: str, job: str, csv_format: Callable[[], CsvFormatConfiguration]
+) -> tuple[int, int]:
+    """Rows and bytes of a file that waits to be loaded; no rows where its format tells none.
+
+    Args:
+        csv_format: how the destination reads CSV.
+    """
     import gzip
 
     import pyarrow.parquet as pq
@@ -213,6 +221,13 @@ def size_of_job(run: Path, load_id: str, job: str) -> tuple[int, int]:
         elif name.endswith(".jsonl"):
             with (gzip.open if name != file.name else open)(file, "rb") as lines:
                 rows = sum(1 for line in lines if line.strip())
+        elif name.endswith(".csv"):
+            how = csv_format()
+            with (gzip.open if name != file.name else open)(
+                file, "rt", encoding=how.encoding, errors="replace", newline=""
+            ) as lines:
+                records = sum(1 for row in csv.reader(lines, delimiter=how.delimiter) if row)
+            rows = max(0, records - how.include_header)
         return rows, file.stat().st_size
     return 0, 0
 

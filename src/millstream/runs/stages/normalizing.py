@@ -25,6 +25,7 @@ from millstream.runs.signals import raising_signals
 
 if TYPE_CHECKING:
     import dlt
+    from dlt.common.destination.configuration import CsvFormatConfiguration
     from dlt.common.metrics import NormalizeMetrics
 
 
@@ -98,7 +99,7 @@ def normalize(
                 stored=baseline.schema,
             )
         noting.join()
-        counted = load_packages.counted(run, _counts(run, normalized))
+        counted = load_packages.counted(run, _counts(run, normalized, pipeline))
         deduplication.forget_extracted(run)
         _write_manifests(pipeline, run, counted)
     waiting = {count.load_id for count in counted} | {*load_packages.pending(run)}
@@ -198,7 +199,7 @@ def _packaged(
 
 
 def _counts(
-    run: Path, normalized: Mapping[str, Sequence[NormalizeMetrics]]
+    run: Path, normalized: Mapping[str, Sequence[NormalizeMetrics]], pipeline: dlt.Pipeline
 ) -> list[load_packages.Count]:
     """What was normalized, by load and table; dlt's own tables left out."""
     rows: Counter[tuple[str, str]] = Counter()
@@ -210,7 +211,16 @@ def _counts(
                 continue
             found = counted.items_count, counted.file_size
             if found == (0, 0):  # a file that is loaded as it is: dlt counts nothing
-                found = load_packages.size_of_job(run, load_id, f"{table}.{file_id}")
+                found = load_packages.size_of_job(
+                    run, load_id, f"{table}.{file_id}", lambda: _csv_format(pipeline)
+                )
             rows[load_id, table] += found[0]
             size[load_id, table] += found[1]
     return [load_packages.Count(*each, rows[each], size[each]) for each in rows]
+
+
+def _csv_format(pipeline: dlt.Pipeline) -> CsvFormatConfiguration:
+    from dlt.common.destination.configuration import CsvFormatConfiguration
+
+    config = pipeline.destination_client().config
+    return getattr(config, "csv_format", None) or CsvFormatConfiguration()
