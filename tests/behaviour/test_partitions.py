@@ -256,7 +256,7 @@ def test_a_window_as_arguments(place: Place) -> None:
 
 def test_rows_without_a_time_stop_the_run(place: Place) -> None:
     config = parted(place)
-    with pytest.raises(Exception, match="a row has no 'at', so that it belongs to no partition"):
+    with pytest.raises(Exception, match="'at' is missing, so that the row belongs to no partition"):
         load(config, "2024-01-01", {"id": 1})
 
 

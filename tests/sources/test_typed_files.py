@@ -513,7 +513,10 @@ def test_lines_of_no_partition_are_named(project: FileProject) -> None:
     project.write("data/b.jsonl", '{"region": "eu"}\nno line\n')
     assert project.run("--partition", "eu") == 1
     assert "b.jsonl, line 2: " in project.err
-    assert "has no 'region'" not in project.err
+    assert "is missing" not in project.err
+    project.write("data/b.jsonl", '{"region": "eu"}\n{"region": "us"}\n{"id": 4}\n')
+    assert project.run("--partition", "eu") == 1
+    assert "b.jsonl, row 3: 'region' is missing" in project.err
 
 
 def test_types_of_columns_that_not_every_file_has(project: FileProject, select: Select) -> None:

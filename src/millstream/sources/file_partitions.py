@@ -75,27 +75,31 @@ def for_partition(partition: Partition | None, stream: str, settings: FileStream
     return settings.model_copy(update={"path": path})
 
 
-def rows_in(page: Any, partition: Partition, columns: Declared, what: str) -> Any:
+def rows_in(page: Any, partition: Partition, columns: Declared, file: str, read: int) -> Any:
     """The rows of a page, an Arrow table or a list, that a field says to be the partition's.
 
     Args:
         columns: of the file; none where it has JSON.
-        what: names the stream in errors.
+        file: is named in errors, with the number of a row where rows come in the file's order.
+        read: how many rows of the file came so far, with this page's.
 
     Raises:
         SourceDataError: a row does not say where it belongs, or can't be read.
     """
-    field = require_field(partition, what)
+    field = require_field(partition, file)
     first, _, rest = (field, "", "") if field in columns.names else field.partition(".")
     column = columns.names.get(first, first)
     if not isinstance(page, list):
         values = (value_at(each, rest) if rest else each for each in _values(page, column))
-        return page.filter(pa.array([holds_value(partition, each, what) for each in values]))
+        return page.filter(pa.array([holds_value(partition, each, file) for each in values]))
     if columns.names:
         key = columns.keys.get(column, column)
         field = f"{key}.{rest}" if rest else key
+        return [row for row in page if _holds(partition, row, field, file)]
     return [
-        row for row in page if holds_value(partition, value_at(_readable(row, what), field), what)
+        row
+        for number, row in enumerate(page, read - len(page) + 1)
+        if _holds(partition, row, field, f"{file}, row {number}")
     ]
 
 
@@ -109,7 +113,11 @@ def _values(table: pa.Table, column: str) -> Iterator[Any]:
     return iter(values.to_pylist())
 
 
-def _readable(row: Any, what: str) -> Any:
+def _holds(partition: Partition, row: Any, field: str, where: str) -> bool:
+    return holds_value(partition, value_at(_readable(row), field), where)
+
+
+def _readable(row: Any) -> Any:
     """A row without the envelope that what is to be quarantined is in."""
     row = parsed(row)
     if not envelope.is_one(row):
@@ -118,7 +126,7 @@ def _readable(row: Any, what: str) -> Any:
         return row["row"]
     found = row[envelope.KEY]
     raise SourceDataError(
-        f"{what}: {found['origin']}: {found['unreadable']}, so that its partition can't be told",
+        f"{found['origin']}: {found['unreadable']}, so that its partition can't be told",
         hint="correct it, or take it out; nothing of this partition was loaded",
     )
 

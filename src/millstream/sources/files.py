@@ -248,14 +248,16 @@ class FilesSource:
             _warn_of(unlisted)
             now = csv_columns.settled(settings, known_columns()) if settings.types else settings
             for file in files:
-                columns = Declared((), {})
+                columns, read = Declared((), {}), 0
                 for page in self._all_pages(file, now):
                     if isinstance(page, Declared):
                         columns = page
                         yield from hinted(page)
                         continue
                     if not named and partition.by is not None:
-                        page = file_partitions.rows_in(page, partition, columns, what)
+                        where = redact_url(file.url)
+                        read += len(page)
+                        page = file_partitions.rows_in(page, partition, columns, where, read)
                     if len(page):
                         yield file_partitions.stamped(page, partition)
             _refuse_unknown_types(files, now, stream)

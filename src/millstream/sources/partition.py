@@ -69,7 +69,7 @@ def holds_value(partition: Partition, value: Any, what: str) -> bool:
     """
     if value is None:
         raise SourceDataError(
-            f"{what}: a row has no {partition.by!r}, so that it belongs to no partition",
+            f"{what}: {partition.by!r} is missing, so that the row belongs to no partition",
             hint="choose a field that every row has, or leave such rows out at the source",
         )
     if partition.window is None:
