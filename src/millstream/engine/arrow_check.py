@@ -26,7 +26,13 @@ from dlt.common.normalizers.json.helpers import get_row_hash
 
 from millstream.dlt_compat.pipes import handed_on, is_import, pipe_of
 from millstream.engine import arrow_sizes, arrow_times, row_size
-from millstream.engine.arrow_items import as_table, is_arrow, plain_rows, storable_rows
+from millstream.engine.arrow_items import (
+    as_table,
+    is_arrow,
+    plain_rows,
+    storable_rows,
+    tables_of_relation,
+)
 from millstream.engine.coercion_rules import InexactError, MisfitError, coerce
 from millstream.engine.dlt.key_collisions import Collision
 from millstream.engine.schema_size import check_schema_size
@@ -99,6 +105,8 @@ class ArrowCheck:
             return (part for each in item for part in self._parts(each))
         if is_arrow(item):
             return self._parts(item)
+        if (tables := tables_of_relation(item)) is not None:
+            return (part for table in tables for part in self._parts(table))
         self._rows_came = True
         return item
 

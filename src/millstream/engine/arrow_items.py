@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from millstream.engine import arrow_times
 
+_ROWS_OF_RELATION = 100_000
+"""How many are read at once."""
+
 
 def is_arrow(item: Any) -> bool:
     """Whether an item is of a library that has Arrow tables or frames."""
     module = type(item).__module__.partition(".")[0]
     return module in ("pyarrow", "pandas", "polars")
+
+
+def tables_of_relation(item: Any) -> Iterator[pa.Table] | None:
+    """The rows of an SQL relation of dlt's, a part at a time; None where an item is none.
+
+    dlt would have the destination insert them by itself, past the policy and all that is counted.
+    """
+    import dlt
+
+    if not isinstance(item, dlt.Relation):
+        return None
+    # dlt reads DuckDB so
+    warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+    return item.iter_arrow(chunk_size=_ROWS_OF_RELATION)
 
 
 def as_table(item: Any) -> pa.Table | None:

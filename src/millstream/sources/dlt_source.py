@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.config import DltConfig
-from millstream.dlt_compat.pipes import handed_on, pipe_of
+from millstream.dlt_compat.pipes import pipe_of
 from millstream.errors import ConfigError, SourceNotFoundError
 from millstream.model import Check, Partition, Stream
 from millstream.sources.partition import MILLISECONDS, require_field, rows_of
@@ -29,8 +28,6 @@ from millstream.sources.partition import MILLISECONDS, require_field, rows_of
 if TYPE_CHECKING:
     from dlt.sources import DltResource, DltSource
 
-_ROWS_OF_RELATION = 100_000
-"""How many are read at once."""
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -104,8 +101,6 @@ class DltSourceAdapter:
             self._require(source, name)
         self._refuse_shared_table(source, members or (stream,))
         source = source.with_resources(*(members or (stream,)))
-        for resource in source.selected_resources.values():
-            resource.add_step(_read_relation, insert_at=len(pipe_of(resource)))
         if partition is not None:
             for resource in source.selected_resources.values():
                 initial = self._initial_value(resource)
@@ -247,20 +242,6 @@ def _tables(source: DltSource, names: Sequence[str]) -> dict[str, list[str]]:
         if isinstance(table, str):
             found.setdefault(source.schema.naming.normalize_tables_path(table), []).append(name)
     return found
-
-
-def _read_relation(item: Any, meta: Any = None) -> Any:
-    """The rows of an SQL relation of dlt's, in Arrow tables; any other item as it is.
-
-    dlt would have the destination insert them by itself, past the policy and all that is counted.
-    """
-    import dlt
-
-    if not isinstance(item, dlt.Relation):
-        return handed_on(item, meta)
-    # dlt reads DuckDB so
-    warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-    return item.iter_arrow(chunk_size=_ROWS_OF_RELATION)
 
 
 def _confine(
