@@ -35,10 +35,10 @@ def orders(write_disposition: str = "merge") -> Any:
     return rows
 
 
-def since() -> Any:
+def since(write_disposition: str = "merge") -> Any:
     """The same with a cursor: only rows that changed after the newest one loaded so far."""
 
-    @dlt.resource(name="orders", primary_key="id", write_disposition="merge")
+    @dlt.resource(name="orders", primary_key="id", write_disposition=write_disposition)
     def rows(
         changed: Any = dlt.sources.incremental("changed", initial_value=0),  # noqa: B008 (dlt's way)
     ) -> Iterator[list[dict[str, Any]]]:

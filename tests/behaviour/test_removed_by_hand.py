@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from behaviour.conftest import Load
-from millstream.errors import RunError
+from behaviour.feed import FEED
+from millstream.config import DltConfig
+from millstream.errors import ConfigError, RunError
 from services.places import Place
 
 
@@ -121,18 +123,70 @@ def test_columns_that_may_not_be_null_are_made_again(
 def test_a_column_that_someone_made_and_that_may_not_be_null(
     place: Place, load: Load, disposition: str
 ) -> None:
+    """One that DuckDB's errors have in quotes."""
     load([{"id": 1}], disposition=disposition)
     table = place.from_clause("orders")
-    place.query(f"ALTER TABLE {table} ADD COLUMN region INT DEFAULT 0")
-    place.query(f"ALTER TABLE {table} ALTER COLUMN region SET NOT NULL")
-    place.query(f"ALTER TABLE {table} ALTER COLUMN region DROP DEFAULT")
+    place.query(f"ALTER TABLE {table} ADD COLUMN name INT DEFAULT 0")
+    place.query(f"ALTER TABLE {table} ALTER COLUMN name SET NOT NULL")
+    place.query(f"ALTER TABLE {table} ALTER COLUMN name DROP DEFAULT")
     with pytest.raises(RunError) as error:
         load([{"id": 2}], disposition=disposition)
     hint = str(error.value.hint)
-    assert "nothing for `region`, which may not be null in the destination's `orders`" in hint
-    place.query(f'ALTER TABLE {table} ALTER COLUMN "region" DROP NOT NULL')  # as the hint says
+    assert "nothing for `name`, which may not be null in the destination's `orders`" in hint
+    place.query(f'ALTER TABLE {table} ALTER COLUMN "name" DROP NOT NULL')  # as the hint says
     load([], disposition=disposition)
     assert place.column("orders", "id") == [1, 2]
+
+
+def test_a_column_that_was_renamed_in_case_alone_is_made_again(place: Place, load: Load) -> None:
+    """PostgreSQL tells `Price` from `price`, where dlt does not; to DuckDB they are one column."""
+    load([{"id": 1, "price": 1}])
+    place.query(f'ALTER TABLE {place.from_clause("orders")} RENAME COLUMN price TO "Price"')
+    if place.kind == "postgres":
+        with pytest.raises(RunError, match="load failed"):
+            load([{"id": 2, "price": 2}])
+    load([{"id": 2, "price": 2}])
+    assert place.column("orders", "price") == [None if place.kind == "postgres" else 1, 2]
+
+
+@pytest.mark.parametrize("table", ["_dlt_pipeline_state", "_dlt_loads"])
+def test_a_table_of_dlt_that_was_removed_is_made_again(
+    place: Place, load: Load, table: str
+) -> None:
+    load([{"id": 1, "changed": 1}], source=_since())
+    place.query(f"DROP TABLE {place.from_clause(table)}")
+    with pytest.raises(RunError) as error:
+        load([{"id": 2, "changed": 2}], source=_since())
+    assert f"no longer had `{table}`" in str(error.value.hint)
+    load([], source=_since())
+    assert FEED.cursor == 2  # type: ignore[attr-defined]
+    assert place.column("orders", "id") == [1, 2]
+
+
+def test_a_stream_that_appends_is_not_read_again_when_its_cursor_is_gone(
+    place: Place, load: Load
+) -> None:
+    """`_dlt_loads` may be kept short by someone: dlt takes the state of listed loads alone."""
+    appended = _since("append")
+    load([{"id": 1, "changed": 1}], source=appended)
+    state, loads = map(place.from_clause, ("_dlt_pipeline_state", "_dlt_loads"))
+    place.query(f"DELETE FROM {loads}")
+    with pytest.raises(ConfigError, match="the rows of `orders` doubled") as error:
+        load([{"id": 1, "changed": 1}], source=appended)
+    statement, _, _ = str(error.value.hint).partition(" lets it go on")
+    place.query(statement)
+    assert not load([{"id": 1, "changed": 1}, {"id": 2, "changed": 2}], source=appended).warnings
+    assert place.column("orders", "id") == [1, 2]
+    place.query(f"DELETE FROM {state}")
+    with pytest.raises(ConfigError, match="doubled") as error:
+        load([{"id": 2, "changed": 2}], source=appended)
+    assert "INSERT" not in str(error.value.hint)
+    (warning,) = load([{"id": 2, "changed": 2}], source=_since()).warnings
+    assert "read from its start" in warning
+
+
+def _since(disposition: str = "merge") -> DltConfig:
+    return DltConfig(path="behaviour.feed:since", arguments={"write_disposition": disposition})
 
 
 def linked(place: Place) -> list[tuple[int, str]]:

@@ -84,7 +84,7 @@ from millstream.destinations.partition_rows import (
     stored_schema,
 )
 from millstream.destinations.preflight_checks import address, ensure_ready, preflight
-from millstream.destinations.restore import loaded_schema, restore
+from millstream.destinations.restore import loaded_schema, restore, statement_that_lists
 from millstream.destinations.rollback import undo
 from millstream.destinations.row_updates import update_rows
 from millstream.destinations.run_lock import excludes_others, turn
@@ -147,6 +147,7 @@ __all__ = [
     "schema_of_tables",
     "scope_to_partition",
     "server",
+    "statement_that_lists",
     "storage_kind",
     "stored_schema",
     "sweep",

@@ -199,14 +199,20 @@ def remake(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
         if not isinstance(client, SqlJobClientBase):
             return []
         fold = client.capabilities.casefold_identifier
-        tables = [str(table["name"]) for table in schema.data_tables(seen_data_only=True)]
+        made = (*schema.data_tables(seen_data_only=True), *schema.dlt_tables())
         missing = []
         needed: dict[str, list[Any]] = {}
-        for name, storage in list(client.get_storage_tables(tables)):
+        for name, storage in list(client.get_storage_tables([str(each["name"]) for each in made])):
             columns = schema.get_table_columns(name) if storage else {}
             lost = [each for each in columns if each not in storage and fold(each) not in storage]
             missing += [f"{name}.{each}" for each in lost] if storage else [name]
-            if required := [columns[each] for each in lost if _may_not_be_null(columns[each])]:
+            # dlt takes `Price` for `price`
+            like = {each.casefold() for each in storage}
+            if required := [
+                columns[each]
+                for each in lost
+                if _may_not_be_null(columns[each]) or each.casefold() in like
+            ]:
                 needed[name] = required
         if missing:
             with client.maybe_ddl_transaction():

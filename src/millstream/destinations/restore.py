@@ -68,3 +68,39 @@ def loaded_schema(pipeline: dlt.Pipeline, schema_name: str) -> dlt.Schema | None
             return None
         stored = client.get_stored_schema_by_hash(str(rows[0][0]))
     return dlt.Schema.from_dict(json.loads(stored.schema)) if stored else None
+
+
+def statement_that_lists(pipeline: dlt.Pipeline, schema: dlt.Schema) -> str | None:
+    """The SQL that puts the load of a pipeline's newest state back into `_dlt_loads`.
+
+    None where the state is gone as well, or its load is listed.
+
+    Args:
+        schema: the stored one of the pipeline's stream.
+    """
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+    opened = sql_client(pipeline)
+    if opened is None:
+        return None
+    with opened as sql:
+        column, table = sql.escape_column_name, sql.make_qualified_table_name
+        state, loads = table("_dlt_pipeline_state"), table("_dlt_loads")
+        listed = f"SELECT {column('load_id')} FROM {loads}"  # noqa: S608 (escaped by dlt)
+        try:
+            rows = sql.execute_sql(
+                f"SELECT {column('_dlt_load_id')} FROM {state} "  # noqa: S608 (escaped by dlt)
+                f"WHERE {column('pipeline_name')} = %s "
+                f"AND {column('_dlt_load_id')} NOT IN ({listed}) "
+                f"ORDER BY {column('version')} DESC LIMIT 1",
+                pipeline.pipeline_name,
+            )
+        except DestinationUndefinedEntity:
+            return None
+        names = "load_id", "schema_name", "status", "inserted_at", "schema_version_hash"
+        if not rows:
+            return None
+        values = (
+            f"'{rows[0][0]}', '{schema.name}', 0, CURRENT_TIMESTAMP, '{schema.stored_version_hash}'"
+        )
+        return f"INSERT INTO {loads} ({', '.join(map(column, names))}) VALUES ({values})"  # noqa: S608

@@ -282,7 +282,15 @@ def execute(
                     if instead:
                         schema_changes.held_packages.note_replay(run)
                     with recorder.step("restore"), context.writer():
-                        baseline = stages.restore(context, scope, recorder, pipeline, run, opened)
+                        baseline = stages.restore(
+                            context,
+                            scope,
+                            recorder,
+                            pipeline,
+                            run,
+                            opened,
+                            full_refresh=full_refresh,
+                        )
                     with recorder.step("extract"), engine.warming():
                         rows = instead(context, recorder, pipeline, opened) if instead else opened
                         extracted = stages.extract(

@@ -34,12 +34,16 @@ class Baseline:
         schema: the schema that it stores; None of an empty one.
         loads: the stream's loads; None where there are none or nobody can tell.
         load_ids: of these loads, for a partition alone.
+        has_state: whether cursors came with the schema.
+        warnings: what is to be said of what was found.
     """
 
     version: SchemaVersion = field(default_factory=SchemaVersion)
     schema: dlt.Schema | None = None
     loads: destinations.Loads | None = None
     load_ids: frozenset[str] = frozenset()
+    has_state: bool = True
+    warnings: tuple[str, ...] = ()
 
     @property
     def marks(self) -> Sequence[object]:
@@ -99,7 +103,8 @@ class WholeStream:
         found = Baseline(loads=destinations.loads(pipeline, name))
         load_packages.write_start_marker(run, found.marks)
         destinations.restore(pipeline, name, found.loads)
-        if not pipeline.schemas.has_schema(name):  # no state, and yet partitions loaded
+        has_state = pipeline.schemas.has_schema(name)
+        if not has_state:  # and yet partitions loaded, or somebody took it out
             stored = destinations.stored_schema(pipeline, name)
             if stored is not None:
                 pipeline.schemas.save_schema(stored)
@@ -115,7 +120,7 @@ class WholeStream:
             and found.loads.schema_hash == pipeline.schemas[name].stored_version_hash
         ):
             version = history.before(pipeline, version)
-        return replace(found, version=version, schema=schema)
+        return replace(found, version=version, schema=schema, has_state=has_state)
 
     def prepare(
         self,

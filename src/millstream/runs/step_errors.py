@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _WAITING_STEPS = ("normalize", "load")
 _NEVER_NULL = re.compile(
     r'null value in column "(?P<column>.+?)" of relation "(?P<table>.+?)"'  # PostgreSQL
-    r"|NOT NULL constraint failed: (?P<of>[^.\s]+)\.(?P<name>\S+)"  # DuckDB
+    r'|NOT NULL constraint failed: "?(?P<of>[^."\s]+)"?\."?(?P<name>[^";\s]+)'  # DuckDB
 )
 
 

@@ -175,6 +175,13 @@ def loads(place: Place, pipeline: str) -> list[Load]:
     ]
 
 
+def has_loads(place: Place, pipeline: str, stream: str) -> bool:
+    """Whether a stream has complete loads, but for those of partitions."""
+    of_partitions = partitions(place, pipeline, stream)
+    rows = _read(place, "_millstream_loads", pipeline, stream, newest=NEWEST_LOADS)
+    return any(row["seconds"] is not None and row["load_id"] not in of_partitions for row in rows)
+
+
 def profiles(
     place: Place,
     pipeline: str,

@@ -18,6 +18,7 @@ from millstream.runs import (
     given_columns,
     load_ids,
     load_packages,
+    lost_state,
     quarantine_replay,
 )
 from millstream.runs.context import RunContext, resources_of
@@ -51,13 +52,19 @@ def restore(
     pipeline: dlt.Pipeline,
     run: Path,
     opened: Any,
+    *,
+    full_refresh: bool = False,
 ) -> Baseline:
     """Take cursors and schema from the destination, and the tables that it has already.
 
     Raises:
-        ConfigError: there are tables that the stream is to load into, and did not make.
+        ConfigError: there are tables that the stream is to load into, and did not make; or it did,
+            and nothing tells any more what of the source they hold.
     """
     found = scope.restore(pipeline, run, recorder.history)
+    if found.schema is not None and not found.has_state and not full_refresh:
+        warnings = lost_state.check(context, pipeline, found.schema, resources_of(opened))
+        found = replace(found, warnings=warnings)
     taken = destinations.take_over(
         pipeline,
         context.schema,
@@ -182,7 +189,7 @@ def extract(
                 findings.warn(text)
     deduplication.remember_order(Path(pipeline.pipelines_dir), extracted)
     given_columns.remember(Path(pipeline.pipelines_dir), [check.given for check in checks])
-    return Extracted(found, _told_of_source_state(context, pipeline, opened))
+    return Extracted(found, (*baseline.warnings, *_told_of_source_state(context, pipeline, opened)))
 
 
 def _columns(schema: dlt.Schema) -> dict[str, set[str]]:
