@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -161,6 +162,22 @@ def test_a_table_of_dlt_that_was_removed_is_made_again(
     load([], source=_since())
     assert FEED.cursor == 2  # type: ignore[attr-defined]
     assert place.column("orders", "id") == [1, 2]
+
+
+@pytest.mark.parametrize("place", ["filesystem"], indirect=True)
+def test_folders_of_files_that_were_removed_are_made_again(place: Place, load: Load) -> None:
+    def row(number: int) -> dict[str, Any]:
+        return {"id": number, "items": [{"n": number}]}
+
+    load([row(1)], disposition="append")
+    for table in ("orders__items", "_dlt_pipeline_state"):
+        shutil.rmtree(place.full_name(table))
+    with pytest.raises(RunError) as error:
+        load([row(2)], disposition="append")
+    assert "no longer had `_dlt_pipeline_state`" in str(error.value.hint)
+    load([row(3)], disposition="append")
+    assert place.column("orders", "id") == [1, 2, 3]
+    assert place.column("orders__items", "n", "n") == [2, 3]
 
 
 def test_a_stream_that_appends_is_not_read_again_when_its_cursor_is_gone(

@@ -9,7 +9,7 @@ declared with another type gets it as `column_types` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from millstream.errors import ConfigError
 
 if TYPE_CHECKING:
     import dlt
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
     from dlt.destinations.job_client_impl import SqlJobClientBase
     from dlt.sources import DltResource
 
@@ -193,13 +194,16 @@ def remake(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
     Returns:
         What was missing: `orders__items`, `orders.price`.
     """
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
     from dlt.destinations.job_client_impl import SqlJobClientBase
 
+    made = (*schema.data_tables(seen_data_only=True), *schema.dlt_tables())
     with pipeline.destination_client(schema.name) as client:
+        if isinstance(client, FilesystemClient):
+            return _remake_folders(client, [str(table["name"]) for table in made])
         if not isinstance(client, SqlJobClientBase):
             return []
         fold = client.capabilities.casefold_identifier
-        made = (*schema.data_tables(seen_data_only=True), *schema.dlt_tables())
         missing = []
         needed: dict[str, list[Any]] = {}
         for name, storage in list(client.get_storage_tables([str(each["name"]) for each in made])):
@@ -220,6 +224,16 @@ def remake(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
                 for statement in _fills(client, schema, needed):
                     client.sql_client.execute_sql(statement)
             client.update_stored_schema(force=True)
+    return missing
+
+
+def _remake_folders(client: FilesystemClient, tables: Sequence[str]) -> list[str]:
+    """The same of tables of files: buckets have no folders, and need none."""
+    if not client.is_local_filesystem:
+        return []
+    missing = [each for each in tables if not client.fs_client.isdir(client.get_table_dir(each))]
+    if missing:
+        client.update_stored_schema(force=True)
     return missing
 
 
