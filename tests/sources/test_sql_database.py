@@ -382,9 +382,18 @@ def test_values_of_sqlite_are_exact(lite: SqlProject) -> None:
         " '2024-01-01T10:00:00.5Z', 1704103200, '2024-01-01', x'00ff', '02139', 'x', "
         "'{\"a\": [1]}');"
         "INSERT INTO t VALUES (2, 'many', NULL, 3, 0, NULL, NULL, NULL, 'soon', NULL, '', 5, NULL);"
+        "INSERT INTO t (id, yes, noon) VALUES (3, 2, 5), (4, 'y', '2024-02-29 10:00');"
     )
     lite.define("t", settings={"t": {"types": {"doc": "nested"}}})
-    lite.run()
+    lite.run()  # what a value becomes does not depend on those that are read with it
+    assert lite.rows("yes, yes__v_bigint, yes__v_text, noon, noon__v_bigint", "t", "id") == [
+        (True, None, None, datetime(2024, 1, 1, 10), None),
+        (False, None, None, None, None),
+        (None, 2, None, None, 5),
+        (None, None, "y", datetime(2024, 2, 29, 10), None),
+    ]
+    lite.execute("DELETE FROM t WHERE id > 2")
+    lite.run("--full-refresh")
     assert lite.rows("id, n, n__v_text, r, price, yes, noon, unix, day, day__v_text", "t") == [
         (1, 9007199254740993, None, 0.1, 10.1, True, datetime(2024, 1, 1, 10), 1704103200,
          date(2024, 1, 1), None),

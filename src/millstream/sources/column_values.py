@@ -64,14 +64,25 @@ def from_values(column: Column, values: Sequence[Any]) -> Values:
         return values
     if column.is_single:  # the shortest decimal that is the same value there, as PostgreSQL has it
         return pa.array(values, pa.float32()).cast(pa.string()).cast(pa.float64())
-    if column.kind == "bool" and all(each in (0, 1, None) for each in values):
-        values = [None if each is None else bool(each) for each in values]
-    if column.kind in _TIME_TEXTS and all(each is None or type(each) is str for each in values):
-        return from_texts(column, pa.array(values, pa.string(), from_pandas=False))
+    if column.kind == "bool":  # of SQLite, which may hold anything beside them
+        values = [bool(each) if each in (0, 1) else each for each in values]
+    if column.kind in _TIME_TEXTS and (rest := {type(each) for each in values} - {type(None)}):
+        if rest == {str}:
+            return from_texts(column, pa.array(values, pa.string(), from_pandas=False))
+        if str in rest:
+            return _texts_among(column, values)
     try:
         return pa.array(values, wanted, from_pandas=False)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return values
+
+
+def _texts_among(column: Column, values: Sequence[Any]) -> list[Any]:
+    """The same where only some are texts: what one becomes does not depend on the others."""
+    texts = [each if type(each) is str else None for each in values]
+    found = from_texts(column, pa.array(texts, pa.string(), from_pandas=False))
+    read = found.to_pylist() if isinstance(found, pa.Array) else found
+    return [known if text is None else each for known, text, each in zip(values, texts, read)]
 
 
 def from_texts(column: Column, texts: pa.Array) -> Values:
