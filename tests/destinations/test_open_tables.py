@@ -73,6 +73,16 @@ def items(place: Place) -> list[tuple[Any, ...]]:
     )
 
 
+def test_lists_with_a_key_of_their_own_are_tables_of_the_format(lake: Place) -> None:
+    """They were plain files, which are not merged: each load would add their rows again."""
+    nested: Any = {"items": {"primary_key": "sku", "write_disposition": "merge"}}
+    for size in (1, 2):
+        rows = [{"id": 1, "items": [{"sku": "a", "size": size, "tags": ["x"] * size}]}]
+        load(lake, rows, nested_hints=nested)
+    assert lake.column("orders__items", "size", "sku") == [2]
+    assert lake.count("orders__items__tags") == 2
+
+
 def test_rows_are_merged_with_their_lists(lake: Place) -> None:
     load(lake, ORDERS)
     changed = [

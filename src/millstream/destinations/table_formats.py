@@ -87,6 +87,7 @@ def choose_format(
     if found is None:
         return
     _refuse_unmergeable(coming, resource.write_disposition, found, what)
+    _choose_for_lists(schema, resource, str(coming["name"]), found, what)
     is_mongodb = isinstance(target, PipelineConfig) and isinstance(target.source, MongoDBConfig)
     if is_mongodb and coming.get("write_disposition") == "merge":
         raise ConfigError(
@@ -94,6 +95,37 @@ def choose_format(
             f"from then on; rows that replaced others in {_TITLES[found]} tables can't be merged",
             hint="leave both out, so that each run reads it anew; or load into a database",
         )
+
+
+def _choose_for_lists(
+    schema: dlt.Schema, resource: DltResource, root: str, found: str, what: str
+) -> None:
+    """Let lists with a key of their own, which dlt writes as tables of their own, have the format.
+
+    Plain files that are there stay what they are.
+    """
+    hints: Any = resource.nested_hints
+    if not hints or callable(hints):
+        return
+    naming, chosen = schema.naming, dict(hints)
+    apart = {
+        str(table["name"]): table
+        for table in resource.compute_nested_table_schemas(root, naming)
+        if not table.get("parent") and table.get("table_format") is None
+    }
+    for path, each in hints.items():
+        parts = (root, path) if isinstance(path, str) else (root, *path)
+        name = naming.shorten_fragments(*map(naming.normalize_table_identifier, parts))
+        stored: Any = schema.tables.get(name)
+        is_kept = stored is not None and _has_rows(stored) and stored.get("table_format") != found
+        if name not in apart or is_kept:
+            continue
+        _refuse_unmergeable(
+            apart[name], each.get("write_disposition"), found, f"{what}: the table {name}"
+        )
+        chosen[path] = {**each, "table_format": found}
+    if chosen != hints:
+        resource.apply_hints(nested_hints=chosen)
 
 
 def _refuse_folder(pipeline: dlt.Pipeline) -> None:
