@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from behaviour.conftest import Load
-from millstream.errors import ConfigError
+from millstream.errors import ConfigError, RunError
 from services.places import Place
 
 AT = datetime(2024, 1, 1, 12, 30, 0, 123456, tzinfo=timezone.utc)
@@ -73,3 +73,26 @@ def test_a_type_that_holds_all_values_is_taken(place: Place, load: Load) -> None
         place.query(f"ALTER TABLE {place.from_clause('orders')} ALTER COLUMN {column} TYPE {kind}")
     load([row(2)])
     assert place.count("orders") == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [("count", "smallint"), pytest.param("zip", "varchar(5)", marks=pytest.mark.nightly)],
+)
+@pytest.mark.parametrize(
+    "place", [pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))], indirect=True
+)
+def test_a_column_that_a_value_does_not_fit_is_named(
+    place: Place, load: Load, column: str, kind: str
+) -> None:
+    """PostgreSQL says `smallint out of range`."""
+    load([row(1)])
+    table = place.from_clause("orders")
+    place.query(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind}")
+    with pytest.raises(RunError) as error:
+        load([{**row(2), "count": 70_000, "zip": "longer"}])
+    hint = str(error.value.hint)
+    assert f"(it is {kind})" in hint
+    place.query(hint.split("back by ")[1].split(" (it is")[0])
+    load([])
+    assert place.column("orders", column)[1] == {"count": 70_000, "zip": "longer"}[column]

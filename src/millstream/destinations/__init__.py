@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from millstream.common.redact import redact_foreign as redact
 from millstream.destinations.accepted_table import accepted_store
-from millstream.destinations.altered_columns import refuse_altered
+from millstream.destinations.altered_columns import refuse_altered, too_narrow
 from millstream.destinations.column_types import forget_sizes
 from millstream.destinations.column_types import keep as keep_types
 from millstream.destinations.concurrent_loads import load_ids, may_overwrite
@@ -153,6 +153,7 @@ __all__ = [
     "sweep",
     "table_name",
     "take_over",
+    "too_narrow",
     "turn",
     "undo",
     "update_rows",

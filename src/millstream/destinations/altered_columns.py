@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
+from millstream.destinations.driver_errors import root_error
 from millstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ _CHANGES: Mapping[str, set[str]] = {
     "text": {"character", "boolean", "date"} | _INTEGERS | _SINGLES | _DOUBLES | _DECIMALS | _TIMES,
 }
 """By the type that a column was made with, those that take each value of it and change some."""
+_TOO_LONG = ("22001", "22003")
+"""PostgreSQL's states where a text or a number does not fit, of which it names no column."""
+_NARROW = re.compile(r"smallint|integer|(character|varchar)\(\d+\)|numeric\(.+\)")
 
 
 def refuse_altered(pipeline: dlt.Pipeline, schema: dlt.Schema, *, what: str) -> None:
@@ -68,6 +72,31 @@ def refuse_altered(pipeline: dlt.Pipeline, schema: dlt.Schema, *, what: str) -> 
                 there = found.get(fold(name), found.get(name))
                 if there is not None and _changes(column, there, client.capabilities):
                     raise _refusal(client, schema, table, column, there, what)
+
+
+def too_narrow(pipeline: dlt.Pipeline, schema: dlt.Schema, error: BaseException) -> str | None:
+    """The columns that somebody made narrower, where a value did not fit; None of other errors."""
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+
+    said = getattr(root_error(error), "diag", None)
+    if said is None or said.sqlstate not in _TOO_LONG:
+        return None
+    with pipeline.destination_client(schema.name) as client:
+        if not isinstance(client, SqlJobClientBase):
+            return None
+        names = [str(table["name"]) for table in schema.data_tables(seen_data_only=True)]
+        found = []
+        for table, types in _postgres_types(client, names):
+            for name, column in schema.get_table_columns(table).items():
+                there = types.get(name, "").replace("character varying", "varchar")
+                made: Any = schema.tables[table]
+                kind = client.type_mapper.to_destination_type(column, made)
+                if _NARROW.fullmatch(there) and there != kind:
+                    found.append(
+                        f"ALTER TABLE {_qualified(client, table)} ALTER COLUMN "
+                        f"{client.sql_client.escape_column_name(name)} TYPE {kind} (it is {there})"
+                    )
+    return "; ".join(found) or None
 
 
 def _postgres_types(
@@ -129,8 +158,8 @@ def _refusal(
     made: Any = schema.tables[table]
     kind = client.type_mapper.to_destination_type(column, made)
     return ConfigError(
-        f"{what}: the column `{name}` of table {table} is {there} in the destination, and was "
-        f"made as {kind}: it would change values in silence",
+        f"{what}: the column `{name}` of table {table} is {there} in the destination, and "
+        f"{kind} in the stream's schema: it would change values in silence",
         hint=f"give it its type back: ALTER TABLE {_qualified(client, table)} ALTER COLUMN "
         f"{sql.escape_column_name(name)} TYPE {kind}; or drop the column, which is made again. "
         "Values that were changed come again with --full-refresh. Nothing was loaded",

@@ -113,6 +113,17 @@ def refused_by_check(error: BaseException, check: str, where: str, stream: str) 
     )
 
 
+def made_narrower(error: BaseException, statements: str, where: str, stream: str) -> RunError:
+    """A value did not fit a column that somebody made narrower in the destination."""
+    return RunError(
+        f"{where}: load failed: {describe_job_error(error)}",
+        stream=stream,
+        step="load",
+        hint=f"columns that are narrower in the destination than they were made get their type "
+        f"back by {statements}. {pending_hint(stream)}",
+    )
+
+
 def removed_by_hand(
     error: BaseException, missing: Sequence[str], where: str, stream: str
 ) -> RunError:

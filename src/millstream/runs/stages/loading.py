@@ -24,7 +24,12 @@ from millstream.runs.recorder import RunRecorder, StaleCursorError
 from millstream.runs.scope import Baseline, Scope
 from millstream.runs.stages.extracting import Extracted
 from millstream.runs.stages.normalizing import Normalized
-from millstream.runs.step_errors import describe_job_error, refused_by_check, removed_by_hand
+from millstream.runs.step_errors import (
+    describe_job_error,
+    made_narrower,
+    refused_by_check,
+    removed_by_hand,
+)
 
 if TYPE_CHECKING:
     import dlt
@@ -107,9 +112,12 @@ def load(
             recorder.history.retract(pipeline)
             if check := destinations.violated_check(pipeline, error):
                 raise refused_by_check(error, check, context.what, context.stream) from None
-            missing = []
+            missing, narrow, schema = [], None, pipeline.schemas[context.schema]
             with suppress(Exception):  # a help, where the destination still answers
-                missing = destinations.remake(pipeline, pipeline.schemas[context.schema])
+                narrow = destinations.too_narrow(pipeline, schema, error)
+                missing = destinations.remake(pipeline, schema)
+            if narrow:
+                raise made_narrower(error, narrow, context.what, context.stream) from None
             if missing:
                 raise removed_by_hand(error, missing, context.what, context.stream) from error
             raise
