@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -313,3 +314,58 @@ def test_doctor_without_a_pipeline_still_says_what_is_installed(
     assert by_name["dlt"]["ok"]
     assert not by_name["pipeline"]["ok"]
     assert "millstream init" in by_name["pipeline"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"maps": {"order": ["prices"]}}, "maps: pipeline 'shop' has no stream 'order'"),
+        ({"dedup_sort": {"order": "at"}}, "dedup_sort: pipeline 'shop' has no stream 'order'"),
+        (
+            {"partitions": {"type": "static", "values": ["eu"], "streams": ["order"]}},
+            "partitions.streams: pipeline 'shop' has no stream 'order'",
+        ),
+        (
+            {"partitions": {"type": "static", "values": ["eu"], "fields": {"order": "region"}}},
+            "partitions.fields: pipeline 'shop' has no stream 'order'",
+        ),
+        (
+            {
+                "partitions": {
+                    "type": "time",
+                    "every": "day",
+                    "start": "2024-01-01",
+                    "cursors": {"order": "at"},
+                }
+            },
+            "partitions.cursors: pipeline 'shop' has no stream 'order'",
+        ),
+        (
+            {"partitions": {"type": "static", "values": ["eu"]}},
+            "which field tells the partition of a row?",
+        ),
+    ],
+)
+def test_what_is_said_of_a_stream_that_is_not_there(
+    more: dict[str, Any],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "orders.jsonl").write_text('{"id": 1}\n')
+    attributes = {
+        "name": "shop",
+        "source": {"type": "files", "streams": {"orders": {"path": "orders.jsonl"}}},
+        "destination": {"type": "duckdb", "database": "warehouse.duckdb"},
+        **more,
+    }
+    (tmp_path / "defs.yaml").write_text(json.dumps({"attributes": attributes}))
+    monkeypatch.chdir(tmp_path)
+    is_partitioned = "partitions" in more and "streams" not in more["partitions"]
+    key = "2024-01-01" if "cursors" in said else "eu"
+    assert main(["run", *(["--partition", key] if is_partitioned else [])]) == 1
+    assert said in capsys.readouterr().err
+    if "which field" not in said:
+        assert main(["doctor"]) == 1
+        assert said in capsys.readouterr().out

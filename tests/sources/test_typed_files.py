@@ -463,6 +463,26 @@ def test_partitions_of_csv_files(project: FileProject, select: Select) -> None:
     project.load("--partition", "a")
 
 
+@pytest.mark.parametrize("path", ["data/*.jsonl", "data/{partition}.jsonl"])
+def test_files_that_are_gone_empty_no_partition(
+    project: FileProject, select: Select, path: str
+) -> None:
+    """A share that is not mounted, or a path that is wrong, is no partition without rows."""
+    partitions = {"type": "static", "values": ["eu", "us"], "field": "region"}
+    project.configure(path, {"partitions": partitions})
+    eu = project.write("data/eu.jsonl", '{"id": 1, "region": "eu"}\n')
+    project.write("data/us.jsonl", '{"id": 2, "region": "us"}\n')
+    project.load("--partition", "eu", "--partition", "us")
+    (project.folder / "data").rename(project.folder / "away")
+    assert project.run("--partition", "eu") == 1
+    assert "no file fits data/*.jsonl" in project.err
+    assert select("id") == [(1,), (2,)]
+    (project.folder / "away").rename(project.folder / "data")
+    eu.unlink()
+    project.load("--partition", "eu")
+    assert select("id") == [(2,)]
+
+
 def test_partitions_by_a_key_as_files_write_it(project: FileProject, select: Select) -> None:
     def load(key: str, by: str, **stream: Any) -> None:
         partitions = {"type": "static", "values": ["eu", "us"], "field": by}

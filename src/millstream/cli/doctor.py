@@ -95,6 +95,7 @@ def _pipeline(path: Path) -> list[Check]:
     return [
         Check("pipeline", True, detail),
         *_editor(config),
+        *_checked("pipeline", _streams, config),
         *_checked("source", _source, config),
         *_checked("destination", _destination, config),
         *_checked("pending", _pending, config),
@@ -111,6 +112,20 @@ def _editor(config: PipelineConfig) -> Sequence[Check]:
         return ()
     hint = f"for your editor: python -m millstream.config.json_schema > {file}"
     return [Check("editor", True, f"{FILE_NAME} is of another version of Millstream", hint)]
+
+
+def _streams(config: PipelineConfig) -> Sequence[Check]:
+    """That the source has all streams that the configuration names."""
+    from millstream import sources
+    from millstream.errors import MillstreamError
+    from millstream.runs.stream_names import require_named
+
+    try:
+        streams = sources.of_pipeline(config).streams()
+    except MillstreamError:  # the check of the source says why
+        return ()
+    require_named(config, streams)
+    return ()
 
 
 def _source(config: PipelineConfig) -> Sequence[Check]:

@@ -28,6 +28,7 @@ from millstream.runs.handed_data import LoadHints, as_extractable
 from millstream.runs.recorder import RunRecorder, StaleCursorError
 from millstream.runs.recovery import finish_abandoned
 from millstream.runs.scope import Baseline, scope_of
+from millstream.runs.stream_names import require_named, require_stream
 from millstream.runs.turn import Turn
 from millstream.sources import findings
 
@@ -64,7 +65,7 @@ def run(
         RunError: any other failure, with the step that failed.
     """
     source = sources.of_pipeline(config)
-    _check_stream(config, source, stream)
+    _require_streams(config, source, stream)
     part = config.partition_of(stream, partition)
     if part is not None and full_refresh:
         raise ConfigError(
@@ -151,7 +152,7 @@ def replay(
     if corrected is not None:
         corrected = " ".join(corrected.split("\n")).strip()  # rows are kept one a line
     source = sources.of_pipeline(config)
-    _check_stream(config, source, stream)
+    _require_streams(config, source, stream)
     read_again = None
     if isinstance(source, sources.ReadingAgain):
         read_again = partial(source.read_again, stream)
@@ -225,27 +226,10 @@ def _any_partition(config: PipelineConfig, stream: str) -> Partition | None:
     return partitions.partition(stream, partitions.first_key)
 
 
-def _check_stream(config: PipelineConfig, source: sources.Source, stream: str) -> None:
+def _require_streams(config: PipelineConfig, source: sources.Source, stream: str) -> None:
     streams = source.streams()
-    for each in streams:
-        if stream in each.members and stream not in {known.name for known in streams}:
-            raise ConfigError(
-                f"pipeline {config.name!r}: {stream!r} is loaded together with "
-                f"{', '.join(name for name in each.members if name != stream)}",
-                hint=f"load the stream {each.name!r}",
-            )
-    names = [each.name for each in streams]
-    members = {member for each in streams for member in each.members}
-    for name, what in [
-        (stream, ""),
-        *((name, "dedup_sort: ") for name in config.dedup_sort),
-        *((name, "maps: ") for name in config.maps if name not in members),
-    ]:
-        if name not in names:
-            raise ConfigError(
-                f"{what}pipeline {config.name!r} has no stream {name!r}",
-                hint=f"it has {', '.join(names)}",
-            )
+    require_stream(config, streams, stream)
+    require_named(config, streams)
 
 
 @destinations.built_once()

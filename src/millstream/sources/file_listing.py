@@ -20,7 +20,7 @@ from millstream.errors import SourceNotFoundError
 _MAGIC = re.compile(r"[*?\[]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LOCAL = ("file://", "local://")
-_HTTP = ("http://", "https://")
+HTTP = ("http://", "https://")
 # file systems that read from another one, which `::` separates from them; in any other path `::`
 # is a part of a name
 _CACHES = frozenset({"simplecache", "filecache", "blockcache", "cached"})
@@ -85,7 +85,7 @@ def list_files(
     if unlisted is not None:
         unlisted += refused
     infos = {name: _target_info(fs, name, info) for name, info in _once(found).items()}
-    is_http = path.startswith(_HTTP)
+    is_http = path.startswith(HTTP)
     is_relative = not _SCHEME.match(path) and not path.startswith("/")
     if is_http and rest:  # a listing of links says nothing of the files
         with ThreadPoolExecutor(_REQUESTS, "millstream-info") as pool:
@@ -186,7 +186,7 @@ def _locate(
         fs = _local_files(options)
         prefix, rest = _split(str(project / path), start, fs)
         return fs, prefix, rest, None
-    if path.startswith(_HTTP):
+    if path.startswith(HTTP):
         scheme = path.partition("://")[0]
         kept = {k: v for k, v in options.items() if k not in ("http", "https")}
         fs = fsspec.filesystem(scheme, **kept, **options.get(scheme, {}))

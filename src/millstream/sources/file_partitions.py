@@ -42,7 +42,12 @@ def of_any_partition(path: str) -> str:
 
 
 def for_partition(partition: Partition | None, stream: str, settings: FileStream) -> FileStream:
-    """The settings with the partition's name in the path, where it has a place for it."""
+    """The settings with the partition's name in the path, where it has a place for it.
+
+    Raises:
+        ConfigError: it has one, and there is no partition; or it has none, and nothing else tells
+            which partition a row belongs to.
+    """
     place = _PLACE.search(settings.path)
     if partition is None:
         if place:
@@ -52,6 +57,8 @@ def for_partition(partition: Partition | None, stream: str, settings: FileStream
             )
         return settings
     if place is None:
+        if partition.window is None:  # of static keys
+            require_field(partition, f"stream {stream!r}")
         if partition.by is None and not settings.primary_key:
             raise ConfigError(
                 f"stream {stream!r}: a file that is changed moves to another window, and its rows "

@@ -36,7 +36,7 @@ from millstream.sources import (
     json_lines,
     redirects,
 )
-from millstream.sources.file_listing import ListedFile, list_files
+from millstream.sources.file_listing import HTTP, ListedFile, list_files
 from millstream.sources.file_rows import (
     NOT_PERMITTED,
     RowReader,
@@ -110,8 +110,11 @@ class FilesSource:
         import dlt
 
         settings = file_partitions.for_partition(partition, stream, self._settings(stream))
+        named = file_partitions.has_place(self._settings(stream).path)
         unlisted: list[PermissionError] = []
-        files = self._list(stream, settings, may_be_none=partition is not None, unlisted=unlisted)
+        files = self._list(stream, settings, may_be_none=named, unlisted=unlisted)
+        if named and not files:
+            self._require_any(stream)
         if partition is not None:
             return self._part(stream, settings, files, partition, unlisted)
 
@@ -231,8 +234,7 @@ class FilesSource:
         """The rows of one partition, whatever was read before."""
         what = f"stream {stream!r}"
         named = file_partitions.has_place(self._settings(stream).path)
-        if not named and partition.by is None:
-            assert partition.window is not None, "`field` is set where there are static keys"
+        if not named and partition.by is None and partition.window is not None:
             start, end = partition.window
             for file in files:
                 if file.changed is None:
@@ -351,6 +353,18 @@ class FilesSource:
                 hint=f"relative paths start from {self.project}",
             )
         return files
+
+    def _require_any(self, stream: str) -> None:
+        """That some partition has a file: else the place is gone, and no partition became empty.
+
+        Raises:
+            SourceNotFoundError: none has.
+        """
+        settings = self._settings(stream)
+        if settings.path.startswith(HTTP):  # which lists nothing, as a rule
+            return
+        pattern = file_partitions.of_any_partition(settings.path)
+        self._list(stream, settings.model_copy(update={"path": pattern}))
 
     def _options(self, path: str) -> dict[str, Any]:
         return redirects.options(path, self.config.options, self.config.hosts)
