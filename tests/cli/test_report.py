@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from millstream.cli.report import report_lines, warned_lines
-from millstream.model import Decision, RunReport, SchemaChange, SchemaVersion, TableLoad
+from millstream.model import Decision, Receipt, RunReport, SchemaChange, SchemaVersion, TableLoad
 
 
 def report(*decisions: Decision, **more: Any) -> RunReport:
@@ -92,3 +92,9 @@ def test_many_tables_and_changes_are_folded() -> None:
 def test_a_partition_is_named() -> None:
     head = report_lines(report(partition="eu"), io.StringIO())[0]
     assert head.startswith("shop.orders [eu] → duckdb")
+
+
+def test_a_load_whose_values_were_not_compared_is_told() -> None:
+    receipt = Receipt("orders", delivered=2, checked=0, unchecked="rows are alike")
+    lines = report_lines(report(receipts=(receipt,)), io.StringIO())
+    assert "  all rows arrived; values were not compared: rows are alike" in lines

@@ -72,7 +72,8 @@ def _how_to_get_one(config: PipelineConfig) -> str:
     if config.receipts == "none":
         return "set `receipts: sample` in defs.yaml, then `millstream run`"
     return (
-        "the next run that loads rows makes one, but for files that a source hands on as they are"
+        "the next run that loads rows makes one, but for Arrow tables, data frames and files that "
+        "a dlt source hands on"
     )
 
 

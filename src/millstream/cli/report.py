@@ -99,14 +99,17 @@ def quarantine_lines(report: RunReport, stream: TextIO) -> list[str]:
 
 
 def receipt_lines(report: RunReport, stream: TextIO) -> list[str]:
-    """What did not arrive as it was read; one line where all did."""
+    """What did not arrive as it was read; where all did, or nothing tells, a line that says so."""
     wrong = [f"{each.table}: {problem}" for each in report.receipts for problem in each.problems]
     if wrong:
         head = paint("  not delivered as it was read", "red", stream=stream)
         return [head, *(f"    {line}" for line in wrong)]
     roots = {table.name for table in report.tables if table.parent is None}
     checked = sum(each.checked for each in report.receipts if each.table in roots)
-    return [f"  delivered: {quantity(checked, 'row')} checked"] if checked else []
+    if checked:
+        return [f"  delivered: {quantity(checked, 'row')} checked"]
+    reasons = dict.fromkeys(each.unchecked for each in report.receipts if each.unchecked)
+    return [f"  all rows arrived; values were not compared: {reason}" for reason in reasons]
 
 
 def table_lines(tables: Sequence[TableLoad]) -> list[str]:
