@@ -16,7 +16,7 @@ OLD = [{"id": n, "v": 1, "lines": [{"sku": f"{n}"}]} for n in range(50)]
 NEW = [{"id": n, "v": 2, "lines": [{"sku": f"{n}"}, {"sku": "x"}]} for n in range(40, 60)]
 
 
-def shop(place: Place, disposition: Any) -> PipelineConfig:
+def shop(place: Place, disposition: Any, **more: Any) -> PipelineConfig:
     return PipelineConfig(
         name=NAME,
         source=DltConfig(
@@ -24,6 +24,7 @@ def shop(place: Place, disposition: Any) -> PipelineConfig:
         ),
         destination=place.destination,
         project=place.project,
+        **more,
     )
 
 
@@ -154,3 +155,39 @@ def test_all_rows_are_those_of_the_refresh(place: Place, disposition: str) -> No
         )
         assert any(warning.startswith(told) for warning in report.warnings)
     assert place.merges is False or state(place) == ([], 0)
+
+
+@pytest.mark.nightly_on("bigquery")
+@pytest.mark.parametrize(
+    ("disposition", "lost"),
+    [
+        ("append", "all"),
+        ("merge", "all"),
+        ("scd2", "all"),
+        ("replace", "orders"),
+        ("merge", "orders__lines"),
+    ],
+)
+def test_tables_that_were_dropped_get_the_types_of_the_rows(
+    place: Place, disposition: str, lost: str
+) -> None:
+    """A column was of its first type for good, and values of another one in a variant beside it."""
+    if place.kind not in ("duckdb", "postgres", "bigquery"):
+        pytest.skip("a table of files is not dropped by a statement")
+    config = shop(place, KEPT.get(disposition, disposition), schema_policy="anything")
+    FEED.rows = [{"id": n, "v": f"v{n}", "lines": [{"sku": f"s{n}"}]} for n in range(3)]
+    run(config, "orders")
+    FEED.rows = [{"id": n, "v": n, "lines": [{"sku": n}]} for n in range(1, 4)]
+    run(config, "orders")
+    tables = ["orders__lines", "orders"] if lost == "all" else [lost]
+    for table in tables:
+        place.query(f"DROP TABLE {place.from_clause(table)}")
+    run(config, "orders", full_refresh=True)
+    FEED.rows = [{"id": 9, "v": 9, "lines": [{"sku": 9}]}]
+    run(config, "orders")
+    rows = [1, 2, 3, 9] if disposition != "replace" else [9]
+    assert place.column("orders", "id") == rows
+    own, nested = lost == "all", lost != "orders"  # what is below a table says what it was
+    assert place.column("orders", "v" if own else "v__v_bigint", "id") == rows
+    lines = place.column("orders__lines", "sku" if nested else "sku__v_bigint", "1")
+    assert sorted(lines) == rows

@@ -61,8 +61,10 @@ from millstream.destinations.factory import (
 from millstream.destinations.fallbacks import can_merge, fallbacks
 from millstream.destinations.full_refresh import (
     drop_staging_tables,
+    forget_dropped,
     is_swept,
     prepare,
+    remake_dropped,
     replace_through_staging,
     sweep,
 )
@@ -110,6 +112,7 @@ __all__ = [
     "error_text",
     "excludes_others",
     "fallbacks",
+    "forget_dropped",
     "forget_scopes",
     "forget_sizes",
     "free_former_keys",
@@ -139,6 +142,7 @@ __all__ = [
     "refuse_unmergeable",
     "refuse_unpartitioned",
     "remake",
+    "remake_dropped",
     "replace_through_staging",
     "replaced",
     "restore",

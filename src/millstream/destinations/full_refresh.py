@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.sql_client import kind_of, sql_client
-from millstream.destinations import settled_settings, table_formats
+from millstream.destinations import migrations, settled_settings, table_formats
 from millstream.destinations.partition_rows import nested_tables
 
 if TYPE_CHECKING:
@@ -97,6 +97,46 @@ def _updating(disposition: Any) -> Any:
     return updating
 
 
+def forget_dropped(pipeline: dlt.Pipeline, schema: dlt.Schema) -> None:
+    """Forget what tables were that somebody dropped with all that are below them.
+
+    The rows of a full refresh make them anew, with the types that their values have by now: there
+    is nothing that these would have to go with.
+    """
+    from dlt.common.schema.utils import get_nested_tables
+
+    gone = set(_dropped(pipeline, schema))
+    tables: Any = schema.tables
+    forgotten = [
+        name for name in gone if gone.issuperset(t["name"] for t in get_nested_tables(tables, name))
+    ]
+    if forgotten:
+        schema.drop_tables(forgotten)
+
+
+def remake_dropped(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> None:
+    """Make the tables of a full refresh that somebody dropped; dlt takes them to be there.
+
+    Args:
+        stored: the schema in the destination.
+        schema: what is to be loaded.
+    """
+    if gone := _dropped(pipeline, stored):
+        _drop_staging_tables(pipeline, schema.name, gone)
+        migrations.remake(pipeline, schema)
+
+
+def _dropped(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
+    """The tables with rows that the destination does not have."""
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+
+    tables = [str(table["name"]) for table in schema.data_tables(seen_data_only=True)]
+    with pipeline.destination_client(schema.name) as client:
+        if not isinstance(client, SqlJobClientBase):
+            return []
+        return [name for name, storage in client.get_storage_tables(tables) if not storage]
+
+
 def replace_through_staging(pipeline: dlt.Pipeline, stored: dlt.Schema) -> None:
     """Let tables that have rows be replaced in one transaction."""
     assert pipeline.destination is not None
@@ -116,15 +156,18 @@ def drop_staging_tables(pipeline: dlt.Pipeline, schema: dlt.Schema) -> None:
     Where somebody dropped a stream's tables by hand, those in the staging dataset stay, with the
     types that columns had: dlt would load rows of other types into them.
     """
+    _drop_staging_tables(pipeline, schema.name, [str(t["name"]) for t in schema.data_tables()])
+
+
+def _drop_staging_tables(pipeline: dlt.Pipeline, schema_name: str, tables: Sequence[str]) -> None:
     from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
     if not _has_staging(pipeline):
         return
-    with pipeline.destination_client(schema.name) as found:
+    with pipeline.destination_client(schema_name) as found:
         client: Any = found
         with client.with_staging_dataset(), suppress(DestinationUndefinedEntity):
             if client.is_storage_initialized():
-                tables = [str(table["name"]) for table in schema.data_tables()]
                 client.drop_tables(*tables, delete_schema=True)
 
 

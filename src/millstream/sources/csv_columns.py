@@ -55,8 +55,8 @@ def settled(settings: FileStream, known: Mapping[str, Any]) -> FileStream:
         return settings
     findings.warn(
         f"types: {', '.join(f'`{each}`' for each in stay)}: text since an earlier load, and stays "
-        "it, with values as the file has them; a table in another `destination.dataset` would get "
-        "the type"
+        "it, with values as the file has them; to give it the type, drop the table and those below "
+        "it, and run with --full-refresh"
     )
     types = {name: kind for name, kind in settings.types.items() if name not in stay}
     return settings.model_copy(update={"types": types})

@@ -103,6 +103,8 @@ def extract(
     resources = resources_of(opened)
     known = pipeline.schemas.has_schema(context.schema)
     schema: Any = pipeline.schemas[context.schema] if known else dlt.Schema(context.schema)
+    if full_refresh and known and destinations.is_swept(pipeline, resources):
+        destinations.forget_dropped(pipeline, schema)
     kept = {} if full_refresh or not known else _columns(schema)
     if target.names_keys:
         dialect = pipeline.destination.capabilities().sqlglot_dialect

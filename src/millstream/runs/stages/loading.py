@@ -80,6 +80,8 @@ def load(
                 pipeline, context.schema, coming, stored, what=context.what
             )
         if stored is not None and coming:
+            if load_packages.refreshed(run):
+                destinations.remake_dropped(pipeline, stored, coming)
             warnings += destinations.migrate(pipeline, stored, coming)
             destinations.refuse_altered(pipeline, coming, what=context.what)
     except ConfigError:
