@@ -154,3 +154,22 @@ def test_text_that_is_not_json_stays_text(
         (2, None, "{bad"),
         (3, None, None),
     ]
+
+
+@pytest.mark.nightly_on("postgres", "bigquery")
+@MERGING
+def test_a_table_that_gets_a_key_takes_the_place_of_its_rows_without(project: SqlProject) -> None:
+    """They have no value of the key, and would stay beside those that have."""
+    project.execute("CREATE TABLE orders (at timestamptz, items jsonb)")
+    project.execute("INSERT INTO orders VALUES ('2024-05-01', '[1]'), ('2024-05-02', '[2, 3]')")
+    project.define("orders")
+    project.run()
+    project.execute("ALTER TABLE orders ADD COLUMN id serial PRIMARY KEY")
+    said = project.run()
+    assert "table orders: it has a primary key now" in said
+    assert "never replaced" not in said
+    assert orders(project) == [(1, 1), (2, 2), (2, 3)]
+    project.execute("UPDATE orders SET items = '[4]' WHERE id = 1")
+    project.execute("DELETE FROM orders WHERE id = 2")
+    assert "it has a primary key now" not in project.run()
+    assert orders(project) == [(1, 4), (2, 2), (2, 3)]

@@ -178,7 +178,8 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
         "they are never replaced"
         for name, columns in needed.items()
         for column in columns
-        if column.get("primary_key") or column.get("merge_key")
+        if (column.get("primary_key") or column.get("merge_key"))
+        and schema.tables[name].get("write_disposition") != "replace"
     ]
 
 

@@ -29,6 +29,8 @@ SELECT CAST((SELECT system_identifier FROM pg_control_system()) AS text),
 FROM pg_class c WHERE c.oid = to_regclass(:name)
 """
 _STATE = "table"
+_KEYLESS = "keyless"
+"""In the state of a table without a key, which each run replaces."""
 
 
 def identify(connection: sa.Connection, table: sa.Table, project: Path) -> str:
@@ -71,12 +73,12 @@ def has_order(cursor: Column, value: Any) -> bool:
 
 
 def settle(
-    what: str, disposition: str, identity: str, cursor: Column | None
+    what: str, disposition: str, identity: str, cursor: Column | None, *, has_key: bool
 ) -> Callable[[MutableMapping[str, Any]], bool]:
     """What looks at the state before a table is read, any number of times.
 
     It forgets the cursor of another table, or a value that its column can't be compared with, and
-    says whether the rows replace those of another table.
+    says whether the rows replace those of another table, or of this one from before it had a key.
     """
     replaces = False
 
@@ -96,6 +98,16 @@ def settle(
                     else f"the rows are loaded by `{disposition}`"
                 )
             )
+        elif state.get(_KEYLESS) and disposition == "merge":
+            replaces = True
+            findings.warn(
+                f"{what}: it has a primary key now, which the rows in the destination were loaded "
+                "without: all of it is read, and replaces them"
+            )
+        if disposition == "replace" and not has_key:
+            state[_KEYLESS] = True
+        else:
+            state.pop(_KEYLESS, None)
         cursors = state.get("incremental", {})
         last = cursors.get(cursor.name, {}).get("last_value") if cursor is not None else None
         if cursor is not None and last is not None and not has_order(cursor, last):

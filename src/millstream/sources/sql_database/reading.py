@@ -62,7 +62,7 @@ def resource(
     disposition = settings.write_disposition or ("merge" if key else "replace")
     if settings.deletes:
         deletions.check((each.name for each in planned), key, disposition, what)
-    is_another = identity.settle(what, disposition, number, cursor)
+    is_another = identity.settle(what, disposition, number, cursor, has_key=bool(key))
     reading = Reading(what, planned, cursor, parses_json=parses_json)
     if partition is not None:
         by = queries.partition_column(planned, partition, what)
