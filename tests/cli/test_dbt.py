@@ -256,6 +256,25 @@ def test_what_people_wrote_stays(project: DbtProject) -> None:
     assert project.sources.read_bytes() == before
 
 
+def test_names_that_yaml_reads_as_something_else(project: DbtProject) -> None:
+    """dbt reads YAML 1.1, where `no` and `on` are bools."""
+    project.load([{"id": 1, "no": 5, "on": True, "off": [{"yes": 1}]}])
+    assert project.write() == 0
+    text = project.sources.read_text()
+    names = {
+        column["name"]
+        for table in yaml.safe_load(text)["sources"][0]["tables"]
+        for column in table.get("columns", ())
+    }
+    assert {"no", "on", "yes"} <= names
+    assert False not in names
+
+    # as it was written before
+    project.sources.write_text(text.replace('"no"', "no # ours"))
+    assert project.write() == 0
+    assert project.sources.read_text() == text.replace('"no"', '"no" # ours')
+
+
 def test_what_no_longer_holds_is_told(
     project: DbtProject, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from yaml.nodes import ScalarNode
+from yaml.resolver import Resolver
+
 from millstream.errors import ConfigError
 from millstream.model import Column, Table
 
@@ -22,6 +25,8 @@ _LINKS = {
 }
 _OURS = ("data_type", "schema", "loader")
 """What is brought up to date; all else is written once, and then belongs to people."""
+_YAML_1_1: Any = Resolver()
+_TEXT = "tag:yaml.org,2002:str"
 _NAMED = ("sources", "tables", "columns")
 
 
@@ -130,10 +135,26 @@ def merged(text: str, document: Mapping[str, Any]) -> str:
         ) from None
     if not isinstance(found, dict):
         raise ConfigError("not a file of dbt's: no mapping", hint="name another file")
-    _merge(found, document)
+    _merge(found, _quoted(document))
     out = io.StringIO()
     yaml.dump(found, out)
     return out.getvalue()
+
+
+def _quoted(value: Any) -> Any:
+    """A document with quotes around the texts that dbt, by YAML 1.1, reads as something else.
+
+    ruamel.yaml goes by YAML 1.2, where `no` is a text.
+    """
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, Mapping):
+        return {key: _quoted(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_quoted(each) for each in value]
+    if isinstance(value, str) and _YAML_1_1.resolve(ScalarNode, value, (True, False)) != _TEXT:
+        return DoubleQuotedScalarString(value)
+    return value
 
 
 def unproven(text: str, name: str, tables: Sequence[SourceTable]) -> Iterator[str]:
@@ -165,6 +186,8 @@ def _merge(into: Any, new: Mapping[str, Any]) -> None:
             there = {each.get("name"): each for each in into[key] if isinstance(each, dict)}
             for each in value:
                 if each["name"] in there:
+                    # as a Millstream before wrote it, in which dbt reads `no` as a bool
+                    there[each["name"]]["name"] = each["name"]
                     _merge(there[each["name"]], each)
                 else:
                     into[key].append(each)
