@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 
+from millstream.cli import main
 from services.postgres import Postgres
 from services.processes import millstream
 
@@ -95,6 +96,34 @@ def test_nothing_that_is_written_holds_a_secret(
         assert done.returncode == ends, done.stderr[-2000:]
         said += (done.stdout + done.stderr).encode()
     assert leaks(tmp_path, said) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "variable"),
+    [
+        (FILES, "postgres", "DESTINATION__POSTGRES__CREDENTIALS"),
+        ("sql_database\n    tables: [orders]", "duckdb", "DATABASE_URL"),
+    ],
+)
+def test_a_password_that_is_not_percent_encoded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    destination: str,
+    variable: str,
+) -> None:
+    """What comes after an `@` of its own is no host."""
+    (tmp_path / "orders.jsonl").write_text('{"id": 1}\n')
+    (tmp_path / "defs.yaml").write_text(DEFS.format(source=source, destination=destination))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, "postgresql://ann:p@m4rk@127.0.0.1:9/shop")
+    for command in ("run", "doctor"):
+        assert main([command]) == 1
+        printed = "".join(capsys.readouterr())
+        assert "can't be read" in printed
+        assert "%40" in printed
+        assert "m4rk" not in printed
 
 
 def test_a_signed_url_is_told_without_its_signature(

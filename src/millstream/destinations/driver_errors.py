@@ -224,7 +224,7 @@ def unreadable(config: TargetConfig) -> MillstreamError:
     return DestinationAuthError(
         f"the credentials for the destination {config.destination.type!r} can't be read",
         hint=f"set {variable}{_example(config.destination.type) or ' as dlt documents it'}; "
-        "percent-encode special characters in a password",
+        "percent-encode special characters in a password (`@` is `%40`)",
     )
 
 

@@ -209,7 +209,8 @@ def server(config: TargetConfig) -> str | None:
     """Host and port of the destination's server; None where it is not one, or nothing tells."""
     found = _settled_credentials(build(config), config)
     host, port = getattr(found, "host", None), getattr(found, "port", None)
-    return f"{host}:{port}" if host and port else None
+    # a host with an `@` has part of a password, which was not percent-encoded
+    return f"{host}:{port}" if host and port and "@" not in str(host) else None
 
 
 def loader_file_format(

@@ -153,6 +153,8 @@ class _Probe:
                 error, self.config, where=self.where, secrets=self.secrets
             )
         else:
+            if "@" in str(getattr(self.resolved.credentials, "host", "")):  # part of a password
+                raise driver_errors.unreadable(self.config)
             self.secrets += driver_errors.secrets_of(self.resolved.credentials)
             self.where = _place(self.kind, self.resolved)
             _shorten_timeouts(self.resolved)

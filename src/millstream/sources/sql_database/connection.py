@@ -78,6 +78,8 @@ def engine(config: SqlDatabaseConfig, project: Path) -> sa.Engine:
     text = address(config)
     try:
         url = sa.make_url(text)
+        if "@" in (url.host or ""):  # part of a password, which errors of the driver would show
+            raise ValueError
         url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
         kind = url.get_backend_name()
         if kind == "sqlite":
