@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -172,8 +173,8 @@ def test_tables_that_were_dropped_get_the_types_of_the_rows(
     place: Place, disposition: str, lost: str
 ) -> None:
     """A column was of its first type for good, and values of another one in a variant beside it."""
-    if place.kind not in ("duckdb", "postgres", "bigquery"):
-        pytest.skip("a table of files is not dropped by a statement")
+    if disposition == "scd2" and (place.upserts or not place.merges):
+        pytest.skip("files are not merged so")
     config = shop(place, KEPT.get(disposition, disposition), schema_policy="anything")
     FEED.rows = [{"id": n, "v": f"v{n}", "lines": [{"sku": f"s{n}"}]} for n in range(3)]
     run(config, "orders")
@@ -181,7 +182,10 @@ def test_tables_that_were_dropped_get_the_types_of_the_rows(
     run(config, "orders")
     tables = ["orders__lines", "orders"] if lost == "all" else [lost]
     for table in tables:
-        place.query(f"DROP TABLE {place.from_clause(table)}")
+        if "bucket" in place.extra:
+            shutil.rmtree(place.full_name(table))
+        else:
+            place.query(f"DROP TABLE {place.from_clause(table)}")
     run(config, "orders", full_refresh=True)
     FEED.rows = [{"id": 9, "v": 9, "lines": [{"sku": 9}]}]
     run(config, "orders")

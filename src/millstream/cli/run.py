@@ -40,7 +40,8 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--full-refresh",
         action="store_true",
-        help="replace the tables and forget the cursors",
+        help="replace what the tables hold and forget the cursors; tables that were dropped are "
+        "made anew, with the types that the rows have now",
     )
     parser.add_argument("--json", action="store_true", help="print the reports as JSON")
 

@@ -103,38 +103,55 @@ def forget_dropped(pipeline: dlt.Pipeline, schema: dlt.Schema) -> None:
     The rows of a full refresh make them anew, with the types that their values have by now: there
     is nothing that these would have to go with.
     """
-    from dlt.common.schema.utils import get_nested_tables
-
-    gone = set(_dropped(pipeline, schema))
-    tables: Any = schema.tables
-    forgotten = [
-        name for name in gone if gone.issuperset(t["name"] for t in get_nested_tables(tables, name))
-    ]
-    if forgotten:
-        schema.drop_tables(forgotten)
+    _drop_whole(schema, _dropped(pipeline, schema))
 
 
-def remake_dropped(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> None:
+def remake_dropped(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> dlt.Schema:
     """Make the tables of a full refresh that somebody dropped; dlt takes them to be there.
 
     Args:
         stored: the schema in the destination.
         schema: what is to be loaded.
+
+    Returns:
+        The stored schema without them.
     """
-    if gone := _dropped(pipeline, stored):
-        _drop_staging_tables(pipeline, schema.name, gone)
-        migrations.remake(pipeline, schema)
+    gone = _dropped(pipeline, stored)
+    if not gone:
+        return stored
+    _drop_staging_tables(pipeline, schema.name, gone)
+    migrations.remake(pipeline, schema)
+    left = stored.clone()
+    _drop_whole(left, gone)
+    return left
+
+
+def _drop_whole(schema: dlt.Schema, names: Collection[str]) -> None:
+    """Take tables out of a schema, but for those below which another one stays."""
+    from dlt.common.schema.utils import get_nested_tables
+
+    tables: Any = schema.tables
+    whole = [
+        name
+        for name in names
+        if {table["name"] for table in get_nested_tables(tables, name)} <= {*names}
+    ]
+    if whole:
+        schema.drop_tables(whole)
 
 
 def _dropped(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
     """The tables with rows that the destination does not have."""
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
     from dlt.destinations.job_client_impl import SqlJobClientBase
 
     tables = [str(table["name"]) for table in schema.data_tables(seen_data_only=True)]
     with pipeline.destination_client(schema.name) as client:
-        if not isinstance(client, SqlJobClientBase):
-            return []
-        return [name for name, storage in client.get_storage_tables(tables) if not storage]
+        if isinstance(client, SqlJobClientBase):
+            return [name for name, storage in client.get_storage_tables(tables) if not storage]
+        if isinstance(client, FilesystemClient):
+            return migrations.missing_folders(client, tables)
+        return []
 
 
 def replace_through_staging(pipeline: dlt.Pipeline, stored: dlt.Schema) -> None:

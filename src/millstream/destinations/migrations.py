@@ -228,12 +228,15 @@ def remake(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
     return missing
 
 
-def _remake_folders(client: FilesystemClient, tables: Sequence[str]) -> list[str]:
-    """The same of tables of files: buckets have no folders, and need none."""
+def missing_folders(client: FilesystemClient, tables: Sequence[str]) -> list[str]:
+    """The tables of files whose folders somebody removed; buckets have none, and need none."""
     if not client.is_local_filesystem:
         return []
-    missing = [each for each in tables if not client.fs_client.isdir(client.get_table_dir(each))]
-    if missing:
+    return [each for each in tables if not client.fs_client.isdir(client.get_table_dir(each))]
+
+
+def _remake_folders(client: FilesystemClient, tables: Sequence[str]) -> list[str]:
+    if missing := missing_folders(client, tables):
         client.update_stored_schema(force=True)
     return missing
 

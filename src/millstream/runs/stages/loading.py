@@ -80,9 +80,10 @@ def load(
                 pipeline, context.schema, coming, stored, what=context.what
             )
         if stored is not None and coming:
+            there = stored
             if load_packages.refreshed(run):
-                destinations.remake_dropped(pipeline, stored, coming)
-            warnings += destinations.migrate(pipeline, stored, coming)
+                there = destinations.remake_dropped(pipeline, stored, coming)
+            warnings += destinations.migrate(pipeline, there, coming)
             destinations.refuse_altered(pipeline, coming, what=context.what)
     except ConfigError:
         if not is_sent:
