@@ -20,6 +20,7 @@ def test_the_form_of_a_message() -> None:
         "event": "schema_changes",
         "pipeline": "shop",
         "stream": "orders",
+        "partition": None,
         "outcome": "held",
         "severity": "breaking",
         "title": "shop.orders: held: 2 schema changes, breaking",

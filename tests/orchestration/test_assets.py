@@ -212,6 +212,23 @@ def test_a_full_refresh_is_a_setting_of_the_run(known):
     assert loaded(result)["orders__items__tags"]["dagster/row_count"] == 0
 
 
+@pytest.mark.parametrize("selected", ["orders", "orders__items"])
+def test_a_child_is_never_older_than_its_parent(known, selected):
+    """Or Dagster shows it as out of date after each run that selects its parent alone."""
+    result = dg.materialize(known, selection=[key(selected)])
+    names = [e.asset_key.path[-1] for e in result.get_asset_materialization_events()]
+    assert names == ["orders", "orders__items", "orders__items__tags"]
+
+
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_new_tables_become_assets_where_a_file_keeps_them(config, has_folder):
+    config = config if has_folder else config.model_copy(update={"folder": None})
+    with dg.instance_for_test() as instance:
+        result = dg.materialize(millstream.step_assets(config), instance=instance)
+        said = "\n".join(log_lines(instance, result.run_id))
+    assert ("They become assets of their own" in said) is has_folder
+
+
 def test_assets_keep_working_when_their_keys_are_changed(config):
     module = ModuleType("europe")
     module.loads = millstream.step_assets(config)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alerts.fake_alert_servers import slack
 from millstream.cli import main
 from services.places import Place
 from sources.files_kit import FileProject
@@ -461,6 +462,19 @@ def test_partitions_of_csv_files(project: FileProject, select: Select) -> None:
     assert select("id, _millstream_partition") == [("1", "eu"), ("3", "eu")]
     project.configure("{partition}.csv", {"partitions": {"type": "static", "values": ["a"]}})
     project.load("--partition", "a")
+
+
+def test_an_alert_names_the_partition(
+    project: FileProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partitions = {"type": "static", "values": ["eu", "us"]}
+    project.configure("{partition}.csv", {"partitions": partitions, "alerts": [{"type": "slack"}]})
+    project.write("eu.csv", "id\na\n")
+    with slack() as office:
+        monkeypatch.setenv("SLACK_WEBHOOK_URL", office.url)
+        project.load("--partition", "eu")
+    (payload,) = office.taken
+    assert payload["text"] == "shop.t [eu]: loaded: 1 schema change, safe"
 
 
 @pytest.mark.parametrize("path", ["data/*.jsonl", "data/{partition}.jsonl"])

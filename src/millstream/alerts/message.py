@@ -60,6 +60,7 @@ class Message:
         held: nothing was loaded until someone accepts.
         decisions: what is worth saying, the worst first.
         rows: rows of this run by table: loaded, or waiting where it is held.
+        partition: the key of the one that was loaded; None where the stream has none.
     """
 
     pipeline: str
@@ -68,6 +69,7 @@ class Message:
     decisions: tuple[Decision, ...]
     rows: Mapping[str, int]
     context: Context = field(default_factory=Context)
+    partition: str | None = None
 
     @property
     def severity(self) -> Severity:
@@ -82,7 +84,10 @@ class Message:
         if kept_out:
             counts.append(f"{kept_out} kept out" if made else f"{_changes(kept_out)} kept out")
         what = ", ".join((*counts, self.severity))
-        return f"{self.pipeline}.{self.stream}: {'held' if self.held else 'loaded'}: {what}"
+        where = f"{self.pipeline}.{self.stream}"
+        if self.partition is not None:
+            where += f" [{self.partition}]"
+        return f"{where}: {'held' if self.held else 'loaded'}: {what}"
 
     @property
     def quarantine_command(self) -> str | None:
@@ -131,6 +136,7 @@ def compose(
     rows: Mapping[str, int],
     *,
     at_least: Severity,
+    partition: str | None = None,
 ) -> Message | None:
     """The message of a run for someone who wants to know of `at_least`; None if there is none.
 
@@ -152,7 +158,7 @@ def compose(
         return None
     worth.sort(key=lambda decision: -_ORDER.index(decision.change.severity))
     held = any(decision.action == "hold" for decision in decisions)
-    return Message(pipeline, stream, held, tuple(worth), rows, _context.get())
+    return Message(pipeline, stream, held, tuple(worth), rows, _context.get(), partition)
 
 
 def _is_news(decision: Decision) -> bool:

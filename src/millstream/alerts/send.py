@@ -37,6 +37,7 @@ def send(
     decisions: Sequence[Decision],
     rows: Mapping[str, int],
     *,
+    partition: str | None = None,
     sleep: Sleep = time.sleep,
 ) -> tuple[str, ...]:
     """Tell everyone in `alerts` what a run decided; never raises.
@@ -46,7 +47,9 @@ def send(
     """
     failures = []
     for number, alert in enumerate(alerts, start=1):
-        message = compose(pipeline, stream, decisions, rows, at_least=alert.at_least)
+        message = compose(
+            pipeline, stream, decisions, rows, at_least=alert.at_least, partition=partition
+        )
         if message is None:
             continue
         try:

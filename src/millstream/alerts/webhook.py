@@ -22,6 +22,7 @@ def payload(message: Message) -> dict[str, Any]:
         "event": "schema_changes",
         "pipeline": message.pipeline,
         "stream": message.stream,
+        "partition": message.partition,
         "outcome": "held" if message.held else "loaded",
         "severity": message.severity,
         "title": message.title,

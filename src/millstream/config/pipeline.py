@@ -84,7 +84,8 @@ class TargetConfig(Model):
         "`destination`, the table `_millstream_accepted_schemas`, whichever machine runs.",
     )
     alerts: tuple[AlertConfig, ...] = Field(
-        default=(), description="Who is told of schema changes, one message a run."
+        default=(),
+        description="Who is told of schema changes, one message for each stream of a run.",
     )
     quarantine: QuarantineConfig = Field(
         default=QuarantineConfig(),

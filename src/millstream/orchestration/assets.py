@@ -32,7 +32,7 @@ class LoadConfig(dg.Config):
     )
 
 
-Result = dg.MaterializeResult[Any] | dg.AssetCheckResult
+Result = dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult
 Execute = Callable[[dg.AssetExecutionContext, LoadConfig], Iterable[Result]]
 
 
@@ -92,7 +92,7 @@ def _assets(
 def load(
     pipeline: PipelineConfig, context: dg.AssetExecutionContext, config: LoadConfig
 ) -> Iterator[Result]:
-    """Load what a step is to load, and yield a result for each selected asset and check."""
+    """Load what a step is to load, and yield a result for each asset and selected check."""
     # here, so that loading definitions imports neither the runner nor what it needs
     from millstream.orchestration import step
 
@@ -114,7 +114,7 @@ def _step(
     )
     def load_streams(
         context: dg.AssetExecutionContext, config: LoadConfig
-    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    ) -> Iterator[Result]:
         yield from execute(context, config)
 
     return load_streams

@@ -58,7 +58,7 @@ class _StreamFailure:
 
 def load(
     context: dg.AssetExecutionContext, config: PipelineConfig, *, full_refresh: bool = False
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult]:
     """Run each stream that has a selected asset; yield a result for each selected asset and check.
 
     A check that is selected without an asset of its stream is evaluated without loading.
@@ -261,11 +261,21 @@ def _results(
     config: PipelineConfig,
     assets: StreamAssets,
     reports: Sequence[RunReport],
-) -> Iterator[dg.MaterializeResult[Any]]:
-    """What the loads of a stream did: one of all of it, or one of each partition, oldest first."""
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization]:
+    """What the loads of a stream did: one of all of it, or one of each partition, oldest first.
+
+    Its own table comes first, or Dagster would take the others for older than what they come from.
+    """
     told = [_told(context, config, assets, report) for report in reports]
-    for key in (assets.root, *assets.children.values()):
+    made = (key for metadata in told for key in metadata)
+    for key in dict.fromkeys((assets.root, *assets.children.values(), *made)):
         if key not in assets.selected:
+            # yielded, not logged: Dagster drops what is logged last when the step fails
+            for report, metadata in zip(reports, told):
+                if key in metadata:
+                    yield dg.AssetMaterialization(
+                        key, metadata=metadata[key], partition=report.partition
+                    )
             continue
         if len(told) == 1:
             yield dg.MaterializeResult(asset_key=key, metadata=told[0].get(key, _GONE))
@@ -291,7 +301,7 @@ def _told(
     assets: StreamAssets,
     report: RunReport,
 ) -> dict[dg.AssetKey, dict[str, Any]]:
-    """The metadata of each of a load's tables; those that are not selected are told at once."""
+    """The metadata of each of a load's tables."""
     _, others = split(report.tables, assets.table)
     metadata = tables_metadata(config, assets, report)
 
@@ -304,17 +314,12 @@ def _told(
             context.log.warning(f"{report.stream}: {change.table}: {change.message}")
 
     new = [table.name for table in others if table.name not in assets.children]
-    if new:
+    # child tables are known to the definitions from this file alone
+    if new and config.folder and config.accepted_schema == "file":
         context.log.info(
             f"{report.stream}: new tables: {', '.join(new)}. They become assets of their own when "
             "the definitions are reloaded."
         )
-    # before the results: Dagster drops what is logged after the last of them when the step fails
-    for key in metadata:
-        if key not in assets.selected:
-            context.log_event(
-                dg.AssetMaterialization(key, metadata=metadata[key], partition=report.partition)
-            )
     return metadata
 
 

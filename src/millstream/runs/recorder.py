@@ -200,7 +200,15 @@ class RunRecorder:
             return ()
         from millstream import alerts
 
-        return alerts.send(target.alerts, target.name, self.context.stream, decisions, rows)
+        part = self.context.partition
+        return alerts.send(
+            target.alerts,
+            target.name,
+            self.context.stream,
+            decisions,
+            rows,
+            partition=part.key if part else None,
+        )
 
     def report(self, pipeline: dlt.Pipeline, before: SchemaVersion) -> RunReport:
         """What the run did so far.
