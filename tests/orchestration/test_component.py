@@ -517,7 +517,7 @@ def test_a_subclass_names_assets_and_steps_its_way(sandbox):
     assert config.name == "shop"
     report = millstream.run(config, "orders")
     with dg.instance_for_test() as instance:
-        assert report_loads(config, [report], {}) == 3
+        assert report_loads(config, [report], {}) == "3 assets materialized"
         assert instance.get_latest_materialization_event(dg.AssetKey(["lake", "orders"]))
 
 

@@ -112,9 +112,7 @@ def _step(
         pool=pipeline.pool or f"millstream_{pipeline.destination.type.rsplit('.', 1)[-1]}",
         backfill_policy=_backfill(pipeline, specs),
     )
-    def load_streams(
-        context: dg.AssetExecutionContext, config: LoadConfig
-    ) -> Iterator[Result]:
+    def load_streams(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[Result]:
         yield from execute(context, config)
 
     return load_streams
