@@ -286,3 +286,16 @@ def test_a_cursor_of_another_type_is_told(duckdb_place: Place) -> None:
     assert told in str(error.value)
     assert "secret" not in str(error.value)
     assert "--full-refresh" in str(error.value.hint)
+
+
+def test_doubles_of_arrow_tables_that_are_not_finite(place: Place) -> None:
+    """Into BigQuery they go as JSON, which has no word for them."""
+    sizes = [0.5, float("nan"), float("inf"), None, float("-inf")]
+    nested = pa.array([{"n": size} for size in sizes])
+    table = pa.table({"id": range(5), "size": pa.array(sizes, pa.float64()), "tree": nested})
+    FEED.rows = [table]
+    run(configured(place, DltConfig(path="behaviour.feed:items")), "orders")
+    found = place.column("orders", "size")
+    assert [None if size is None else str(float(size)) for size in found] == [
+        "0.5", "nan", "inf", None, "-inf",
+    ]  # fmt: skip

@@ -235,6 +235,10 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
             ),
         ),
         Owner(
+            "dlt.common.data_writers.writers:ArrowToJsonlWriter",
+            (Name("write_data", "writes Arrow tables as JSON lines", "self items"),),
+        ),
+        Owner(
             "dlt.common.data_writers.buffered:BufferedDataWriter",
             (
                 Name(

@@ -16,7 +16,12 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from dlt.common.data_writers.writers import JsonlWriter
+from dlt.common.data_writers.writers import (
+    WRITER_SPECS,
+    ArrowToJsonlWriter,
+    FileWriterSpec,
+    JsonlWriter,
+)
 
 from millstream.engine.column_batch import BackgroundWorker, ColumnBatch, runs
 from millstream.formats import typed_json
@@ -62,6 +67,38 @@ class ColumnarJsonlWriter(JsonlWriter):
     def _encode(self, part: Sequence[ColumnBatch]) -> None:
         for column_set in part:
             self._f.write(json_lines(column_set))
+
+
+class FiniteArrowToJsonlWriter(ArrowToJsonlWriter):
+    """dlt's writer of Arrow tables, which makes nulls of doubles that JSON has no word for."""
+
+    def write_data(self, items: Sequence[Any]) -> None:
+        for rows in items:
+            if any(map(_may_lack_a_word, rows.columns)):
+                JsonlWriter.write_data(self, [typed_json.finite(row) for row in rows.to_pylist()])
+            else:
+                super().write_data([rows])
+
+    @classmethod
+    def writer_spec(cls) -> FileWriterSpec:
+        return super().writer_spec()._replace(requires_destination_capabilities=True)
+
+
+_OF_ARROW = FiniteArrowToJsonlWriter.writer_spec()
+# dlt looks up by this what writes a file; its own has another value in it
+WRITER_SPECS[_OF_ARROW] = FiniteArrowToJsonlWriter
+
+
+def adopt(storage: Any) -> None:
+    """Let a dlt item storage write Arrow tables with all of their doubles."""
+    if storage.writer_cls is ArrowToJsonlWriter:
+        storage.writer_spec, storage.writer_cls = _OF_ARROW, FiniteArrowToJsonlWriter
+
+
+def _may_lack_a_word(column: Any) -> bool:
+    if pa.types.is_floating(column.type):
+        return pc.all(pc.is_finite(column)).as_py() is False
+    return bool(pa.types.is_nested(column.type))
 
 
 def json_lines(rows: ColumnBatch) -> pa.Buffer | bytes:

@@ -187,7 +187,7 @@ def dumps_marked(value: Any) -> bytes:
     if not has_large_integer(value):
         raise TypeError(describe_unwritable(value))
     return plain_json.dumps(
-        _with_text_keys(_finite(value, float_text)),
+        _with_text_keys(finite(value, float_text)),
         default=custom_pua_encode,
         ensure_ascii=False,
         separators=(",", ":"),
@@ -364,20 +364,21 @@ def plain_text(value: Any) -> str:
     Doubles that are not finite are texts, `"NaN"`: JSON has no word for them.
     """
     return plain_json.dumps(
-        _with_text_keys(_finite(value)),
+        _with_text_keys(finite(value)),
         default=custom_encode,
         ensure_ascii=False,
         separators=(",", ":"),
     )
 
 
-def _finite(value: Any, text: Callable[[float], str] = float_name) -> Any:
+def finite(value: Any, text: Callable[[float], str] = float_name) -> Any:
+    """A value with doubles that are not finite, of which JSON has no word, as texts."""
     if isinstance(value, float):
         return value if math.isfinite(value) else text(value)
     if isinstance(value, dict):
-        return {key: _finite(each, text) for key, each in value.items()}
+        return {key: finite(each, text) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each, text) for each in value]
+        return [finite(each, text) for each in value]
     return value
 
 

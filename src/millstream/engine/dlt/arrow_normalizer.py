@@ -20,7 +20,7 @@ from dlt.common.normalizers.utils import DLT_ID_LENGTH_BYTES
 from dlt.common.storages import ParsedLoadJobFileName
 from dlt.normalize.items_normalizers import ArrowItemsNormalizer
 
-from millstream.engine import copy_writer, row_ids
+from millstream.engine import copy_writer, json_lines_writer, row_ids
 from millstream.engine.column_batch import ColumnBatch
 from millstream.engine.row_columns import plain_column
 from millstream.engine.stats import FileStats
@@ -36,6 +36,8 @@ class ArrowNormalizer(ArrowItemsNormalizer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         copy_writer.adopt(self.item_storage, self.config.destination_capabilities)
+        if engine_mode.current().is_run:
+            json_lines_writer.adopt(self.item_storage)
         self._beside_rows: dict[str, bool] = {}
 
     def __call__(self, extracted_items_file: str, root_table_name: str) -> list[Any]:
