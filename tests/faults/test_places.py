@@ -16,6 +16,7 @@ import pytest
 from millstream.config import TargetConfig, data_dir
 from millstream.errors import MillstreamError, RunError
 from millstream.runs import pending_decisions, runner
+from services import places
 from services.places import Place
 
 ROWS = 200
@@ -72,6 +73,29 @@ def test_a_full_disk_is_named_and_the_next_run_loads_all(
         (small_disk / "others").unlink()
         runner.run_data(rows_once(), target(duckdb_place))
     whole(duckdb_place)
+
+
+def test_a_full_disk_of_the_database_is_named_and_the_next_run_goes_on(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB writes its file when it is closed, when the rows are in."""
+    monkeypatch.setattr("millstream.runs.stages.loading.sleep", lambda _: None)
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    place = places.duckdb(small_disk)
+
+    def random_rows() -> Any:
+        return dlt.resource(
+            [{"id": n, "text": os.urandom(500).hex()} for n in range(6_000)],
+            name="things",
+            write_disposition="replace",
+        )
+
+    with pytest.raises(MillstreamError, match="No space left on device") as error:
+        runner.run_data(random_rows(), target(place))
+    assert "free space for" in str(error.value.hint)
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    runner.run_data(random_rows(), target(place))
+    assert place.count("things") == 6_000
 
 
 def damage(how: str, package: Path) -> None:

@@ -19,10 +19,10 @@ from millstream import destinations, engine, schema_changes, sources
 from millstream.common.metadata_tables import own_pipeline
 from millstream.config import MongoDBConfig, PipelineConfig, TargetConfig
 from millstream.engine import maps
-from millstream.errors import ConfigError, RunInterrupted, SchemaTooLargeError
+from millstream.errors import ConfigError, MillstreamError, RunInterrupted, SchemaTooLargeError
 from millstream.formats import duplicate_keys
 from millstream.model import Partition, RunReport
-from millstream.runs import load_packages, quarantine_replay, stages, workdir
+from millstream.runs import load_packages, quarantine_replay, stages, step_errors, workdir
 from millstream.runs.context import Progress, RunContext
 from millstream.runs.handed_data import LoadHints, as_extractable
 from millstream.runs.recorder import RunRecorder, StaleCursorError
@@ -303,8 +303,15 @@ def execute(
         raise
     except KeyboardInterrupt:
         raise recorder.interruption() from None
-    except Exception as error:
+    except MillstreamError as error:
         recorder.failed(error)
+        raise
+    except Exception as error:
+        # DuckDB writes its file when it is closed, behind the steps
+        full = step_errors.full_disk(error, context.what, context.stream, "load")
+        recorder.failed(full or error)
+        if full:
+            raise full from None
         raise
 
 

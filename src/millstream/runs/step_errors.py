@@ -20,6 +20,7 @@ from millstream.sources import incremental_errors
 logger = logging.getLogger(__name__)
 
 _WAITING_STEPS = ("normalize", "load")
+_FULL = re.compile(r'Could not write file "(?P<file>.+?)": (No space left|Disk quota).*')  # DuckDB
 _NEVER_NULL = re.compile(
     r'null value in column "(?P<column>.+?)" of relation "(?P<table>.+?)"'  # PostgreSQL
     r'|NOT NULL constraint failed: "?(?P<of>[^."\s]+)"?\."?(?P<name>[^";\s]+)'  # DuckDB
@@ -32,6 +33,26 @@ def pending_hint(stream: str) -> str:
         "No data was lost. The next run loads the extracted package first; if it can't be loaded, "
         f"{drop_hint(stream)}"
     )
+
+
+def full_disk(root: BaseException, where: str, stream: str, step: str) -> RunError | None:
+    """What is raised where a disk is full: that of the runs, or of a DuckDB file."""
+    if isinstance(root, OSError) and root.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"{where}: {step} failed: {root.strerror}",
+            stream=stream,
+            step=step,
+            hint=f"free space for {data_dir()}, where runs keep what is not loaded yet, or let "
+            "MILLSTREAM_HOME name a folder on another disk; no data was lost",
+        )
+    if found := _FULL.search(str(root)):
+        return RunError(
+            f"{where}: {step} failed: {found[0]}",
+            stream=stream,
+            step=step,
+            hint=f"free space for {found['file']}; no data was lost, and the next run goes on",
+        )
+    return None
 
 
 def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamError:
@@ -47,14 +68,8 @@ def explain(error: Exception, where: str, stream: str, step: str) -> MillstreamE
     logger.debug("%s", redact_foreign("".join(traceback.format_exception(error))))
     if problem := destinations.in_use(root):
         return problem
-    if isinstance(root, OSError) and root.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(
-            f"{where}: {step} failed: {root.strerror}",
-            stream=stream,
-            step=step,
-            hint=f"free space for {data_dir()}, where runs keep what is not loaded yet, or let "
-            "MILLSTREAM_HOME name a folder on another disk; no data was lost",
-        )
+    if full := full_disk(root, where, stream, step):
+        return full
     if lacking := _lacking(root):
         return RunError(
             f"{where}: {step} failed: no row has {lacking}",
