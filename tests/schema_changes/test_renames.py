@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from millstream.cli import main
 from millstream.model import Column, ColumnProfile, SchemaVersion, Table
 from millstream.schema_changes.renames import Rename, column_renames, describe, list_rename
 
@@ -53,6 +56,7 @@ def test_values_that_came_back_make_a_rename() -> None:
         (column("email", EMAILS), column("contact", EMAILS[:7])),  # too few
         (column("email", EMAILS), column("contact", [*EMAILS[:10], *map(str, range(30))])),
         (column("state", STATES), column("phase", STATES)),  # states agree by chance
+        (column("owner__type", STATES), column("parent__type", STATES)),  # any object has a type
         (column("stars", [*range(10)] * 9), column("forks", [*range(10)] * 9)),
         (column("email", EMAILS), column("contact__v_text", EMAILS, variant_of="contact")),
         (column("_dlt_id", EMAILS), column("contact", EMAILS)),
@@ -95,6 +99,26 @@ def test_a_list_is_renamed_by_its_columns() -> None:
     )
     for other in (tags, elsewhere):
         assert list_rename(labels, old, SchemaVersion((Table("t"), labels, other))) is None
+
+
+def test_lists_of_few_values_are_none_of_each_other(tmp_path: Path) -> None:
+    """Two lists may hold the same small numbers; one with a name alike is the same list."""
+
+    def run(number: int, line: Callable[[int], dict[str, object]]) -> int:
+        lines = [json.dumps({"id": number * 100 + n, **line(n)}) for n in range(40)]
+        (tmp_path / f"{number}.jsonl").write_text("\n".join(lines))
+        return main(["run", str(tmp_path)])
+
+    attributes = {
+        "name": "survey",
+        "source": {"type": "files", "streams": {"t": {"path": "*.jsonl"}}},
+        "destination": {"type": "duckdb", "database": "warehouse.duckdb"},
+    }
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "defs.yaml").write_text(json.dumps({"attributes": attributes}))
+    assert run(1, lambda n: {"scores": [n % 3], "rooms": [{"floor": n % 4}]}) == 0
+    assert run(2, lambda n: {"answers": [n % 3], "halls": [{"floor": n % 4}]}) == 0
+    assert run(3, lambda n: {"all_answers": [n % 3], "halls": [{"floor": n % 4}]}) == 1
 
 
 def test_the_message_names_both_and_the_share() -> None:

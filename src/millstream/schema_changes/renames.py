@@ -102,9 +102,9 @@ def list_rename(
             continue
         if any(_has_rows(load, was.name) and _has_rows(load, table.name) for load in seen):
             continue
-        for before, after, share, is_exact in _pairs(was.columns, table.columns):
+        names = was.name.removeprefix(prefix), table.name.removeprefix(prefix)
+        for before, after, share, is_exact in _pairs(was.columns, table.columns, lists=names):
             if before == after and (best is None or best.share < share):
-                names = was.name.removeprefix(prefix), table.name.removeprefix(prefix)
                 best = Rename(*names, share, frozenset(), is_exact, known is not None)
     return best
 
@@ -147,13 +147,26 @@ def _pairs(
     gone: Sequence[Column],
     added: Sequence[Column],
     loads: Sequence[Mapping[str, ColumnProfile]] = (),
+    lists: tuple[str, str] = ("", ""),
 ) -> Iterator[tuple[str, str, float, bool]]:
-    """Old and new name, the share of common values, whether exact, best first; no name twice."""
+    """Old and new name, the share of common values, whether exact, best first; no name twice.
+
+    Args:
+        lists: the old and the new list whose columns these are, where they differ.
+    """
     candidates = [
         (share, alike, old.name, new.name, _is_complete(old) and _is_complete(new))
         for old in gone
         for new in added
-        if (share := _share(old, new, alike := _likeness(old.name, new.name))) is not None
+        if (
+            share := _share(
+                old,
+                new,
+                alike := _likeness(old.name, new.name),
+                are_holders_alike=_are_holders_alike(old.name, new.name, lists),
+            )
+        )
+        is not None
         and not any(_has(load, old.name) and _has(load, new.name) for load in loads)
     ]
     taken_old: set[str] = set()
@@ -172,7 +185,7 @@ def _is_complete(column: Column) -> bool:
     return column.profile is not None and len(column.profile.sketch) < SIZE
 
 
-def _share(old: Column, new: Column, likeness: float) -> float | None:
+def _share(old: Column, new: Column, likeness: float, *, are_holders_alike: bool) -> float | None:
     """The share of the new column's values that the old one had; None where it proves nothing."""
     if old.profile is None or new.profile is None or is_own(old) or is_own(new):
         return None
@@ -180,7 +193,8 @@ def _share(old: Column, new: Column, likeness: float) -> float | None:
     alike = likeness >= ALIKE
     if share < SHARE or common < (2 if alike else COMMON):
         return None
-    return share if alike or _is_telling(new, new.profile) else None
+    # any two objects may have a `type`, and any two lists hold small numbers
+    return share if (alike and are_holders_alike) or _is_telling(new, new.profile) else None
 
 
 def _is_telling(column: Column, profile: ColumnProfile) -> bool:
@@ -198,6 +212,15 @@ def _likeness(old: str, new: str) -> float:
     """0 to 1, of the last parts of two names: `user__login` and `author__login` differ before."""
     before, after = (name.rpartition(SEPARATOR)[2] for name in (old, new))
     return float(SequenceMatcher(None, before, after).ratio())
+
+
+def _are_holders_alike(old: str, new: str, lists: tuple[str, str]) -> bool:
+    """Whether the objects and lists that hold two fields are the same, or have names alike."""
+    holders = [lists, (old.rpartition(SEPARATOR)[0], new.rpartition(SEPARATOR)[0])]
+    return all(
+        before == after or SequenceMatcher(None, before, after).ratio() >= ALIKE
+        for before, after in holders
+    )
 
 
 def _objects(old: str, new: str) -> tuple[str, str] | None:
