@@ -73,6 +73,7 @@ def test_one_message_a_run_says_what_matters(office: Slack) -> None:
     assert "*issues* (1,200 rows waiting)" in text
     assert "`user` was text, now it is also an object (_hold_)" in text
     assert "`millstream schema accept --stream issues`" in text
+    assert "where there is no defs.yaml, by `millstream.accept`" in text
     assert "Downstream: dbt/users" in text
     assert "<https://dagster/runs/1|Run>" in text
     assert "new column" in text, "what is new is told, if the policy says nothing else"
@@ -332,6 +333,7 @@ def test_mail(mailbox: Smtp) -> None:
     assert "issues (1,200 rows waiting)" in body
     assert "- breaking, hold: `user` was text, now it is also an object" in body
     assert "millstream schema accept --stream issues" in body
+    assert "by `millstream.accept`" in body
 
 
 def test_mail_signs_in(mailbox: Smtp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,10 @@ from millstream.schema_changes.policy import comes_and_goes
 SHOWN = 20
 """Changes that a message lists; the rest is counted."""
 
+ROWS_OF_HELD = (
+    "Rows that wait are loaded once the changes are accepted (where there is no defs.yaml, by "
+    "`millstream.accept`):"
+)
 ROWS_OF_KEPT_OUT = "The rows that need what was kept out are in quarantine:"
 
 _ORDER: tuple[Severity, ...] = get_args(Severity)
@@ -175,8 +179,7 @@ def plain(message: Message) -> str:
     if message.left_out:
         lines += ["", f"and {message.left_out} more"]
     if message.held:
-        lines += ["", "Rows that wait are loaded once the changes are accepted:"]
-        lines += [f"  {message.command}"]
+        lines += ["", ROWS_OF_HELD, f"  {message.command}"]
     if message.quarantine_command:
         lines += ["", ROWS_OF_KEPT_OUT, f"  {message.quarantine_command}"]
     if message.context.downstream:

@@ -10,7 +10,13 @@ import re
 from typing import Any
 
 from millstream.alerts.delivery import post, secret
-from millstream.alerts.message import ROWS_OF_KEPT_OUT, Message, _rows, change_words
+from millstream.alerts.message import (
+    ROWS_OF_HELD,
+    ROWS_OF_KEPT_OUT,
+    Message,
+    _rows,
+    change_words,
+)
 from millstream.config import SlackAlert
 
 BLOCKS = 50
@@ -44,12 +50,7 @@ def payload(message: Message) -> dict[str, Any]:
     if message.left_out:
         blocks.append(_section(f"and {message.left_out} more"))
     if message.command:
-        blocks.append(
-            _section(
-                "Rows that wait are loaded once the changes are accepted:\n"
-                f"`{escape(message.command)}`"
-            )
-        )
+        blocks.append(_section(f"{ROWS_OF_HELD}\n`{escape(message.command)}`"))
     if message.quarantine_command:
         blocks.append(_section(f"{ROWS_OF_KEPT_OUT}\n`{escape(message.quarantine_command)}`"))
     if message.context.downstream:

@@ -196,7 +196,8 @@ def _would_be_held(
 def accept_words(stream: str, held: Sequence[Decision]) -> str:
     """The commands that accept what is held, as Markdown."""
     lines = [
-        f"`{accept_command(stream)}` accepts all, and the next run loads it; "
+        f"`{accept_command(stream)}`, or `millstream.accept` where there is no defs.yaml, accepts "
+        "all, and the next run loads it; "
         f"`{reject_command(stream)}` drops it, and the next run reads its rows again."
     ]
     if len(held) > 1:
