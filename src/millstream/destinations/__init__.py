@@ -11,6 +11,8 @@ fallbacks   what dlt does instead where a destination can't do what was asked
 table_formats  Delta and Iceberg: which tables are, and what can't be done with them
 open_tables the filesystem destination with these: read, and kept exact
 migrations  columns that tables with rows come to need, filled from what is there
+added_columns  how these are added, and filled
+removed_tables  tables, columns and folders that somebody took out, made again
 altered_columns  columns that somebody gave another type in the destination
 nul_characters  characters that a destination can't store
 driver_prints  what psycopg2 prints of a lost connection, and hides then
@@ -73,7 +75,6 @@ from millstream.destinations.migrations import (
     free_former_keys,
     migrate,
     refuse_unmergeable,
-    remake,
 )
 from millstream.destinations.nul_characters import replaced
 from millstream.destinations.partition_rows import (
@@ -86,6 +87,7 @@ from millstream.destinations.partition_rows import (
     stored_schema,
 )
 from millstream.destinations.preflight_checks import address, ensure_ready, preflight
+from millstream.destinations.removed_tables import remake
 from millstream.destinations.restore import loaded_schema, restore, statement_that_lists
 from millstream.destinations.rollback import undo
 from millstream.destinations.row_updates import update_rows

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.sql_client import kind_of, sql_client
-from millstream.destinations import migrations, settled_settings, table_formats
+from millstream.destinations import removed_tables, settled_settings, table_formats
 from millstream.destinations.partition_rows import nested_tables
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def forget_dropped(pipeline: dlt.Pipeline, schema: dlt.Schema) -> None:
     The rows of a full refresh make them anew, with the types that their values have by now: there
     is nothing that these would have to go with.
     """
-    _drop_whole(schema, _dropped(pipeline, schema))
+    _drop_whole(schema, removed_tables.missing_tables(pipeline, schema))
 
 
 def remake_dropped(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> dlt.Schema:
@@ -116,11 +116,11 @@ def remake_dropped(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schem
     Returns:
         The stored schema without them.
     """
-    gone = _dropped(pipeline, stored)
+    gone = removed_tables.missing_tables(pipeline, stored)
     if not gone:
         return stored
     _drop_staging_tables(pipeline, schema.name, gone)
-    migrations.remake(pipeline, schema)
+    removed_tables.remake(pipeline, schema)
     left = stored.clone()
     _drop_whole(left, gone)
     return left
@@ -138,20 +138,6 @@ def _drop_whole(schema: dlt.Schema, names: Collection[str]) -> None:
     ]
     if whole:
         schema.drop_tables(whole)
-
-
-def _dropped(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
-    """The tables with rows that the destination does not have."""
-    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
-    from dlt.destinations.job_client_impl import SqlJobClientBase
-
-    tables = [str(table["name"]) for table in schema.data_tables(seen_data_only=True)]
-    with pipeline.destination_client(schema.name) as client:
-        if isinstance(client, SqlJobClientBase):
-            return [name for name, storage in client.get_storage_tables(tables) if not storage]
-        if isinstance(client, FilesystemClient):
-            return migrations.missing_folders(client, tables)
-        return []
 
 
 def replace_through_staging(pipeline: dlt.Pipeline, stored: dlt.Schema) -> None:

@@ -9,17 +9,16 @@ declared with another type gets it as `column_types` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from millstream.common.metadata_tables import is_own
-from millstream.destinations import column_types
+from millstream.destinations import added_columns, column_types
 from millstream.errors import ConfigError
 
 if TYPE_CHECKING:
     import dlt
-    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
     from dlt.destinations.job_client_impl import SqlJobClientBase
     from dlt.sources import DltResource
 
@@ -163,8 +162,8 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
         with client.maybe_ddl_transaction():
             column_types.widen(client, schema, wider)
             _allow_null(client, nullable)
-            _add_columns(client, schema, needed)
-            for statement in _fills(client, schema, needed):
+            added_columns.add(client, schema, needed)
+            for statement in added_columns.fills(client, schema, needed):
                 client.sql_client.execute_sql(statement)
         staging: Any = nullcontext()
         if isinstance(client, WithStagingDataset):
@@ -172,7 +171,7 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
             with staging:  # it keeps the rows of the last merge
                 column_types.widen(client, schema, wider)
                 _allow_null(client, nullable)
-                _add_columns(client, schema, needed)
+                added_columns.add(client, schema, needed)
     return [
         f"rows loaded before have no `{column['name']}`, which is part of the key of {name} now: "
         "they are never replaced"
@@ -181,64 +180,6 @@ def migrate(pipeline: dlt.Pipeline, stored: dlt.Schema, schema: dlt.Schema) -> l
         if (column.get("primary_key") or column.get("merge_key"))
         and schema.tables[name].get("write_disposition") != "replace"
     ]
-
-
-def remake(pipeline: dlt.Pipeline, schema: dlt.Schema) -> list[str]:
-    """Make the tables and columns again, empty, that somebody took out of the destination by hand.
-
-    dlt looks for them only where a schema is new, and adds a column that may not be null as just
-    that, which no table with rows accepts. Ids that follow from others are filled.
-
-    Args:
-        schema: what is loaded into, as far as its tables were made.
-
-    Returns:
-        What was missing: `orders__items`, `orders.price`.
-    """
-    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
-    from dlt.destinations.job_client_impl import SqlJobClientBase
-
-    made = (*schema.data_tables(seen_data_only=True), *schema.dlt_tables())
-    with pipeline.destination_client(schema.name) as client:
-        if isinstance(client, FilesystemClient):
-            return _remake_folders(client, [str(table["name"]) for table in made])
-        if not isinstance(client, SqlJobClientBase):
-            return []
-        fold = client.capabilities.casefold_identifier
-        missing = []
-        needed: dict[str, list[Any]] = {}
-        for name, storage in list(client.get_storage_tables([str(each["name"]) for each in made])):
-            columns = schema.get_table_columns(name) if storage else {}
-            lost = [each for each in columns if each not in storage and fold(each) not in storage]
-            missing += [f"{name}.{each}" for each in lost] if storage else [name]
-            # dlt takes `Price` for `price`
-            like = {each.casefold() for each in storage}
-            if required := [
-                columns[each]
-                for each in lost
-                if _may_not_be_null(columns[each]) or each.casefold() in like
-            ]:
-                needed[name] = required
-        if missing:
-            with client.maybe_ddl_transaction():
-                _add_columns(client, schema, needed)
-                for statement in _fills(client, schema, needed):
-                    client.sql_client.execute_sql(statement)
-            client.update_stored_schema(force=True)
-    return missing
-
-
-def missing_folders(client: FilesystemClient, tables: Sequence[str]) -> list[str]:
-    """The tables of files whose folders somebody removed; buckets have none, and need none."""
-    if not client.is_local_filesystem:
-        return []
-    return [each for each in tables if not client.fs_client.isdir(client.get_table_dir(each))]
-
-
-def _remake_folders(client: FilesystemClient, tables: Sequence[str]) -> list[str]:
-    if missing := missing_folders(client, tables):
-        client.update_stored_schema(force=True)
-    return missing
 
 
 def _needed(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[Any]]]:
@@ -251,15 +192,11 @@ def _needed(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[
             column
             for key, column in table["columns"].items()
             if column.get("data_type")
-            and _may_not_be_null(column)
+            and added_columns.may_not_be_null(column)
             and not _is_complete(stored, name, key)
         ]
         if columns:
             yield name, columns
-
-
-def _may_not_be_null(column: Any) -> bool:
-    return not column.get("nullable", True) or bool(column.get("x-valid-from"))
 
 
 def _nullable(stored: dlt.Schema, schema: dlt.Schema) -> Iterator[tuple[str, list[str]]]:
@@ -291,90 +228,12 @@ def _allow_null(client: SqlJobClientBase, nullable: dict[str, list[str]]) -> Non
                 )
 
 
-def _add_columns(
-    client: SqlJobClientBase, schema: dlt.Schema, needed: dict[str, list[Any]]
-) -> None:
-    fold = client.capabilities.casefold_identifier
-    for name, storage in list(client.get_storage_tables(needed)):
-        if not storage:  # dlt makes the table
-            continue
-        for column in needed[name]:
-            if fold(column["name"]) in storage or column["name"] in storage:
-                continue
-            table: Any = schema.tables[name]
-            kind = client.type_mapper.to_destination_type(column, table)
-            client.sql_client.execute_sql(
-                f"ALTER TABLE {client.sql_client.make_qualified_table_name(name)} "
-                f"ADD COLUMN {client.sql_client.escape_column_name(column['name'])} {kind}"
-            )
-
-
-def _fills(
-    client: SqlJobClientBase, schema: dlt.Schema, needed: dict[str, list[Any]]
-) -> Iterator[str]:
-    """Values that follow from what is there; parents come before their children."""
-    from sqlglot import exp
-
-    sql = client.sql_client
-    escape, qualify = sql.escape_column_name, sql.make_qualified_table_name
-    name_of = schema.naming.normalize_identifier
-    row, parent_row = escape(name_of("_dlt_id")), escape(name_of("_dlt_parent_id"))
-    load = escape(name_of("_dlt_load_id"))
-    random_id = exp.cast(exp.Uuid(), "text").sql(client.capabilities.sqlglot_dialect)
-    for name in sorted(needed, key=lambda each: len(_ancestors(schema, each))):
-        root = _kept(schema, name, "root_key", needed[name])
-        for column in needed[name]:
-            target = escape(column["name"])
-            ancestors = _ancestors(schema, name)
-            if column.get("root_key") and len(ancestors) == 1:
-                yield (
-                    f"UPDATE {qualify(name)} SET {target} = {parent_row} "  # noqa: S608 (escaped)
-                    f"WHERE {target} IS NULL"
-                )
-            elif column.get("root_key"):
-                yield (
-                    f"UPDATE {qualify(name)} AS child SET {target} = parent.{target} "  # noqa: S608
-                    f"FROM {qualify(ancestors[0])} AS parent "
-                    f"WHERE child.{parent_row} = parent.{row} AND child.{target} IS NULL"
-                )
-            elif column.get("parent_key") and len(ancestors) == 1 and root:
-                yield (
-                    f"UPDATE {qualify(name)} SET {target} = {escape(root)} "  # noqa: S608 (escaped)
-                    f"WHERE {target} IS NULL"
-                )
-            elif column.get("row_key"):  # rows of Arrow tables: a merge finds rows by their ids
-                yield f"UPDATE {qualify(name)} SET {target} = {random_id} WHERE {target} IS NULL"  # noqa: S608
-            elif column.get("x-valid-from"):
-                loads = qualify(schema.loads_table_name)
-                loaded, at = escape(name_of("load_id")), escape(name_of("inserted_at"))
-                yield (
-                    f"UPDATE {qualify(name)} AS kept SET {target} = loads.{at} "  # noqa: S608
-                    f"FROM {loads} AS loads "
-                    f"WHERE kept.{load} = loads.{loaded} AND kept.{target} IS NULL"
-                )
-
-
-def _kept(schema: dlt.Schema, table: str, hint: str, lost: list[Any]) -> str | None:
-    """The column of a table with a hint, where it is not one that the table lacks."""
-    names = {column["name"] for column in lost}
-    columns = schema.get_table_columns(table)
-    return next((key for key in columns if columns[key].get(hint) and key not in names), None)
-
-
-def _ancestors(schema: dlt.Schema, table: str) -> list[str]:
-    """The tables above one, the nearest first."""
-    found = []
-    while parent := schema.tables[table].get("parent"):
-        found.append(table := parent)
-    return found
-
-
 def _nested(schema: dlt.Schema, root: str) -> list[str]:
     """The tables with rows below a root."""
     return [
         name
         for name, table in schema.tables.items()
-        if root in _ancestors(schema, name) and _has_rows(table)
+        if root in added_columns.tables_above(schema, name) and _has_rows(table)
     ]
 
 
