@@ -22,7 +22,14 @@ from millstream.engine import maps
 from millstream.errors import ConfigError, MillstreamError, RunInterrupted, SchemaTooLargeError
 from millstream.formats import duplicate_keys
 from millstream.model import Partition, RunReport
-from millstream.runs import load_packages, quarantine_replay, stages, step_errors, workdir
+from millstream.runs import (
+    load_packages,
+    quarantine_replay,
+    replayed_rows,
+    stages,
+    step_errors,
+    workdir,
+)
 from millstream.runs.context import Progress, RunContext
 from millstream.runs.handed_data import LoadHints, as_extractable
 from millstream.runs.recorder import RunRecorder, StaleCursorError
@@ -172,7 +179,7 @@ def replay(
                 hint=f"`millstream quarantine list --stream {stream}` names what waits",
             )
         if not found:
-            return quarantine_replay.nothing()
+            return replayed_rows.nothing()
         with context.writer():
             place = schema_changes.history.place_of(pipeline)
             planned = quarantine_replay.plan(
@@ -186,7 +193,7 @@ def replay(
                 partitions=quarantine_replay.loaded_partitions(config, stream, place),
                 read_again=read_again,
             )
-        return quarantine_replay.extractable(opened, pipeline.schemas[context.name], planned)
+        return replayed_rows.extractable(opened, pipeline.schemas[context.name], planned)
 
     report = execute(
         RunContext(
