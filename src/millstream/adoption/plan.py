@@ -150,7 +150,7 @@ def _problem(
     config = context.target
     assert isinstance(config, PipelineConfig)
     try:
-        if config.partitions is not None and config.partitions.covers(context.stream):
+        if config.is_partitioned(context.stream):
             destinations.refuse_unpartitioned(schema, context.what)
         for resource in resources:
             _check_hints(schema, resource)

@@ -6,7 +6,6 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli import dagster_instance, malloc
@@ -132,7 +131,7 @@ def _replay(options: Namespace) -> int:
         with redirect_stdout(sys.stderr):
             report, plan = runner.replay(config, stream, ids=chosen, corrected=options.row)
         if report.rows:
-            dagster_instance.tell(partial(_report_replay, config, report))
+            _tell_dagster(config, report)
         left = [{"id": entry.id, "why": why} for entry, why in plan.left]
         document.append({"report": report.to_dict(), "left": left})
         if not options.json:
@@ -146,9 +145,8 @@ def _replay(options: Namespace) -> int:
     return 0
 
 
-def _report_replay(config: PipelineConfig, report: RunReport, external_loads: Any) -> str:
-    told: str = external_loads.report_replay(config, report)
-    return told
+def _tell_dagster(config: PipelineConfig, report: RunReport) -> None:
+    dagster_instance.tell(lambda external_loads: external_loads.report_replay(config, report))
 
 
 def _check_ids(wanted: set[str], there: set[str]) -> None:

@@ -125,7 +125,7 @@ def _run(options: Namespace) -> int:
     if options.json:
         _print_json(config.name, reports, failures)
     if reports or held:
-        dagster_instance.tell(lambda told: told.report_loads(config, reports, held))
+        dagster_instance.tell(lambda loads: loads.report_loads(config, reports, held))
     if failures:
         names = ", ".join(
             " ".join(filter(None, (failure["stream"], failure["partition"])))

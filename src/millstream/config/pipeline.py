@@ -291,14 +291,17 @@ class PipelineConfig(TargetConfig):
             return isinstance(self.source, MongoDBConfig)
         return self.stream_jobs
 
+    def is_partitioned(self, stream: str) -> bool:
+        """Whether a stream is loaded a partition at a time."""
+        return self.partitions is not None and self.partitions.covers(stream)
+
     def partition_of(self, stream: str, key: str | None) -> Partition | None:
         """The partition of a stream that a key names; None for a stream without partitions.
 
         Raises:
             ConfigError: no such key, no key where there must be one, or one where there is none.
         """
-        partitioned = self.partitions is not None and self.partitions.covers(stream)
-        if not partitioned:
+        if not self.is_partitioned(stream):
             if key is None:
                 return None
             raise ConfigError(

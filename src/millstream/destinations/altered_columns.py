@@ -92,10 +92,7 @@ def too_narrow(pipeline: dlt.Pipeline, schema: dlt.Schema, error: BaseException)
                 made: Any = schema.tables[table]
                 kind = client.type_mapper.to_destination_type(column, made)
                 if _NARROW.fullmatch(there) and there != kind:
-                    found.append(
-                        f"ALTER TABLE {_qualified(client, table)} ALTER COLUMN "
-                        f"{client.sql_client.escape_column_name(name)} TYPE {kind} (it is {there})"
-                    )
+                    found.append(f"{_statement(client, table, name, kind)} (it is {there})")
     return "; ".join(found) or None
 
 
@@ -154,13 +151,19 @@ def _changes(column: Any, there: str, capabilities: Any) -> bool:
 def _refusal(
     client: SqlJobClientBase, schema: dlt.Schema, table: str, column: Any, there: str, what: str
 ) -> ConfigError:
-    name, sql = column["name"], client.sql_client
+    name = column["name"]
     made: Any = schema.tables[table]
     kind = client.type_mapper.to_destination_type(column, made)
     return ConfigError(
         f"{what}: the column `{name}` of table {table} is {there} in the destination, and "
         f"{kind} in the stream's schema: it would change values in silence",
-        hint=f"give it its type back: ALTER TABLE {_qualified(client, table)} ALTER COLUMN "
-        f"{sql.escape_column_name(name)} TYPE {kind}; or drop the column, which is made again. "
-        "Values that were changed come again with --full-refresh. Nothing was loaded",
+        hint=f"give it its type back: {_statement(client, table, name, kind)}; or drop the column, "
+        "which is made again. Values that were changed come again with --full-refresh. Nothing was "
+        "loaded",
     )
+
+
+def _statement(client: SqlJobClientBase, table: str, column: str, kind: str) -> str:
+    """The SQL that gives a column a type."""
+    escaped = client.sql_client.escape_column_name(column)
+    return f"ALTER TABLE {_qualified(client, table)} ALTER COLUMN {escaped} TYPE {kind}"

@@ -32,7 +32,7 @@ def report_loads(
         Exception: whatever Dagster raises where the instance can't be opened or written.
     """
     # before the run there may have been no accepted schema, and so no child tables
-    streams = _streams(asset_specs(config, _translated(config)))
+    streams = _streams(config)
     told: set[dg.AssetKey] = set()
     with dg.DagsterInstance.get() as instance:
         for report in reports:
@@ -59,9 +59,9 @@ def report_replay(config: PipelineConfig, report: RunReport) -> str:
     Raises:
         Exception: as `report_loads`.
     """
-    assets = _streams(asset_specs(config, _translated(config)))[report.stream]
+    assets = _streams(config)[report.stream]
     tables = tables_metadata(config, assets, report)
-    is_partitioned = config.partitions is not None and config.partitions.covers(report.stream)
+    is_partitioned = config.is_partitioned(report.stream)
     event = dg.AssetObservation if is_partitioned else dg.AssetMaterialization
     with dg.DagsterInstance.get() as instance:
         for key, metadata in tables.items():
@@ -78,9 +78,9 @@ def _translated(config: PipelineConfig) -> Translate | None:
     return translated
 
 
-def _streams(specs: Sequence[dg.AssetSpec]) -> dict[str, StreamAssets]:
+def _streams(config: PipelineConfig) -> dict[str, StreamAssets]:
     by_stream: dict[str, dict[str, dg.AssetKey]] = {}
-    for spec in specs:
+    for spec in asset_specs(config, _translated(config)):
         by_stream.setdefault(spec.metadata[STREAM], {})[spec.metadata[TABLE]] = spec.key
     found = {}
     for stream, keys in by_stream.items():

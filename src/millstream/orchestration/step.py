@@ -159,8 +159,9 @@ def _partitions(
     context: dg.AssetExecutionContext, config: PipelineConfig, stream: str
 ) -> Sequence[str | None]:
     """The partitions of a stream that this run loads; None for all of a stream without any."""
-    partitioned = config.partitions is not None and config.partitions.covers(stream)
-    if partitioned and (context.has_partition_key or context.has_partition_key_range):
+    if config.is_partitioned(stream) and (
+        context.has_partition_key or context.has_partition_key_range
+    ):
         return list(context.partition_keys)
     return [None]
 

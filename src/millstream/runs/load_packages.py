@@ -20,7 +20,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -202,14 +202,8 @@ def counted(run: Path, counts: Sequence[Count]) -> list[Count]:
     return every
 
 
-def size_of_job(
-    run: Path, load_id: str, job: str, csv_format: Callable[[], CsvFormatConfiguration]
-) -> tuple[int, int]:
-    """Rows and bytes of a file that waits to be loaded; no rows where its format tells none.
-
-    Args:
-        csv_format: how the destination reads CSV.
-    """
+def size_of_job(run: Path, pipeline: dlt.Pipeline, load_id: str, job: str) -> tuple[int, int]:
+    """Rows and bytes of a file that waits to be loaded; no rows where its format tells none."""
     import gzip
 
     import pyarrow.parquet as pq
@@ -222,7 +216,7 @@ def size_of_job(
             with (gzip.open if name != file.name else open)(file, "rb") as lines:
                 rows = sum(1 for line in lines if line.strip())
         elif name.endswith(".csv"):
-            how = csv_format()
+            how = _csv_format(pipeline)
             with (gzip.open if name != file.name else open)(
                 file, "rt", encoding=how.encoding, errors="replace", newline=""
             ) as lines:
@@ -230,6 +224,14 @@ def size_of_job(
             rows = max(0, records - how.include_header)
         return rows, file.stat().st_size
     return 0, 0
+
+
+def _csv_format(pipeline: dlt.Pipeline) -> CsvFormatConfiguration:
+    """How the destination reads CSV."""
+    from dlt.common.destination.configuration import CsvFormatConfiguration
+
+    config = pipeline.destination_client().config
+    return getattr(config, "csv_format", None) or CsvFormatConfiguration()
 
 
 def _link(package: Path, target: Path) -> None:

@@ -25,7 +25,6 @@ from millstream.runs.signals import raising_signals
 
 if TYPE_CHECKING:
     import dlt
-    from dlt.common.destination.configuration import CsvFormatConfiguration
     from dlt.common.metrics import NormalizeMetrics
 
 
@@ -99,7 +98,7 @@ def normalize(
                 stored=baseline.schema,
             )
         noting.join()
-        counted = load_packages.counted(run, _counts(run, normalized, pipeline))
+        counted = load_packages.counted(run, _counts(run, pipeline, normalized))
         deduplication.forget_extracted(run)
         _write_manifests(pipeline, run, counted)
     waiting = {count.load_id for count in counted} | {*load_packages.pending(run)}
@@ -199,7 +198,7 @@ def _packaged(
 
 
 def _counts(
-    run: Path, normalized: Mapping[str, Sequence[NormalizeMetrics]], pipeline: dlt.Pipeline
+    run: Path, pipeline: dlt.Pipeline, normalized: Mapping[str, Sequence[NormalizeMetrics]]
 ) -> list[load_packages.Count]:
     """What was normalized, by load and table; dlt's own tables left out."""
     rows: Counter[tuple[str, str]] = Counter()
@@ -211,16 +210,7 @@ def _counts(
                 continue
             found = counted.items_count, counted.file_size
             if found == (0, 0):  # a file that is loaded as it is: dlt counts nothing
-                found = load_packages.size_of_job(
-                    run, load_id, f"{table}.{file_id}", lambda: _csv_format(pipeline)
-                )
+                found = load_packages.size_of_job(run, pipeline, load_id, f"{table}.{file_id}")
             rows[load_id, table] += found[0]
             size[load_id, table] += found[1]
     return [load_packages.Count(*each, rows[each], size[each]) for each in rows]
-
-
-def _csv_format(pipeline: dlt.Pipeline) -> CsvFormatConfiguration:
-    from dlt.common.destination.configuration import CsvFormatConfiguration
-
-    config = pipeline.destination_client().config
-    return getattr(config, "csv_format", None) or CsvFormatConfiguration()
