@@ -602,6 +602,51 @@ def test_types_of_columns_that_files_call_otherwise(project: FileProject, select
     ]
 
 
+def test_types_of_two_columns_by_one_name_of_theirs(project: FileProject, select: Select) -> None:
+    """The type of `Amt` was taken for `amt` of files that lack `Amt`, of one load and behind it."""
+    project.configure("*.csv", {"schema_policy": "strict"}, types={"Amt": "bigint"})
+    project.write("a.csv", "id,Amt,amt\n1,5,six\n")
+    project.write("b.csv", "id,amt\n2,7\n")
+    project.load()
+    project.write("c.csv", "id,amt\n3,eight\n")
+    project.write("d.csv", "id,Amt\n4,9\n5,nine\n")
+    project.load()
+    rows = [("1", 5, "six"), ("2", None, "7"), ("3", None, "eight"), ("4", 9, None)]
+    assert select("id, amt_x4069c0, amt") == rows
+    table = project.place.from_clause("_millstream_quarantine")
+    ((entry, detail),) = project.place.query(f"SELECT id, detail FROM {table}")
+    assert detail.startswith("`Amt`: not of the type bigint")
+    row = json.dumps({"id": "5", "Amt": "9", "amt": "ten"})
+    replay = ["quarantine", "replay", str(project.folder / "defs.yaml"), "--id", entry]
+    assert main([*replay, "--row", row]) == 0, project.capsys.readouterr()
+    assert select("id, amt_x4069c0, amt") == [*rows, ("5", 9, "ten")]
+
+
+def test_a_primary_key_that_files_call_otherwise(project: FileProject, select: Select) -> None:
+    """Rows that wait had a column apart from then on, and receipts looked for values there."""
+    project.configure(
+        "data/*",
+        {"schema_policy": "strict", "receipts": "all", "quarantine": {"max_share": 1.0}},
+        types={"Order ID": "bigint"},
+        primary_key="orderId",
+    )
+    project.write("data/a.csv", "order_id,id\n1,a\n2,b\nx,c\n")
+    project.write("data/b.csv", "orderId,id\n2,d\n3,e\n")
+    project.load()
+    assert "delivered: 4 rows checked" in project.out
+    project.write("data/c.csv", "Order Id,id\n1,f\n4,g\n")
+    assert project.load() == ["d", "e", "f", "g"]
+    assert "delivered: 2 rows checked" in project.out
+    # in JSON these are two keys, as dlt has it, and one lacks that of the stream
+    project.write("data/d.jsonl", '{"order_id": 5, "id": "h"}\n{"orderId": 6, "id": "i"}\n')
+    project.load()
+    project.write("data/e.csv", "Order Id,id\n3,j\n7,k\n")
+    project.load()
+    assert "delivered: 2 rows checked" in project.out
+    rows = [(1, "f"), (2, "d"), (3, "j"), (4, "g"), (6, "i"), (7, "k")]
+    assert select("order_id, id") == rows
+
+
 def test_types_of_columns_that_json_has_before_csv_comes(
     project: FileProject, select: Select
 ) -> None:

@@ -140,6 +140,12 @@ class Layout:
                         item = _Wrapped(item)
                     waiting.append(((*base, *path), number, at, item))
 
+    def row_of_columns(self, row: Mapping[str, Any]) -> SourceRow:
+        """A row of an Arrow table, whose columns dlt names, whatever keys other rows have."""
+        named = ((free_column(self._plain(name), self._dialect), row[name]) for name in row)
+        values = {each: value for each, value in named if value is not None and self.is_data(each)}
+        return SourceRow(self.root, -1, 0, values)
+
     def above(self, table: str) -> list[str]:
         """The tables that a table's rows hang on, and that those hang on, parents first."""
         found: set[str] = set()
@@ -236,8 +242,7 @@ class Layout:
         if not self._names_keys:
             return str(self._plain(key))
         found = self._names.get(path, {}).get(key)
-        # columns of Arrow tables are named by dlt; and a key that only ever was null or empty has
-        # no name, and no value
+        # a key that only ever was null or empty has no name, and no value
         return str(self._plain(key)) if found is None else found
 
 

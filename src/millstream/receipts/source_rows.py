@@ -49,7 +49,8 @@ class SourceRows:
         self.unreadable = 0
         for form, data in self._captured.rows():
             try:
-                rows = [*self._layout.rows(row_of(form, data))]
+                row, layout = row_of(form, data), self._layout
+                rows = [layout.row_of_columns(row)] if form == "columns" else [*layout.rows(row)]
             except UnreadableError:
                 self.unreadable += 1
                 continue

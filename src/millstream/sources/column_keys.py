@@ -51,14 +51,14 @@ class ColumnKeys:
             By the names of columns the keys, where these are others; and hints of the table, for
             what is not known yet.
         """
-        roots = primary_roots(self.settings.primary_key)
+        roots = {self._natural(each): each for each in primary_roots(self.settings.primary_key)}
         maps = {each.partition(".")[0] for each in self.settings.maps}
         decided, called = self._decided, self._called
         keys: dict[str, str] = {}
         hints: dict[str, str] = {}
         for key, name in names.items():
-            if key in roots:  # its name is decided; one with dots would be a path
-                keys[name] = name if "." in key else key
+            if root := roots.get(name):  # its name is decided; one with dots would be a path
+                keys[name] = name if "." in root else root
             elif name in maps and key not in maps:  # what is below it is named so
                 keys[name] = name
             else:

@@ -24,7 +24,7 @@ def columns_of(
 ) -> list[Column]:
     """The columns of a file, by the names in its first row."""
     named = names_of(names)
-    entries = _entries(named, types)
+    entries = _entries(named, {entry: names_of([entry])[entry] for entry in types})
     return [
         _column(named[name], name, types[entries[name]] if name in entries else "text")
         for name in names
@@ -74,9 +74,9 @@ def declared(
     """
     stay = _text_for_good(settings, known)
     types = {name: kind for name, kind in settings.types.items() if name not in stay}
-    named = {key: column_name(key) for key in keys}
-    entries = _entries(named, types).items()
-    return {key: _column(named[key], entry, types[entry]) for key, entry in entries}
+    named = {each: stored_name(each, known) or column_name(each) for each in {*keys, *types}}
+    entries = _entries({key: named[key] for key in keys}, {each: named[each] for each in types})
+    return {key: _column(named[key], entry, types[entry]) for key, entry in entries.items()}
 
 
 def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) -> None:
@@ -100,17 +100,18 @@ def refuse_unknown(settings: FileStream, known: Mapping[str, Any], stream: str) 
             )
 
 
-def _entries(named: Mapping[str, str], types: Mapping[str, str]) -> Mapping[str, str]:
+def _entries(named: Mapping[str, str], meant: Mapping[str, str]) -> Mapping[str, str]:
     """The entry of `types` for each column that has one, by what its file calls the column.
 
-    An entry is for the column of its own name, or of the name that it becomes: files write the
-    names of one column in several ways.
+    An entry is for what is called as it is, or else for the column that it means: files write the
+    name of one column in several ways, and one name may be that of several columns.
 
     Args:
         named: the names of the file's columns, by what it calls them.
+        meant: the names of the columns, by the entries.
     """
-    found = {key: key for key in named if key in types}
-    others = {column_name(entry): entry for entry in types if entry not in found}
+    found = {key: key for key in named if key in meant}
+    others = {name: entry for entry, name in meant.items() if entry not in found}
     for key, name in named.items():
         if key not in found and name in others:
             found[key] = others[name]
