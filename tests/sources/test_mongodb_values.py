@@ -148,6 +148,24 @@ def documents() -> list[Any]:
 
 
 @pytest.mark.parametrize("engine", ["", "dlt"])
+def test_a_field_that_is_renamed_has_one_column(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """Where it was not finite, the column was declared by its former name."""
+    monkeypatch.setenv("MILLSTREAM_ENGINE", engine)
+    for number, value in enumerate((math.inf, 1.5, math.nan)):
+        shop.db.things.insert_one({"_id": number, "_dlt_id": value})
+        shop.load("things")
+    columns = shop.query(
+        "SELECT column_name FROM information_schema.columns WHERE "
+        "table_schema = 'shop' AND table_name = 'things' AND column_name LIKE '%dlt_id%'"
+    )
+    assert sorted(columns) == [("_dlt_id",), ("_dlt_id_x4a1ee0",)]
+    found = shop.rows("things", "_dlt_id_x4a1ee0")
+    assert [bits(value) for (value,) in found] == list(map(bits, (math.inf, 1.5, math.nan)))
+
+
+@pytest.mark.parametrize("engine", ["", "dlt"])
 def test_every_bson_type_arrives_true(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:

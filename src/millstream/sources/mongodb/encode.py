@@ -125,9 +125,10 @@ class Encoder:
 
     @property
     def not_finite(self) -> set[Path]:
-        if not self.maps:
-            return self.odd.not_finite
-        return {_in_list(path, self.maps) for path in self.odd.not_finite}
+        found = self.odd.not_finite
+        if self.renamed:
+            found = {tuple(self.renamed.get(key, key) for key in path) for path in found}
+        return {_in_list(path, self.maps) for path in found} if self.maps else found
 
     @property
     def taken(self) -> frozenset[str]:
