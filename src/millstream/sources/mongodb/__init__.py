@@ -12,6 +12,7 @@ spool       what was read, until dlt has it: a load that broke goes on from ther
 loads.cursor  incremental reads by a field
 partition_filter  the query for one partition
 loads.change_stream  change streams
+quick_replies  what the server replies, without an object for each document
 raw_batches BSON as it came, for the engine to read in columns
 encode      BSON -> dlt's typed JSON, where it does not
 values      what each BSON type becomes

@@ -17,6 +17,7 @@ from bson import MaxKey
 from millstream.common.retry import Retries
 from millstream.sources.mongodb import connection, errors, ids
 from millstream.sources.mongodb.encode import EXACT, Encoder, documents, id_of, last_document
+from millstream.sources.mongodb.quick_replies import quick
 from millstream.sources.mongodb.ranges import Range
 from millstream.sources.mongodb.raw_batches import RawBatchEncoder
 from millstream.sources.mongodb.spool import Part, PartWriter, Progress, Spool
@@ -56,12 +57,15 @@ class Reader:
     extra: dict[str, Any] | None = None
 
     def find(self, session: ClientSession | None, **options: Any) -> Any:
-        return self.collection.with_options(codec_options=EXACT).find_raw_batches(
-            self.query,
-            projection=self.projection,
-            batch_size=self.chunk_size,
-            session=session,
-            **options,
+        exact = self.collection.with_options(codec_options=EXACT)
+        return quick(
+            exact.find_raw_batches(
+                self.query,
+                projection=self.projection,
+                batch_size=self.chunk_size,
+                session=session,
+                **options,
+            )
         )
 
     def session(self) -> Any:
