@@ -178,13 +178,13 @@ def test_static_keys_are_compared_each_with_itself(place: Place) -> None:
                 "column_added",
             }
             assert report.jumps == ()
-    assert status.profile(config, "orders") == ((), 2)
+    assert status.profile(config, "orders") == ((), 2, 100)
     report = load(config, "eu", *({"id": n, "region": "eu", "n": n} for n in range(0, 200, 2)))
     assert [each.change.message for each in report.decisions] == [
         "`vat` no longer arrives: in none of 100 rows, before in 100%"
     ]
     assert [jump.column for jump in report.jumps] == ["vat"]
-    assert status.profile(config, "orders") == (report.jumps, 3)
+    assert status.profile(config, "orders") == (report.jumps, 3, 100)
 
 
 @pytest.mark.nightly

@@ -273,10 +273,18 @@ def test_an_object_of_rare_fields_that_stops_arriving(tmp_path):
 )
 def test_the_columns_that_jumped_are_named(config, names, loads, description):
     jumps = [Drift("orders", name, "presence", 1.0, 0.0, 0.0, 60, "") for name in names]
-    assert profile_result(config, key("orders"), jumps, loads, True).description == description
+    assert profile_result(config, key("orders"), jumps, loads, 60).description == description
     below = [Drift("orders__items", "sku", "presence", 1.0, 0.0, 0.0, 60, "")]
-    said = profile_result(config, key("orders"), below, loads, True).description
+    said = profile_result(config, key("orders"), below, loads, 60).description
     assert said.endswith(": orders__items.sku")
+
+
+def test_a_load_of_few_rows_is_not_said_to_be_like_the_others(config):
+    for rows, description in (
+        (19, "not judged: 19 rows, of at least 20 (`min_rows`)"),
+        (20, "as in the last 4 loads"),
+    ):
+        assert profile_result(config, key("orders"), (), 4, rows).description == description
 
 
 def everything():

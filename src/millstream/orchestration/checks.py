@@ -15,7 +15,7 @@ from millstream.config import PipelineConfig
 from millstream.errors import SchemaHeldError
 from millstream.model import Decision, Drift, Receipt, RunReport
 from millstream.orchestration.metadata import changes_table, explain
-from millstream.schema_changes import comes_and_goes, fingerprint
+from millstream.schema_changes import comes_and_goes, fingerprint, most_rows, profile_of
 from millstream.schema_changes.drift import MIN_LOADS
 from millstream.schema_changes.messages import accept_command, reject_command
 
@@ -87,9 +87,8 @@ def results(config: PipelineConfig, root: dg.AssetKey, report: RunReport) -> lis
     """What the checks say of a run that has loaded."""
     found = [schema_result(root, report.decisions)]
     if config.history:
-        columns = (column for table in report.schema.tables for column in table.columns)
-        counted = any(column.profile for column in columns)
-        found.append(profile_result(config, root, report.jumps, report.compared_loads, counted))
+        rows = most_rows(profile_of(report.schema))
+        found.append(profile_result(config, root, report.jumps, report.compared_loads, rows))
     if config.receipts != "none":
         found.append(delivered_result(root, report.receipts))
     return found
@@ -165,8 +164,8 @@ def standing_result(config: PipelineConfig, stream: str, key: dg.AssetCheckKey) 
     from millstream.runs import status
 
     if key.name == PROFILE:
-        jumps, loads = status.profile(config, stream)
-        return profile_result(config, key.asset_key, jumps, loads, counted=True)
+        jumps, loads, rows = status.profile(config, stream)
+        return profile_result(config, key.asset_key, jumps, loads, rows)
     if key.name == DELIVERED:
         from millstream.runs.audit import audit_loads
 
@@ -248,14 +247,14 @@ def profile_result(
     root: dg.AssetKey,
     jumps: Sequence[Drift],
     loads: int,
-    counted: bool,
+    rows: int,
 ) -> Result:
     """What `profile` says of a load, compared with so many earlier ones.
 
     Args:
-        counted: whether this load's columns were counted at all.
+        rows: of this load, in the table with most; 0 where none was counted.
     """
-    blocking = config.profile_check.blocking
+    blocking, min_rows = config.profile_check.blocking, config.profile_check.min_rows
     if jumps:
         names = [
             jump.column if jump.table == root.path[-1] else f"{jump.table}.{jump.column}"
@@ -264,13 +263,15 @@ def profile_result(
         named = ", ".join(names[:_NAMED])
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         description = f"{quantity(len(jumps), 'column')} unlike {_last(loads)}: {named}{more}"
-    elif not counted:
+    elif not rows:
         description = "nothing to compare: no rows came, or dlt, which counts none, normalized them"
     elif not loads:
         description = "the first load that was counted: nothing to compare it with yet"
     elif loads < MIN_LOADS:
         there_are = "there is" if loads == 1 else "there are"
         description = f"judged from {MIN_LOADS} earlier loads on; {there_are} {loads}"
+    elif rows < min_rows:
+        description = f"not judged: {quantity(rows, 'row')}, of at least {min_rows:,} (`min_rows`)"
     else:
         description = f"as in {_last(loads)}"
     return Result(

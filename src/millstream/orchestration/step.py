@@ -44,6 +44,10 @@ class StreamAssets:
     selected: frozenset[dg.AssetKey]
     checks: frozenset[dg.AssetCheckKey] = frozenset()
 
+    def in_order(self) -> tuple[dg.AssetKey, ...]:
+        """All of them, a table before its children: the order in which Dagster takes results."""
+        return (self.root, *self.children.values())
+
     def key_of(self, table: str) -> dg.AssetKey:
         """The asset of a child table; of one that is new, what it will be after a reload."""
         return self.children.get(table) or child_key(self.root, self.table, table)
@@ -77,7 +81,7 @@ def load(
             yield from _judge(context, config, assets, losses)
             continue
         if assets.selected <= done.keys():
-            before = {key: done[key] for key in assets.selected}
+            before = {key: done[key] for key in assets.in_order() if key in assets.selected}
             (run, *_) = {record.run_id for record in before.values()}
             context.log.info(f"{assets.stream}: loaded before, in run {run}; not loaded again")
             yield from carried_on(context, before)
@@ -177,7 +181,7 @@ def _run(
     told = (
         alerts.about(
             links=links_of(context, assets.root),
-            downstream=downstream_of(context, [assets.root, *assets.children.values()]),
+            downstream=downstream_of(context, assets.in_order()),
         )
         if config.alerts
         else nullcontext()
@@ -269,7 +273,7 @@ def _results(
     """
     told = [_told(context, config, assets, report) for report in reports]
     made = (key for metadata in told for key in metadata)
-    for key in dict.fromkeys((assets.root, *assets.children.values(), *made)):
+    for key in dict.fromkeys((*assets.in_order(), *made)):
         if key not in assets.selected:
             # yielded, not logged: Dagster drops what is logged last when the step fails
             for report, metadata in zip(reports, told):

@@ -76,8 +76,8 @@ def schema(
     return Standing(made, schema, rows, count, ahead, before)
 
 
-def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int]:
-    """The newest load that was counted against those before it, and how many these are.
+def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int, int]:
+    """The newest load that was counted against those before it, how many these are, and its rows.
 
     Raises:
         DestinationError: the history can't be asked.
@@ -91,7 +91,7 @@ def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int
         versions = history.versions(place, config.name, stream, unsettled=unsettled)
         changes = history.changes(place, config.name, stream, unsettled=unsettled)
     if not loads or not versions:
-        return (), 0
+        return (), 0, 0
     load_id, newest = loads[-1]
     before = [seen for _, seen in loads[:-1]]
     agreed = [
@@ -110,7 +110,7 @@ def profile(config: PipelineConfig, stream: str) -> tuple[tuple[Drift, ...], int
         min_rows=check.min_rows,
         explained=schema_changes.columns_of(agreed, newest.profile),
     )
-    return found, len(before)
+    return found, len(before), schema_changes.most_rows(newest.profile)
 
 
 def _of_newest_partition(

@@ -140,6 +140,11 @@ def profile_of(version: SchemaVersion) -> Profile:
     }
 
 
+def most_rows(profile: Profile) -> int:
+    """Rows of the table that had most; 0 where none was counted."""
+    return max((seen.rows for columns in profile.values() for seen in columns.values()), default=0)
+
+
 def complete(version: SchemaVersion, profile: Profile) -> Profile:
     """The profile with what is in no row of it: columns that had no value, lists without items.
 
