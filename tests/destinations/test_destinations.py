@@ -146,6 +146,13 @@ def test_databases_without_a_host_have_addresses_of_their_own():
     assert len(found) == 2
 
 
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="dlt's DuckLake works with this DuckDB")
+def test_ducklake_names_the_duckdb_that_it_needs():
+    with pytest.raises(ConfigError, match=r"DuckLake: dlt .* does not work with DuckDB 2") as error:
+        destinations.build(target("ducklake"))
+    assert error.value.hint == "pip install 'duckdb<2'"
+
+
 def test_accepted_schemas_need_a_queryable_destination():
     config = target("dummy").model_copy(update={"accepted_schema": "destination"})
     with pytest.raises(ConfigError, match="dummy can't be queried"):

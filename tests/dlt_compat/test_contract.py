@@ -20,6 +20,7 @@ NOT_OF_DLT = {
     "_replace": "named tuples",
     "_run_exitfuncs": "atexit",
     "_strip_protocol": "fsspec",
+    "_unpack_response": "pymongo's cursors, checked with the first reply",
 }
 
 

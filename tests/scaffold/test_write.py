@@ -65,6 +65,14 @@ def test_every_pair_is_written_without_a_placeholder_left(
     assert project.defs.is_file()
 
 
+def test_a_project_names_the_drivers_that_dlt_needs(tmp_path: Path) -> None:
+    for name in DESTINATIONS:
+        project = write_project("files", name, tmp_path / f"my_{name}")
+        needed = (project.folder / "pyproject.toml").read_text(encoding="utf-8")
+        assert (f'"dlt[{name}]"' in needed) == (DESTINATIONS[name].folder == "untested")
+        assert ('"duckdb<2"' in needed) == (name == "ducklake")
+
+
 def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None:
     mine = tmp_path / "project" / "tests" / "conftest.py"
     mine.parent.mkdir(parents=True)

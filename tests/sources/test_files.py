@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,15 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").symlink_to(tmp_path / "gone")
     with pytest.raises(SourceNotFoundError, match=r"b\.jsonl is a link that leads nowhere"):
         source(tmp_path, "*.jsonl").open("items")
+
+
+def test_what_reads_a_bucket_is_named_where_it_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ConfigError, match="Install s3fs") as error:
+        source(tmp_path, "s3://bucket/*.jsonl").open("items")
+    assert error.value.hint == "pip install s3fs"
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from millstream.common.cores import cores
+from millstream.common.sql_client import kind_of
 from millstream.config import TargetConfig
 from millstream.destinations import driver_warnings, nul_characters
 from millstream.destinations.duckdb_file import duckdb_file
@@ -148,6 +150,8 @@ def _build(config: TargetConfig, credentials: str | None) -> AnyDestination:
         if destination is None:
             raise _unknown(name)
         _refuse_unknown_options(config, destination)
+        if kind_of(destination) == "ducklake":
+            _refuse_newer_duckdb()
         if escape := nul_characters.keeping(destination.capabilities().escape_literal):
             arguments.setdefault("escape_literal", escape)
         destination = Destination.from_reference(name, **arguments)
@@ -298,6 +302,15 @@ def make_folder(file: Path, project: Path) -> None:
         raise ConfigError(
             f"destination.database: can't make the folder {file.parent}: {error.strerror}"
         ) from None
+
+
+def _refuse_newer_duckdb() -> None:
+    installed = metadata.version("duckdb")
+    if int(installed.partition(".")[0]) >= 2:
+        raise ConfigError(
+            f"DuckLake: dlt {metadata.version('dlt')} does not work with DuckDB {installed}",
+            hint="pip install 'duckdb<2'",
+        )
 
 
 def _refuse_mistyped(place: Path, project: Path, what: str) -> None:

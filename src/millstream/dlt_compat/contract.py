@@ -409,6 +409,16 @@ CONTRACT: Mapping[str, tuple[Owner, ...]] = {
                     "whether a view is made anew",
                     "self view_name table_schema",
                 ),
+                Name(
+                    "create_secret",
+                    "lets DuckDB read a bucket, once it is connected",
+                    "self scope credentials secret_name persist_secrets",
+                ),
+                Name(
+                    "_register_filesystem",
+                    "lets DuckDB read by fsspec",
+                    "self fs scheme",
+                ),
             ),
         ),
     ),

@@ -57,12 +57,19 @@ class DestinationKind:
         extra: Millstream's extra that it needs, if any.
         variables: of one that is dlt's alone and was not tested: the last part of the names of its
             credentials, each with an example.
+        limits: what such a one needs beside dlt's extra, as pip takes it.
     """
 
     name: str
     title: str
     extra: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What a project needs for it, where Millstream's extras do not have that."""
+        return (f"dlt[{self.name}]", *self.limits) if self.variables else ()
 
     @property
     def folder(self) -> str:
@@ -155,7 +162,12 @@ DESTINATIONS: Mapping[str, DestinationKind] = {
         DestinationKind(
             "motherduck", "MotherDuck", variables={"DATABASE": "warehouse", "PASSWORD": "TOKEN"}
         ),
-        DestinationKind("ducklake", "DuckLake", variables={"CATALOG": "sqlite:///catalog.sqlite"}),
+        DestinationKind(
+            "ducklake",
+            "DuckLake",
+            variables={"CATALOG": "sqlite:///catalog.sqlite"},
+            limits=("duckdb<2",),  # what dlt asks of it, DuckDB 2 lacks
+        ),
         DestinationKind(
             "snowflake",
             "Snowflake",

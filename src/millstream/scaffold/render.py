@@ -43,7 +43,7 @@ def render(
             f"DESTINATION__{destination.name.upper()}__CREDENTIALS__{name}={example}"
             for name, example in destination.variables.items()
         ),
-        "driver": f'    "dlt[{destination.name}]",\n' if destination.variables else "",
+        "driver": "".join(f'    "{each}",\n' for each in destination.requirements),
         "version": millstream.__version__,
         "catalog": source.catalog,
         "extras": ",".join(dict.fromkeys(extras.split(","))),

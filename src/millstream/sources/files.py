@@ -54,6 +54,16 @@ if TYPE_CHECKING:
     from dlt.sources import DltResource
 
 _PIECE = 4 << 20
+_PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+}
+"""What fsspec needs for the paths of these schemes."""
 
 
 class FilesSource:
@@ -337,7 +347,13 @@ class FilesSource:
         except MillstreamError:
             raise
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"stream {stream!r}: {redact_url(settings.path)}: {error}") from None
+            package = _PACKAGES.get(settings.path.partition("://")[0])
+            raise ConfigError(
+                f"stream {stream!r}: {redact_url(settings.path)}: {error}",
+                hint=f"pip install {package}"
+                if package and isinstance(error, ImportError)
+                else None,
+            ) from None
         except Exception as error:  # each file system has errors of its own
             if (refused := redirects.refusal(error)) is not None:
                 raise refused from None
@@ -350,7 +366,9 @@ class FilesSource:
         if not files and not may_be_none:
             raise SourceNotFoundError(
                 f"stream {stream!r}: no file fits {redact_url(settings.path)}",
-                hint=f"relative paths start from {self.project}",
+                hint=f"relative paths start from {self.project}"
+                if "://" not in settings.path
+                else None,
             )
         return files
 

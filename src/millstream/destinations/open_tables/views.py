@@ -23,6 +23,23 @@ _UNREADABLE = frozenset({"deletionVectors", "columnMapping"})
 class OpenTableSqlClient(FilesystemSqlClient):
     """dlt's views of files in DuckDB, and of the files of Delta and Iceberg tables."""
 
+    def create_secret(
+        self,
+        scope: str,
+        credentials: Any,
+        secret_name: str | None = None,
+        persist_secrets: bool = False,
+    ) -> bool:
+        """Lets DuckDB read a bucket by the library that writes it.
+
+        What DuckDB reads buckets with itself is fetched from the internet, and what dlt asks of it
+        does not fit DuckDB 2.
+        """
+        config = self.remote_client.config
+        if not config.is_local_filesystem:
+            self._register_filesystem(self.remote_client.fs_client, config.protocol)
+        return True
+
     def create_view_select(
         self, table_schema: Any, schema: dlt.Schema | None = None
     ) -> tuple[str, str] | None:
