@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -167,6 +168,22 @@ def test_a_renamed_file_is_not_read_again(local: FileProject) -> None:
     os.utime(local.write("data/d.jsonl", ONE), (1, 1))
     (archive / "a-1.jsonl").unlink()
     assert local.load() == [1, 1, 2, 3]
+
+
+def test_a_file_elsewhere_that_may_be_a_renamed_one_is_told(local: FileProject) -> None:
+    """Nothing tells a file that was renamed in a bucket from another one with the same text."""
+    bucket = fsspec.filesystem("memory")
+    local.configure("memory://shop-renamed/*.jsonl")
+    bucket.pipe("/shop-renamed/a.jsonl", ONE.encode())
+    bucket.pipe("/shop-renamed/b.jsonl", TWO.encode())
+    assert local.load() == [1, 2]
+    bucket.mv("/shop-renamed/a.jsonl", "/shop-renamed/c.jsonl")
+    bucket.pipe("/shop-renamed/d.jsonl", THREE.encode())
+    assert local.load() == [1, 1, 2, 3]
+    assert "c.jsonl has the text of memory:///shop-renamed/a.jsonl, which is gone" in local.out
+    assert local.out.count("which is gone") == 1
+    assert local.load() == [1, 1, 2, 3]
+    assert "which is gone" not in local.out
 
 
 @pytest.mark.parametrize("nested", [False, True])

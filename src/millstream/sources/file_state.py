@@ -68,6 +68,7 @@ class FileState:
             same = gone.get(normalize("NFC", file.key))
             if same is not None and file.key not in self._files:
                 self._files[file.key] = self._files.pop(same)
+        self._absent = [key for key in self._files if key not in present]
 
     def clear(self) -> None:
         self._files.clear()
@@ -98,6 +99,17 @@ class FileState:
         for key, known in self._files.items():
             if known.get("sha256") and present.get(key) != known["version"]:
                 yield key
+
+    def gone_with(self, file: ListedFile, digest: str) -> str | None:
+        """A file elsewhere with this text that is gone; what tells a rename, such files lack.
+
+        Time and place are new after a rename in a bucket, as those of another file are that has the
+        same text by chance.
+        """
+        if file.is_local:
+            return None
+        gone = (key for key in self._absent if "://" in key and key != file.key)
+        return next((key for key in gone if self._files.get(key, {}).get("sha256") == digest), None)
 
     def rename(self, found: Sequence[tuple[ListedFile, Sequence[str], str]]) -> dict[str, str]:
         """Take files for those that were read under other keys, where their text is the same.

@@ -229,7 +229,10 @@ class FilesSource:
                 for page in pages:
                     has_rows = has_rows or _has_rows(page)
                     yield page
-                seen.add(file, digested.drained(), has_rows=has_rows)
+                digest = digested.drained()
+                if has_rows and not settings.primary_key:
+                    _warn_of_twin(file, seen.gone_with(file, digest))
+                seen.add(file, digest, has_rows=has_rows)
             if joined.is_full:
                 yield from map(_imported, joined.parts())
 
@@ -426,6 +429,14 @@ def _refuse_unknown_types(files: Sequence[ListedFile], settings: FileStream, str
     """Stop where `types` names a column of no file; which ones JSON has is known later."""
     if files and settings.types and all(file_kind.is_csv(each.url, settings) for each in files):
         csv_columns.refuse_unknown(settings, known_columns(), stream)
+
+
+def _warn_of_twin(file: ListedFile, gone: str | None) -> None:
+    if gone is not None:
+        findings.warn(
+            f"{file.url} has the text of {redact_url(gone)}, which is gone: if that was renamed, "
+            "its rows are duplicated now; with a `primary_key` they would not be"
+        )
 
 
 def _warn_of(unlisted: Sequence[PermissionError]) -> None:
