@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pyarrow as pa
@@ -165,6 +166,24 @@ def test_types_that_differ_in_a_first_load(duckdb_place: Place) -> None:
     assert found(duckdb_place) == [(1, 1), (3, None), *((n, n) for n in range(10, 16))]
     details = duckdb_place.column("_millstream_quarantine", "detail")
     assert details == ["`v`: text is not bigint"]
+
+
+def test_texts_of_tables_are_times_as_those_of_rows_are(place: Place) -> None:
+    """A source that handed rows, and hands frames of texts from some day on."""
+    load(place, "append", [{"id": 1, "v": "2024-01-02T03:04:05Z", "d": date(2024, 1, 2)}])
+    texts = {
+        "id": [2, 3, 4],
+        "v": ["2024-01-02T03:04:05.5Z", "2024-01-02T03:04:05", None],
+        "d": [None, None, "2024-01-03"],
+    }
+    load(place, "append", pa.table(texts))
+    moments = [
+        (number, moment and moment.astimezone(timezone.utc)) for number, moment in found(place)
+    ]
+    first = datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    assert moments == [(1, first), (2, first + timedelta(milliseconds=500))]
+    details = place.column("_millstream_quarantine", "detail")
+    assert sorted(details) == ["`d`: not a date", "`v`: not a time that the column gives back"]
 
 
 @pytest.mark.parametrize(
