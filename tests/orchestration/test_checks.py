@@ -17,13 +17,14 @@ from millstream.orchestration.checks import profile_result
 
 from . import shop
 from .conftest import key, loaded, log_lines, shop_config
-from .test_retries import FROM_FAILURE
+from .test_retries import FROM_FAILURE, reexecute
 
 BREAKING = [{"id": 3, "who": {"login": "cid"}, "n": 3, "items": []}]
 SCHEMA = dg.AssetCheckKey(key("orders"), "schema")
 PROFILE = dg.AssetCheckKey(key("orders"), "profile")
 ACCEPT = "millstream schema accept --stream orders"
 HELD = f"1 change must be accepted first; nothing is loaded, 1 row waits: {ACCEPT}"
+WHO = "1 column unlike the last 4 loads: who"
 NOT_EVALUATED = (False, "WARN", "not evaluated: the run was held, and nothing was loaded")
 
 
@@ -287,7 +288,12 @@ def test_a_load_of_few_rows_is_not_said_to_be_like_the_others(config):
         assert profile_result(config, key("orders"), (), 4, rows).description == description
 
 
-def everything():
+@dg.asset(deps=[key("orders__items")])
+def items_report() -> None:
+    """What is downstream of a child table."""
+
+
+def job(name):
     from pathlib import Path
 
     return dg.Definitions(
@@ -296,34 +302,48 @@ def everything():
                 shop_config(Path.cwd(), source=ONE, profile_check={"blocking": True})
             ),
             report,
+            items_report,
         ],
-        jobs=[dg.define_asset_job("everything")],
+        jobs=[
+            dg.define_asset_job("everything"),
+            dg.define_asset_job("child", dg.AssetSelection.assets(items_report).upstream(1)),
+        ],
         executor=dg.in_process_executor,
-    ).resolve_job_def("everything")
+    ).resolve_job_def(name)
+
+
+def everything():
+    return job("everything")
+
+
+def child_alone():
+    return job("child")
 
 
 def test_a_reexecution_does_not_slip_past_a_blocking_check(tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         for start in (100, 200, 300):
-            shop.rows["orders"] = rows(start, 60, note="x")
+            shop.rows["orders"] = rows(start, 60, note="x", items=[{"sku": "a"}])
             assert dg.execute_job(dg.reconstructable(everything), instance=instance).success
-        shop.rows["orders"] = rows(400, 60)
+        shop.rows["orders"] = rows(400, 60, items=[{"sku": "a"}])
         result = dg.execute_job(dg.reconstructable(everything), instance=instance)
         assert not result.success
         shop.pulls.clear()
 
         for _ in range(2):
-            options = dg.ReexecutionOptions.from_failure(result.run_id, instance)
-            result = dg.execute_job(
-                dg.reconstructable(everything),
-                instance=instance,
-                reexecution_options=options,
-                tags=FROM_FAILURE,
-            )
+            result = reexecute((instance, result.run_id), FROM_FAILURE, everything)
             assert not result.success
             assert said(result)["orders.profile"][:2] == (False, "ERROR")
             assert "report" not in loaded(result)
-    assert shop.pulls == []
+        assert shop.pulls == []
+
+        # the check is the stream's own asset's, which this run does not select
+        shop.rows["orders"] = rows(500, 60, who=None, items=[{"sku": "a"}])
+        result = dg.execute_job(dg.reconstructable(child_alone), instance=instance)
+        assert not result.success
+        result = reexecute((instance, result.run_id), FROM_FAILURE, child_alone)
+        assert said(result) == {"orders.profile": (False, "ERROR", WHO)}
+        assert "items_report" not in loaded(result)
 
 
 def test_selection_without_checks_or_without_the_root(orders):

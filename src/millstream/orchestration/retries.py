@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -69,11 +69,12 @@ def carried_on(
 
 
 def checks_carried_on(
-    context: dg.AssetExecutionContext, keys: Iterable[dg.AssetCheckKey]
+    context: dg.AssetExecutionContext, root: dg.AssetKey, keys: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
-    """What these checks said when a run that this one continues loaded their asset.
+    """What these checks of `root` said when a run that this one continues loaded it.
 
-    Without it, a retry would let downstream assets run although a blocking check had failed.
+    Without it, a retry would let downstream assets run although a blocking check had failed: one
+    that did not pass is told, too, where a child table was selected without the check.
     """
     said: dict[dg.AssetCheckKey, tuple[str, dg.AssetCheckEvaluation]] = {}
     for run_id in reversed(list(_runs_that_this_one_continues(context))):  # the newest word counts
@@ -85,8 +86,9 @@ def checks_carried_on(
             if event is not None:
                 evaluation = event.asset_check_evaluation_data
                 said[evaluation.asset_check_key] = (run_id, evaluation)
-    for key in said.keys() & set(keys):
-        run_id, evaluation = said[key]
+    for key, (run_id, evaluation) in said.items():
+        if key.asset_key != root or (key not in keys and evaluation.passed):
+            continue
         yield dg.AssetCheckResult(
             asset_key=key.asset_key,
             check_name=key.name,

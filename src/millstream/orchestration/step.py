@@ -85,7 +85,7 @@ def load(
             (run, *_) = {record.run_id for record in before.values()}
             context.log.info(f"{assets.stream}: loaded before, in run {run}; not loaded again")
             yield from carried_on(context, before)
-            yield from checks_carried_on(context, assets.checks)
+            yield from checks_carried_on(context, assets.root, assets.checks)
         else:
             todo[assets.stream] = assets
 
