@@ -63,6 +63,7 @@ def parse(tmp_path, **attributes):
             " source.streams.orders: must be names with values",
             "write {path: ...}",
         ),
+        ({"quarantine": False}, " quarantine: must be names", "write {enabled: false}"),
         (
             {"source": {"type": "mongodb", "database": "shop"}},
             " source.database: there is no such attribute",

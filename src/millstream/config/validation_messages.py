@@ -127,6 +127,8 @@ def _remedy(problem: _Problem, root: type[Model], destination: str) -> str | Non
         return _misplaced(str(name), _model_at(root, place), root)
     if kind in _NOT_A_MODEL and (model := _model_at(root, problem["loc"])):
         needed = [each for each, field in model.model_fields.items() if field.is_required()]
+        if "enabled" in model.model_fields and isinstance(problem["input"], bool):
+            return f"write {{enabled: {str(problem['input']).lower()}}}"
         return "write {" + ", ".join(f"{each}: ..." for each in needed) + "}" if needed else None
     if kind == "union_tag_invalid":
         return _did_you_mean(str(context["tag"]), _tags(problem))
