@@ -258,6 +258,11 @@ def test_a_folder_whose_tables_are_elsewhere_is_refused(
 ) -> None:
     load_unstored(load, monkeypatch)
     (folder / "defs.yaml").write_text(DEFS.replace("NAME", "elsewhere"))
+    there = set(folder.iterdir())
+    assert main(["adopt", "shop_script", "--dry-run"]) == 1
+    assert "elsewhere.duckdb: not there, so the dlt pipeline" in capsys.readouterr().err
+    assert set(folder.iterdir()) == there
+    duckdb.connect(str(folder / "elsewhere.duckdb")).close()
     assert main(["adopt", "shop_script"]) == 1
     assert "'shop_data' has none of the tables that" in capsys.readouterr().err
     assert not (folder / "schema.yaml").exists()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from millstream import destinations
 from millstream.common.metadata_tables import own_pipeline
 from millstream.config import PipelineConfig
+from millstream.destinations.duckdb_file import duckdb_file
 from millstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def left_by_dlt(
     Raises:
         ConfigError: there is nothing of it there, or packages wait that it has not loaded.
     """
+    _check_file(config, name)
     with tempfile.TemporaryDirectory(prefix="millstream-adopt-") as scratch, own_pipeline():
         stored = _pipeline(config, name, Path(scratch) / "stored")
         with destinations.reader(config):
@@ -97,6 +99,21 @@ def left_by_dlt(
         if not is_stored:
             _check_tables(config, found, schemas.values())
         yield DltPipeline(name, found, schemas, is_stored)
+
+
+def _check_file(config: PipelineConfig, name: str) -> None:
+    """See that DuckDB's file is there: it would be made, empty.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if config.destination.type != "duckdb" or (file := duckdb_file(config)).exists():
+        return
+    raise ConfigError(
+        f"{file}: not there, so the dlt pipeline {name!r} has loaded into another file",
+        hint="let `destination.database` of defs.yaml name that; `--source --dry-run` prints a "
+        "defs.yaml to begin with: correct it, and adopt without --source",
+    )
 
 
 def _check_tables(
