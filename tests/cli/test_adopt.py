@@ -264,7 +264,9 @@ def test_a_folder_whose_tables_are_elsewhere_is_refused(
     assert set(folder.iterdir()) == there
     duckdb.connect(str(folder / "elsewhere.duckdb")).close()
     assert main(["adopt", "shop_script"]) == 1
-    assert "'shop_data' has none of the tables that" in capsys.readouterr().err
+    refusal = capsys.readouterr().err
+    assert "'shop_data' has none of the tables that" in refusal
+    assert "where there is no defs.yaml yet, write one" in refusal
     assert not (folder / "schema.yaml").exists()
     (folder / "defs.yaml").write_text(DEFS.replace("NAME", "shop_script"))
     assert main(["adopt", "shop_script"]) == 0

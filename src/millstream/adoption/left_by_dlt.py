@@ -133,7 +133,8 @@ def _check_tables(
                 f"the dataset {config.dataset!r} has none of the tables that the dlt pipeline "
                 f"{found.pipeline_name!r} has loaded",
                 hint="let `destination` of defs.yaml name the database and the dataset that dlt "
-                "has loaded into",
+                "has loaded into; where there is no defs.yaml yet, write one, with `source.path`, "
+                "and adopt again without --source",
             )
 
 
