@@ -30,7 +30,7 @@ def check(names: Iterable[str], key: Sequence[str], disposition: str, what: str)
         raise ConfigError(
             f"{what}: `deletes: snapshot` compares keys of rows that merge on them, and this table "
             + ("is not merged" if key else "has no primary key"),
-            hint="set `primary_key` to columns that tell rows apart"
+            hint="set `primary_key` to columns that tell rows apart, or leave out `deletes`"
             if not key
             else "`write_disposition: replace` drops what was deleted by itself",
         )
