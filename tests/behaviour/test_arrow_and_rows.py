@@ -168,6 +168,7 @@ def test_types_that_differ_in_a_first_load(duckdb_place: Place) -> None:
     assert details == ["`v`: text is not bigint"]
 
 
+@pytest.mark.nightly_on("bigquery", "filesystem")
 def test_texts_of_tables_are_times_as_those_of_rows_are(place: Place) -> None:
     """A source that handed rows, and hands frames of texts from some day on."""
     load(place, "append", [{"id": 1, "v": "2024-01-02T03:04:05Z", "d": date(2024, 1, 2)}])
