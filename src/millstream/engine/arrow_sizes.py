@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millstream.engine import arrow_times
-from millstream.engine.coercion_rules import ORIGIN, ColumnLimits, is_time, time_form
+from millstream.engine.coercion_rules import ColumnLimits, is_time, time_limits
 
 _WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
 """dlt makes columns of as many bits, which have a sign, and hold half of the values."""
@@ -77,16 +77,13 @@ def limits_of(column: Mapping[str, Any], caps: Any) -> ColumnLimits:
     if data_type == "wei":
         whole, scale = caps.wei_precision
         return ColumnLimits(digits=(min(whole, 76), scale if whole <= 76 else 0))
-    if not is_time(data_type):
-        return ColumnLimits()
-    precision = column.get("precision")
-    form = time_form(
-        column.get(ORIGIN),
-        keeps_offset=caps.supports_tz_aware_datetime,
-        keeps_local=caps.supports_naive_datetime,
-        is_local=column.get("timezone") is False,
-    )
-    return ColumnLimits(fraction=6 if precision is None else precision, texts=form)
+    if is_time(data_type):
+        return time_limits(
+            column,
+            keeps_offset=caps.supports_tz_aware_datetime,
+            keeps_local=caps.supports_naive_datetime,
+        )
+    return ColumnLimits()
 
 
 def _bits(precision: int | None) -> int:

@@ -91,22 +91,24 @@ def coerce(wanted: str, given: str, value: Any, limits: ColumnLimits) -> Any:
     raise InexactError(f"{given} is not {wanted}")
 
 
-def time_form(
-    origin: str | None, *, keeps_offset: bool, keeps_local: bool, is_local: bool
-) -> TimeForm:
-    """The texts that a column of times takes.
+def time_limits(
+    column: Mapping[str, Any], *, keeps_offset: bool, keeps_local: bool
+) -> ColumnLimits:
+    """What a column of times holds.
 
     Args:
-        origin: the hint `ORIGIN`; None for columns that were declared, or made by earlier versions.
+        column: in dlt's schema. Without the hint `ORIGIN` it was declared, or made by an earlier
+            version.
         keeps_offset, keeps_local: whether the destination has timestamps with, and without, an
             offset.
-        is_local: whether the column is one without an offset.
     """
+    precision, origin = column.get("precision"), column.get(ORIGIN)
+    texts: TimeForm = "utc" if origin == "text" else "either"
     if origin == "value":
-        return "none"
-    if keeps_offset and keeps_local and is_local:
-        return "local"
-    return "utc" if origin == "text" else "either"
+        texts = "none"
+    elif keeps_offset and keeps_local and column.get("timezone") is False:
+        texts = "local"
+    return ColumnLimits(fraction=6 if precision is None else precision, texts=texts)
 
 
 def _integer(value: Any, limits: ColumnLimits) -> int:

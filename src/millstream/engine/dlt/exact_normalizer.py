@@ -31,7 +31,7 @@ from millstream.engine.coercion_rules import (
     MisfitError,
     coerce,
     is_time,
-    time_form,
+    time_limits,
 )
 from millstream.formats import engine_mode, typed_json
 
@@ -269,15 +269,13 @@ class ExactNormalizer(JsonLItemsNormalizer):
             return ColumnLimits(digits=self._wei_digits())
         if data_type in ("text", "binary"):
             return ColumnLimits(length=precision)
-        if not is_time(data_type):
-            return ColumnLimits()
-        form = time_form(
-            column.get(ORIGIN),
-            keeps_offset=self._timezone_override is not False,
-            keeps_local=self._timezone_override is not True,
-            is_local=column.get("timezone") is False,
-        )
-        return ColumnLimits(fraction=6 if precision is None else precision, texts=form)
+        if is_time(data_type):
+            return time_limits(
+                column,
+                keeps_offset=self._timezone_override is not False,
+                keeps_local=self._timezone_override is not True,
+            )
+        return ColumnLimits()
 
     def _wei_digits(self) -> tuple[int, int]:
         whole, scale = self._caps.wei_precision if self._caps is not None else (38, 0)
