@@ -24,7 +24,9 @@ def columns_of(
 ) -> list[Column]:
     """The columns of a file, by the names in its first row."""
     named = names_of(names)
-    entries = _entries(named, {entry: names_of([entry])[entry] for entry in types})
+    # the names of each entry alone are asked for where the file does not have it: few, as a rule
+    meant = {each: named.get(each) or names_of([each])[each] for each in types}
+    entries = _entries(named, meant)
     return [
         _column(named[name], name, types[entries[name]] if name in entries else "text")
         for name in names

@@ -68,7 +68,11 @@ class FileState:
             same = gone.get(normalize("NFC", file.key))
             if same is not None and file.key not in self._files:
                 self._files[file.key] = self._files.pop(same)
-        self._absent = [key for key in self._files if key not in present]
+        self._gone_elsewhere = {
+            known.get("sha256"): key
+            for key, known in self._files.items()
+            if key not in present and "://" in key
+        }
 
     def clear(self) -> None:
         self._files.clear()
@@ -106,10 +110,8 @@ class FileState:
         Time and place are new after a rename in a bucket, as those of another file are that has the
         same text by chance.
         """
-        if file.is_local:
-            return None
-        gone = (key for key in self._absent if "://" in key and key != file.key)
-        return next((key for key in gone if self._files.get(key, {}).get("sha256") == digest), None)
+        key = None if file.is_local else self._gone_elsewhere.get(digest)
+        return key if key in self._files else None
 
     def rename(self, found: Sequence[tuple[ListedFile, Sequence[str], str]]) -> dict[str, str]:
         """Take files for those that were read under other keys, where their text is the same.
